@@ -1,0 +1,45 @@
+# What people run. `make` alone says what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help export test check soak picture lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+export: $(READY) ## Set up, then export and verify TorchScript and ONNX of MobileNetV3 into dist/
+	$(BIN)/rvm-export torchscript --precision fp32 --output dist --force
+	$(BIN)/rvm-export torchscript --precision fp16 --output dist --force
+	$(BIN)/rvm-export onnx --precision fp32 --output dist --force
+	$(BIN)/rvm-export onnx --precision fp16 --output dist --force
+
+test: $(READY) ## Set up, then run all tests
+	$(BIN)/pytest
+
+check: $(READY) ## Lint, types, and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
+	$(BIN)/python -m tools.soak
+
+picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
+	$(BIN)/python -m tools.picture
+
+lock: $(READY) ## Write requirements.lock from what is installed
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+clean: ## Remove the environment and everything made
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,dev]'
+	@touch $@

@@ -1,0 +1,81 @@
+"""The lowered program as an ONNX file.
+
+The names and types of inputs and outputs are those of the released files, mended in one place: every state's axes have
+names of their own, since four states of different sizes cannot share one name for their heights.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from exporters.metadata import identity, release
+from exporters.onnx.ops import OPSET, OnnxOps
+from exporters.program import program
+from exporters.spec import INPUTS, OUTPUTS, ExportSpec
+from exporters.weights import lowered_convs
+from rvm_model import __version__
+from rvm_model.checkpoint import Checkpoint
+
+IR_VERSION = 7  # What came with opset 12: a runtime that reads the one reads the other.
+STATE_AXES = ("batch", "channels", "height", "width")
+_DTYPES = {"fp32": (np.float32, TensorProto.FLOAT), "fp16": (np.float16, TensorProto.FLOAT16)}
+
+
+def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
+    """Write the file. See `exporters.runtime.Exporter`."""
+    dtype, element = _DTYPES[spec.precision]
+    ops = OnnxOps(dtype)
+    src, *states, ratio = INPUTS
+    r1, r2, r3, r4 = states
+    convs = lowered_convs(checkpoint.network())
+    matte = program(ops, convs, src, (r1, r2, r3, r4), ratio, at_ratio_one="refine")
+
+    ops.name_outputs(dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True)))
+
+    def tensor(name: str, *axes: int | str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, element, axes or [f"{name}_{axis}" for axis in STATE_AXES])
+
+    image = ("batch", 3, "height", "width")
+    graph = helper.make_graph(
+        ops.nodes,
+        f"rvm_{spec.variant}",
+        inputs=[
+            tensor(src, *image),
+            *map(tensor, states),
+            helper.make_tensor_value_info(ratio, TensorProto.FLOAT, [1]),
+        ],
+        outputs=[
+            tensor("fgr", *image),
+            tensor("pha", "batch", 1, "height", "width"),
+            *map(tensor, OUTPUTS[2:]),
+        ],
+        initializer=list(ops.initializers.values()),
+    )
+    model = helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="rvm-export",
+        producer_version=__version__,
+    )
+    metadata = identity(
+        checkpoint,
+        spec,
+        opset=str(OPSET),
+        onnx_version=release(onnx.__version__),
+        graph_sha256=graph_sha256(model),
+    )
+    helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def graph_sha256(model: onnx.ModelProto) -> str:
+    """Over everything but the metadata: tells a damaged file from one that is as it was written."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+

@@ -1,0 +1,183 @@
+"""The vocabulary as ONNX nodes, opset 12, NCHW.
+
+Nodes are named after the scope they are written in and initialisers after their module, so that a reader of the file
+finds `decoder.decode3.gru`. Initialisers are float32 or float16; only what `Resize` calls scales stays float32, as its
+specification asks.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from exporters.weights import Conv
+
+OPSET = 12
+
+
+class OnnxOps:
+    """Collects the nodes and initialisers of one graph. A value is its name in the graph."""
+
+    def __init__(self, dtype: type[np.float32] | type[np.float16]) -> None:
+        self.dtype = dtype
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self._scope = ""
+        self._taken: dict[str, int] = {}
+        self._shapes: dict[str, str] = {}
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        outer, self._scope = self._scope, name
+        yield
+        self._scope = outer
+
+    def name_outputs(self, values: dict[str, str]) -> None:
+        """Give values the names by which a consumer knows them; `values` is output name to value."""
+        known_as = {value: output for output, value in values.items()}
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [known_as.get(value, value) for value in names]
+
+    def conv(self, x: str, conv: Conv) -> str:
+        inputs = [x, self._initializer(f"{conv.name}.weight", conv.weight.astype(self.dtype))]
+        if conv.bias is not None:
+            inputs.append(self._initializer(f"{conv.name}.bias", conv.bias.astype(self.dtype)))
+        return self._node(
+            "Conv",
+            *inputs,
+            kernel_shape=conv.weight.shape[2:],
+            strides=[conv.stride] * 2,
+            pads=conv.padding * 2,
+            dilations=[conv.dilation] * 2,
+            group=conv.groups,
+        )
+
+    def relu(self, x: str) -> str:
+        return self._node("Relu", x)
+
+    def hardswish(self, x: str) -> str:
+        return self.mul(x, self.hardsigmoid(x))
+
+    def hardsigmoid(self, x: str) -> str:
+        return self._node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+    def sigmoid(self, x: str) -> str:
+        return self._node("Sigmoid", x)
+
+    def tanh(self, x: str) -> str:
+        return self._node("Tanh", x)
+
+    def clamp(self, x: str) -> str:
+        return self._node("Clip", x, self._scalar("zero", 0), self._scalar("one", 1))
+
+    def add(self, x: str, y: str) -> str:
+        return self._node("Add", x, y)
+
+    def sub(self, x: str, y: str) -> str:
+        return self._node("Sub", x, y)
+
+    def mul(self, x: str, y: str) -> str:
+        return self._node("Mul", x, y)
+
+    def div(self, x: str, y: str) -> str:
+        return self._node("Div", x, y)
+
+    def add_constant(self, x: str, values: tuple[float, ...]) -> str:
+        column = np.array(values, self.dtype)[None, :, None, None]
+        return self.add(x, self._initializer(f"{self._scope}.constant_{'_'.join(f'{v:g}' for v in values)}", column))
+
+    def concat(self, *xs: str) -> str:
+        return self._node("Concat", *xs, axis=1)
+
+    def split(self, x: str, *channels: int) -> tuple[str, ...]:
+        return self._nodes("Split", x, outputs=len(channels), axis=1, split=channels)
+
+    def append_ones(self, x: str) -> str:
+        pads = self._integers("append_channel", 0, 0, 0, 0, 0, 1, 0, 0)
+        return self._node("Pad", x, pads, self._scalar("one", 1), mode="constant")
+
+    def channel_mean(self, x: str) -> str:
+        return self._node("ReduceMean", x, axes=[1], keepdims=1)
+
+    def global_mean(self, x: str) -> str:
+        return self._node("GlobalAveragePool", x)
+
+    def average_pool_ceil(self, x: str) -> str:
+        return self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=0)
+
+    def max_pool(self, x: str) -> str:
+        return self._node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+
+    def resize_by(self, x: str, ratio: str | float) -> str:
+        batch_and_channels = self._initializer("scale_one", np.ones(2, np.float32))
+        if isinstance(ratio, float):
+            scales = self._initializer(f"scale_{ratio:g}", np.array([1, 1, ratio, ratio], np.float32))
+        else:
+            scales = self._node("Concat", batch_and_channels, ratio, ratio, axis=0)
+        return self._resize(x, scales)
+
+    def resize_like(self, x: str, ref: str) -> str:
+        sizes = self._node("Concat", self._shape(x, 0, 2), self._shape(ref, 2, 4), axis=0)
+        return self._resize(x, self._no_floats(), sizes)
+
+    def upsample2_crop(self, x: str, ref: str) -> str:
+        twice = self._resize(x, self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
+        starts, axes = self._integers("origin", 0, 0), self._integers("spatial_axes", 2, 3)
+        return self._node("Slice", twice, starts, self._shape(ref, 2, 4), axes)
+
+    def state_like(self, state: str, x: str) -> str:
+        return self._node("Expand", state, self._shape(x, 0, 4))
+
+    def _resize(self, x: str, scales: str, *sizes: str) -> str:
+        # Below opset 13 the roi, which only another mode reads, cannot be left out.
+        return self._node(
+            "Resize",
+            x,
+            self._no_floats(),
+            scales,
+            *sizes,
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        )
+
+    def _shape(self, x: str, start: int, stop: int) -> str:
+        """Axes start..stop of a value's shape, written once however often it is asked for."""
+        key = f"{x}[{start}:{stop}]"
+        if key not in self._shapes:
+            shape = self._node("Shape", x)
+            if (start, stop) != (0, 4):
+                bounds = self._integers(f"axis_{start}", start), self._integers(f"axis_{stop}", stop)
+                shape = self._node("Slice", shape, *bounds)
+            self._shapes[key] = shape
+        return self._shapes[key]
+
+    def _node(self, op: str, *inputs: str, **attributes: Any) -> str:
+        return self._nodes(op, *inputs, outputs=1, **attributes)[0]
+
+    def _nodes(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> tuple[str, ...]:
+        name = f"{self._scope}/{op}"
+        count = self._taken[name] = self._taken.get(name, 0) + 1
+        if count > 1:
+            name += f"_{count}"
+        values = (name,) if outputs == 1 else tuple(f"{name}:{k}" for k in range(outputs))
+        self.nodes.append(helper.make_node(op, inputs, values, name=name, **attributes))
+        return values
+
+    def _initializer(self, name: str, array: NDArray[Any]) -> str:
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def _scalar(self, name: str, value: float) -> str:
+        return self._initializer(name, np.array(value, self.dtype))
+
+    def _integers(self, name: str, *values: int) -> str:
+        return self._initializer(name, np.array(values, np.int64))
+
+    def _no_floats(self) -> str:
+        return self._initializer("no_floats", np.zeros(0, np.float32))

@@ -1,0 +1,145 @@
+"""ONNX files through onnxruntime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from exporters.identify import identify
+from exporters.onnx.export import graph_sha256
+from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from rvm_model.device import DeviceError
+
+_PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+_PROVIDERS: dict[Device, Any] = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"})],
+}
+_SESSION_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+def inspect(path: Path) -> Artifact:
+    """What the file is. See `exporters.runtime.Runtime`."""
+    model = _read(path)
+    graph = model.graph
+    found = identify({tuple(weight.dims) for weight in graph.initializer})
+    inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
+    names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
+    if found is None or names != (INPUTS, OUTPUTS):
+        raise ArtifactError(f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it")
+    element = graph.input[0].type.tensor_type.elem_type
+    if element not in _PRECISIONS:
+        raise ArtifactError(f"{path} takes {inputs[0].dtype} images; known are float32 and float16")
+    variant, refiner = found
+    return Artifact(
+        path=path,
+        format="onnx",
+        variant=variant,
+        refiner=refiner,
+        precision=_PRECISIONS[element],
+        refine="always",
+        inputs=inputs,
+        outputs=outputs,
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        facts={
+            "opset": next(entry.version for entry in model.opset_import if not entry.domain),
+            "IR version": model.ir_version,
+            "nodes": len(graph.node),
+            "parameters": sum(int(np.prod(weight.dims)) for weight in graph.initializer),
+        },
+    )
+
+
+def load(artifact: Artifact, device: Device, ratio: float) -> Step:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    session = _session(artifact.path, device)
+    dtype = np.float16 if artifact.precision == "fp16" else np.float32
+    downsample_ratio = np.array([ratio], np.float32)
+    no_state = tuple(np.zeros((1, 1, 1, 1), dtype) for _ in range(4))
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        values = (frame.astype(dtype, copy=False), *(state or no_state), downsample_ratio)
+        try:
+            fgr, pha, *after = session.run(OUTPUTS, dict(zip(INPUTS, values, strict=True)))
+        except _SESSION_ERRORS as error:
+            raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+        return Matte(fgr=fgr.astype(np.float32, copy=False), pha=pha.astype(np.float32, copy=False)), tuple(after)
+
+    return step
+
+
+def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
+    """Four arrays. See `exporters.runtime.Runtime`."""
+    return tuple(state)
+
+
+def _read(path: Path) -> ModelProto:
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+        if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):
+            raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
+        onnx.checker.check_model(model)
+    except DecodeError as error:
+        raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
+    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path} is damaged or no valid ONNX file: {_first_line(error)}") from error
+    claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
+    if claimed is not None and claimed != graph_sha256(model):
+        raise ArtifactError(
+            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
+            "entry graph_sha256"
+        )
+    return model
+
+
+def _session(path: Path, device: Device) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(path, options, providers=_PROVIDERS[device])
+    except _SESSION_ERRORS as error:
+        raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
+    except ValueError as error:  # a provider that this build of onnxruntime does not have
+        raise DeviceError(_no_cuda()) from error
+    # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise DeviceError(_no_cuda())
+    session.disable_fallback()
+    return session
+
+
+def _no_cuda() -> str:
+    return (
+        f"onnxruntime {ort.__version__} has no working CUDA provider here (it has {', '.join(ort.get_available_providers())}); "
+        "install 'rvm-export[onnx-cuda]' in place of the onnx extra, on a machine with a GPU"
+    )
+
+
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
+    return TensorInfo(
+        name=value.name,
+        dtype=dtype,
+        shape=tuple(axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,45 @@
+"""What a format's `export.py` and `runtime.py` offer, so that the harness knows none of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.spec import Artifact, ExportSpec
+from rvm_model.checkpoint import Checkpoint
+
+Device = Literal["cpu", "cuda"]
+Frame = NDArray[np.float32]
+State = Any
+"""Four recurrent states as the runtime holds them, perhaps on a device; None before the first frame."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matte:
+    """`fgr` (B, 3, H, W) and `pha` (B, 1, H, W), float32 in [0, 1]; they belong to the caller."""
+
+    fgr: Frame
+    pha: Frame
+
+
+Step = Callable[[Frame, State], tuple[Matte, State]]
+"""One frame (B, 3, H, W), RGB float32 in [0, 1], and the state before it, to its matte and the state after it."""
+
+
+class Exporter(Protocol):
+    def export(self, checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
+        """Write the file. Nothing is verified here, and nothing is kept from an existing file."""
+
+
+class Runtime(Protocol):
+    def inspect(self, path: Path) -> Artifact:
+        """What the file is. Raises ArtifactError if it is damaged or no matting network."""
+
+    def load(self, artifact: Artifact, device: Device, ratio: float) -> Step:
+        """Ready to play a clip. Raises ArtifactError, or DeviceError where the device is missing."""
+
+    def to_numpy(self, state: State) -> tuple[NDArray[Any], ...]:
+        """Four arrays (B, C, h, w) in the file's own dtype, which belong to the caller."""

@@ -1,0 +1,80 @@
+"""What a format is, what is exported, what came out: plain values that all formats share. Nothing heavy is imported."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rvm_model.errors import UserError
+
+INPUTS = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
+OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
+
+_REFINER_SUFFIX = {"deep_guided_filter": "", "fast_guided_filter": "_fgf"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What a format's folder says of itself, before anything heavy is imported.
+
+    `packages` are the modules that its extra installs, with the name of the extra; `recognise` tells the format's files
+    by their first bytes or their archive's listing, whatever they are called, and never fails on another kind of file.
+    """
+
+    title: str
+    help: str
+    suffix: str
+    precisions: tuple[str, ...]
+    extra: str
+    packages: tuple[str, ...]
+    recognise: Callable[[Path], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSpec:
+    """One file to make."""
+
+    variant: str
+    refiner: str
+    precision: str
+
+    def file_name(self, suffix: str, seeded: bool) -> str:
+        """The released file's name where every option has its default, else with a suffix for each that has not."""
+        end = "_seeded" if seeded else ""
+        return f"rvm_{self.variant}{_REFINER_SUFFIX[self.refiner]}_{self.precision}{end}{suffix}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """A named input or output; an axis is a length, or a name where any length goes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An exported file, ours or not, as told from the file itself.
+
+    `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `metadata` is empty where the file carries
+    none; `facts` are what only this format has, such as an opset.
+    """
+
+    path: Path
+    format: str
+    variant: str
+    refiner: str
+    precision: str
+    refine: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+    facts: Mapping[str, int | str]
+
+
+class ArtifactError(UserError):
+    """A file that is damaged, or is not an exported matting network. The message is one line for the user."""
+
+
+class MissingPackage(UserError):
+    """A format's package is not installed. The message is one line with the command that installs it."""

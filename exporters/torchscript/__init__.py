@@ -1,0 +1,27 @@
+"""TorchScript: the reference itself, scripted."""
+
+import zipfile
+from pathlib import Path
+
+from exporters.spec import Format
+
+
+def recognise(path: Path) -> bool:
+    """A zip archive with code in it; a checkpoint is one without."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+    return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
+
+
+FORMAT = Format(
+    title="TorchScript",
+    help="Export TorchScript: called as the PyTorch model, NCHW or BTCHW.",
+    suffix=".torchscript",
+    precisions=("fp32", "fp16"),
+    extra="torchscript",
+    packages=("torch",),
+    recognise=recognise,
+)

@@ -1,0 +1,119 @@
+"""TorchScript files through torch.jit. Such a file is code: load only what you trust."""
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.identify import identify
+from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from rvm_model.archive import find_damage
+from rvm_model.device import torch_device
+from rvm_model.state import STATE_CHANNELS
+
+_PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16"}
+_ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]
+
+
+def inspect(path: Path) -> Artifact:
+    """What the file is. See `exporters.runtime.Runtime`."""
+    damage = find_damage(path)
+    if damage:
+        raise ArtifactError(f"{path} {damage}")
+    module = _load(path, torch.device("cpu"))
+    weights = [*_weights(module)]
+    found = identify({tuple(weight.shape) for weight in weights})
+    schema = module._c._get_method("forward").schema if module._c._has_method("forward") else None
+    if found is None or schema is None or [argument.name for argument in schema.arguments][:7] != _ARGUMENTS:
+        raise ArtifactError(f"{path} is TorchScript, but not a matting network as rvm-export and RVM v1.0.0 write it")
+    dtypes = {weight.dtype for weight in weights if weight.is_floating_point() and weight.dim() == 4}
+    if len(dtypes) != 1 or not dtypes <= _PRECISIONS.keys():
+        raise ArtifactError(f"{path} has weights of {', '.join(map(str, dtypes))}; known are float32 and float16")
+    variant, refiner = found
+    (dtype,) = dtypes
+    inputs, outputs = _contract(variant, str(dtype).removeprefix("torch."))
+    return Artifact(
+        path=path,
+        format="torchscript",
+        variant=variant,
+        refiner=refiner,
+        precision=_PRECISIONS[dtype],
+        refine="auto",
+        inputs=inputs,
+        outputs=outputs,
+        metadata=_metadata(path),
+        facts={"frozen": "no" if any(True for _ in module.parameters()) else "yes"},
+    )
+
+
+def load(artifact: Artifact, device: Device, ratio: float) -> Step:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    where = torch_device(device)
+    module = _load(artifact.path, where)
+    dtype = torch.float16 if artifact.precision == "fp16" else torch.float32
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        src = torch.from_numpy(frame).to(where, dtype)
+        try:
+            with torch.inference_mode():
+                fgr, pha, *after = module(src, *(state or [None] * 4), ratio)
+        except RuntimeError as error:
+            raise ArtifactError(f"{artifact.path} does not run: {_last_line(error)}") from error
+        return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
+
+    return step
+
+
+def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
+    """Four arrays. See `exporters.runtime.Runtime`."""
+    return tuple(tensor.cpu().numpy() for tensor in state)
+
+
+def _load(path: Path, device: torch.device) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
+            return torch.jit.load(path, map_location=device)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ArtifactError(f"{path} does not load as TorchScript: {_last_line(error)}") from error
+
+
+def _weights(module: Any) -> Iterator[Tensor]:
+    """Of a plain module its state, of a frozen one the constants of its graph."""
+    yield from module.state_dict().values()
+    for node in module.graph.findAllNodes("prim::Constant"):
+        if node.hasAttribute("value") and node.kindOf("value") == "t":
+            yield node.t("value")
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with zipfile.ZipFile(path) as archive:
+        extra = [name for name in archive.namelist() if "/extra/" in name]
+        return {name.partition("/extra/")[2]: archive.read(name).decode(errors="replace") for name in sorted(extra)}
+
+
+def _contract(variant: str, dtype: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """A scripted module keeps no shapes; these are the ones that the network has."""
+
+    def image(name: str, channels: int) -> TensorInfo:
+        return TensorInfo(name=name, dtype=dtype, shape=("batch", channels, "height", "width"))
+
+    def states(names: tuple[str, ...]) -> list[TensorInfo]:
+        return [
+            TensorInfo(name=name, dtype=dtype, shape=("batch", channels, f"{name}_height", f"{name}_width"))
+            for name, channels in zip(names, STATE_CHANNELS[variant], strict=True)
+        ]
+
+    ratio = TensorInfo(name=INPUTS[5], dtype="float", shape=())
+    return (image("src", 3), *states(INPUTS[1:5]), ratio), (image("fgr", 3), image("pha", 1), *states(OUTPUTS[2:]))
+
+
+def _last_line(error: Exception) -> str:
+    """TorchScript tells a story; how it ends is what went wrong."""
+    return str(error).strip().rpartition("\n")[2]

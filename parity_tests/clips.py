@@ -1,0 +1,149 @@
+"""Clips to compare on: an image folder, a video file, or one drawn here that needs nothing.
+
+A clip is short and kept whole, as 8-bit pixels. Sixteen frames are the least: the states' error settles only then, and
+a runner that drops its states is perfect on the first.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rvm_model.errors import UserError
+
+FEWEST_FRAMES = 16
+DEFAULT_FRAMES = 24
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+Pixels = NDArray[np.uint8]
+
+
+class ClipError(UserError):
+    """A clip that cannot be read or proves nothing. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """`pixels`: (T, B, H, W, 3) RGB, B clips of T frames side by side."""
+
+    name: str
+    pixels: Pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Frames (B, 3, H, W), float32 in [0, 1]."""
+        for frame in self.pixels:
+            yield np.ascontiguousarray(frame.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[2], self.pixels.shape[3]
+
+    def resized(self, width: int, height: int) -> "Clip":
+        """The same clip at another size, by Pillow's bicubic filter."""
+        frames = [
+            [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)) for image in frame]
+            for frame in self.pixels
+        ]
+        return replace(self, name=f"{self.name} {width}x{height}", pixels=np.array(frames))
+
+    def doubled(self) -> "Clip":
+        """A batch of two different clips: this one, and itself mirrored and played backwards."""
+        other = self.pixels[::-1, :, :, ::-1]
+        return replace(self, name=f"{self.name} batch 2", pixels=np.concatenate([self.pixels, other], axis=1))
+
+
+def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
+    """The first `frames` frames of an image folder or a video file; without a path the built-in clip.
+
+    Raises:
+        ClipError: fewer than 16 frames asked for or found, no such file, nothing that can be decoded, images of
+            different sizes, or frames that are all alike.
+    """
+    if frames < FEWEST_FRAMES:
+        raise ClipError(f"{frames} frames are too few to compare on; give at least {FEWEST_FRAMES}")
+    if path is None:
+        return builtin_clip(frames)
+    if not path.exists():
+        raise ClipError(f"no such clip: {path}; give an image folder or a video file")
+    read = _read_folder if path.is_dir() else _read_video
+    images = [*islice(read(path), frames)]
+    if len(images) < FEWEST_FRAMES:
+        raise ClipError(f"{path} has {len(images)} frames; a comparison needs at least {FEWEST_FRAMES}")
+    if len({image.shape for image in images}) > 1:
+        raise ClipError(f"the frames of {path} differ in size; give frames of one size")
+    pixels = np.array(images)[:, None]
+    if (pixels == pixels[:1]).all():
+        raise ClipError(f"the frames of {path} are all alike; a comparison needs motion")
+    return Clip(name=path.name, pixels=pixels)
+
+
+def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 180) -> Clip:
+    """A soft-edged figure that moves over a moving pattern, with noise and a scene cut after two thirds.
+
+    Only exact arithmetic, so that it is the same on any machine.
+    """
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    noise = np.random.PCG64(2108)
+    return Clip(
+        name="built-in clip",
+        pixels=np.array([_draw(t, x, y, noise, cut=t >= frames * 2 // 3) for t in range(frames)])[:, None],
+    )
+
+
+def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.random.PCG64, cut: bool) -> Pixels:
+    height, width = x.shape
+    if cut:
+        tiles = ((x + 3 * t) // 24 + (y - t) // 24) % 2
+        background = np.stack([60 + 90 * tiles, 140 - 60 * tiles, 190 - 0.4 * y], axis=-1)
+    else:
+        wave = np.abs((x + 0.5 * y + 2 * t) % 64 - 32) / 32
+        background = np.stack([40 + 70 * wave, 110 + 60 * wave, 80 + 0.5 * x * 320 / width], axis=-1)
+    # The figure: a head above shoulders, each an ellipse whose edge is four pixels soft at the default size.
+    centre = width * (0.35 + 0.012 * t) if not cut else width * (0.7 - 0.01 * t)
+    head = ((x - centre) / (0.09 * width)) ** 2 + ((y - 0.36 * height) / (0.2 * height)) ** 2
+    body = ((x - centre) / (0.2 * width)) ** 2 + ((y - 1.0 * height) / (0.46 * height)) ** 2
+    alpha = np.clip((1.12 - np.minimum(head, body)) * 4, 0, 1)[..., None]
+    skin = np.stack([220 - 0.25 * y, 170 - 0.3 * y, 140 - 0.3 * y], axis=-1)
+    cloth = np.stack([90 + 0 * x, 50 + 0.2 * x * 320 / width, 120 + 80 * ((y // 6) % 2)], axis=-1)
+    figure = np.where((head < body)[..., None], skin, cloth)
+    raw = noise.random_raw(x.size * 3).reshape(height, width, 3) >> np.uint64(60)
+    image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _read_folder(path: Path) -> Iterable[Pixels]:
+    images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
+    if not images:
+        raise ClipError(f"no {', '.join(_IMAGE_SUFFIXES)} in {path}; give a folder of frames or a video file")
+    for file in sorted(images, key=_natural_order):
+        try:
+            with Image.open(file) as image:
+                yield np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError) as error:
+            raise ClipError(f"cannot read {file}: {error}") from error
+
+
+def _natural_order(file: Path) -> list[tuple[int, str]]:
+    """frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _read_video(path: Path) -> Iterable[Pixels]:
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ClipError(f"{path} has no video in it")
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+    except av.FFmpegError as error:
+        raise ClipError(f"cannot read {path} as a video: {error.strerror}") from error

@@ -1,0 +1,49 @@
+"""A clip through the reference and through an artifact, each feeding back its own states."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from exporters import load_runtime
+from exporters.runtime import Device
+from exporters.spec import Artifact
+from parity_tests.clips import Clip
+from parity_tests.compare import NAMES
+from rvm_model.device import torch_device
+from rvm_model.network import MattingNetwork
+
+Outputs = dict[str, NDArray[np.floating]]
+
+
+def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[Outputs]:
+    """fgr, pha, r1..r4 of every frame as fp32 PyTorch computes them.
+
+    Raises:
+        DeviceError: the device is missing.
+    """
+    where = torch_device(device)
+    network = network.to(where).float().eval()
+    states: list[torch.Tensor | None] = [None] * 4
+    for frame in clip:
+        with torch.inference_mode():
+            fgr, pha, *after = network(torch.from_numpy(frame).to(where), *states, ratio)
+        states = [*after]
+        yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
+
+
+def play_artifact(artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[Outputs]:
+    """The same from an exported file, by its own runtime; states in the file's dtype.
+
+    Raises:
+        ArtifactError: it does not load or run.
+        DeviceError: the device is missing.
+        MissingPackage: the format's runtime is not installed.
+    """
+    runtime = load_runtime(artifact.format)
+    step = runtime.load(artifact, device, ratio)
+    state = None
+    for frame in clip:
+        matte, state = step(frame, state)
+        yield dict(zip(NAMES, (matte.fgr, matte.pha, *runtime.to_numpy(state)), strict=True))

@@ -1,0 +1,107 @@
+"""What is played to prove a format: weights, size, ratio and batch, as data. A row is a test, or a line of `make soak`.
+
+Trained weights and the real clip are not part of the project. They lie in `../shared` beside it, or where the
+environment variable RVM_SHARED points; what needs them is skipped, with that reason, where they are missing.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from parity_tests.clips import Clip, builtin_clip, load_clip
+from rvm_model.checkpoint import Checkpoint, load_checkpoint
+
+TRAINED = "weights/rvm_mobilenetv3_from_tfjs.safetensors"  # float32, so that half precision has something to round
+REAL_CLIP = "clip/frames"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """One clip at one size and ratio. `long` ones run in `make soak` only."""
+
+    weights: str
+    variant: str = "mobilenetv3"
+    width: int = 640
+    height: int = 360
+    ratio: float
+    batch: int = 1
+    frames: int = 24
+    long: bool = False
+
+    def __str__(self) -> str:
+        batch = f"-batch{self.batch}" if self.batch > 1 else ""
+        return f"{self.weights}-{self.variant}-{self.width}x{self.height}-{self.ratio:g}{batch}"
+
+
+PLAYS = (
+    Play(weights="trained", ratio=1.0),
+    Play(weights="trained", ratio=0.5),
+    Play(weights="trained", ratio=0.4),
+    Play(weights="trained", ratio=0.375),
+    Play(weights="trained", ratio=0.25),
+    Play(weights="trained", ratio=0.5, batch=2),
+    Play(weights="trained", width=331, height=217, ratio=0.5),
+    Play(weights="trained", width=331, height=217, ratio=0.375),
+    Play(weights="trained", width=639, height=481, ratio=0.4),
+    Play(weights="trained", width=639, height=481, ratio=0.375),
+    Play(weights="trained", width=1280, height=720, ratio=0.375, frames=16),
+    Play(weights="trained", width=1280, height=720, ratio=0.6, long=True),
+    Play(weights="trained", width=1920, height=1080, ratio=0.25, long=True),
+    Play(weights="trained", width=1920, height=1080, ratio=0.4, long=True),
+    Play(weights="trained", width=3840, height=2160, ratio=0.125, long=True),
+    Play(weights="seeded", width=320, height=180, ratio=1.0),
+    Play(weights="seeded", width=320, height=180, ratio=0.5),
+    Play(weights="seeded", width=320, height=180, ratio=0.375),
+    Play(weights="seeded", width=320, height=180, ratio=0.5, frames=300, long=True),
+    Play(weights="seeded", width=1280, height=720, ratio=0.375, long=True),
+    Play(weights="seeded", variant="resnet50", width=320, height=180, ratio=0.5, frames=16),
+    Play(weights="seeded", variant="resnet50", width=331, height=217, ratio=0.375, frames=16),
+    Play(weights="seeded", variant="resnet50", width=1920, height=1080, ratio=0.25, frames=16, long=True),
+)
+
+
+def shared_folder() -> Path | None:
+    """Where trained weights and the real clip lie, if this machine has them."""
+    folder = Path(os.environ.get("RVM_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    return folder if (folder / TRAINED).is_file() else None
+
+
+@lru_cache(maxsize=4)
+def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
+    """Seeded weights, or the trained ones of the shared folder.
+
+    Raises:
+        FileNotFoundError: trained weights on a machine that has none.
+    """
+    if weights == "seeded":
+        return load_checkpoint("seeded", variant, refiner)
+    trained = load_checkpoint(_shared() / TRAINED, variant)
+    if refiner == trained.refiner:
+        return trained
+    state_dict = {key: value for key, value in trained.state_dict.items() if not key.startswith("refiner.")}
+    return replace(trained, refiner=refiner, state_dict=state_dict)
+
+
+def play_clip(play: Play) -> Clip:
+    """The real clip for trained weights, the built-in one for seeded ones, in the play's size and batch.
+
+    Raises:
+        FileNotFoundError: see `play_checkpoint`.
+    """
+    if play.weights == "seeded":
+        clip = builtin_clip(play.frames, play.width, play.height)
+    else:
+        clip = load_clip(_shared() / REAL_CLIP, play.frames)
+        if clip.size != (play.height, play.width):
+            clip = clip.resized(play.width, play.height)
+    return clip.doubled() if play.batch == 2 else clip
+
+
+def _shared() -> Path:
+    folder = shared_folder()
+    if folder is None:
+        raise FileNotFoundError(
+            "no trained weights here: they lie in ../shared beside the project, or where RVM_SHARED points"
+        )
+    return folder

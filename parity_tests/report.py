@@ -1,0 +1,87 @@
+"""Renderings of a `ParityReport`: a JSON object for scripts, a table for people."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+
+from parity_tests.tolerances import HEADROOM
+from parity_tests.verify import ParityReport
+
+
+def to_json(report: ParityReport) -> dict[str, Any]:
+    """Every number of the report. What JSON has no number for becomes None."""
+    comparison = report.comparison
+    return {
+        "artifact": str(report.artifact),
+        "format": report.format,
+        "variant": report.variant,
+        "refiner": report.refiner,
+        "precision": report.precision,
+        "weights": report.weights,
+        "ok": report.ok,
+        "failures": list(comparison.failures),
+        "clip": report.clip,
+        "height": report.size[0],
+        "width": report.size[1],
+        "downsample_ratio": report.ratio,
+        "device": report.device,
+        "frames": comparison.frames,
+        "outputs": {
+            name: {
+                "max_abs": _number(drift.max_abs),
+                "mean_abs": _number(drift.mean_abs),
+                "limit_max_abs": report.tolerance.limit(name).max_abs,
+                "limit_mean_abs": report.tolerance.limit(name).mean_abs,
+                "worst_at": list(drift.worst_at),
+                "frame_max_abs": [_number(value) for value in drift.frame_max],
+                "frame_mean_abs": [_number(value) for value in drift.frame_mean],
+            }
+            for name, drift in comparison.outputs.items()
+        },
+        "alpha": {
+            "mad": _number(comparison.alpha.mad),
+            "mse": _number(comparison.alpha.mse),
+            "dtssd": _number(comparison.alpha.dtssd),
+        },
+    }
+
+
+def to_table(report: ParityReport) -> Table:
+    """One line per output; a limit is printed beside what was measured."""
+    height, width = report.size
+    comparison = report.comparison
+    table = Table(
+        title=f"{report.artifact.name} against PyTorch fp32 on {report.device}: {report.clip}, "
+        f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
+        caption=f"alpha: MAD {comparison.alpha.mad:.1e}, MSE {comparison.alpha.mse:.1e}, dtSSD {comparison.alpha.dtssd:.1e}; "
+        f"a limit is {HEADROOM} times what was measured before",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("output", "max abs", "limit", "mean abs", "limit", "worst frame"):
+        table.add_column(heading, justify="left" if heading == "output" else "right")
+    for name, drift in comparison.outputs.items():
+        limit = report.tolerance.limit(name)
+        table.add_row(
+            name,
+            f"{drift.max_abs:.1e}",
+            f"{limit.max_abs:.1e}",
+            f"{drift.mean_abs:.1e}",
+            f"{limit.mean_abs:.1e}",
+            str(drift.worst_at[0]),
+        )
+    return table
+
+
+def verdict(report: ParityReport) -> Iterable[str]:
+    """One line if it holds, else one for each failure."""
+    if report.ok:
+        yield f"ok: {report.artifact.name} computes what PyTorch computes"
+    for failure in report.comparison.failures:
+        yield f"FAILED: {report.artifact.name}: {failure}"
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""Prove one artifact: find its tolerance, play, compare."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from exporters.runtime import Device
+from exporters.spec import Artifact
+from parity_tests.clips import Clip
+from parity_tests.compare import Comparison, Outputs, compare
+from parity_tests.play import play_artifact, play_reference
+from parity_tests.tolerances import TOLERANCES, Case, Tolerance, sampling
+from rvm_model.checkpoint import Checkpoint
+from rvm_model.errors import UserError
+from rvm_model.network import MattingNetwork, Refine
+from rvm_model.state import float32_size, internal_size, safe_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityReport:
+    """An artifact held against PyTorch, in numbers; `report.py` renders it."""
+
+    artifact: Path
+    format: str
+    variant: str
+    refiner: str
+    precision: str
+    weights: Literal["trained", "seeded"]
+    clip: str
+    size: tuple[int, int]
+    ratio: float
+    device: Device
+    tolerance: Tolerance
+    comparison: Comparison
+
+    @property
+    def ok(self) -> bool:
+        return self.comparison.ok
+
+
+BUILTIN_RATIO = 0.5
+"""For the built-in clip: below 1, so that resize and refiner take part."""
+
+
+class ParityError(UserError):
+    """A comparison that cannot be made as asked. The message is one line for the user."""
+
+
+def verify(
+    artifact: Artifact,
+    checkpoint: Checkpoint,
+    clip: Clip,
+    ratio: float,
+    device: Device = "cpu",
+    reference: Iterable[Outputs] | None = None,
+) -> ParityReport:
+    """Play a clip through PyTorch and through the artifact, and compare all six outputs.
+
+    Args:
+        artifact: From a runtime's `inspect`.
+        checkpoint: The weights it should hold.
+        clip: At least 16 frames.
+        ratio: Downsample ratio in (0, 1].
+        device: Where both sides run.
+        reference: Outputs of PyTorch for this clip, if somebody has played it before.
+
+    Raises:
+        ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
+        ArtifactError, DeviceError, MissingPackage: see `play.py`.
+    """
+    claimed = artifact.metadata.get("weights_sha256")
+    if claimed is not None and claimed != checkpoint.weights_sha256:
+        raise ParityError(
+            f"{artifact.path} was made from other weights than {checkpoint.name} (sha256 {claimed[:12]}..., not "
+            f"{checkpoint.weights_sha256[:12]}...); give its checkpoint with --checkpoint"
+        )
+    check_size(artifact, clip, ratio)
+    weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
+    case = Case(
+        format=artifact.format,
+        precision=artifact.precision,
+        refiner=artifact.refiner,
+        weights=weights,
+        sampling=sampling(ratio),
+    )
+    if reference is None:
+        reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
+    comparison = compare(reference, play_artifact(artifact, clip, ratio, device), TOLERANCES[case])
+    return ParityReport(
+        artifact=artifact.path,
+        format=artifact.format,
+        variant=artifact.variant,
+        refiner=artifact.refiner,
+        precision=artifact.precision,
+        weights=weights,
+        clip=clip.name,
+        size=clip.size,
+        ratio=ratio,
+        device=device,
+        tolerance=TOLERANCES[case],
+        comparison=comparison,
+    )
+
+
+def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
+    """Refuse a size and ratio at which a graph with a float32 ratio computes another internal size than PyTorch."""
+    height, width = clip.size
+    expected = internal_size(height, width, ratio)
+    takes_float32 = any(tensor.name == "downsample_ratio" and tensor.dtype == "float32" for tensor in artifact.inputs)
+    if takes_float32 and (given := float32_size(height, width, ratio)) != expected:
+        raise ParityError(
+            f"{width}x{height} at ratio {ratio:g} is {expected[1]}x{expected[0]} in PyTorch but {given[1]}x{given[0]} in "
+            f"{artifact.path}, whose ratio is float32; use ratio {safe_ratio(height, width, ratio):g}"
+        )
+
+
+def reference_network(artifact: Artifact, checkpoint: Checkpoint) -> MattingNetwork:
+    """PyTorch's network, doing at ratio 1 what the artifact does."""
+    refine: Refine = "always" if artifact.refine == "always" else "auto"
+    return checkpoint.network(refine)

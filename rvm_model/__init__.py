@@ -1,0 +1,34 @@
+"""Robust Video Matting in PyTorch: the network, its size rules, its checkpoints.
+
+Names are imported when first asked for, so that the size rules do not cost an import of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rvm_model.checkpoint import Checkpoint as Checkpoint
+    from rvm_model.checkpoint import CheckpointError as CheckpointError
+    from rvm_model.checkpoint import load_checkpoint as load_checkpoint
+    from rvm_model.network import MattingNetwork as MattingNetwork
+    from rvm_model.state import auto_downsample_ratio as auto_downsample_ratio
+    from rvm_model.state import internal_size as internal_size
+    from rvm_model.state import state_shapes as state_shapes
+
+_HOME = {
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "checkpoint",
+    "load_checkpoint": "checkpoint",
+    "MattingNetwork": "network",
+    "auto_downsample_ratio": "state",
+    "internal_size": "state",
+    "state_shapes": "state",
+}
+__all__ = ["__version__", *_HOME]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rvm_model' has no attribute {name!r}")
+    return getattr(import_module(f"rvm_model.{_HOME[name]}"), name)

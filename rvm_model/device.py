@@ -1,0 +1,23 @@
+"""The one place that turns `cpu` or `cuda` into a torch device."""
+
+import torch
+
+from rvm_model.errors import UserError
+
+
+class DeviceError(UserError):
+    """A device that this machine does not have. The message is one line for the user."""
+
+
+def torch_device(name: str) -> torch.device:
+    """The device, with TensorFloat-32 off: its ten bits of mantissa would drown what a comparison looks for.
+
+    Raises:
+        DeviceError: `cuda` where PyTorch finds no GPU.
+    """
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError("PyTorch finds no CUDA GPU on this machine; use --device cpu")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)

@@ -1,0 +1,134 @@
+"""`rvm-export`, the command. What it does is imported when it is asked for: help costs no heavy import.
+
+stdout carries only what a script wants, paths and JSON; everything for people goes to stderr. Exit code 0 is good, 1 a
+failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from exporters import FORMATS
+from exporters.spec import Format
+from rvm_model import __version__
+from rvm_model.errors import UserError
+from rvm_model.state import Refiner, Variant
+from tools.publish import ExportFailed
+
+app = typer.Typer(
+    name="rvm-export",
+    help="Export Robust Video Matting, and prove that what came out computes what PyTorch computes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CODE_WARNING = "A TorchScript file is code: open only what you trust."
+CheckpointOption = Annotated[
+    str, typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded.")
+]
+DeviceOption = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where both sides run.")]
+
+
+def one_of(*choices: str) -> Any:
+    """A callback that refuses anything else."""
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def add_export_command(name: str, description: Format) -> None:
+    """The sub-command that makes files of one format."""
+
+    @app.command(name, help=f"{description.help} Prints the file's path.")
+    def export(
+        variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
+        refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
+        checkpoint: CheckpointOption = "auto",
+        precision: Annotated[
+            str, typer.Option(metavar="|".join(description.precisions), callback=one_of(*description.precisions))
+        ] = description.precisions[0],
+        output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path("."),
+        force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+        verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,
+    ) -> None:
+        from tools.export import export_one
+
+        path = export_one(name, variant, refiner, checkpoint, precision, output, force, verify)
+        typer.echo(path)
+
+
+for _name, _description in FORMATS.items():
+    add_export_command(_name, _description)
+
+
+@app.command(help=f"Play a clip through PyTorch and through exported files, and compare all outputs. {CODE_WARNING}")
+def verify(
+    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")],
+    checkpoint: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="PATH|official|seeded", help="Weights they should hold; by default what their metadata names, else official."
+        ),
+    ] = None,
+    clip: Annotated[Optional[Path], typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: Annotated[int, typer.Option(help="How many frames, at least 16.")] = 24,
+    downsample_ratio: Annotated[
+        str, typer.Option(metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")] = "cpu",
+    json: Annotated[Optional[Path], typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
+) -> None:
+    from tools.verify import verify_all
+
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json))
+
+
+@app.command(help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}")
+def info(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],
+    json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout instead of a table.")] = False,
+) -> None:
+    from tools.info import show
+
+    show(artifact, json)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if show:
+        typer.echo(f"rvm-export {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; every error that is expected becomes one line and an exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        code = app(standalone_mode=False) or 0
+    except (UserError, typer.TyperException) as error:
+        code = _say(error.format_message() if isinstance(error, typer.TyperException) else str(error), 2)
+    except ExportFailed as error:
+        code = _say(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say("interrupted; nothing was left half-written", 130)
+    sys.exit(code)
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
+    return code
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    typer.secho(f"rvm-export: WARNING: {message}", err=True, fg="yellow", bold=True)

@@ -1,0 +1,68 @@
+"""What a file is, as a table for people or JSON for scripts."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from exporters import load_runtime, recognise
+from exporters.spec import Artifact, TensorInfo
+
+
+def show(path: Path, as_json: bool) -> None:
+    """Print what a file is: a table on stderr, or a JSON object on stdout.
+
+    Raises:
+        UserError: no such file, or one that is damaged or no matting network.
+    """
+    artifact = load_runtime(recognise(path)).inspect(path)
+    if as_json:
+        typer.echo(json.dumps(to_json(artifact), indent=2))
+    else:
+        Console(stderr=True).print(to_table(artifact))
+
+
+def to_json(artifact: Artifact) -> dict[str, Any]:
+    """Everything known of the file."""
+    content = artifact.path.read_bytes()
+    return {
+        "artifact": str(artifact.path),
+        "format": artifact.format,
+        "variant": artifact.variant,
+        "refiner": artifact.refiner,
+        "precision": artifact.precision,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        **artifact.facts,
+        "inputs": [_tensor(tensor) for tensor in artifact.inputs],
+        "outputs": [_tensor(tensor) for tensor in artifact.outputs],
+        "metadata": dict(artifact.metadata),
+    }
+
+
+def to_table(artifact: Artifact) -> Table:
+    """The same, a line for each fact."""
+    table = Table(title=str(artifact.path), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in to_json(artifact).items():
+        if key == "metadata":
+            for name, text in value.items():
+                table.add_row(f"metadata {name}", text)
+        elif key in ("inputs", "outputs"):
+            for tensor in value:
+                axes = ", ".join(str(axis) for axis in tensor["shape"])
+                table.add_row(f"{key[:-1]} {tensor['name']}", f"{tensor['dtype']} ({axes})")
+        elif key != "artifact":
+            table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    if not artifact.metadata:
+        table.add_row("metadata", "none")
+    return table
+
+
+def _tensor(tensor: TensorInfo) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}

@@ -1,0 +1,104 @@
+"""Prove files that exist, one after the other, and report on all of them."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+from rich.console import Console
+
+from exporters import load_runtime, recognise
+from exporters.runtime import Device
+from exporters.spec import Artifact
+from parity_tests.clips import Clip, load_clip
+from parity_tests.report import to_json, to_table, verdict
+from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
+from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
+from rvm_model.errors import UserError
+from rvm_model.state import auto_downsample_ratio, internal_size
+from tools.publish import publish
+
+
+def verify_all(
+    artifacts: list[Path],
+    source: str | None,
+    clip_path: Path | None,
+    frames: int,
+    ratio_text: str,
+    device: str,
+    json_path: Path | None,
+) -> int:
+    """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
+
+    Args:
+        artifacts: Paths of exported files.
+        source: Their weights, as `load_checkpoint` takes them; None for what each file's metadata names.
+        clip_path: Image folder or video; None for the built-in clip.
+        frames: How many frames to play.
+        ratio_text: A downsample ratio, or `auto`.
+        device: `cpu` or `cuda`.
+        json_path: Where to write the reports; `-` for stdout, None for nowhere.
+
+    Raises:
+        UserError: a clip or ratio that cannot be used.
+    """
+    console = Console(stderr=True)
+    clip = load_clip(clip_path, frames)
+    ratio = _ratio(ratio_text, clip, builtin=clip_path is None)
+    results: list[dict[str, Any]] = []
+    code = 0
+    for path in artifacts:
+        try:
+            with console.status(f"verifying {path}"):
+                report = _verify_one(path, source, clip, ratio, cast(Device, device))
+        except UserError as error:
+            typer.secho(f"rvm-export: error: {error}", err=True, fg="red")
+            results.append({"artifact": str(path), "ok": False, "error": str(error)})
+            code = 2
+            continue
+        console.print(to_table(report))
+        for line in verdict(report):
+            console.print(line, highlight=False)
+        results.append(to_json(report))
+        if not report.ok:
+            code = max(code, 1)
+    if json_path is not None:
+        _write_json(results, json_path)
+    return code
+
+
+def _verify_one(path: Path, source: str | None, clip: Clip, ratio: float, device: Device) -> ParityReport:
+    artifact = load_runtime(recognise(path)).inspect(path)
+    return verify(artifact, _checkpoint(artifact, source), clip, ratio, device)
+
+
+def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
+    """The weights to compare with. Seeded ones are never taken unless the file or the user names them."""
+    named = source or ("seeded" if artifact.metadata.get("checkpoint") == "seeded" else "official")
+    try:
+        return load_checkpoint(named, artifact.variant, artifact.refiner)
+    except DownloadError as error:
+        if source:
+            raise
+        raise CheckpointError(
+            f"{artifact.path} needs the weights it was made from: give them with --checkpoint ({error})"
+        ) from error
+
+
+def _ratio(text: str, clip: Clip, builtin: bool) -> float:
+    if text == "auto":
+        return BUILTIN_RATIO if builtin else auto_downsample_ratio(*clip.size)
+    try:
+        ratio = float(text)
+        internal_size(*clip.size, ratio)
+    except ValueError as error:
+        raise UserError(f"--downsample-ratio {text}: give a number in (0, 1], or auto ({error})") from error
+    return ratio
+
+
+def _write_json(results: list[dict[str, Any]], path: Path) -> None:
+    text = json.dumps(results, indent=2)
+    if str(path) == "-":
+        typer.echo(text)
+        return
+    publish(path, write=lambda staged: write_text(staged, text), check=lambda staged: None)
