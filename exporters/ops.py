@@ -23,7 +23,7 @@ class Ops(Protocol[V]):
     def relu(self, x: V) -> V: ...
 
     def hardswish(self, x: V) -> V:
-        """x * clamp(x / 6 + 1/2, 0, 1)."""
+        """X * clamp(x / 6 + 1/2, 0, 1)."""
 
     def hardsigmoid(self, x: V) -> V:
         """clamp(x / 6 + 1/2, 0, 1)."""

@@ -3,8 +3,8 @@
 Two foldings need a word. The lowered source has a fourth channel of ones (see `program.py`), so every convolution
 that sees the source gets a fourth input column. In the decoder it is zero and only there to make the channel count a
 multiple of 4, which onnxruntime's blocked kernels and some WebGPU builds ask for. In MobileNetV3's first convolution it
-carries the normalisation: w * (x - mean) / std = (w / std) * x + (-w * mean / std) * 1. A bias could not do that, because
-the zero padding is applied after normalisation: at the border the ones are padded with zeros too, a bias is not.
+carries the normalisation: w * (x - mean) / std = (w / std) * x + (-w * mean / std) * 1. A bias could not do that: the
+reference pads the normalised image with zeros, and at that border the ones are padded with zeros too, a bias is not.
 """
 
 from collections.abc import Iterator
@@ -73,7 +73,9 @@ def _folded(network: MattingNetwork) -> Iterator[Conv]:
             weight = _float64(child.weight)
             bias = None if child.bias is None else _float64(child.bias)
             if isinstance(behind, nn.BatchNorm2d):
-                assert behind.running_mean is not None and behind.running_var is not None and bias is None
+                assert behind.running_mean is not None
+                assert behind.running_var is not None
+                assert bias is None
                 scale = _float64(behind.weight) / np.sqrt(_float64(behind.running_var) + behind.eps)
                 weight = weight * scale[:, None, None, None]
                 bias = _float64(behind.bias) - _float64(behind.running_mean) * scale

@@ -118,7 +118,8 @@ def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.rand
     figure = np.where((head < body)[..., None], skin, cloth)
     raw = noise.random_raw(x.size * 3).reshape(height, width, 3) >> np.uint64(60)
     image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _read_folder(path: Path) -> Iterable[Pixels]:
@@ -144,6 +145,6 @@ def _read_video(path: Path) -> Iterable[Pixels]:
             if not container.streams.video:
                 raise ClipError(f"{path} has no video in it")
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except av.FFmpegError as error:
         raise ClipError(f"cannot read {path} as a video: {error.strerror}") from error

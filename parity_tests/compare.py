@@ -157,5 +157,7 @@ class _AlphaTally:
         self._before = error
 
     def metrics(self) -> AlphaMetrics:
-        mad, mse, dtssd = (float(np.mean(values)) if values else math.nan for values in (self.mad, self.mse, self.dtssd))
+        mad, mse, dtssd = (
+            float(np.mean(values)) if values else math.nan for values in (self.mad, self.mse, self.dtssd)
+        )
         return AlphaMetrics(mad=mad, mse=mse, dtssd=dtssd)

@@ -61,6 +61,12 @@ PLAYS = (
 )
 
 
+def affordable(play: Play, format_name: str, precision: str) -> bool:
+    """Whether a play ends in reasonable time on a CPU: PyTorch has no fast convolution in half precision there."""
+    slow = format_name == "torchscript" and precision == "fp16"
+    return not slow or play.width * play.height * play.ratio**2 * play.batch * play.frames <= 320 * 180 * 24
+
+
 def shared_folder() -> Path | None:
     """Where trained weights and the real clip lie, if this machine has them."""
     folder = Path(os.environ.get("RVM_SHARED") or Path(__file__).resolve().parents[2] / "shared")

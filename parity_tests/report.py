@@ -55,8 +55,8 @@ def to_table(report: ParityReport) -> Table:
     table = Table(
         title=f"{report.artifact.name} against PyTorch fp32 on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption=f"alpha: MAD {comparison.alpha.mad:.1e}, MSE {comparison.alpha.mse:.1e}, dtSSD {comparison.alpha.dtssd:.1e}; "
-        f"a limit is {HEADROOM} times what was measured before",
+        caption=f"alpha: MAD {comparison.alpha.mad:.1e}, MSE {comparison.alpha.mse:.1e}, "
+        f"dtSSD {comparison.alpha.dtssd:.1e}; a limit is {HEADROOM} times what was measured before",
         title_justify="left",
         caption_justify="left",
     )

@@ -50,9 +50,10 @@ class Tolerance:
 
 
 def sampling(downsample_ratio: float) -> Sampling:
-    """`exact` where 1 / ratio is a multiple of 1/8 (1, .8, .5, .4, .25, ...): there every runtime samples the source at
-    the very same points. Elsewhere (.375, .3, .7) the coordinates are `rounded`, by each runtime in its own way, and the
-    network carries the difference on.
+    """`exact` where 1 / ratio is a multiple of 1/8 (1, .8, .5, .4, .25, ...), else `rounded`.
+
+    Where it is, every runtime samples the source at the very same points. Elsewhere (.375, .3, .7) the coordinates are
+    rounded, by each runtime in its own way, and the network carries the difference on.
     """
     steps = 8 / downsample_ratio
     return "exact" if abs(steps - round(steps)) < 1e-9 else "rounded"

@@ -110,8 +110,8 @@ def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
     takes_float32 = any(tensor.name == "downsample_ratio" and tensor.dtype == "float32" for tensor in artifact.inputs)
     if takes_float32 and (given := float32_size(height, width, ratio)) != expected:
         raise ParityError(
-            f"{width}x{height} at ratio {ratio:g} is {expected[1]}x{expected[0]} in PyTorch but {given[1]}x{given[0]} in "
-            f"{artifact.path}, whose ratio is float32; use ratio {safe_ratio(height, width, ratio):g}"
+            f"{width}x{height} at ratio {ratio:g} is {expected[1]}x{expected[0]} in PyTorch but {given[1]}x{given[0]} "
+            f"in {artifact.path}, whose ratio is float32; use ratio {safe_ratio(height, width, ratio):g}"
         )
 
 

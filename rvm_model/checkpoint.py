@@ -228,7 +228,9 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     try:
         state_dict: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is refused: its pickle asks for more than tensors, and could run code") from error
+        raise CheckpointError(
+            f"{path} is refused: its pickle asks for more than tensors, and could run code"
+        ) from error
     except (RuntimeError, ValueError, KeyError, EOFError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is no PyTorch checkpoint: {_one_line(error)}") from error
     return state_dict

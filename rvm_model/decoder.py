@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class Decoded(NamedTuple):
-    """`hidden`: (B*T, 16, h, w). `r1`..`r4`: (B, C_k, ceil(h / 2^k), ceil(w / 2^k)), the states after the last frame."""
+    """`hidden` (B*T, 16, h, w), and the states after the last frame, (B, C_k, ceil(h / 2^k), ceil(w / 2^k))."""
 
     hidden: Tensor
     r1: Tensor
@@ -39,10 +39,11 @@ class ConvGRU(nn.Module):
     # Optional, not `| None`, here and below: the oldest torch we support scripts only this spelling everywhere.
     def forward(self, x: Tensor, h: Optional[Tensor], time: int) -> tuple[Tensor, Tensor]:
         """(B*T, C, h, w) and the state before the first frame to the outputs of all frames and the last state."""
-        frames = x.unflatten(0, (-1, time)).unbind(1)
-        if h is None:
-            h = torch.zeros_like(frames[0])
-        h = h.expand_as(frames[0])
+        if time == 1:
+            h = self.step(x, torch.zeros_like(x) if h is None else h.expand_as(x))
+            return h, h
+        frames = x.reshape(-1, time, x.shape[1], x.shape[2], x.shape[3]).unbind(1)
+        h = torch.zeros_like(frames[0]) if h is None else h.expand_as(frames[0])
         outputs: list[Tensor] = []
         for frame in frames:
             h = self.step(frame, h)

@@ -1,4 +1,4 @@
-"""The one base of all errors that are the user's to mend. Standard library only, so that a command can catch it cheaply."""
+"""The base of all errors that are the user's to mend. Standard library only: a command catches it at no cost."""
 
 
 class UserError(Exception):

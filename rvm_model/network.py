@@ -5,7 +5,6 @@ Source: arXiv:2108.11515, figure 2.
 
 from typing import Literal, Optional
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,15 +72,18 @@ class MattingNetwork(nn.Module):
 
         Args:
             src: (B, 3, H, W) or (B, T, 3, H, W), RGB in [0, 1], of the weights' dtype and device.
-            r1, r2, r3, r4: States after the frame before, (B, C_k, ceil(h / 2^k), ceil(w / 2^k)) for the internal size
-                (h, w); None, or zeros that broadcast, at the start of a clip.
+            r1: State after the frame before, (B, C_1, ceil(h / 2), ceil(w / 2)) for the internal size (h, w); None, or
+                zeros that broadcast, at the start of a clip. C_k: `state.STATE_CHANNELS`.
+            r2: The same, (B, C_2, ceil(h / 4), ceil(w / 4)).
+            r3: The same, (B, C_3, ceil(h / 8), ceil(w / 8)).
+            r4: The same, (B, C_4, ceil(h / 16), ceil(w / 16)).
             downsample_ratio: In (0, 1]. The network runs at the floor of H and W times this; the refiner brings its
                 output to full size. At 1 there is neither resize nor refiner, unless `refine` says so.
             segmentation_pass: Return segmentation logits instead of a matte.
 
         Returns:
-            `[fgr, pha, r1, r2, r3, r4]`: fgr (B, [T,] 3, H, W) and pha (B, [T,] 1, H, W) in [0, 1], not premultiplied; or
-            `[seg, r1, r2, r3, r4]`: seg (B, [T,] 1, h, w), at the internal size.
+            `[fgr, pha, r1, r2, r3, r4]`: fgr (B, [T,] 3, H, W) and pha (B, [T,] 1, H, W) in [0, 1], not premultiplied.
+            Or `[seg, r1, r2, r3, r4]`: seg (B, [T,] 1, h, w), at the internal size.
 
         Raises:
             ValueError: `src` is neither 4-D nor 5-D, or the ratio is outside (0, 1], or not 1 with `refine="never"`.
@@ -120,4 +122,4 @@ class MattingNetwork(nn.Module):
             outputs = [(residual + fine_src).clamp(0, 1), pha.clamp(0, 1)]
         if src.dim() == 5:
             outputs = [output.unflatten(0, (-1, time)) for output in outputs]
-        return outputs + [r1, r2, r3, r4]
+        return [*outputs, r1, r2, r3, r4]

@@ -1,7 +1,8 @@
 """Refiners: bring the matte of the internal size to full size, guided by the full-size source.
 
 Both fit, around every pixel of the small image, the matte as a line A * x + b of the source x, bring A and b to full
-size, and apply them to the full-size source. x is RGB and its mean, y the foreground residual and alpha: four channels each.
+size, and apply them to the full-size source. x is RGB and its mean, y the foreground residual and alpha: four
+channels each.
 
 Source: arXiv:1505.00996 (fast guided filter), arXiv:1803.05619 (deep guided filter).
 """
@@ -44,7 +45,12 @@ class FastGuidedFilter(nn.Module):
     """The closed form: slope = covariance / (variance + 1e-5). No parameters."""
 
     def forward(
-        self, fine_src: Tensor, base_src: Tensor, base_fgr: Tensor, base_pha: Tensor, base_hid: Tensor
+        self,
+        fine_src: Tensor,
+        base_src: Tensor,
+        base_fgr: Tensor,
+        base_pha: Tensor,
+        base_hid: Tensor,  # noqa: ARG002 (the two refiners are called alike)
     ) -> tuple[Tensor, Tensor]:
         """The full-size foreground residual (N, 3, H, W) and alpha (N, 1, H, W), neither clamped.
 

@@ -43,7 +43,8 @@ def internal_size(height: int, width: int, downsample_ratio: float) -> tuple[int
     size = math.floor(height * downsample_ratio), math.floor(width * downsample_ratio)
     if min(size) < 1:
         raise ValueError(
-            f"{width}x{height} at downsample ratio {downsample_ratio} leaves {size[1]}x{size[0]} pixels; use a larger ratio"
+            f"{width}x{height} at downsample ratio {downsample_ratio} leaves {size[1]}x{size[0]} pixels; "
+            "use a larger ratio"
         )
     return size
 
@@ -77,7 +78,8 @@ def safe_ratio(height: int, width: int, downsample_ratio: float) -> float:
     return next(
         k / 1000
         for k in near
-        if min(height, width) * k >= 1000 and float32_size(height, width, k / 1000) == internal_size(height, width, k / 1000)
+        if min(height, width) * k >= 1000
+        and float32_size(height, width, k / 1000) == internal_size(height, width, k / 1000)
     )
 
 

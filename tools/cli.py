@@ -28,7 +28,8 @@ app = typer.Typer(
 
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
 CheckpointOption = Annotated[
-    str, typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded.")
+    str,
+    typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded."),
 ]
 DeviceOption = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where both sides run.")]
 
@@ -55,7 +56,7 @@ def add_export_command(name: str, description: Format) -> None:
         precision: Annotated[
             str, typer.Option(metavar="|".join(description.precisions), callback=one_of(*description.precisions))
         ] = description.precisions[0],
-        output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path("."),
+        output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path(),
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,
     ) -> None:
@@ -71,19 +72,27 @@ for _name, _description in FORMATS.items():
 
 @app.command(help=f"Play a clip through PyTorch and through exported files, and compare all outputs. {CODE_WARNING}")
 def verify(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")
+    ],
     checkpoint: Annotated[
         Optional[str],
         typer.Option(
-            metavar="PATH|official|seeded", help="Weights they should hold; by default what their metadata names, else official."
+            metavar="PATH|official|seeded",
+            help="Weights they should hold; by default what their metadata names, else official.",
         ),
     ] = None,
     clip: Annotated[Optional[Path], typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
     frames: Annotated[int, typer.Option(help="How many frames, at least 16.")] = 24,
     downsample_ratio: Annotated[
-        str, typer.Option(metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip.")
+        str,
+        typer.Option(
+            metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip."
+        ),
     ] = "auto",
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")
+    ] = "cpu",
     json: Annotated[Optional[Path], typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
 ) -> None:
     from tools.verify import verify_all
@@ -126,9 +135,10 @@ def main() -> None:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
-    typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
+    if line:  # it is empty when help was shown because nothing was asked for
+        typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
     return code
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.secho(f"rvm-export: WARNING: {message}", err=True, fg="yellow", bold=True)

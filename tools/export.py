@@ -20,8 +20,10 @@ def export_one(
 
     Args:
         name: The format.
-        variant, refiner, precision: As the format and the network know them.
-        source: A checkpoint, as `load_checkpoint` takes it.
+        variant: See `load_checkpoint`.
+        refiner: See `load_checkpoint`.
+        source: See `load_checkpoint`.
+        precision: One of the format's.
         output: A file or a folder.
         force: Replace an existing file.
         prove: Play the built-in clip against PyTorch before the file gets its name.

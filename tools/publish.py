@@ -1,6 +1,5 @@
 """A file appears under its final name only when it is whole and proved: written beside, checked, renamed."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +19,17 @@ def resolve_output(output: Path, file_name: str, seeded: bool, force: bool) -> P
     """Where a file goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
 
     Raises:
-        OutputError: `output` is a folder with a file's suffix, the file is there already and `force` is off, or it would
-            not tell that its weights are seeded.
+        OutputError: `output` is a folder with a file's suffix, the file is there already and `force` is off, or its
+            name would not tell that its weights are seeded.
     """
     suffix = Path(file_name).suffix
     path = output if output.suffix == suffix else output / file_name
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
     if seeded and "seeded" not in path.name:
-        raise OutputError(f"{path} would hold seeded weights, which its name must tell; call it {path.stem}_seeded{suffix}")
+        raise OutputError(
+            f"{path} would hold seeded weights, which its name must tell; call it {path.stem}_seeded{suffix}"
+        )
     if path.exists() and not force:
         raise OutputError(f"{path} exists; use --force to replace it, or --output to write elsewhere")
     return path
@@ -58,6 +59,6 @@ def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], N
         try:
             write(staged)
             check(staged)
-            os.replace(staged, path)
+            staged.replace(path)
         except OSError as error:
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error

@@ -101,4 +101,8 @@ def _write_json(results: list[dict[str, Any]], path: Path) -> None:
     if str(path) == "-":
         typer.echo(text)
         return
-    publish(path, write=lambda staged: write_text(staged, text), check=lambda staged: None)
+
+    def write(staged: Path) -> None:
+        staged.write_text(f"{text}\n")
+
+    publish(path, write, check=lambda _: None)

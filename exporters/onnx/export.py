@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from exporters.metadata import identity, release
-from exporters.onnx.ops import OPSET, OnnxOps
+from exporters.onnx.ops import OPSET, Dtype, OnnxOps
 from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS, ExportSpec
 from exporters.weights import lowered_convs
@@ -21,12 +21,15 @@ from rvm_model.checkpoint import Checkpoint
 
 IR_VERSION = 7  # What came with opset 12: a runtime that reads the one reads the other.
 STATE_AXES = ("batch", "channels", "height", "width")
-_DTYPES = {"fp32": (np.float32, TensorProto.FLOAT), "fp16": (np.float16, TensorProto.FLOAT16)}
+_TYPES: dict[str, tuple[Dtype, int]] = {
+    "fp32": (np.float32, TensorProto.FLOAT),
+    "fp16": (np.float16, TensorProto.FLOAT16),
+}
 
 
 def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
-    dtype, element = _DTYPES[spec.precision]
+    dtype, element = _TYPES[spec.precision]
     ops = OnnxOps(dtype)
     src, *states, ratio = INPUTS
     r1, r2, r3, r4 = states
@@ -78,4 +81,3 @@ def graph_sha256(model: onnx.ModelProto) -> str:
     bare.CopyFrom(model)
     del bare.metadata_props[:]
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
-

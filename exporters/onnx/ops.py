@@ -17,12 +17,13 @@ from onnx import helper, numpy_helper
 from exporters.weights import Conv
 
 OPSET = 12
+Dtype = type[np.float32] | type[np.float16]
 
 
 class OnnxOps:
     """Collects the nodes and initialisers of one graph. A value is its name in the graph."""
 
-    def __init__(self, dtype: type[np.float32] | type[np.float16]) -> None:
+    def __init__(self, dtype: Dtype) -> None:
         self.dtype = dtype
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}

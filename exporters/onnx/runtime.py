@@ -40,7 +40,9 @@ def inspect(path: Path) -> Artifact:
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
     names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
     if found is None or names != (INPUTS, OUTPUTS):
-        raise ArtifactError(f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it")
+        raise ArtifactError(
+            f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
+        )
     element = graph.input[0].type.tensor_type.elem_type
     if element not in _PRECISIONS:
         raise ArtifactError(f"{path} takes {inputs[0].dtype} images; known are float32 and float16")
@@ -125,8 +127,9 @@ def _session(path: Path, device: Device) -> ort.InferenceSession:
 
 
 def _no_cuda() -> str:
+    providers = ", ".join(ort.get_available_providers())
     return (
-        f"onnxruntime {ort.__version__} has no working CUDA provider here (it has {', '.join(ort.get_available_providers())}); "
+        f"onnxruntime {ort.__version__} has no working CUDA provider here, of {providers}; "
         "install 'rvm-export[onnx-cuda]' in place of the onnx extra, on a machine with a GPU"
     )
 
@@ -137,7 +140,9 @@ def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim),
+        shape=tuple(
+            axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim
+        ),
     )
 
 

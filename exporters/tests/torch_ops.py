@@ -1,4 +1,4 @@
-"""The vocabulary in PyTorch, NCHW: the smallest implementation, which proves the lowering before any format is blamed."""
+"""The vocabulary in PyTorch, NCHW: the smallest implementation, which proves the lowering."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

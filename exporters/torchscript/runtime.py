@@ -79,7 +79,7 @@ def _load(path: Path, device: torch.device) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
-            return torch.jit.load(path, map_location=device)
+            return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path} does not load as TorchScript: {_last_line(error)}") from error
 

@@ -1,0 +1,42 @@
+"""Fixtures of all packages, and the one rule on skipping.
+
+What a machine may lack is skipped with its reason. RVM_REQUIRE, a comma-separated list of such things, turns the skip
+into a failure; CI names all that it has.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from parity_tests.plays import shared_folder
+
+
+def require(what: str, present: bool, reason: str) -> None:
+    """Skip unless `present`; fail instead where RVM_REQUIRE names `what`."""
+    if present:
+        return
+    if what in os.environ.get("RVM_REQUIRE", "").split(","):
+        pytest.fail(f"RVM_REQUIRE names {what}: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(name="require", scope="session")
+def require_fixture() -> Callable[[str, bool, str], None]:
+    return require
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with trained weights and the real clip."""
+    folder = shared_folder()
+    require("shared", folder is not None, "no ../shared beside the project, and RVM_SHARED names none")
+    assert folder is not None
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cuda() -> None:
+    require("cuda", torch.cuda.is_available(), "no CUDA GPU on this machine")

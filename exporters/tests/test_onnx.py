@@ -1,0 +1,129 @@
+"""The ONNX file as a consumer meets it: names, axes, types, metadata, bytes."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from exporters import load_exporter, load_runtime
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, ExportSpec
+from exporters.tests.traced import export_traced
+from rvm_model import load_checkpoint
+from rvm_model.state import REFINERS, VARIANTS, state_shapes
+
+EVERY_FILE = pytest.mark.parametrize(
+    ("variant", "refiner", "precision"),
+    [(v, r, p) for v in VARIANTS for r in REFINERS for p in ("fp32", "fp16")],
+)
+
+
+def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32"):
+    path = folder / f"{variant}_{refiner}_{precision}.onnx"
+    spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
+    load_exporter("onnx").export(load_checkpoint("seeded", variant, refiner), spec, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("onnx"))
+
+
+@EVERY_FILE
+def test_the_file_is_valid_and_keeps_the_contract(variant, refiner, precision, tmp_path):
+    model = onnx.load(export(tmp_path, variant, refiner, precision))
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+    assert [value.name for value in model.graph.input] == list(INPUTS)
+    assert [value.name for value in model.graph.output] == list(OUTPUTS)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 12)]
+    element = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16}[precision]
+    for value in (*inferred.graph.input, *inferred.graph.output):
+        expected = onnx.TensorProto.FLOAT if value.name == "downsample_ratio" else element
+        assert value.type.tensor_type.elem_type == expected, value.name
+
+    axes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*inferred.graph.input, *inferred.graph.output)
+    }
+    assert axes["src"] == axes["fgr"] == ["batch", 3, "height", "width"]
+    assert axes["pha"] == ["batch", 1, "height", "width"]
+    assert axes["downsample_ratio"] == [1]
+    names = [axis for name in (*INPUTS[1:5], *OUTPUTS[2:]) for axis in axes[name] if isinstance(axis, str)]
+    assert len(names) == len(set(names)) == 4 * 4 + 4 * 3
+    channels = [shape[1] for shape in state_shapes(variant, 64, 64, 1)]
+    assert [axes[name][1] for name in OUTPUTS[2:]] == channels
+
+
+def test_a_reader_finds_the_modules(path):
+    graph = onnx.load(path).graph
+    modules = {name for name, _ in load_checkpoint("seeded").network().named_modules()} | {"downsample", "output"}
+    assert {node.name.partition("/")[0] for node in graph.node} <= modules
+    assert "decoder.decode3.gru/Tanh" in {node.name for node in graph.node}
+    weights = {weight.name for weight in graph.initializer}
+    assert {"decoder.decode3.gru.ih.0.weight", "decoder.decode3.gru.ih.0.bias"} <= weights
+    assert len({node.name for node in graph.node}) == len(graph.node)
+
+
+def test_nothing_in_the_graph_is_unused(path):
+    graph = onnx.load(path).graph
+    used = {name for node in graph.node for name in node.input} | set(OUTPUTS)
+    assert {weight.name for weight in graph.initializer} - used == set()
+    assert {name for node in graph.node for name in node.output} - used == set()
+
+
+def test_metadata_tells_where_it_comes_from(path):
+    model, checkpoint = onnx.load(path), load_checkpoint("seeded")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert list(metadata) == sorted(metadata)
+    assert metadata["weights_sha256"] == checkpoint.weights_sha256
+    expected = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "fp32", "opset": "12"}
+    assert expected.items() <= metadata.items()
+    assert {"licence", "layout", "value_range", "state_shapes", "producer", "onnx_version"} <= metadata.keys()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("full_states", [False, True])
+def test_states_may_start_as_one_zero_or_as_many(path, batch, full_states):
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    shapes = state_shapes("mobilenetv3", 61, 97, 0.5, batch) if full_states else [(1, 1, 1, 1)] * 4
+    states = [np.zeros(shape, np.float32) for shape in shapes]
+    src = np.random.default_rng(0).random((batch, 3, 61, 97), np.float32)
+    ratio = np.array([0.5], np.float32)
+    outputs = session.run(None, dict(zip(INPUTS, (src, *states, ratio), strict=True)))
+    assert [output.shape for output in outputs[2:]] == list(state_shapes("mobilenetv3", 61, 97, 0.5, batch))
+
+
+def test_external_data_is_refused(path, tmp_path):
+    model = onnx.load(path)
+    outside = tmp_path / "model.onnx"
+    onnx.save(model, outside, save_as_external_data=True, location="weights.bin")
+    with pytest.raises(ArtifactError, match="in other files"):
+        load_runtime("onnx").inspect(outside)
+
+
+def test_another_networks_file_is_refused(tmp_path):
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "other", [value], [out])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
+    with pytest.raises(ArtifactError, match="not of a matting network"):
+        load_runtime("onnx").inspect(tmp_path / "other.onnx")
+
+
+def test_a_changed_weight_is_found(path, tmp_path):
+    model = onnx.load(path)
+    weight = model.graph.initializer[0]
+    weight.raw_data = bytes([weight.raw_data[0] ^ 1]) + weight.raw_data[1:]
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(ArtifactError, match="changed since"):
+        load_runtime("onnx").inspect(tmp_path / "changed.onnx")
+
+
+@pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
+def test_a_file_from_torchs_exporter_is_recognised(variant, refiner, tmp_path):
+    export_traced(load_checkpoint("seeded", variant, refiner).network("always"), tmp_path / "traced.onnx")
+    artifact = load_runtime("onnx").inspect(tmp_path / "traced.onnx")
+    assert (artifact.variant, artifact.refiner, artifact.precision) == (variant, refiner, "fp32")
+    assert artifact.metadata == {}

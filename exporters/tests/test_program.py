@@ -1,0 +1,57 @@
+"""The lowering is exact: in float64 it is the reference, before any format is blamed."""
+
+import pytest
+import torch
+
+from exporters.program import program
+from exporters.tests.torch_ops import TorchOps
+from exporters.weights import lowered_convs
+from rvm_model import load_checkpoint
+from rvm_model.state import REFINERS, VARIANTS
+
+LIMIT = 1e-9
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("refiner", REFINERS)
+@pytest.mark.parametrize(
+    ("height", "width", "ratio", "refine", "at_ratio_one"),
+    [
+        (75, 53, 0.5, "auto", "refine"),
+        (61, 97, 0.375, "auto", "refine"),
+        (61, 97, 0.375, "auto", "skip"),
+        (48, 65, 1.0, "always", "refine"),
+        (48, 65, 1.0, "never", "skip"),
+    ],
+)
+def test_in_float64_it_is_the_reference(variant, refiner, height, width, ratio, refine, at_ratio_one):
+    model = load_checkpoint("seeded", variant, refiner).network(refine).double()
+    ops, convs = TorchOps(torch.float64), lowered_convs(model)
+    generator = torch.Generator().manual_seed(0)
+    expected_states = [None] * 4
+    states = tuple(torch.zeros(1, 1, 1, 1, dtype=torch.float64) for _ in range(4))
+    for _ in range(3):
+        src = torch.rand(2, 3, height, width, dtype=torch.float64, generator=generator)
+        fgr, pha, *expected_states = model(src, *expected_states, ratio)
+        outputs = program(ops, convs, src, states, ratio, at_ratio_one)
+        states = outputs.states
+        assert pha.std() > 0.01
+        for expected, given in zip((fgr, pha, *expected_states), (outputs.fgr, outputs.pha, *states), strict=True):
+            assert (expected - given).abs().max() <= LIMIT
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_everything_with_the_source_in_it_aligns(variant):
+    """Channel counts that are no multiple of 4 keep onnxruntime out of its fast layout."""
+    convs = lowered_convs(load_checkpoint("seeded", variant).network())
+    assert {conv.name for conv in convs.values() if conv.weight.shape[1] % 4 and conv.groups == 1} == set()
+
+
+def test_scopes_are_modules_of_the_network():
+    model = load_checkpoint("seeded").network().double()
+    ops = TorchOps(torch.float64)
+    zero = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    src = torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    program(ops, lowered_convs(model), src, (zero,) * 4, 0.5, "refine")
+    modules = {name for name, _ in model.named_modules()}
+    assert {scope for scope in ops.scopes if scope not in modules} == {"downsample", "output"}

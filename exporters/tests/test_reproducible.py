@@ -1,0 +1,43 @@
+"""The same bytes from the same weights, whoever exports them, wherever."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporters import FORMATS
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPORT = """
+import sys
+from pathlib import Path
+from exporters import load_exporter
+from exporters.spec import ExportSpec
+from rvm_model import load_checkpoint
+spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp16")
+load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
+    """Other checkout, hash seed, time zone, thread count, user and file name."""
+    contents = []
+    for k, zone in ((1, "UTC"), (2, "Asia/Tokyo")):
+        checkout = tmp_path / f"checkout{k}"
+        for package in ("rvm_model", "exporters"):
+            shutil.copytree(ROOT / package, checkout / package)
+        environment = os.environ | {
+            "PYTHONPATH": str(checkout),
+            "PYTHONHASHSEED": str(k),
+            "TZ": zone,
+            "OMP_NUM_THREADS": str(k),
+            "USER": f"user{k}",
+        }
+        code = f"import exporters; assert exporters.__file__.startswith({str(checkout)!r}){EXPORT}"
+        subprocess.run([sys.executable, "-c", code, name, f"file{k}"], cwd=checkout, env=environment, check=True)
+        contents.append((checkout / f"file{k}").read_bytes())
+    assert contents[0] == contents[1]

@@ -1,0 +1,100 @@
+"""The TorchScript file as a consumer meets it."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporters import load_exporter, load_runtime
+from exporters.spec import ArtifactError, ExportSpec
+from rvm_model import load_checkpoint
+from rvm_model.state import REFINERS, VARIANTS
+
+
+def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32"):
+    path = folder / f"{variant}_{refiner}_{precision}.torchscript"
+    spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
+    load_exporter("torchscript").export(load_checkpoint("seeded", variant, refiner), spec, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("torchscript"))
+
+
+@pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
+@pytest.mark.parametrize("ratio", [1, 0.5])
+@pytest.mark.parametrize("freeze", [False, True])
+def test_loaded_and_frozen_it_is_called_like_the_model(variant, refiner, ratio, freeze, tmp_path):
+    loaded = torch.jit.load(export(tmp_path, variant, refiner))
+    if freeze:
+        loaded = torch.jit.freeze(loaded)
+    model = load_checkpoint("seeded", variant, refiner).network()
+    src = torch.rand(1, 2, 3, 61, 97)
+    expected, given = model(src, None, None, None, None, ratio), loaded(src, None, None, None, None, ratio)
+    assert [output.shape for output in given] == [output.shape for output in expected]
+    # Freezing folds batch norm, which rounds anew; the fast guided filter divides by small variances.
+    limit = 1e-5 if refiner == "deep_guided_filter" or ratio == 1 else 5e-3
+    assert max((a - b).abs().max() for a, b in zip(expected, given, strict=True)) < limit
+
+
+def test_half_precision_takes_and_gives_half(tmp_path):
+    loaded = torch.jit.load(export(tmp_path, precision="fp16"))
+    outputs = loaded(torch.rand(1, 3, 32, 32).half(), None, None, None, None, 0.5)
+    assert {output.dtype for output in outputs} == {torch.float16}
+
+
+def test_metadata_is_in_the_extra_files(path):
+    extra = {"variant": "", "weights_sha256": "", "licence": "", "torch_version": ""}
+    torch.jit.load(path, _extra_files=extra)
+    assert extra["variant"] == b"mobilenetv3"
+    assert extra["weights_sha256"].decode() == load_checkpoint("seeded").weights_sha256
+    assert b"+" not in extra["torch_version"]
+
+
+def test_nothing_tells_where_it_was_built(path):
+    project = str(Path(__file__).resolve().parents[2]).encode()
+    with zipfile.ZipFile(path) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".debug_pkl")]
+        for name in archive.namelist():
+            content = archive.read(name)
+            assert project not in content
+            assert os.environ["HOME"].encode() + b"/" not in content
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_tensors_are_aligned(path):
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for entry in archive.infolist():
+            file.seek(entry.header_offset + 26)
+            name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+            assert (entry.header_offset + 30 + name + extra) % 64 == 0
+
+
+def test_a_frozen_file_without_metadata_is_recognised(path, tmp_path):
+    frozen = tmp_path / "frozen"
+    torch.jit.save(torch.jit.freeze(torch.jit.load(path)), frozen)
+    artifact = load_runtime("torchscript").inspect(frozen)
+    assert (artifact.variant, artifact.refiner, artifact.precision) == ("mobilenetv3", "deep_guided_filter", "fp32")
+    assert (artifact.metadata, artifact.facts["frozen"]) == ({}, "yes")
+
+
+def test_another_networks_file_is_refused(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Conv2d(3, 4, 1)), tmp_path / "other.torchscript")
+    with pytest.raises(ArtifactError, match="not a matting network"):
+        load_runtime("torchscript").inspect(tmp_path / "other.torchscript")
+
+
+def test_an_archive_that_torch_cannot_load_is_refused(path, tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(buffer, "w") as target:
+        for name in source.namelist():
+            if not name.endswith("network.py"):
+                target.writestr(name, source.read(name))
+    (tmp_path / "hollow.torchscript").write_bytes(buffer.getvalue())
+    with pytest.raises(ArtifactError, match="does not load"):
+        load_runtime("torchscript").inspect(tmp_path / "hollow.torchscript")

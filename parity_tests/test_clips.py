@@ -1,0 +1,102 @@
+"""Clips from a folder, a file and nothing, and what cannot be one."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parity_tests.clips import ClipError, builtin_clip, load_clip
+
+
+def write_frames(folder, count, size=(32, 24), change=True):
+    folder.mkdir()
+    for k in range(count):
+        pixels = np.full((size[1], size[0], 3), 10 * k * change, np.uint8)
+        Image.fromarray(pixels).save(folder / f"frame{k}.png")
+    return folder
+
+
+def test_the_builtin_clip_is_the_same_anywhere_and_moves():
+    clip = builtin_clip()
+    assert (
+        hashlib.sha256(clip.pixels.tobytes()).hexdigest()
+        == "4a58b33fcc6d7b053ae71aa7a5f53b15d394fc83b05dfa9b1880554549580ecd"
+    )
+    assert (len(clip), clip.size) == (24, (180, 320))
+    steps = np.abs(np.diff(clip.pixels.astype(int), axis=0)).mean((1, 2, 3, 4))
+    assert steps.min() > 5
+    assert steps.argmax() == 15, "the scene cut, after frame 15"
+
+
+def test_frames_are_float_images():
+    frame = next(iter(builtin_clip()))
+    assert (frame.shape, frame.dtype) == ((1, 3, 180, 320), np.float32)
+    assert 0 <= frame.min() < frame.max() <= 1
+
+
+def test_a_doubled_clip_holds_two_different_ones():
+    double = builtin_clip(16).doubled()
+    assert next(iter(double)).shape == (2, 3, 180, 320)
+    assert (double.pixels[:, 0] != double.pixels[:, 1]).any()
+
+
+def test_a_resized_clip_has_its_size():
+    assert builtin_clip(16).resized(331, 217).size == (217, 331)
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    clip = load_clip(write_frames(tmp_path / "frames", 18), frames=17)
+    assert clip.pixels[:, 0, 0, 0, 0].tolist() == [10 * k for k in range(17)]
+
+
+def test_folder_and_video_of_the_real_clip_agree(shared):
+    folder, video = load_clip(shared / "clip" / "frames"), load_clip(shared / "clip" / "clip.mp4")
+    assert folder.pixels.shape == video.pixels.shape == (24, 1, 360, 640, 3)
+    assert np.abs(folder.pixels.astype(int) - video.pixels).mean() < 4
+
+
+@pytest.mark.parametrize("frames", [15, 0, -1])
+def test_too_few_frames_asked_for(frames):
+    with pytest.raises(ClipError, match="at least 16"):
+        load_clip(None, frames)
+
+
+def test_too_few_frames_found(tmp_path):
+    with pytest.raises(ClipError, match="has 3 frames"):
+        load_clip(write_frames(tmp_path / "frames", 3))
+
+
+def test_no_such_clip(tmp_path):
+    with pytest.raises(ClipError, match="no such clip"):
+        load_clip(tmp_path / "none")
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(ClipError, match="give a folder of frames"):
+        load_clip(tmp_path)
+
+
+def test_not_a_video(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"not a video" * 100)
+    with pytest.raises(ClipError, match="as a video"):
+        load_clip(tmp_path / "clip.mp4")
+
+
+def test_a_damaged_image(tmp_path):
+    folder = write_frames(tmp_path / "frames", 16)
+    (folder / "frame7.png").write_bytes((folder / "frame7.png").read_bytes()[:40])
+    with pytest.raises(ClipError, match=r"cannot read .*frame7"):
+        load_clip(folder)
+
+
+def test_frames_of_two_sizes(tmp_path):
+    folder = write_frames(tmp_path / "frames", 16)
+    Image.new("RGB", (8, 8)).save(folder / "frame3.png")
+    with pytest.raises(ClipError, match="differ in size"):
+        load_clip(folder)
+
+
+def test_frames_without_motion(tmp_path):
+    with pytest.raises(ClipError, match="all alike"):
+        load_clip(write_frames(tmp_path / "frames", 16, change=False))

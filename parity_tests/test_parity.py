@@ -1,0 +1,44 @@
+"""Every play through every format: a new row in `plays.py` or a new format is a new test."""
+
+from functools import lru_cache
+
+import pytest
+
+from exporters import FORMATS, load_exporter, load_runtime
+from exporters.spec import ExportSpec
+from parity_tests.play import play_reference
+from parity_tests.plays import PLAYS, affordable, play_checkpoint, play_clip
+from parity_tests.verify import reference_network, verify
+from rvm_model.state import REFINERS
+
+MATRIX = [
+    pytest.param(play, refiner, name, precision, id=f"{play}-{refiner}-{name}-{precision}")
+    for play in PLAYS
+    if not play.long
+    for refiner in REFINERS
+    for name, description in FORMATS.items()
+    for precision in description.precisions
+    if affordable(play, name, precision)
+]
+
+
+@lru_cache(maxsize=2)
+def reference(play, refiner, refine):
+    """PyTorch's side of a play, which all formats share. The matrix is in an order that needs two at a time."""
+    network = play_checkpoint(play.weights, play.variant, refiner).network(refine)
+    return [*play_reference(network, play_clip(play), play.ratio)]
+
+
+@pytest.mark.parametrize(("play", "refiner", "name", "precision"), MATRIX)
+def test_clip_matches_reference(play, refiner, name, precision, request, tmp_path):
+    if play.weights == "trained":
+        request.getfixturevalue("shared")
+    checkpoint = play_checkpoint(play.weights, play.variant, refiner)
+    path = tmp_path / "artifact"
+    spec = ExportSpec(variant=play.variant, refiner=refiner, precision=precision)
+    load_exporter(name).export(checkpoint, spec, path)
+    artifact = load_runtime(name).inspect(path)
+    expected = reference(play, refiner, reference_network(artifact, checkpoint).refine)
+    report = verify(artifact, checkpoint, play_clip(play), play.ratio, reference=expected)
+    assert report.comparison.frames == play.frames
+    assert report.ok, report.comparison.failures

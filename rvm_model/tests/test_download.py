@@ -1,0 +1,153 @@
+"""The official checkpoint, from a server on loopback that does what servers do."""
+
+import hashlib
+import threading
+import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from rvm_model import CheckpointError, checkpoint, load_checkpoint
+from rvm_model.checkpoint import DownloadError, download
+
+STALL = threading.Event()
+
+# requests leaves the socket of an answer that broke off to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
+
+
+class Release(BaseHTTPRequestHandler):
+    """Serves `content` under /good, and under other paths what can go wrong."""
+
+    content = b""
+    requests: list[str] = []
+
+    def do_GET(self):
+        type(self).requests.append(self.path)
+        kind = self.path.split("/")[1]
+        if kind == "missing":
+            self.send_error(404)
+        elif kind == "redirect":
+            self.send_response(302)
+            self.send_header("Location", self.path.replace("redirect", "good"))
+            self.end_headers()
+        elif kind == "wrong":
+            self.reply(b"wrong" + self.content[5:], len(self.content))
+        elif kind == "truncated":
+            self.reply(self.content[:-100], len(self.content))
+        elif kind == "stalled":
+            self.reply(self.content[:1000], len(self.content))
+            self.wfile.flush()
+            STALL.wait(30)
+        else:
+            self.reply(self.content, len(self.content))
+
+    def reply(self, content, length):
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("release") / "weights.pth"
+    torch.save(dict(load_checkpoint("seeded").state_dict), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(content, monkeypatch):
+    """A release whose MobileNetV3 checkpoint is the seeded one."""
+    Release.content, Release.requests = content, []
+    name, _ = checkpoint.RELEASED["mobilenetv3"]
+    monkeypatch.setitem(checkpoint.RELEASED, "mobilenetv3", (name, hashlib.sha256(content).hexdigest()))
+    STALL.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Release) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        STALL.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["good", "redirect"])
+def test_a_good_download_is_kept_and_not_repeated(kind, server, content, tmp_path, capfd):
+    path = download("mobilenetv3", tmp_path, f"{server}/{kind}")
+    assert path.read_bytes() == content
+    assert "100%" in capfd.readouterr().err
+    asked = len(Release.requests)
+    assert download("mobilenetv3", tmp_path, f"{server}/{kind}") == path
+    assert len(Release.requests) == asked
+
+
+def test_a_damaged_cache_is_downloaded_again(server, content, tmp_path):
+    path = download("mobilenetv3", tmp_path, f"{server}/good")
+    path.write_bytes(content[:1000])
+    assert download("mobilenetv3", tmp_path, f"{server}/good").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("missing", "HTTP 404"),
+        ("wrong", "sha256 is not"),
+        ("truncated", "broke off"),
+        ("stalled", "nothing came for 0.5 s"),
+    ],
+)
+def test_a_bad_download_is_said_and_not_kept(kind, why, server, tmp_path):
+    with pytest.raises(DownloadError, match=why) as caught:
+        download("mobilenetv3", tmp_path, f"{server}/{kind}", timeout=(1, 0.5))
+    assert "\n" not in str(caught.value)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_no_server_is_said(tmp_path):
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        download("mobilenetv3", tmp_path, "http://127.0.0.1:9/release", timeout=(1, 1))
+
+
+def test_a_cache_that_cannot_be_written_is_said(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cache"):
+        download("mobilenetv3", tmp_path / "file", f"{server}/good")
+
+
+@pytest.fixture
+def release(monkeypatch, tmp_path):
+    """Point `official` at a release of our own, with a cache of its own."""
+
+    def point(url):
+        monkeypatch.setenv("RVM_RELEASE_URL", url)
+        monkeypatch.setattr(checkpoint.pooch, "os_cache", lambda _: tmp_path / "cache")
+
+    return point
+
+
+def test_official_is_the_release(server, release):
+    release(f"{server}/good")
+    official = load_checkpoint("official")
+    assert (official.origin, official.seeded) == ("official", False)
+    assert official.sha256 == checkpoint.RELEASED["mobilenetv3"][1]
+
+
+def test_official_serves_the_fast_guided_filter_too(server, release):
+    release(f"{server}/good")
+    assert load_checkpoint("official", refiner="fast_guided_filter").network()
+
+
+def test_auto_takes_the_release_silently(server, release):
+    release(f"{server}/good")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_checkpoint("auto").origin == "official"
+
+
+def test_auto_falls_back_loudly(server, release):
+    release(f"{server}/missing")
+    with pytest.warns(UserWarning, match="SEEDED"):
+        assert load_checkpoint("auto").seeded

@@ -1,0 +1,1 @@
+"""What people run. It imports everything and is imported by nothing."""

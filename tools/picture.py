@@ -1,0 +1,50 @@
+"""The README's picture: a frame of the real clip, matted by an ONNX file that this project exported.
+
+Needs the trained weights and the clip of `../shared`. Writes `docs/matte.jpg`.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporters import load_exporter, load_runtime
+from exporters.spec import ExportSpec
+from parity_tests.clips import load_clip
+from parity_tests.play import play_artifact
+from parity_tests.plays import REAL_CLIP, shared_folder
+from rvm_model.checkpoint import load_checkpoint
+
+WEIGHTS = "weights/rvm_mobilenetv3_consensus_fp16.safetensors"  # the closest to the released ones, for the eye
+PICTURE = Path(__file__).parents[1] / "docs" / "matte.jpg"
+BACKGROUND = np.array([0.16, 0.63, 0.53], np.float32)[:, None, None]
+FRAME, RATIO, PANEL = 20, 0.5, (400, 225)
+
+
+def main() -> None:
+    """Source, alpha, foreground and the composite over a colour, side by side."""
+    shared = shared_folder()
+    if shared is None:
+        raise SystemExit("the picture needs ../shared, or RVM_SHARED")
+    clip = load_clip(shared / REAL_CLIP)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+        load_exporter("onnx").export(load_checkpoint(shared / WEIGHTS), spec, path)
+        outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
+    src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]
+    panels = [src, np.repeat(pha, 3, axis=0), fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]
+    PICTURE.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.concatenate([_panel(image) for image in panels], axis=1)).save(PICTURE, quality=88)
+    print(PICTURE)  # noqa: T201
+
+
+def _panel(image: NDArray[np.floating]) -> NDArray[np.uint8]:
+    pixels = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(pixels).resize(PANEL, Image.Resampling.LANCZOS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The command, run in this process where that is enough, and artifacts to run it on."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from exporters import FORMATS, load_exporter
+from exporters.spec import ExportSpec
+from rvm_model import load_checkpoint
+from tools import cli
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that a failed command says; checks that it is one, and no traceback."""
+        assert "Traceback" not in self.err
+        (line,) = [line for line in self.err.splitlines() if line.startswith("rvm-export: error: ")]
+        return line
+
+
+@pytest.fixture
+def run(monkeypatch, capfd) -> Callable[..., Result]:
+    def command(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["rvm-export", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Result(caught.value.code, out, err)
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
+    """One fp32 file of seeded MobileNetV3 weights for each format. Not to be changed."""
+    folder = tmp_path_factory.mktemp("seeded")
+    checkpoint = load_checkpoint("seeded")
+    paths = {}
+    for name, description in FORMATS.items():
+        spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+        paths[name] = folder / spec.file_name(description.suffix, seeded=True)
+        load_exporter(name).export(checkpoint, spec, paths[name])
+    return paths
+
+
+@pytest.fixture(params=FORMATS)
+def artifact(request, seeded_artifacts, tmp_path) -> Path:
+    """One of them, a copy of one's own."""
+    return Path(shutil.copy(seeded_artifacts[request.param], tmp_path))

@@ -1,0 +1,166 @@
+"""`rvm-export torchscript` and `rvm-export onnx` as their users run them."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporters import FORMATS
+from exporters.torchscript import export as torchscript_export
+from parity_tests import tolerances
+from parity_tests.tolerances import Error, Tolerance
+from rvm_model import load_checkpoint
+
+EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
+COMMAND = [sys.executable, "-c", "from tools.cli import main; main()"]
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_it_writes_a_verified_file_and_prints_its_path(name, precision, run, tmp_path):
+    result = run(name, "--checkpoint", "seeded", "--precision", precision, "--output", tmp_path / "new" / "folder")
+    path = tmp_path / "new" / "folder" / f"rvm_mobilenetv3_{precision}_seeded{FORMATS[name].suffix}"
+    assert (result.code, result.out) == (0, f"{path}\n")
+    assert "ok: " in result.err
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_checkpoint_file_gives_the_released_name(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(load_checkpoint("seeded").state_dict), "weights.pth")
+    result = run("onnx", "--checkpoint", "weights.pth", "--no-verify")
+    assert (result.code, result.out) == (0, "rvm_mobilenetv3_fp32.onnx\n")
+    result = run("onnx", "--checkpoint", "seeded", "--refiner", "fast_guided_filter", "--no-verify")
+    assert (result.code, result.out) == (0, "rvm_mobilenetv3_fgf_fp32_seeded.onnx\n")
+    result = run("onnx", "--checkpoint", "weights.pth", "--no-verify", "--output", "mine.onnx")
+    assert (result.code, result.out) == (0, "mine.onnx\n")
+
+
+def test_an_existing_file_needs_force(run, tmp_path):
+    arguments = ("onnx", "--checkpoint", "seeded", "--no-verify", "--output", tmp_path / "x_seeded.onnx")
+    (tmp_path / "x_seeded.onnx").write_text("mine")
+    result = run(*arguments)
+    assert result.code == 2
+    assert "--force" in result.error
+    assert (tmp_path / "x_seeded.onnx").read_text() == "mine"
+    assert run(*arguments, "--force").code == 0
+    assert (tmp_path / "x_seeded.onnx").stat().st_size > 1e6
+
+
+def test_seeded_weights_must_be_told_by_the_name(run, tmp_path):
+    result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / "rvm_mobilenetv3_fp32.onnx")
+    assert result.code == 2
+    assert "call it rvm_mobilenetv3_fp32_seeded.onnx" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+@EVERY_FORMAT
+def test_a_mismatch_leaves_nothing_and_shows_the_table(name, run, tmp_path, monkeypatch):
+    nothing = Tolerance(fgr=Error(-1, -1), pha=Error(-1, -1), states=Error(-1, -1), why="nothing passes")
+    monkeypatch.setattr("parity_tests.verify.TOLERANCES", dict.fromkeys(tolerances.TOLERANCES, nothing))
+    result = run(name, "--checkpoint", "seeded", "--output", tmp_path)
+    assert (result.code, result.out) == (1, "")
+    assert "FAILED: " in result.err
+    assert "worst frame" in result.err
+    assert "was not kept" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchscript_export, "_normalised", lambda archive: archive[:1000])
+    result = run("torchscript", "--checkpoint", "seeded", "--output", tmp_path)
+    assert (result.code, result.out) == (1, "")
+    assert "truncated" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["onnx", "--checkpoint", "none.pth"], "no such checkpoint: none.pth"),
+        (["onnx", "--checkpoint", "nonsense"], "give a .pth or .safetensors file, official, seeded or auto"),
+        (["onnx", "--variant", "vgg"], "'mobilenetv3', 'resnet50'"),
+        (["onnx", "--refiner", "none"], "'deep_guided_filter', 'fast_guided_filter'"),
+        (["onnx", "--precision", "int4"], "'int4' is not one of fp32, fp16"),
+        (["onxx"], "No such command 'onxx'"),
+        (["onnx", "--colour"], "No such option: --colour"),
+    ],
+)
+def test_wrong_words_are_said_in_one_line(arguments, message, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_output_folder_that_is_a_file(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = run("onnx", "--checkpoint", "seeded", "--output", output)
+        assert result.code == 2
+        assert "give another --output" in result.error
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_output_folder_that_cannot_be_written(run):
+    """/proc, because CI runs as root, whom no mode stops."""
+    result = run("onnx", "--checkpoint", "seeded", "--output", "/proc/self")
+    assert result.code == 2
+    assert "cannot write into /proc/self" in result.error
+
+
+def limited(limit):
+    """For a child process: no file may grow beyond this, as on a disk that is full."""
+
+    def set_limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return set_limit
+
+
+@EVERY_FORMAT
+def test_a_full_disk(name, tmp_path):
+    process = subprocess.run(
+        [*COMMAND, name, "--checkpoint", "seeded", "--output", tmp_path],
+        preexec_fn=limited(1_000_000),
+        capture_output=True,
+        text=True,
+    )
+    assert (process.returncode, process.stdout) == (1, "")
+    assert "File too large" in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", tmp_path], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not [*tmp_path.iterdir()] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [*tmp_path.iterdir()], "the export did not begin"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "rvm-export: error: interrupted; nothing was left half-written"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_auto_without_a_release_is_seeded_and_loud(tmp_path):
+    environment = os.environ | {"RVM_RELEASE_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    process = subprocess.run(
+        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path], env=environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0
+    assert Path(process.stdout.strip()).name == "rvm_mobilenetv3_fp32_seeded.onnx"
+    assert "WARNING" in process.stderr
+    assert "SEEDED" in process.stderr

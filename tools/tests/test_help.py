@@ -1,0 +1,39 @@
+"""Help is quick and true."""
+
+import subprocess
+import sys
+
+import pytest
+
+from exporters import FORMATS
+
+HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "PIL", "av", "requests"}
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "info"))])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from tools.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: code = stop.code\n"
+        f"sys.exit(code or ','.join({HEAVY!r} & sys.modules.keys()))"
+    )
+    process = subprocess.run([sys.executable, "-c", code, *arguments, "--help"], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "Usage" in process.stdout
+
+
+@pytest.mark.parametrize("command", ["verify", "info"])
+def test_it_says_that_torchscript_is_code(command, run):
+    assert "A TorchScript file is code" in " ".join(run(command, "--help").out.split())
+
+
+def test_nothing_asked_for_shows_help(run):
+    result = run()
+    assert "Usage" in result.out + result.err
+    assert "error" not in result.err
+
+
+def test_version(run):
+    assert run("--version").out.startswith("rvm-export 0.")

@@ -1,0 +1,185 @@
+"""`rvm-export verify` and `rvm-export info`: on good files, foreign files and damaged ones."""
+
+import json
+import random
+
+import onnx
+import pytest
+import torch
+
+from exporters import FORMATS
+from exporters.tests.traced import export_traced
+from rvm_model import load_checkpoint
+
+EVERY_COMMAND = pytest.mark.parametrize("command", ["verify", "info"])
+OUTPUTS = ["fgr", "pha", "r1", "r2", "r3", "r4"]
+
+
+def test_our_files_verify_without_being_told_anything(seeded_artifacts, run, tmp_path):
+    report = tmp_path / "report.json"
+    result = run("verify", *seeded_artifacts.values(), "--json", report, "--frames", 16)
+    assert (result.code, result.out) == (0, "")
+    objects = json.loads(report.read_text())
+    assert [each["format"] for each in objects] == list(seeded_artifacts)
+    for each, path in zip(objects, seeded_artifacts.values(), strict=True):
+        assert (each["artifact"], each["precision"], each["ok"], each["frames"]) == (str(path), "fp32", True, 16)
+        assert list(each["outputs"]) == OUTPUTS
+        assert all(0 <= each["outputs"][name]["mean_abs"] <= each["outputs"][name]["max_abs"] for name in OUTPUTS)
+        assert list(each["alpha"]) == ["mad", "mse", "dtssd"]
+    assert [*tmp_path.iterdir()] == [report]
+
+
+def test_json_on_stdout_is_only_json(artifact, run):
+    result = run("verify", artifact, "--frames", 16, "--json", "-")
+    assert result.code == 0
+    assert json.loads(result.out)[0]["ok"] is True
+
+
+def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tmp_path):
+    model = onnx.load(seeded_artifacts["onnx"])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "stripped")
+    torch.jit.save(torch.jit.load(seeded_artifacts["torchscript"]), tmp_path / "bare")
+    result = run("verify", tmp_path / "stripped", tmp_path / "bare", "--checkpoint", "seeded", "--json", "-")
+    assert result.code == 0
+    told = [(each["format"], each["variant"], each["refiner"], each["precision"]) for each in json.loads(result.out)]
+    assert told == [(name, "mobilenetv3", "deep_guided_filter", "fp32") for name in ("onnx", "torchscript")]
+
+
+def test_a_file_as_rvm_released_it_verifies(run, tmp_path):
+    export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
+    result = run("verify", tmp_path / "traced.onnx", "--checkpoint", "seeded", "--downsample-ratio", "1")
+    assert result.code == 0, result.err
+
+
+def test_other_weights_than_the_files_are_refused(artifact, run, tmp_path):
+    weights = dict(load_checkpoint("seeded").state_dict)
+    weights["project_mat.conv.bias"] = weights["project_mat.conv.bias"] + 0.1
+    torch.save(weights, tmp_path / "other.pth")
+    result = run("verify", artifact, "--checkpoint", tmp_path / "other.pth")
+    assert result.code == 2
+    assert "made from other weights" in result.error
+
+
+def test_a_foreign_file_of_other_weights_fails_with_the_table(run, tmp_path):
+    network = load_checkpoint("seeded").network("always")
+    network.project_mat.conv.bias += 0.01
+    export_traced(network, tmp_path / "traced.onnx")
+    result = run("verify", tmp_path / "traced.onnx", "--checkpoint", "seeded", "--json", "-")
+    assert result.code == 1
+    assert "FAILED: traced.onnx: pha drifts" in result.err
+    assert json.loads(result.out)[0]["ok"] is False
+
+
+def test_one_bad_file_does_not_stop_the_others(artifact, run, tmp_path):
+    result = run("verify", tmp_path / "none.onnx", artifact, "--frames", 16, "--json", "-")
+    assert result.code == 2
+    bad, good = json.loads(result.out)
+    assert (bad["ok"], good["ok"]) == (False, True)
+    assert "No such file" in bad["error"]
+
+
+def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVM_RELEASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("rvm_model.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
+    export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
+    result = run("verify", tmp_path / "traced.onnx")
+    assert result.code == 2
+    assert "give them with --checkpoint" in result.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "3"], "at least 16"),
+        (["--clip", "none.mp4"], "no such clip: none.mp4"),
+        (["--downsample-ratio", "0"], "give a number in (0, 1], or auto"),
+        (["--downsample-ratio", "nan"], "give a number in (0, 1], or auto"),
+        (["--downsample-ratio", "half"], "give a number in (0, 1], or auto"),
+        (["--device", "tpu"], "'tpu' is not one of cpu, cuda"),
+        (["--json", "/proc/self/report.json", "--frames", "16"], "cannot write into /proc/self"),
+    ],
+)
+def test_wrong_words_are_said_in_one_line(arguments, message, seeded_artifacts, run):
+    result = run("verify", seeded_artifacts["onnx"], *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.error
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cuda_is_demanded_not_fallen_back_from(name, seeded_artifacts, run):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    result = run("verify", seeded_artifacts[name], "--device", "cuda")
+    assert result.code == 2
+    assert "CUDA" in result.error
+
+
+def test_on_cuda(cuda, artifact, run):
+    assert run("verify", artifact, "--device", "cuda").code == 0
+
+
+def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_artifacts, run, shared):
+    clip = shared / "clip" / "frames"  # 640x360: .35 * 360 is 126 in float32 and 125.99... in float64
+    result = run("verify", seeded_artifacts["onnx"], "--clip", clip, "--downsample-ratio", "0.35")
+    assert result.code == 2
+    assert "640x360 at ratio 0.35" in result.error
+    assert "use ratio 0." in result.error
+
+
+def test_info_shows_what_a_file_is(artifact, run):
+    result = run("info", artifact, "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert told["bytes"] == artifact.stat().st_size
+    assert [tensor["name"] for tensor in told["inputs"]] == ["src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio"]
+    assert told["metadata"]["weights_sha256"] == load_checkpoint("seeded").weights_sha256
+    table = run("info", artifact)
+    assert (table.code, table.out) == (0, "")
+    assert "weights_sha256" in table.err
+
+
+@EVERY_COMMAND
+@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
+def test_truncated_files(command, kept, artifact, run):
+    content = artifact.read_bytes()
+    artifact.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    result = run(command, artifact)
+    assert (result.code, result.out) == (2, "")
+    assert result.error
+
+
+def test_flipped_bits_are_found(artifact, run):
+    """Wherever they change what the file says. Zip dates and filler say nothing."""
+    content, generator, found = artifact.read_bytes(), random.Random(0), 0
+    for _ in range(25):
+        damaged = bytearray(content)
+        damaged[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+        artifact.write_bytes(damaged)
+        result = run("info", artifact)
+        if result.code:
+            assert result.code == 2
+            assert result.error
+            found += 1
+    assert found >= 20
+    artifact.write_bytes(
+        content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 4]) + content[len(content) // 2 + 1 :]
+    )
+    assert run("verify", artifact).code == 2
+
+
+@EVERY_COMMAND
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x08\x07\xff\xff\xff"])
+def test_other_files(command, content, run, tmp_path):
+    (tmp_path / "file.onnx").write_bytes(content)
+    result = run(command, tmp_path / "file.onnx")
+    assert (result.code, result.out) == (2, "")
+    assert "file.onnx" in result.error
+
+
+@EVERY_COMMAND
+def test_a_checkpoint_is_no_artifact(command, run, tmp_path):
+    torch.save(dict(load_checkpoint("seeded").state_dict), tmp_path / "weights.pth")
+    result = run(command, tmp_path / "weights.pth")
+    assert result.code == 2
+    assert "none of the formats" in result.error
