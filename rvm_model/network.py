@@ -122,4 +122,4 @@ class MattingNetwork(nn.Module):
             outputs = [(residual + fine_src).clamp(0, 1), pha.clamp(0, 1)]
         if src.dim() == 5:
             outputs = [output.unflatten(0, (-1, time)) for output in outputs]
-        return [*outputs, r1, r2, r3, r4]
+        return outputs + [r1, r2, r3, r4]  # noqa: RUF005 (TorchScript knows no star)

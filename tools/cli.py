@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130  # as typer and shells have it
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
 CheckpointOption = Annotated[
     str,
@@ -124,12 +125,14 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         code = app(standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except (UserError, typer.TyperException) as error:
         code = _say(error.format_message() if isinstance(error, typer.TyperException) else str(error), 2)
     except ExportFailed as error:
         code = _say(str(error), 1)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _say("interrupted; nothing was left half-written", 130)
+    if code == INTERRUPTED:
+        _say("interrupted; nothing was left half-written", code)
     sys.exit(code)
 
 

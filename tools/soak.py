@@ -32,6 +32,13 @@ VERSIONS = {
     "onnxruntime": version("onnxruntime"),
     "python": platform.python_version(),
 }
+COLUMNS = [
+    *("weights", "variant", "width", "height", "downsample_ratio", "batch", "frames"),
+    *("format", "precision", "refiner"),
+    *(f"{name}_{figure}" for name in NAMES for figure in ("max_abs", "mean_abs")),
+    *("alpha_mad", "alpha_mse", "alpha_dtssd"),
+    *VERSIONS,
+]
 
 
 def main() -> None:
@@ -45,26 +52,26 @@ def main() -> None:
         for precision in description.precisions
         if affordable(play, name, precision)
     ]
-    rows: list[dict[str, object]] = []
     worst: dict[Case, dict[str, tuple[float, float]]] = defaultdict(dict)
     failures: list[str] = []
-    for play, refiner, name, precision in track(runs, console=console, description="playing"):
-        case = Case(
-            format=name, precision=precision, refiner=refiner, weights=play.weights, sampling=sampling(play.ratio)
-        )
-        comparison = measure(play, case)
-        rows.append(_row(play, case, comparison))
-        failures += [f"{play} {case}: {failure}" for failure in comparison.failures]
-        for output in NAMES:
-            group = output if output in ("fgr", "pha") else "states"
-            before = worst[case].get(group, (0.0, 0.0))
-            drift = comparison.outputs[output]
-            worst[case][group] = max(before[0], drift.max_abs), max(before[1], drift.mean_abs)
     RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[*rows[0]])
-        writer.writeheader()
-        writer.writerows(rows)
+    unfinished = RESULTS.with_suffix(".partial")
+    with unfinished.open("w", newline="", buffering=1) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for play, refiner, name, precision in track(runs, console=console, description="playing"):
+            case = Case(
+                format=name, precision=precision, refiner=refiner, weights=play.weights, sampling=sampling(play.ratio)
+            )
+            comparison = measure(play, case)
+            writer.writerow(_row(play, case, comparison))
+            failures += [f"{play} {case}: {failure}" for failure in comparison.failures]
+            for output in NAMES:
+                group = output if output in ("fgr", "pha") else "states"
+                before = worst[case].get(group, (0.0, 0.0))
+                drift = comparison.outputs[output]
+                worst[case][group] = max(before[0], drift.max_abs), max(before[1], drift.mean_abs)
+    unfinished.replace(RESULTS)
     for case, groups in worst.items():
         figures = ", ".join(f"{group}=Error({top:.1e}, {mean:.1e})" for group, (top, mean) in groups.items())
         console.print(f"{case}: {figures}", highlight=False, soft_wrap=True)
@@ -86,28 +93,16 @@ def measure(play: Play, case: Case) -> Comparison:
         return compare(reference, play_artifact(artifact, clip, play.ratio), TOLERANCES.get(case))
 
 
-def _row(play: Play, case: Case, comparison: Comparison) -> dict[str, object]:
-    return {
-        "weights": play.weights,
-        "variant": play.variant,
-        "width": play.width,
-        "height": play.height,
-        "downsample_ratio": play.ratio,
-        "batch": play.batch,
-        "frames": comparison.frames,
-        "format": case.format,
-        "precision": case.precision,
-        "refiner": case.refiner,
-        **{
-            f"{name}_{figure}": f"{getattr(comparison.outputs[name], figure):.2e}"
-            for name in NAMES
-            for figure in ("max_abs", "mean_abs")
-        },
-        "alpha_mad": f"{comparison.alpha.mad:.2e}",
-        "alpha_mse": f"{comparison.alpha.mse:.2e}",
-        "alpha_dtssd": f"{comparison.alpha.dtssd:.2e}",
-        **VERSIONS,
-    }
+def _row(play: Play, case: Case, comparison: Comparison) -> list[str]:
+    drifts = [comparison.outputs[name] for name in NAMES]
+    alpha = comparison.alpha
+    figures = [figure for drift in drifts for figure in (drift.max_abs, drift.mean_abs)]
+    return [
+        *map(str, (play.weights, play.variant, play.width, play.height, play.ratio, play.batch, comparison.frames)),
+        *(case.format, case.precision, case.refiner),
+        *(f"{figure:.2e}" for figure in (*figures, alpha.mad, alpha.mse, alpha.dtssd)),
+        *VERSIONS.values(),
+    ]
 
 
 if __name__ == "__main__":
