@@ -2,6 +2,7 @@
 
 import hashlib
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +49,30 @@ def test_a_resized_clip_has_its_size():
 def test_a_folder_is_read_in_natural_order(tmp_path):
     clip = load_clip(write_frames(tmp_path / "frames", 18), frames=17)
     assert clip.pixels[:, 0, 0, 0, 0].tolist() == [10 * k for k in range(17)]
+
+
+def test_a_video_is_read(tmp_path):
+    clip = builtin_clip(20, 64, 48)
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, "yuv420p", 4_000_000
+        for (pixels,) in clip.pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    read = load_clip(tmp_path / "clip.mp4", frames=18)
+    assert read.pixels.shape == (18, 1, 48, 64, 3)
+    assert np.abs(read.pixels.astype(int) - clip.pixels[:18]).mean() < 12
+
+
+def test_a_file_without_video(tmp_path):
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(ClipError, match="no video in it"):
+        load_clip(tmp_path / "sound.wav")
 
 
 def test_folder_and_video_of_the_real_clip_agree(shared):

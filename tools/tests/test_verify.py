@@ -46,6 +46,13 @@ def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tm
     assert told == [(name, "mobilenetv3", "deep_guided_filter", "fp32") for name in ("onnx", "torchscript")]
 
 
+def test_a_frozen_file_verifies(seeded_artifacts, run, tmp_path):
+    torch.jit.save(torch.jit.freeze(torch.jit.load(seeded_artifacts["torchscript"])), tmp_path / "frozen")
+    result = run("verify", tmp_path / "frozen", "--checkpoint", "seeded", "--json", "-")
+    assert result.code == 0
+    assert json.loads(result.out)[0]["outputs"]["pha"]["max_abs"] > 0, "freezing folds batch norm"
+
+
 def test_a_file_as_rvm_released_it_verifies(run, tmp_path):
     export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
     result = run("verify", tmp_path / "traced.onnx", "--checkpoint", "seeded", "--downsample-ratio", "1")
