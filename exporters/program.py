@@ -19,7 +19,7 @@ AtRatioOne = Literal["refine", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outputs(Generic[V]):
+class Matte(Generic[V]):
     """Foreground and alpha at full size in [0, 1], and the states after this frame."""
 
     fgr: V
@@ -34,7 +34,7 @@ def program(
     states: tuple[V, V, V, V],
     ratio: V | float,
     at_ratio_one: AtRatioOne,
-) -> Outputs[V]:
+) -> Matte[V]:
     """One frame through the network.
 
     Args:
@@ -69,7 +69,7 @@ def program(
         with ops.scope("output"):
             fgr, pha = ops.split(mat, 3, 1)
     with ops.scope("output"):
-        return Outputs(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
+        return Matte(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:

@@ -71,6 +71,11 @@ class Artifact:
     metadata: Mapping[str, str]
     facts: Mapping[str, int | str]
 
+    @property
+    def altered(self) -> bool:
+        """Made by others, or changed since we wrote it: the same network, perhaps in another order of operations."""
+        return "weights_sha256" not in self.metadata or self.facts.get("frozen") == "yes"
+
 
 class ArtifactError(UserError):
     """A file that is damaged, or is not an exported matting network. The message is one line for the user."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rvm_model.errors import UserError
 
@@ -73,9 +73,12 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
         raise ClipError(f"{frames} frames are too few to compare on; give at least {FEWEST_FRAMES}")
     if path is None:
         return builtin_clip(frames)
-    if not path.exists():
-        raise ClipError(f"no such clip: {path}; give an image folder or a video file")
-    read = _read_folder if path.is_dir() else _read_video
+    try:
+        if not path.exists():
+            raise ClipError(f"no such clip: {path}; give an image folder or a video file")
+        read = _read_folder if path.is_dir() else _read_video
+    except OSError as error:
+        raise ClipError(f"cannot read {path}: {error.strerror}") from error
     images = [*islice(read(path), frames)]
     if len(images) < FEWEST_FRAMES:
         raise ClipError(f"{path} has {len(images)} frames; a comparison needs at least {FEWEST_FRAMES}")
@@ -129,8 +132,11 @@ def _read_folder(path: Path) -> Iterable[Pixels]:
     for file in sorted(images, key=_natural_order):
         try:
             with Image.open(file) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ClipError(f"{file} has more than 8 bits a channel; give 8-bit images")
                 yield np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+        # Pillow's errors for damaged files, and for pictures so large that they look like an attack.
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ClipError(f"cannot read {file}: {error}") from error
 
 
@@ -146,5 +152,5 @@ def _read_video(path: Path) -> Iterable[Pixels]:
                 raise ClipError(f"{path} has no video in it")
             for frame in container.decode(video=0):
                 yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except av.FFmpegError as error:
-        raise ClipError(f"cannot read {path} as a video: {error.strerror}") from error
+    except (av.FFmpegError, UnicodeDecodeError) as error:
+        raise ClipError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from parity_tests.tolerances import Tolerance
 
-Outputs = Mapping[str, NDArray[np.floating]]
+FrameOutputs = Mapping[str, NDArray[np.floating]]
 """fgr, pha and r1..r4 of one frame, each (B, C, H, W)."""
 
 NAMES = ("fgr", "pha", "r1", "r2", "r3", "r4")
@@ -52,11 +52,13 @@ class Comparison:
         return not self.failures
 
 
-def compare(reference: Iterable[Outputs], candidate: Iterable[Outputs], tolerance: Tolerance | None) -> Comparison:
+def compare(
+    reference: Iterable[FrameOutputs], candidate: Iterable[FrameOutputs], tolerance: Tolerance | None
+) -> Comparison:
     """Hold a candidate's outputs against the reference's, frame by frame.
 
     Args:
-        reference: Outputs of every frame in order, float32.
+        reference: FrameOutputs of every frame in order, float32.
         candidate: The same from the other side, any float dtype; as many frames.
         tolerance: Limits for the verdict; None measures only.
 
@@ -94,7 +96,7 @@ def compare(reference: Iterable[Outputs], candidate: Iterable[Outputs], toleranc
     return Comparison(frames=frames, outputs=outputs, alpha=alpha.metrics(), failures=tuple(failures))
 
 
-def _unlike(expected: Outputs, given: Outputs) -> str | None:
+def _unlike(expected: FrameOutputs, given: FrameOutputs) -> str | None:
     """What cannot be compared at all: other names, other shapes, numbers that are not floating point."""
     if list(given) != list(expected):
         return f"outputs {', '.join(given)} instead of {', '.join(expected)}"

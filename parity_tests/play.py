@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from exporters import load_runtime
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import Clip
-from parity_tests.compare import NAMES
+from parity_tests.compare import NAMES, FrameOutputs
 from rvm_model.device import torch_device
 from rvm_model.network import MattingNetwork
 
-Outputs = dict[str, NDArray[np.floating]]
 
-
-def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[Outputs]:
+def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[FrameOutputs]:
     """fgr, pha, r1..r4 of every frame as fp32 PyTorch computes them.
 
     Raises:
@@ -33,7 +29,7 @@ def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: De
         yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
 
 
-def play_artifact(artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[Outputs]:
+def play_artifact(artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[FrameOutputs]:
     """The same from an exported file, by its own runtime; states in the file's dtype.
 
     Raises:

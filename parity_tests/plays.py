@@ -5,22 +5,28 @@ environment variable RVM_SHARED points; what needs them is skipped, with that re
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from rvm_model.checkpoint import Checkpoint, load_checkpoint
 
-TRAINED = "weights/rvm_mobilenetv3_from_tfjs.safetensors"  # float32, so that half precision has something to round
+TRAINED = "weights/rvm_mobilenetv3_{}.safetensors"
 REAL_CLIP = "clip/frames"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Play:
-    """One clip at one size and ratio. `long` ones run in `make soak` only."""
+    """One clip at one size and ratio. `long` ones run in `make soak` only.
+
+    `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
+    `from_coreml` are float32, so that half precision has something to round, `consensus_fp16` is not. `clip` is `real`
+    or `builtin`; the latter at .5 is what an export is verified with.
+    """
 
     weights: str
+    clip: str
     variant: str = "mobilenetv3"
     width: int = 640
     height: int = 360
@@ -29,35 +35,51 @@ class Play:
     frames: int = 24
     long: bool = False
 
+    @property
+    def kind(self) -> str:
+        """`trained` or `seeded`, as tolerances have it."""
+        return "seeded" if self.weights == "seeded" else "trained"
+
     def __str__(self) -> str:
         batch = f"-batch{self.batch}" if self.batch > 1 else ""
-        return f"{self.weights}-{self.variant}-{self.width}x{self.height}-{self.ratio:g}{batch}"
+        size = f"{self.width}x{self.height}"
+        return f"{self.weights}-{self.variant}-{self.clip}-{self.frames}-{size}-{self.ratio:g}{batch}"
 
 
 PLAYS = (
-    Play(weights="trained", ratio=1.0),
-    Play(weights="trained", ratio=0.5),
-    Play(weights="trained", ratio=0.4),
-    Play(weights="trained", ratio=0.375),
-    Play(weights="trained", ratio=0.25),
-    Play(weights="trained", ratio=0.5, batch=2),
-    Play(weights="trained", width=331, height=217, ratio=0.5),
-    Play(weights="trained", width=331, height=217, ratio=0.375),
-    Play(weights="trained", width=639, height=481, ratio=0.4),
-    Play(weights="trained", width=639, height=481, ratio=0.375),
-    Play(weights="trained", width=1280, height=720, ratio=0.375, frames=16),
-    Play(weights="trained", width=1280, height=720, ratio=0.6, long=True),
-    Play(weights="trained", width=1920, height=1080, ratio=0.25, long=True),
-    Play(weights="trained", width=1920, height=1080, ratio=0.4, long=True),
-    Play(weights="trained", width=3840, height=2160, ratio=0.125, long=True),
-    Play(weights="seeded", width=320, height=180, ratio=1.0),
-    Play(weights="seeded", width=320, height=180, ratio=0.5),
-    Play(weights="seeded", width=320, height=180, ratio=0.375),
-    Play(weights="seeded", width=320, height=180, ratio=0.5, frames=300, long=True),
-    Play(weights="seeded", width=1280, height=720, ratio=0.375, long=True),
-    Play(weights="seeded", variant="resnet50", width=320, height=180, ratio=0.5, frames=16),
-    Play(weights="seeded", variant="resnet50", width=331, height=217, ratio=0.375, frames=16),
-    Play(weights="seeded", variant="resnet50", width=1920, height=1080, ratio=0.25, frames=16, long=True),
+    Play(weights="from_tfjs", clip="real", ratio=1.0),
+    Play(weights="from_tfjs", clip="real", ratio=0.5),
+    Play(weights="from_tfjs", clip="real", ratio=0.4),
+    Play(weights="from_tfjs", clip="real", ratio=0.375),
+    Play(weights="from_tfjs", clip="real", ratio=0.25),
+    Play(weights="from_tfjs", clip="real", ratio=0.5, batch=2),
+    Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.5),
+    Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
+    Play(weights="from_tfjs", clip="real", width=639, height=481, ratio=0.4),
+    Play(weights="from_tfjs", clip="real", width=639, height=481, ratio=0.375),
+    Play(weights="from_tfjs", clip="real", width=1280, height=720, ratio=0.375, frames=16),
+    Play(weights="from_tfjs", clip="real", width=1280, height=720, ratio=0.6, long=True),
+    Play(weights="from_tfjs", clip="real", width=1920, height=1080, ratio=0.25, long=True),
+    Play(weights="from_tfjs", clip="real", width=1920, height=1080, ratio=0.4, long=True),
+    Play(weights="from_tfjs", clip="real", width=3840, height=2160, ratio=0.125, long=True),
+    Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=1.0, frames=16),
+    Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, batch=2, frames=16),
+    Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.375),
+    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.375),
+    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.375),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=1.0),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.375),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5, frames=300, long=True),
+    Play(weights="seeded", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
+    Play(weights="seeded", clip="builtin", variant="resnet50", width=320, height=180, ratio=0.5, frames=16),
+    Play(weights="seeded", clip="builtin", variant="resnet50", width=331, height=217, ratio=0.375, frames=16),
+    Play(
+        weights="seeded", clip="builtin", variant="resnet50", width=1920, height=1080, ratio=0.25, frames=16, long=True
+    ),
 )
 
 
@@ -70,32 +92,29 @@ def affordable(play: Play, format_name: str, precision: str) -> bool:
 def shared_folder() -> Path | None:
     """Where trained weights and the real clip lie, if this machine has them."""
     folder = Path(os.environ.get("RVM_SHARED") or Path(__file__).resolve().parents[2] / "shared")
-    return folder if (folder / TRAINED).is_file() else None
+    return folder if (folder / REAL_CLIP).is_dir() else None
 
 
 @lru_cache(maxsize=4)
 def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
-    """Seeded weights, or the trained ones of the shared folder.
+    """Seeded weights, or trained ones of the shared folder.
 
     Raises:
         FileNotFoundError: trained weights on a machine that has none.
     """
     if weights == "seeded":
         return load_checkpoint("seeded", variant, refiner)
-    trained = load_checkpoint(_shared() / TRAINED, variant)
-    if refiner == trained.refiner:
-        return trained
-    state_dict = {key: value for key, value in trained.state_dict.items() if not key.startswith("refiner.")}
-    return replace(trained, refiner=refiner, state_dict=state_dict)
+    trained = load_checkpoint(_shared() / TRAINED.format(weights), variant)
+    return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
 
 
 def play_clip(play: Play) -> Clip:
-    """The real clip for trained weights, the built-in one for seeded ones, in the play's size and batch.
+    """A play's clip, in its size and batch.
 
     Raises:
-        FileNotFoundError: see `play_checkpoint`.
+        FileNotFoundError: the real clip on a machine that does not have it.
     """
-    if play.weights == "seeded":
+    if play.clip == "builtin":
         clip = builtin_clip(play.frames, play.width, play.height)
     else:
         clip = load_clip(_shared() / REAL_CLIP, play.frames)

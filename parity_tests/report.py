@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -46,6 +47,12 @@ def to_json(report: ParityReport) -> dict[str, Any]:
             "dtssd": _number(comparison.alpha.dtssd),
         },
     }
+
+
+def refusal_to_json(artifact: Path, error: str) -> dict[str, Any]:
+    """For a file that could not be compared: null where `to_json` has figures, and why."""
+    nothing = dict.fromkeys(("format", "precision", "frames", "outputs", "alpha"))
+    return {"artifact": str(artifact), **nothing, "ok": False, "error": error}
 
 
 def to_table(report: ParityReport) -> Table:

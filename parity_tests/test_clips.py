@@ -1,6 +1,8 @@
 """Clips from a folder, a file and nothing, and what cannot be one."""
 
 import hashlib
+import zlib
+from pathlib import Path
 
 import av
 import numpy as np
@@ -113,6 +115,28 @@ def test_a_damaged_image(tmp_path):
     (folder / "frame7.png").write_bytes((folder / "frame7.png").read_bytes()[:40])
     with pytest.raises(ClipError, match=r"cannot read .*frame7"):
         load_clip(folder)
+
+
+def test_images_of_16_bits(tmp_path):
+    folder = write_frames(tmp_path / "frames", 16)
+    Image.fromarray(np.full((24, 32), 40_000, np.uint16)).save(folder / "frame3.png")
+    with pytest.raises(ClipError, match="more than 8 bits"):
+        load_clip(folder)
+
+
+def test_an_image_that_claims_to_be_huge(tmp_path):
+    folder = write_frames(tmp_path / "frames", 16)
+    content = bytearray((folder / "frame3.png").read_bytes())
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (folder / "frame3.png").write_bytes(content)
+    with pytest.raises(ClipError, match=r"cannot read .*frame3"):
+        load_clip(folder)
+
+
+def test_a_name_that_is_too_long():
+    with pytest.raises(ClipError, match="cannot read"):
+        load_clip(Path("x" * 5000))
 
 
 def test_frames_of_two_sizes(tmp_path):

@@ -8,7 +8,7 @@ from typing import Literal
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import Clip
-from parity_tests.compare import Comparison, Outputs, compare
+from parity_tests.compare import Comparison, FrameOutputs, compare
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, sampling
 from rvm_model.checkpoint import Checkpoint
@@ -53,7 +53,7 @@ def verify(
     clip: Clip,
     ratio: float,
     device: Device = "cpu",
-    reference: Iterable[Outputs] | None = None,
+    reference: Iterable[FrameOutputs] | None = None,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all six outputs.
 
@@ -77,9 +77,9 @@ def verify(
         )
     check_size(artifact, clip, ratio)
     weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
-    as_exported = bool(artifact.metadata) and device == "cpu"
+    measured = device == "cpu" and not artifact.altered
     case = Case(
-        format=artifact.format if as_exported else OTHERS[artifact.precision],
+        format=artifact.format if measured else OTHERS[artifact.precision],
         precision=artifact.precision,
         refiner=artifact.refiner,
         weights=weights,

@@ -4,8 +4,9 @@ import hashlib
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,9 @@ RELEASED = {
 
 Origin = Literal["file", "official", "seeded"]
 _LISTED = 12
+_SOURCES = "a .pth or .safetensors file, official, seeded or auto"
+_WEIGHTS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_COUNTERS = (torch.int64,)
 
 
 class CheckpointError(UserError):
@@ -66,6 +70,11 @@ class Checkpoint:
         """Over keys, shapes and float32 bytes: the same for one set of weights in any file format."""
         return weights_sha256(self.state_dict)
 
+    def with_fast_guided_filter(self) -> "Checkpoint":
+        """The same weights for the fast guided filter, which has no parameters: without the other refiner's."""
+        state_dict = {key: value for key, value in self.state_dict.items() if not key.startswith("refiner.")}
+        return replace(self, refiner="fast_guided_filter", state_dict=state_dict)
+
     def network(self, refine: Refine = "auto") -> MattingNetwork:
         """The network with these weights, float32, on the CPU, in inference mode."""
         network = MattingNetwork(self.variant, self.refiner, refine)
@@ -90,6 +99,7 @@ def load_checkpoint(
             that are not finite, or a download that failed.
         ValueError: unknown variant or refiner.
     """
+    expected_shapes(variant, refiner)
     if source == "seeded":
         return _seeded(variant, refiner)
     if source == "official":
@@ -152,17 +162,21 @@ def download(
         stalled = "timed out" in str(error).lower()
         why = f"nothing came for {timeout[1]:g} s" if stalled else "the server cannot be reached, or broke off"
         raise DownloadError(f"cannot download {url}: {why}") from error
-    except requests.RequestException as error:
+    except requests.exceptions.ChunkedEncodingError as error:
         raise DownloadError(f"cannot download {url}: the answer broke off before its end") from error
-    except ValueError as error:  # pooch's word for a wrong hash
-        raise DownloadError(f"cannot use {url}: its sha256 is not {sha256}") from error
+    except requests.RequestException as error:
+        raise DownloadError(f"cannot download {url}: {_one_line(error)}") from error
+    except ValueError as error:
+        if "hash" in str(error):  # pooch's word for a file that is another
+            raise DownloadError(f"cannot use {url}: its sha256 is not {sha256}") from error
+        raise DownloadError(f"cannot download {url}: {_one_line(error)}") from error
     except OSError as error:
         raise DownloadError(f"cannot keep {name} in the cache: {error.strerror or error}") from error
     return Path(path)
 
 
 def _seeded(variant: str, refiner: str) -> Checkpoint:
-    state_dict = seeded_state_dict(_expected_shapes(variant, refiner))
+    state_dict = seeded_state_dict(expected_shapes(variant, refiner))
     return Checkpoint(
         variant=variant,
         refiner=refiner,
@@ -175,27 +189,18 @@ def _seeded(variant: str, refiner: str) -> Checkpoint:
 
 def _official(variant: str, refiner: str) -> Checkpoint:
     checkpoint = _from_file(download(variant), "official", variant, "deep_guided_filter")
-    if refiner == "deep_guided_filter":
-        return checkpoint
-    # The fast guided filter has no parameters: without the other's, the released checkpoint is the one for it.
-    state_dict = {key: value for key, value in checkpoint.state_dict.items() if not key.startswith("refiner.")}
-    return Checkpoint(
-        variant=variant,
-        refiner=refiner,
-        origin="official",
-        name="official",
-        sha256=checkpoint.sha256,
-        state_dict=state_dict,
-    )
+    return checkpoint if refiner == "deep_guided_filter" else checkpoint.with_fast_guided_filter()
 
 
 def _from_file(path: Path, origin: Origin, variant: str, refiner: str) -> Checkpoint:
     state_dict = _read(path)
     _check_keys(path, state_dict, variant, refiner)
-    for key, tensor in state_dict.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: {key} holds a value that is not finite; the file is damaged")
     widened = {key: value.float() if value.is_floating_point() else value for key, value in state_dict.items()}
+    for key, tensor in widened.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: {key} holds a value that is not finite in float32; the file is damaged")
+        if key.endswith("running_var") and (tensor < 0).any():
+            raise CheckpointError(f"{path}: {key} holds a negative variance; the file is damaged")
     return Checkpoint(
         variant=variant,
         refiner=refiner,
@@ -207,17 +212,25 @@ def _from_file(path: Path, origin: Origin, variant: str, refiner: str) -> Checkp
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise CheckpointError(f"no such checkpoint: {path}; give a .pth or .safetensors file, official, seeded or auto")
     readers = {".pth": _read_pth, ".safetensors": _read_safetensors}
-    if path.suffix not in readers or not path.is_file():
-        raise CheckpointError(f"{path} is no checkpoint; give a .pth or .safetensors file, official, seeded or auto")
     try:
+        if not path.exists():
+            raise CheckpointError(f"no such checkpoint: {path}; give {_SOURCES}")
+        if path.suffix not in readers or not path.is_file():
+            raise CheckpointError(f"{path} is no checkpoint; give {_SOURCES}")
         state_dict = readers[path.suffix](path)
-    except PermissionError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if not isinstance(state_dict, dict) or not all(isinstance(key, str) for key in state_dict):
         raise CheckpointError(f"{path} does not hold a state_dict, a table of names and tensors")
+    for key, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(f"{path} does not hold a state_dict: {key} is no tensor")
+        dtypes = _COUNTERS if key.endswith("num_batches_tracked") else _WEIGHTS
+        if value.dtype not in dtypes or value.layout != torch.strided or value.is_nested or value.is_meta:
+            raise CheckpointError(
+                f"{path}: {key} is {value.dtype}, {value.layout}; known are dense {', '.join(map(str, dtypes))}"
+            )
     return state_dict
 
 
@@ -225,13 +238,17 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     damage = find_damage(path)
     if damage:
         raise CheckpointError(f"{path} {damage}")
+    with zipfile.ZipFile(path) as archive:
+        if any("/code/" in name for name in archive.namelist()):
+            raise CheckpointError(f"{path} is TorchScript, not a checkpoint; give {_SOURCES}")
     try:
         state_dict: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is refused: its pickle asks for more than tensors, and could run code"
-        ) from error
-    except (RuntimeError, ValueError, KeyError, EOFError, UnicodeDecodeError) as error:
+    # A pickle that is no checkpoint makes torch raise whatever it happens to stumble on.
+    except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+            raise CheckpointError(
+                f"{path} is refused: its pickle asks for more than tensors, and could run code"
+            ) from error
         raise CheckpointError(f"{path} is no PyTorch checkpoint: {_one_line(error)}") from error
     return state_dict
 
@@ -244,13 +261,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refiner: str) -> None:
-    expected = _expected_shapes(variant, refiner)
+    expected = expected_shapes(variant, refiner)
     given = {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
     if given == expected:
         return
     for other_variant in VARIANTS:
         for other_refiner in REFINERS:
-            if given == _expected_shapes(other_variant, other_refiner):
+            if given == expected_shapes(other_variant, other_refiner):
                 raise CheckpointError(
                     f"{path} is a checkpoint of {other_variant} with {other_refiner}, not of {variant} with {refiner}; "
                     f"use --variant {other_variant} --refiner {other_refiner}"
@@ -270,7 +287,8 @@ def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refi
     )
 
 
-def _expected_shapes(variant: str, refiner: str) -> dict[str, tuple[int, ...]]:
+def expected_shapes(variant: str, refiner: str) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of a network's weights. Raises ValueError for an unknown variant or refiner."""
     with torch.device("meta"):
         network = MattingNetwork(variant, refiner)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}

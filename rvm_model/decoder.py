@@ -5,7 +5,7 @@ Frames of a clip come as one batch in the order (B, T), so that every layer but 
 Source: arXiv:2108.11515, section 3.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +36,7 @@ class ConvGRU(nn.Module):
         out: Tensor = (1 - z) * h + z * c
         return out
 
-    # Optional, not `| None`, here and below: the oldest torch we support scripts only this spelling everywhere.
-    def forward(self, x: Tensor, h: Optional[Tensor], time: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, h: Tensor | None, time: int) -> tuple[Tensor, Tensor]:
         """(B*T, C, h, w) and the state before the first frame to the outputs of all frames and the last state."""
         if time == 1:
             h = self.step(x, torch.zeros_like(x) if h is None else h.expand_as(x))
@@ -58,7 +57,7 @@ class BottleneckBlock(nn.Module):
         super().__init__()
         self.gru = ConvGRU(channels // 2)
 
-    def forward(self, x: Tensor, r: Optional[Tensor], time: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, r: Tensor | None, time: int) -> tuple[Tensor, Tensor]:
         a, b = x.chunk(2, dim=1)
         b, r = self.gru(b, r, time)
         return torch.cat([a, b], dim=1), r
@@ -74,7 +73,7 @@ class UpsamplingBlock(nn.Module):
         )
         self.gru = ConvGRU(out // 2)
 
-    def forward(self, x: Tensor, f: Tensor, s: Tensor, r: Optional[Tensor], time: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, f: Tensor, s: Tensor, r: Tensor | None, time: int) -> tuple[Tensor, Tensor]:
         x = self.conv(torch.cat([upsample2_crop(x, s), f, s], dim=1))
         a, b = x.chunk(2, dim=1)
         b, r = self.gru(b, r, time)
@@ -119,10 +118,10 @@ class RecurrentDecoder(nn.Module):
         f2: Tensor,
         f3: Tensor,
         f4: Tensor,
-        r1: Optional[Tensor],
-        r2: Optional[Tensor],
-        r3: Optional[Tensor],
-        r4: Optional[Tensor],
+        r1: Tensor | None,
+        r2: Tensor | None,
+        r3: Tensor | None,
+        r4: Tensor | None,
         time: int,
     ) -> Decoded:
         s1 = self.avgpool(s0)

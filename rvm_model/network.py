@@ -3,7 +3,7 @@
 Source: arXiv:2108.11515, figure 2.
 """
 
-from typing import Literal, Optional
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,10 +61,10 @@ class MattingNetwork(nn.Module):
     def forward(
         self,
         src: Tensor,
-        r1: Optional[Tensor] = None,
-        r2: Optional[Tensor] = None,
-        r3: Optional[Tensor] = None,
-        r4: Optional[Tensor] = None,
+        r1: Tensor | None = None,
+        r2: Tensor | None = None,
+        r3: Tensor | None = None,
+        r4: Tensor | None = None,
         downsample_ratio: float = 1,
         segmentation_pass: bool = False,
     ) -> list[Tensor]:

@@ -7,7 +7,7 @@ failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from exporters.spec import Format
 from rvm_model import __version__
 from rvm_model.errors import UserError
 from rvm_model.state import Refiner, Variant
+from tools.messages import say_error
 from tools.publish import ExportFailed
 
 app = typer.Typer(
@@ -32,7 +33,6 @@ CheckpointOption = Annotated[
     str,
     typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded."),
 ]
-DeviceOption = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where both sides run.")]
 
 
 def one_of(*choices: str) -> Any:
@@ -77,14 +77,14 @@ def verify(
         list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")
     ],
     checkpoint: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             metavar="PATH|official|seeded",
             help="Weights they should hold; by default what their metadata names, else official.",
         ),
     ] = None,
-    clip: Annotated[Optional[Path], typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
-    frames: Annotated[int, typer.Option(help="How many frames, at least 16.")] = 24,
+    clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
     downsample_ratio: Annotated[
         str,
         typer.Option(
@@ -94,7 +94,7 @@ def verify(
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")
     ] = "cpu",
-    json: Annotated[Optional[Path], typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
 ) -> None:
     from tools.verify import verify_all
 
@@ -128,19 +128,14 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (UserError, typer.TyperException) as error:
-        code = _say(error.format_message() if isinstance(error, typer.TyperException) else str(error), 2)
+        code = say_error(error.format_message() if isinstance(error, typer.TyperException) else str(error), 2)
     except ExportFailed as error:
-        code = _say(str(error), 1)
+        code = say_error(str(error), 1)
+    except OSError as error:  # stdout, or a file that went away
+        code = say_error(f"{error.strerror}{f': {error.filename}' if error.filename else ''}", 1)
     if code == INTERRUPTED:
-        _say("interrupted; nothing was left half-written", code)
+        say_error("interrupted; nothing was left half-written", code)
     sys.exit(code)
-
-
-def _say(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    if line:  # it is empty when help was shown because nothing was asked for
-        typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
-    return code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.spec import ArtifactError, ExportSpec
 from parity_tests.clips import builtin_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.checkpoint import load_checkpoint
+from tools.messages import stderr_console
 from tools.publish import ExportFailed, publish, resolve_output
 
 
@@ -32,7 +31,7 @@ def export_one(
         UserError: a checkpoint, package or place that cannot be used.
         ExportFailed: the file does not compute what PyTorch computes, or could not be written.
     """
-    console = Console(stderr=True)
+    console = stderr_console()
     exporter = load_exporter(name)
     checkpoint = load_checkpoint(source, variant, refiner)
     spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
@@ -53,9 +52,9 @@ def export_one(
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
         console.print(to_table(report))
         for line in verdict(report):
-            console.print(line, highlight=False)
+            console.print(line, soft_wrap=True)
         if not report.ok:
             raise ExportFailed(f"{path.name} does not compute what PyTorch computes, and was not kept")
 
-    publish(path, write, check)
+    publish(path, write, check, force)
     return path

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from exporters import load_runtime, recognise
 from exporters.spec import Artifact, TensorInfo
+from tools.messages import stderr_console
 
 
 def show(path: Path, as_json: bool) -> None:
@@ -23,7 +23,7 @@ def show(path: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(to_json(artifact), indent=2))
     else:
-        Console(stderr=True).print(to_table(artifact))
+        stderr_console().print(to_table(artifact))
 
 
 def to_json(artifact: Artifact) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from exporters import load_exporter, load_runtime
 from exporters.spec import ExportSpec
 from parity_tests.clips import load_clip
 from parity_tests.play import play_artifact
-from parity_tests.plays import REAL_CLIP, shared_folder
-from rvm_model.checkpoint import load_checkpoint
+from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 
-WEIGHTS = "weights/rvm_mobilenetv3_consensus_fp16.safetensors"  # the closest to the released ones, for the eye
+WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
 PICTURE = Path(__file__).parents[1] / "docs" / "matte.jpg"
 BACKGROUND = np.array([0.16, 0.63, 0.53], np.float32)[:, None, None]
 FRAME, RATIO, PANEL = 20, 0.5, (400, 225)
@@ -32,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
-        load_exporter("onnx").export(load_checkpoint(shared / WEIGHTS), spec, path)
+        load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
     src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]
     panels = [src, np.repeat(pha, 3, axis=0), fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]

@@ -4,7 +4,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from exporters import FORMATS
 from rvm_model.errors import UserError
+
+MODEL_SUFFIXES = {description.suffix for description in FORMATS.values()} | {".pt", ".pth", ".safetensors"}
 
 
 class OutputError(UserError):
@@ -19,29 +22,43 @@ def resolve_output(output: Path, file_name: str, seeded: bool, force: bool) -> P
     """Where a file goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
 
     Raises:
-        OutputError: `output` is a folder with a file's suffix, the file is there already and `force` is off, or its
-            name would not tell that its weights are seeded.
+        OutputError: `output` ends like a model of another kind, or is a folder with a file's suffix, the file is there
+            already and `force` is off, or its name would not tell that its weights are seeded.
     """
     suffix = Path(file_name).suffix
-    path = output if output.suffix == suffix else output / file_name
+    try:
+        if output.suffix != suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
+            raise OutputError(
+                f"{output} does not end in {suffix}, as such a file does; give one that does, or a folder"
+            )
+        path = output if output.suffix == suffix else output / file_name
+        path.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
     if seeded and "seeded" not in path.name:
         raise OutputError(
             f"{path} would hold seeded weights, which its name must tell; call it {path.stem}_seeded{suffix}"
         )
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists; use --force to replace it, or --output to write elsewhere")
+    refuse_existing(path, force)
     return path
 
 
-def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], None]) -> None:
-    """Write a file, check it, and only then give it its name. What fails on the way leaves nothing behind.
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises OutputError if the file is there already and `force` is off."""
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists; use --force to replace it, or --output to write elsewhere")
+
+
+def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool) -> None:
+    """Write a file, check it, and only then give it its name. What fails on the way leaves no file behind.
 
     Args:
-        path: The final name; an existing file is replaced.
+        path: The final name.
         write: Writes the file to the path it is given, which has the same name in a folder beside.
         check: Raises if the file is not good.
+        force: Replace a file that is there, perhaps since a moment ago.
 
     Raises:
         OutputError: the folder cannot be made or written to.
@@ -59,6 +76,7 @@ def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], N
         try:
             write(staged)
             check(staged)
+            refuse_existing(path, force)
             staged.replace(path)
         except OSError as error:
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error

@@ -33,7 +33,7 @@ VERSIONS = {
     "python": platform.python_version(),
 }
 COLUMNS = [
-    *("weights", "variant", "width", "height", "downsample_ratio", "batch", "frames"),
+    *("weights", "variant", "clip", "width", "height", "downsample_ratio", "batch", "frames"),
     *("format", "precision", "refiner"),
     *(f"{name}_{figure}" for name in NAMES for figure in ("max_abs", "mean_abs")),
     *("alpha_mad", "alpha_mse", "alpha_dtssd"),
@@ -61,7 +61,7 @@ def main() -> None:
         writer.writerow(COLUMNS)
         for play, refiner, name, precision in track(runs, console=console, description="playing"):
             case = Case(
-                format=name, precision=precision, refiner=refiner, weights=play.weights, sampling=sampling(play.ratio)
+                format=name, precision=precision, refiner=refiner, weights=play.kind, sampling=sampling(play.ratio)
             )
             comparison = measure(play, case)
             writer.writerow(_row(play, case, comparison))
@@ -98,7 +98,10 @@ def _row(play: Play, case: Case, comparison: Comparison) -> list[str]:
     alpha = comparison.alpha
     figures = [figure for drift in drifts for figure in (drift.max_abs, drift.mean_abs)]
     return [
-        *map(str, (play.weights, play.variant, play.width, play.height, play.ratio, play.batch, comparison.frames)),
+        *map(
+            str,
+            (play.weights, play.variant, play.clip, play.width, play.height, play.ratio, play.batch, comparison.frames),
+        ),
         *(case.format, case.precision, case.refiner),
         *(f"{figure:.2e}" for figure in (*figures, alpha.mad, alpha.mse, alpha.dtssd)),
         *VERSIONS.values(),

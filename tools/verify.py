@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
-from rich.console import Console
 
 from exporters import load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import Clip, load_clip
-from parity_tests.report import to_json, to_table, verdict
+from parity_tests.report import refusal_to_json, to_json, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
 from rvm_model.errors import UserError
-from rvm_model.state import auto_downsample_ratio, internal_size
-from tools.publish import publish
+from rvm_model.state import auto_downsample_ratio, float32_size, internal_size, safe_ratio
+from tools.messages import say_error, stderr_console
+from tools.publish import OutputError, publish
 
 
 def verify_all(
@@ -42,7 +42,11 @@ def verify_all(
     Raises:
         UserError: a clip or ratio that cannot be used.
     """
-    console = Console(stderr=True)
+    console = stderr_console()
+    if source == "auto":
+        raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
+    if json_path is not None and json_path.is_dir():
+        raise OutputError(f"--json {json_path} is a folder; give a file, or - for stdout")
     clip = load_clip(clip_path, frames)
     ratio = _ratio(ratio_text, clip, builtin=clip_path is None)
     results: list[dict[str, Any]] = []
@@ -52,13 +56,12 @@ def verify_all(
             with console.status(f"verifying {path}"):
                 report = _verify_one(path, source, clip, ratio, cast(Device, device))
         except UserError as error:
-            typer.secho(f"rvm-export: error: {error}", err=True, fg="red")
-            results.append({"artifact": str(path), "ok": False, "error": str(error)})
-            code = 2
+            code = say_error(str(error), 2)
+            results.append(refusal_to_json(path, str(error)))
             continue
         console.print(to_table(report))
         for line in verdict(report):
-            console.print(line, highlight=False)
+            console.print(line, soft_wrap=True)
         results.append(to_json(report))
         if not report.ok:
             code = max(code, 1)
@@ -87,7 +90,10 @@ def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
 
 def _ratio(text: str, clip: Clip, builtin: bool) -> float:
     if text == "auto":
-        return BUILTIN_RATIO if builtin else auto_downsample_ratio(*clip.size)
+        ratio = BUILTIN_RATIO if builtin else auto_downsample_ratio(*clip.size)
+        # A graph with a float32 ratio would round some sizes up.
+        same = float32_size(*clip.size, ratio) == internal_size(*clip.size, ratio)
+        return ratio if same else safe_ratio(*clip.size, ratio)
     try:
         ratio = float(text)
         internal_size(*clip.size, ratio)
@@ -105,4 +111,4 @@ def _write_json(results: list[dict[str, Any]], path: Path) -> None:
     def write(staged: Path) -> None:
         staged.write_text(f"{text}\n")
 
-    publish(path, write, check=lambda _: None)
+    publish(path, write, check=lambda _: None, force=True)

@@ -23,6 +23,8 @@ _PROVIDERS: dict[Device, Any] = {
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"})],
 }
 _SESSION_ERRORS = (
+    ort_errors.EngineError,
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -58,7 +60,7 @@ def inspect(path: Path) -> Artifact:
         outputs=outputs,
         metadata={entry.key: entry.value for entry in model.metadata_props},
         facts={
-            "opset": next(entry.version for entry in model.opset_import if not entry.domain),
+            "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
             "IR version": model.ir_version,
             "nodes": len(graph.node),
             "parameters": sum(int(np.prod(weight.dims)) for weight in graph.initializer),
@@ -86,7 +88,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     """Four arrays. See `exporters.runtime.Runtime`."""
-    return tuple(state)
+    return tuple(array.copy() for array in state)
 
 
 def _read(path: Path) -> ModelProto:
@@ -113,16 +115,15 @@ def _session(path: Path, device: Device) -> ort.InferenceSession:
     options.log_severity_level = 3
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise DeviceError(_no_cuda())
     try:
-        session = ort.InferenceSession(path, options, providers=_PROVIDERS[device])
+        session = ort.InferenceSession(path, options, providers=_PROVIDERS[device], enable_fallback=0)
     except _SESSION_ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
-    except ValueError as error:  # a provider that this build of onnxruntime does not have
-        raise DeviceError(_no_cuda()) from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise DeviceError(_no_cuda())
-    session.disable_fallback()
     return session
 
 
@@ -136,7 +137,8 @@ def _no_cuda() -> str:
 
 def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     tensor = value.type.tensor_type
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
+    known = tensor.elem_type in TensorProto.DataType.values() and tensor.elem_type != TensorProto.UNDEFINED
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if known else f"type {tensor.elem_type}"
     return TensorInfo(
         name=value.name,
         dtype=dtype,

@@ -9,6 +9,7 @@ from exporters import load_exporter, load_runtime
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, ExportSpec
 from exporters.tests.traced import export_traced
 from rvm_model import load_checkpoint
+from rvm_model.device import DeviceError
 from rvm_model.state import REFINERS, VARIANTS, state_shapes
 
 EVERY_FILE = pytest.mark.parametrize(
@@ -110,6 +111,48 @@ def test_another_networks_file_is_refused(tmp_path):
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
     with pytest.raises(ArtifactError, match="not of a matting network"):
         load_runtime("onnx").inspect(tmp_path / "other.onnx")
+
+
+def test_the_other_name_of_onnxs_own_domain_is_known(path, tmp_path):
+    model = onnx.load(path)
+    model.opset_import[0].domain = "ai.onnx"
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "alias.onnx")
+    assert load_runtime("onnx").inspect(tmp_path / "alias.onnx").facts["opset"] == 12
+
+
+def test_an_unknown_dtype_is_refused(path, tmp_path):
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = 99
+    del model.metadata_props[:]
+    (tmp_path / "odd.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError):
+        load_runtime("onnx").inspect(tmp_path / "odd.onnx")
+
+
+def test_cuda_is_demanded(path, monkeypatch):
+    """Neither a build without the provider nor one that lacks its libraries, and only warns, may end on the CPU."""
+    runtime = load_runtime("onnx")
+    artifact = runtime.inspect(path)
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        with pytest.raises(DeviceError, match="no working CUDA provider"):
+            runtime.load(artifact, "cuda", 0.5)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", lambda *arguments, **options: session)
+    with pytest.raises(DeviceError, match="no working CUDA provider"):
+        runtime.load(artifact, "cuda", 0.5)
+
+
+def test_arrays_belong_to_the_caller(path):
+    runtime = load_runtime("onnx")
+    step = runtime.load(runtime.inspect(path), "cpu", 0.5)
+    src = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
+    _, state = step(src, None)
+    expected, _ = step(src, state)
+    for array in runtime.to_numpy(state):
+        array[...] = 5
+    assert (step(src, state)[0].pha == expected.pha).all()
 
 
 def test_a_changed_weight_is_found(path, tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,22 @@ def test_other_files_are_not_recognised(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="none of the formats"):
         recognise(path)
+
+
+def test_every_flipped_bit_of_an_archives_directory_is_survived(tmp_path):
+    path = tmp_path / "small.torchscript"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/constants.pkl", b"")
+        archive.writestr("archive/code/network.py", b"")
+    content = path.read_bytes()
+    for position in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            recognise(path)
+        except ArtifactError:
+            continue
 
 
 def test_a_missing_file_and_a_folder_are_said(tmp_path):

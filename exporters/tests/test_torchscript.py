@@ -89,6 +89,17 @@ def test_another_networks_file_is_refused(tmp_path):
         load_runtime("torchscript").inspect(tmp_path / "other.torchscript")
 
 
+def test_a_module_without_forward_is_refused(tmp_path):
+    class Silent(torch.nn.Module):
+        @torch.jit.export
+        def speak(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    torch.jit.save(torch.jit.script(Silent()), tmp_path / "silent.torchscript")
+    with pytest.raises(ArtifactError, match="not a matting network"):
+        load_runtime("torchscript").inspect(tmp_path / "silent.torchscript")
+
+
 def test_an_archive_that_torch_cannot_load_is_refused(path, tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(buffer, "w") as target:

@@ -11,7 +11,7 @@ def recognise(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two from flipped bits in its directory
         return False
     return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
 

@@ -27,10 +27,10 @@ def inspect(path: Path) -> Artifact:
     if damage:
         raise ArtifactError(f"{path} {damage}")
     module = _load(path, torch.device("cpu"))
-    weights = [*_weights(module)]
+    callable_like_the_model = _arguments(module) == _ARGUMENTS
+    weights = [*_weights(module)] if callable_like_the_model else []
     found = identify({tuple(weight.shape) for weight in weights})
-    schema = module._c._get_method("forward").schema if module._c._has_method("forward") else None
-    if found is None or schema is None or [argument.name for argument in schema.arguments][:7] != _ARGUMENTS:
+    if found is None:
         raise ArtifactError(f"{path} is TorchScript, but not a matting network as rvm-export and RVM v1.0.0 write it")
     dtypes = {weight.dtype for weight in weights if weight.is_floating_point() and weight.dim() == 4}
     if len(dtypes) != 1 or not dtypes <= _PRECISIONS.keys():
@@ -72,7 +72,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     """Four arrays. See `exporters.runtime.Runtime`."""
-    return tuple(tensor.cpu().numpy() for tensor in state)
+    return tuple(tensor.cpu().numpy().copy() for tensor in state)
 
 
 def _load(path: Path, device: torch.device) -> Any:
@@ -80,8 +80,15 @@ def _load(path: Path, device: torch.device) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
             return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise ArtifactError(f"{path} does not load as TorchScript: {_last_line(error)}") from error
+
+
+def _arguments(module: Any) -> list[str]:
+    """Names of the first arguments of forward, as many as the network needs."""
+    if not module._c._has_method("forward"):
+        return []
+    return [argument.name for argument in module._c._get_method("forward").schema.arguments][: len(_ARGUMENTS)]
 
 
 def _weights(module: Any) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,17 +118,65 @@ def test_a_checkpoint_of_another_network_says_which(variant, refiner, tmp_path):
                     load_checkpoint(path, other_variant, other_refiner)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
 def test_weights_that_are_not_finite_are_refused(value, weights, tmp_path):
-    damaged = {key: tensor.clone() for key, tensor in weights.items()}
+    damaged = {key: tensor.double() if tensor.dim() else tensor for key, tensor in weights.items()}
     damaged["decoder.decode1.gru.ih.0.weight"].view(-1)[7] = value
     with pytest.raises(CheckpointError, match=r"decoder.decode1.gru.ih.0.weight holds a value that is not finite"):
         load_checkpoint(save(damaged, tmp_path / "damaged.safetensors"))
 
 
+def test_a_negative_variance_is_refused(weights, tmp_path):
+    damaged = weights | {"aspp.aspp1.1.running_var": -weights["aspp.aspp1.1.running_var"]}
+    with pytest.raises(CheckpointError, match=r"aspp.aspp1.1.running_var holds a negative variance"):
+        load_checkpoint(save(damaged, tmp_path / "damaged.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(4, dtype=torch.int32),
+        torch.zeros(4, dtype=torch.complex64),
+        torch.zeros(4, dtype=torch.bool),
+        torch.zeros(4).to(torch.float8_e4m3fn),
+        torch.zeros(4).to_sparse(),
+        torch.zeros(4, device="meta"),
+    ],
+    ids=lambda value: f"{value.dtype}-{value.layout}-{value.device}",
+)
+def test_weights_of_another_kind_are_refused(value, weights, tmp_path):
+    with pytest.raises(CheckpointError, match=r"project_mat.conv.bias is .*; known are dense"):
+        load_checkpoint(save(weights | {"project_mat.conv.bias": value}, tmp_path / "odd.pth"))
+
+
+@pytest.mark.filterwarnings("ignore:.*looks like a TorchScript archive")
+def test_torchscript_is_no_checkpoint(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Conv2d(3, 4, 1)), tmp_path / "code.pth")
+    with pytest.raises(CheckpointError, match="is TorchScript, not a checkpoint"):
+        load_checkpoint(tmp_path / "code.pth")
+
+
+@pytest.mark.parametrize("content", [b".", b"\x80\x02}q\x00(", b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R."])
+def test_a_pickle_that_is_no_checkpoint(content, tmp_path):
+    """Its checksums are right, its content is nonsense."""
+    with zipfile.ZipFile(tmp_path / "odd.pth", "w") as archive:
+        archive.writestr("odd/data.pkl", content)
+        archive.writestr("odd/version", "3\n")
+    with pytest.raises(CheckpointError, match="no PyTorch checkpoint"):
+        load_checkpoint(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("source", ["official", "auto", "seeded", "weights.pth"])
+def test_an_unknown_variant_is_refused_before_anything(source):
+    with pytest.raises(ValueError, match="mobilenetv3, resnet50"):
+        load_checkpoint(source, "vgg")
+
+
 def test_a_file_that_holds_no_state_dict_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="does not hold a state_dict"):
         load_checkpoint(save([1, 2, 3], tmp_path / "list.pth"))
+    with pytest.raises(CheckpointError, match="does not hold a state_dict"):
+        load_checkpoint(save({1: torch.zeros(1)}, tmp_path / "numbers.pth"))
     with pytest.raises(CheckpointError, match="does not hold a state_dict"):
         load_checkpoint(save({"state_dict": {}}, tmp_path / "nested.pth"))
 
@@ -163,7 +212,7 @@ def test_flipped_bits_in_a_pth_are_found(weights, tmp_path):
 def test_flipped_bits_in_a_safetensors_header_are_found(weights, tmp_path):
     """Its tensors have no checksum: a flip there can only be told by the file's sha256, which artifacts carry."""
     path = save(weights, tmp_path / "whole.safetensors")
-    content, generator = path.read_bytes(), random.Random(0)
+    content, generator, found = path.read_bytes(), random.Random(0), 0
     header = 8 + int.from_bytes(content[:8], "little")
     for _ in range(40):
         damaged = bytearray(content)
@@ -173,8 +222,10 @@ def test_flipped_bits_in_a_safetensors_header_are_found(weights, tmp_path):
             checkpoint = load_checkpoint(path)
         except CheckpointError as error:
             assert "\n" not in str(error)
+            found += 1
         else:
             assert checkpoint.state_dict.keys() == weights.keys()
+    assert found >= 35
 
 
 class Exploit:

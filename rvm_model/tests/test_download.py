@@ -106,6 +106,12 @@ def test_a_bad_download_is_said_and_not_kept(kind, why, server, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("url", ["foo", "http://", "gopher://127.0.0.1"])
+def test_an_address_that_is_none(url, tmp_path):
+    with pytest.raises(DownloadError, match="cannot download"):
+        download("mobilenetv3", tmp_path, url)
+
+
 def test_no_server_is_said(tmp_path):
     with pytest.raises(DownloadError, match="cannot be reached"):
         download("mobilenetv3", tmp_path, "http://127.0.0.1:9/release", timeout=(1, 1))

@@ -5,7 +5,6 @@ are compared with ours made not to pad either; what goes into the refiner, and t
 """
 
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,8 +30,7 @@ def unpadded_box_filter():
 def test_the_released_model_is_reproduced(name, ratio, shared):
     golden = np.load(shared / "golden" / f"rvm_tfjs_{name}.npz")
     whole = load_checkpoint(shared / "weights" / "rvm_mobilenetv3_from_tfjs.safetensors")
-    weights = {key: value for key, value in whole.state_dict.items() if not key.startswith("refiner.")}
-    model = replace(whole, refiner="fast_guided_filter", state_dict=weights).network()
+    model = whole.with_fast_guided_filter().network()
     mat = []
     model.project_mat.register_forward_hook(lambda module, inputs, output: mat.append(output))
 

@@ -32,7 +32,6 @@ class Result:
 def run(monkeypatch, capfd) -> Callable[..., Result]:
     def command(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["rvm-export", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as caught:
             cli.main()
         out, err = capfd.readouterr()

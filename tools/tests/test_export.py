@@ -31,6 +31,39 @@ def test_it_writes_a_verified_file_and_prints_its_path(name, precision, run, tmp
     assert [*path.parent.iterdir()] == [path]
 
 
+@EVERY_FORMAT
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("weights", ["from_tfjs", "from_coreml", "consensus_fp16"])
+def test_trained_weights_pass_their_own_verification(name, precision, weights, run, shared, tmp_path):
+    checkpoint = shared / "weights" / f"rvm_mobilenetv3_{weights}.safetensors"
+    result = run(name, "--checkpoint", checkpoint, "--precision", precision, "--output", tmp_path)
+    path = tmp_path / f"rvm_mobilenetv3_{precision}{FORMATS[name].suffix}"
+    assert (result.code, result.out) == (0, f"{path}\n"), result.err
+
+
+@pytest.mark.parametrize("output", ["model.pt", "model.torchscript", "model_seeded.ONNX"])
+def test_another_kinds_suffix_is_no_folder(output, run, tmp_path):
+    result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / output)
+    assert result.code == 2
+    assert "does not end in .onnx" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_name_that_is_too_long(run, tmp_path):
+    result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / f"{'x' * 5000}.onnx")
+    assert result.code == 2
+    assert "cannot write" in result.error
+
+
+def test_a_file_that_appears_meanwhile_is_kept(run, tmp_path, monkeypatch):
+    path = tmp_path / "x_seeded.onnx"
+    monkeypatch.setattr("tools.export.verdict", lambda report: [path.write_text("mine")][:0])
+    result = run("onnx", "--checkpoint", "seeded", "--output", path)
+    assert result.code == 2
+    assert "--force" in result.error
+    assert path.read_text() == "mine"
+
+
 def test_a_checkpoint_file_gives_the_released_name(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(dict(load_checkpoint("seeded").state_dict), "weights.pth")

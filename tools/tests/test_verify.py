@@ -2,13 +2,16 @@
 
 import json
 import random
+from pathlib import Path
 
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from exporters import FORMATS
 from exporters.tests.traced import export_traced
+from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 
 EVERY_COMMAND = pytest.mark.parametrize("command", ["verify", "info"])
@@ -84,6 +87,26 @@ def test_one_bad_file_does_not_stop_the_others(artifact, run, tmp_path):
     bad, good = json.loads(result.out)
     assert (bad["ok"], good["ok"]) == (False, True)
     assert "No such file" in bad["error"]
+    assert {"artifact", "format", "precision", "ok", "frames", "outputs", "alpha"} <= bad.keys() & good.keys()
+
+
+def test_names_are_no_markup(artifact, run):
+    odd = artifact.rename(artifact.with_name(f"a[red]b[/x]{artifact.name}"))
+    result = run("verify", odd, "--frames", 16)
+    assert result.code == 0
+    assert f"ok: {odd.name} computes" in result.err
+    missing = run("verify", odd.with_name("c[/b].onnx"))
+    assert missing.code == 2
+    assert "c[/b].onnx" in missing.error
+
+
+def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_artifacts, run, tmp_path):
+    """854x480: 512 / 854 would be refused."""
+    for k, (pixels,) in enumerate(builtin_clip(16, 854, 480).pixels):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    result = run("verify", seeded_artifacts["onnx"], "--clip", tmp_path, "--frames", 16, "--json", "-")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)[0]["downsample_ratio"] == 0.6
 
 
 def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
@@ -103,6 +126,8 @@ def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
         (["--downsample-ratio", "0"], "give a number in (0, 1], or auto"),
         (["--downsample-ratio", "nan"], "give a number in (0, 1], or auto"),
         (["--downsample-ratio", "half"], "give a number in (0, 1], or auto"),
+        (["--checkpoint", "auto"], "give a path, official or seeded"),
+        (["--json", "."], "is a folder"),
         (["--device", "tpu"], "'tpu' is not one of cpu, cuda"),
         (["--json", "/proc/self/report.json", "--frames", "16"], "cannot write into /proc/self"),
     ],
@@ -132,6 +157,14 @@ def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_
     assert result.code == 2
     assert "640x360 at ratio 0.35" in result.error
     assert "use ratio 0." in result.error
+
+
+def test_a_full_stdout_is_said(artifact, run, monkeypatch):
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        result = run("info", artifact, "--json")
+        monkeypatch.undo()
+    assert result.code == 1
 
 
 def test_info_shows_what_a_file_is(artifact, run):
@@ -169,6 +202,11 @@ def test_flipped_bits_are_found(artifact, run):
             assert result.error
             found += 1
     assert found >= 20
+    for position in (*range(0, 40), *range(-2000, -1, 17)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x40
+        artifact.write_bytes(damaged)
+        assert run("info", artifact).code in (0, 2), position
     artifact.write_bytes(
         content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 4]) + content[len(content) // 2 + 1 :]
     )
