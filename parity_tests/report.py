@@ -85,7 +85,7 @@ def to_table(report: ParityReport) -> Table:
 def verdict(report: ParityReport) -> Iterable[str]:
     """One line if it holds, else one for each failure."""
     if report.ok:
-        yield f"ok: {report.artifact.name} computes what PyTorch computes"
+        yield f"ok: {report.artifact.name} agrees with PyTorch within its limits"
     for failure in report.comparison.failures:
         yield f"FAILED: {report.artifact.name}: {failure}"
 

@@ -7,7 +7,7 @@ import pytest
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.spec import ExportSpec
 from parity_tests.play import play_reference
-from parity_tests.plays import PLAYS, affordable, play_checkpoint, play_clip
+from parity_tests.plays import PLAYS, TEST_BUDGET, affordable, play_checkpoint, play_clip
 from parity_tests.verify import reference_network, verify
 from rvm_model.state import REFINERS
 
@@ -18,7 +18,9 @@ MATRIX = [
         name,
         precision,
         id=f"{play}-{refiner}-{name}-{precision}",
-        marks=[] if affordable(play, name, precision) else pytest.mark.skip("PyTorch has no fast half on a CPU"),
+        marks=[]
+        if affordable(play, name, precision, TEST_BUDGET)
+        else pytest.mark.skip("PyTorch has no fast half on a CPU"),
     )
     for play in PLAYS
     if not play.long

@@ -21,7 +21,7 @@ from exporters.metadata import release
 from exporters.spec import ExportSpec
 from parity_tests.compare import NAMES, Comparison, compare
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.plays import PLAYS, Play, affordable, play_checkpoint, play_clip
+from parity_tests.plays import PLAYS, SOAK_BUDGET, Play, affordable, play_checkpoint, play_clip
 from parity_tests.tolerances import TOLERANCES, Case, sampling
 from parity_tests.verify import reference_network
 from rvm_model.state import REFINERS
@@ -50,7 +50,7 @@ def main() -> None:
         for refiner in REFINERS
         for name, description in FORMATS.items()
         for precision in description.precisions
-        if affordable(play, name, precision)
+        if affordable(play, name, precision, SOAK_BUDGET)
     ]
     worst: dict[Case, dict[str, tuple[float, float]]] = defaultdict(dict)
     failures: list[str] = []
