@@ -62,7 +62,10 @@ class Ops(Protocol[V]):
         """One pixel: the mean of each channel."""
 
     def average_pool_ceil(self, x: V) -> V:
-        """Mean of 2x2, stride 2, sizes rounded up; a window over the edge divides by the pixels it has."""
+        """Mean of 2x2, stride 2, sizes rounded up; a window over the edge divides by the pixels it has.
+
+        Only for the widened source: three channels, and one of ones.
+        """
 
     def max_pool(self, x: V) -> V:
         """Maximum of 3x3, stride 2, one pixel of padding that never wins."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.spec import Artifact, ExportSpec
+from exporters.spec import Artifact
 from rvm_model.checkpoint import Checkpoint
 
 Device = Literal["cpu", "cuda"]
@@ -30,8 +30,11 @@ Step = Callable[[Frame, State], tuple[Matte, State]]
 
 
 class Exporter(Protocol):
-    def export(self, checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
-        """Write the file. Nothing is verified here, and nothing is kept from an existing file."""
+    def export(self, checkpoint: Checkpoint, spec: Any, path: Path) -> None:
+        """Write the file. Nothing is verified here, and nothing is kept from an existing file.
+
+        `spec` is of the format's own kind, `Format.spec`.
+        """
 
 
 class Runtime(Protocol):

@@ -9,15 +9,14 @@ from rvm_model.errors import UserError
 INPUTS = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
 OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
 
-_REFINER_SUFFIX = {"deep_guided_filter": "", "fast_guided_filter": "_fgf"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
     `packages` are the modules that its extra installs, with the name of the extra; `recognise` tells the format's files
-    by their first bytes or their archive's listing, whatever they are called, and never fails on another kind of file.
+    by their first bytes or their archive's listing, whatever they are called, and never fails on another kind of file;
+    `spec` holds the format's options.
     """
 
     title: str
@@ -27,20 +26,33 @@ class Format:
     extra: str
     packages: tuple[str, ...]
     recognise: Callable[[Path], bool]
+    spec: type["ExportSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
-    """One file to make."""
+    """One file to make. A format with options of its own extends this; each field there becomes one of the command's.
+
+    Raises:
+        SpecError: a value that the format does not know, or values that exclude each other.
+    """
 
     variant: str
     refiner: str
     precision: str
 
     def file_name(self, suffix: str, seeded: bool) -> str:
-        """The released file's name where every option has its default, else with a suffix for each that has not."""
-        end = "_seeded" if seeded else ""
-        return f"rvm_{self.variant}{_REFINER_SUFFIX[self.refiner]}_{self.precision}{end}{suffix}"
+        """The released file's name where every option has its default, else with a word for each that has not."""
+        words = ["rvm", self.variant, *(["fgf"] if self.refiner == "fast_guided_filter" else []), *self.words()]
+        return "_".join([*words, self.precision, *(["seeded"] if seeded else [])]) + suffix
+
+    def words(self) -> list[str]:
+        """What the format's own options add to the file's name."""
+        return []
+
+
+class SpecError(UserError):
+    """Options that make no file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from functools import lru_cache
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
-from exporters.spec import ExportSpec
 from parity_tests.play import play_reference
 from parity_tests.plays import PLAYS, TEST_BUDGET, affordable, play_checkpoint, play_clip
 from parity_tests.verify import reference_network, verify
@@ -43,7 +42,7 @@ def test_clip_matches_reference(play, refiner, name, precision, request, tmp_pat
         request.getfixturevalue("shared")
     checkpoint = play_checkpoint(play.weights, play.variant, refiner)
     path = tmp_path / "artifact"
-    spec = ExportSpec(variant=play.variant, refiner=refiner, precision=precision)
+    spec = FORMATS[name].spec(variant=play.variant, refiner=refiner, precision=precision)
     load_exporter(name).export(checkpoint, spec, path)
     artifact = load_runtime(name).inspect(path)
     expected = reference(play, refiner, reference_network(artifact, checkpoint).refine)
@@ -57,7 +56,7 @@ def test_onnx_on_the_real_clip_is_as_close_as_it_was(precision, shared, tmp_path
     """Sharper than the tolerances, whose rows also cover odd sizes, 4K and the built-in clip."""
     play = next(play for play in PLAYS if (play.clip, play.ratio, play.batch) == ("real", 0.5, 1))
     checkpoint = play_checkpoint(play.weights, play.variant, "deep_guided_filter")
-    spec = ExportSpec(variant=play.variant, refiner="deep_guided_filter", precision=precision)
+    spec = FORMATS["onnx"].spec(variant=play.variant, refiner="deep_guided_filter", precision=precision)
     load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
     outputs = verify(artifact, checkpoint, play_clip(play), play.ratio).comparison.outputs

@@ -4,15 +4,17 @@ stdout carries only what a script wants, paths and JSON; everything for people g
 failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 """
 
+import inspect
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from exporters import FORMATS
-from exporters.spec import Format
+from exporters.spec import ExportSpec, Format
 from rvm_model import __version__
 from rvm_model.errors import UserError
 from rvm_model.state import Refiner, Variant
@@ -47,9 +49,8 @@ def one_of(*choices: str) -> Any:
 
 
 def add_export_command(name: str, description: Format) -> None:
-    """The sub-command that makes files of one format."""
+    """The sub-command that makes files of one format: common options, and those of its spec."""
 
-    @app.command(name, help=f"{description.help} Prints the file's path.")
     def export(
         variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
@@ -60,11 +61,32 @@ def add_export_command(name: str, description: Format) -> None:
         output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path(),
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,
+        **options: Any,
     ) -> None:
         from tools.export import export_one
 
-        path = export_one(name, variant, refiner, checkpoint, precision, output, force, verify)
-        typer.echo(path)
+        spec = description.spec(variant=variant, refiner=refiner, precision=precision, **options)
+        typer.echo(export_one(name, spec, checkpoint, output, force, verify))
+
+    add_options(export, description.spec)
+    app.command(name, help=f"{description.help} Prints the file's path.")(export)
+
+
+def add_options(command: Any, spec: type[ExportSpec]) -> None:
+    """Put the fields that a format's spec adds in the place of `**options`, where typer finds them."""
+    common = {field.name for field in fields(ExportSpec)}
+    signature = inspect.signature(command)
+    parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    del command.__annotations__["options"]
+    for field in fields(spec):
+        if field.name not in common:
+            switch = f"--{field.name.replace('_', '-')}"
+            option = Annotated[field.type, typer.Option(switch, help=field.metadata["help"])]  # type: ignore[name-defined]
+            command.__annotations__[field.name] = option
+            parameters.append(
+                inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
+            )
+    command.__signature__ = signature.replace(parameters=parameters)
 
 
 for _name, _description in FORMATS.items():

@@ -12,17 +12,13 @@ from tools.messages import stderr_console
 from tools.publish import ExportFailed, publish, resolve_output
 
 
-def export_one(
-    name: str, variant: str, refiner: str, source: str, precision: str, output: Path, force: bool, prove: bool
-) -> Path:
+def export_one(name: str, spec: ExportSpec, source: str, output: Path, force: bool, prove: bool) -> Path:
     """Export to a format and return the file's path.
 
     Args:
         name: The format.
-        variant: See `load_checkpoint`.
-        refiner: See `load_checkpoint`.
+        spec: Of the format's own kind.
         source: See `load_checkpoint`.
-        precision: One of the format's.
         output: A file or a folder.
         force: Replace an existing file.
         prove: Play the built-in clip against PyTorch before the file gets its name.
@@ -33,8 +29,7 @@ def export_one(
     """
     console = stderr_console()
     exporter = load_exporter(name)
-    checkpoint = load_checkpoint(source, variant, refiner)
-    spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
+    checkpoint = load_checkpoint(source, spec.variant, spec.refiner)
     file_name = spec.file_name(FORMATS[name].suffix, checkpoint.seeded)
     path = resolve_output(output, file_name, checkpoint.seeded, force)
 

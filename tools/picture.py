@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters import load_exporter, load_runtime
-from exporters.spec import ExportSpec
+from exporters import FORMATS, load_exporter, load_runtime
 from parity_tests.clips import load_clip
 from parity_tests.play import play_artifact
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
@@ -30,7 +29,7 @@ def main() -> None:
     clip = load_clip(shared / REAL_CLIP)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+        spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
         load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
     src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]

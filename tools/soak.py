@@ -18,7 +18,6 @@ from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.metadata import release
-from exporters.spec import ExportSpec
 from parity_tests.compare import NAMES, Comparison, compare
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.plays import PLAYS, SOAK_BUDGET, Play, affordable, play_checkpoint, play_clip
@@ -86,7 +85,7 @@ def measure(play: Play, case: Case) -> Comparison:
     clip = play_clip(play)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "artifact"
-        spec = ExportSpec(variant=play.variant, refiner=case.refiner, precision=case.precision)
+        spec = FORMATS[case.format].spec(variant=play.variant, refiner=case.refiner, precision=case.precision)
         load_exporter(case.format).export(checkpoint, spec, path)
         artifact = load_runtime(case.format).inspect(path)
         reference = play_reference(reference_network(artifact, checkpoint), clip, play.ratio)

@@ -12,14 +12,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from exporters.metadata import identity, release
-from exporters.onnx.ops import OPSET, Dtype, OnnxOps
+from exporters.onnx import OnnxSpec
+from exporters.onnx.ops import Dtype, OnnxOps
 from exporters.program import program
-from exporters.spec import INPUTS, OUTPUTS, ExportSpec
+from exporters.spec import INPUTS, OUTPUTS
 from exporters.weights import lowered_convs
 from rvm_model import __version__
 from rvm_model.checkpoint import Checkpoint
 
-IR_VERSION = 7  # What came with opset 12: a runtime that reads the one reads the other.
 STATE_AXES = ("batch", "channels", "height", "width")
 _TYPES: dict[str, tuple[Dtype, int]] = {
     "fp32": (np.float32, TensorProto.FLOAT),
@@ -27,10 +27,10 @@ _TYPES: dict[str, tuple[Dtype, int]] = {
 }
 
 
-def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
+def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
     dtype, element = _TYPES[spec.precision]
-    ops = OnnxOps(dtype)
+    ops = OnnxOps(dtype, spec)
     src, *states, ratio = INPUTS
     r1, r2, r3, r4 = states
     convs = lowered_convs(checkpoint.network())
@@ -57,17 +57,18 @@ def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
         ],
         initializer=list(ops.initializers.values()),
     )
+    opsets = [helper.make_opsetid("", spec.opset)]
     model = helper.make_model(
         graph,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=helper.find_min_ir_version_for(opsets),
+        opset_imports=opsets,
         producer_name="rvm-export",
         producer_version=__version__,
     )
     metadata = identity(
         checkpoint,
         spec,
-        opset=str(OPSET),
+        opset=str(spec.opset),
         onnx_version=release(onnx.__version__),
         graph_sha256=graph_sha256(model),
     )

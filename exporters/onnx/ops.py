@@ -1,4 +1,4 @@
-"""The vocabulary as ONNX nodes, opset 12, NCHW.
+"""The vocabulary as ONNX nodes, opset 12 to 21, NCHW.
 
 Nodes are named after the scope they are written in and initialisers after their module, so that a reader of the file
 finds `decoder.decode3.gru`. Initialisers are float32 or float16; only what `Resize` calls scales stays float32, as its
@@ -14,17 +14,18 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from exporters.onnx import OnnxSpec
 from exporters.weights import Conv
 
-OPSET = 12
 Dtype = type[np.float32] | type[np.float16]
 
 
 class OnnxOps:
     """Collects the nodes and initialisers of one graph. A value is its name in the graph."""
 
-    def __init__(self, dtype: Dtype) -> None:
+    def __init__(self, dtype: Dtype, spec: OnnxSpec) -> None:
         self.dtype = dtype
+        self.spec = spec
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._scope = ""
@@ -62,9 +63,14 @@ class OnnxOps:
         return self._node("Relu", x)
 
     def hardswish(self, x: str) -> str:
+        if self.spec.opset >= 14 and not self.spec.primitive_activations:
+            return self._node("HardSwish", x)
         return self.mul(x, self.hardsigmoid(x))
 
     def hardsigmoid(self, x: str) -> str:
+        if self.spec.primitive_activations:
+            sixth, half = self._scalar("sixth", 1 / 6), self._scalar("half", 0.5)
+            return self.clamp(self.add(self.mul(x, sixth), half))
         return self._node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
     def sigmoid(self, x: str) -> str:
@@ -96,35 +102,48 @@ class OnnxOps:
         return self._node("Concat", *xs, axis=1)
 
     def split(self, x: str, *channels: int) -> tuple[str, ...]:
-        return self._nodes("Split", x, outputs=len(channels), axis=1, split=channels)
+        if self.spec.opset < 13:
+            return self._nodes("Split", x, outputs=len(channels), axis=1, split=channels)
+        sizes = self._integers(f"split_{'_'.join(map(str, channels))}", *channels)
+        return self._nodes("Split", x, sizes, outputs=len(channels), axis=1)
 
     def append_ones(self, x: str) -> str:
         pads = self._integers("append_channel", 0, 0, 0, 0, 0, 1, 0, 0)
         return self._node("Pad", x, pads, self._scalar("one", 1), mode="constant")
 
     def channel_mean(self, x: str) -> str:
-        return self._node("ReduceMean", x, axes=[1], keepdims=1)
+        if self.spec.opset < 18:
+            return self._node("ReduceMean", x, axes=[1], keepdims=1)
+        return self._node("ReduceMean", x, self._integers("channel_axis", 1), keepdims=1)
 
     def global_mean(self, x: str) -> str:
         return self._node("GlobalAveragePool", x)
 
     def average_pool_ceil(self, x: str) -> str:
-        return self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=0)
+        if not self.spec.ceil_free:
+            return self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=0)
+        # A row and a column of zeros more, and the floor is the ceiling. They take part in the mean of an odd edge; the
+        # channel of ones, pooled alike, is then 1/2 or 1/4 there, and a division by it is exact.
+        pads = self._integers("pad_end", 0, 0, 0, 0, 0, 0, 1, 1)
+        padded = self._node("Pad", x, pads, self._scalar("zero", 0), mode="constant")
+        pooled = self._node("AveragePool", padded, kernel_shape=[2, 2], strides=[2, 2])
+        _, ones = self.split(pooled, 3, 1)
+        return self.div(pooled, ones)
 
     def max_pool(self, x: str) -> str:
         return self._node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
     def resize_by(self, x: str, ratio: str | float) -> str:
-        batch_and_channels = self._initializer("scale_one", np.ones(2, np.float32))
         if isinstance(ratio, float):
             scales = self._initializer(f"scale_{ratio:g}", np.array([1, 1, ratio, ratio], np.float32))
         else:
+            batch_and_channels = self._initializer("scale_one", np.ones(2, np.float32))
             scales = self._node("Concat", batch_and_channels, ratio, ratio, axis=0)
         return self._resize(x, scales)
 
     def resize_like(self, x: str, ref: str) -> str:
         sizes = self._node("Concat", self._shape(x, 0, 2), self._shape(ref, 2, 4), axis=0)
-        return self._resize(x, self._no_floats(), sizes)
+        return self._resize(x, "", sizes)
 
     def upsample2_crop(self, x: str, ref: str) -> str:
         twice = self._resize(x, self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
@@ -135,12 +154,13 @@ class OnnxOps:
         return self._node("Expand", state, self._shape(x, 0, 4))
 
     def _resize(self, x: str, scales: str, *sizes: str) -> str:
-        # Below opset 13 the roi, which only another mode reads, cannot be left out.
+        # Below opset 13 the roi, which only another mode reads, cannot be left out, nor scales beside sizes.
+        none = self._no_floats() if self.spec.opset < 13 else ""
         return self._node(
             "Resize",
             x,
-            self._no_floats(),
-            scales,
+            none,
+            scales or none,
             *sizes,
             mode="linear",
             coordinate_transformation_mode="half_pixel",

@@ -6,7 +6,8 @@ import onnxruntime as ort
 import pytest
 
 from exporters import load_exporter, load_runtime
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, ExportSpec
+from exporters.onnx import OPSETS, OnnxSpec
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, SpecError
 from exporters.tests.traced import export_traced
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
@@ -18,9 +19,9 @@ EVERY_FILE = pytest.mark.parametrize(
 )
 
 
-def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32"):
+def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **options):
     path = folder / f"{variant}_{refiner}_{precision}.onnx"
-    spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
+    spec = OnnxSpec(variant=variant, refiner=refiner, precision=precision, **options)
     load_exporter("onnx").export(load_checkpoint("seeded", variant, refiner), spec, path)
     return path
 
@@ -170,3 +171,68 @@ def test_a_file_from_torchs_exporter_is_recognised(variant, refiner, tmp_path):
     artifact = load_runtime("onnx").inspect(tmp_path / "traced.onnx")
     assert (artifact.variant, artifact.refiner, artifact.precision) == (variant, refiner, "fp32")
     assert artifact.metadata == {}
+
+
+def play(path, height=61, width=97, frames=3):
+    """Outputs of a few random frames, at an odd size so that every rounding up takes part."""
+    step = load_runtime("onnx").load(load_runtime("onnx").inspect(path), "cpu", 0.5)
+    generator, state, outputs = np.random.default_rng(0), None, []
+    for _ in range(frames):
+        matte, state = step(generator.random((1, 3, height, width), np.float32), state)
+        outputs += [matte.fgr, matte.pha, *load_runtime("onnx").to_numpy(state)]
+    return outputs
+
+
+def operators(path):
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("refiner", REFINERS)
+def test_every_opset_computes_the_same(opset, precision, refiner, tmp_path):
+    (tmp_path / "default").mkdir()
+    expected = play(export(tmp_path / "default", refiner=refiner, precision=precision))
+    path = export(tmp_path, refiner=refiner, precision=precision, opset=opset)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    assert [entry.version for entry in model.opset_import] == [opset]
+    assert ("HardSwish" in operators(path)) == (opset >= 14)
+    limit = {"fp32": 1e-5, "fp16": 5e-3}[precision] * (1 if refiner == "deep_guided_filter" else 100)
+    assert max(np.abs(a - b).max() for a, b in zip(expected, play(path), strict=True)) < limit
+
+
+@pytest.mark.parametrize("opset", [12, 21])
+def test_primitive_activations(opset, path, tmp_path):
+    primitive = export(tmp_path, primitive_activations=True, opset=opset)
+    assert not {"HardSwish", "HardSigmoid"} & operators(primitive)
+    assert max(np.abs(a - b).max() for a, b in zip(play(path), play(primitive), strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize(("height", "width"), [(61, 97), (64, 96), (62, 90), (2, 2)])
+def test_ceil_free_is_exact(height, width, path, tmp_path):
+    free = export(tmp_path, ceil_free=True)
+    pools = [node for node in onnx.load(free).graph.node if node.op_type == "AveragePool"]
+    assert len(pools) == 3
+    assert not any(attribute.name == "ceil_mode" for pool in pools for attribute in pool.attribute)
+    for expected, given in zip(play(path, height, width), play(free, height, width), strict=True):
+        assert (expected == given).all()
+
+
+@pytest.mark.parametrize("opset", [11, 22, 99, 0])
+def test_an_unknown_opset_is_refused(opset):
+    with pytest.raises(SpecError, match="12 to 21"):
+        OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", opset=opset)
+
+
+def test_every_option_is_in_the_name():
+    spec = OnnxSpec(
+        variant="mobilenetv3",
+        refiner="fast_guided_filter",
+        precision="fp16",
+        opset=17,
+        primitive_activations=True,
+        ceil_free=True,
+    )
+    assert spec.file_name(".onnx", seeded=True) == "rvm_mobilenetv3_fgf_opset17_primitive_ceilfree_fp16_seeded.onnx"

@@ -14,10 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPORT = """
 import sys
 from pathlib import Path
-from exporters import load_exporter
-from exporters.spec import ExportSpec
+from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
-spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp16")
+spec = FORMATS[sys.argv[1]].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp16")
 load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv[2]))
 """
 

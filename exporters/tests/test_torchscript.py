@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters import load_exporter, load_runtime
-from exporters.spec import ArtifactError, ExportSpec
+from exporters import FORMATS, load_exporter, load_runtime
+from exporters.spec import ArtifactError
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 
 
 def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32"):
     path = folder / f"{variant}_{refiner}_{precision}.torchscript"
-    spec = ExportSpec(variant=variant, refiner=refiner, precision=precision)
+    spec = FORMATS["torchscript"].spec(variant=variant, refiner=refiner, precision=precision)
     load_exporter("torchscript").export(load_checkpoint("seeded", variant, refiner), spec, path)
     return path
 

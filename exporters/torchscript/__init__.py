@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from exporters.spec import Format
+from exporters.spec import ExportSpec, Format
 
 
 def recognise(path: Path) -> bool:
@@ -24,4 +24,5 @@ FORMAT = Format(
     extra="torchscript",
     packages=("torch",),
     recognise=recognise,
+    spec=ExportSpec,
 )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from exporters import FORMATS, load_exporter
-from exporters.spec import ExportSpec
 from rvm_model import load_checkpoint
 from tools import cli
 
@@ -48,7 +47,7 @@ def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
     checkpoint = load_checkpoint("seeded")
     paths = {}
     for name, description in FORMATS.items():
-        spec = ExportSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+        spec = FORMATS[name].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
         paths[name] = folder / spec.file_name(description.suffix, seeded=True)
         load_exporter(name).export(checkpoint, spec, paths[name])
     return paths
