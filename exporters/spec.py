@@ -51,6 +51,29 @@ class ExportSpec:
         return []
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """The one size that a file is made for: pixels, downsample ratio and batch are baked in."""
+
+    width: int
+    height: int
+    ratio: float
+    batch: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixableSpec(ExportSpec):
+    """A spec of a format that makes files for one size, or for any where `fixed` is None."""
+
+    fixed: Fixed | None = None
+
+    def words(self) -> list[str]:
+        if self.fixed is None:
+            return []
+        batch = [f"b{self.fixed.batch}"] if self.fixed.batch > 1 else []
+        return [*batch, f"{self.fixed.width}x{self.fixed.height}", f"s{self.fixed.ratio:g}"]
+
+
 class SpecError(UserError):
     """Options that make no file."""
 
@@ -68,8 +91,8 @@ class TensorInfo:
 class Artifact:
     """An exported file, ours or not, as told from the file itself.
 
-    `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `metadata` is empty where the file carries
-    none; `facts` are what only this format has, such as an opset.
+    `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
+    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset.
     """
 
     path: Path
@@ -78,6 +101,7 @@ class Artifact:
     refiner: str
     precision: str
     refine: str
+    fixed: Fixed | None
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]

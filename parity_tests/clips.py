@@ -19,6 +19,7 @@ from rvm_model.errors import UserError
 
 FEWEST_FRAMES = 16
 DEFAULT_FRAMES = 24
+BUILTIN_NAME = "built-in clip"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 Pixels = NDArray[np.uint8]
@@ -56,10 +57,16 @@ class Clip:
         ]
         return replace(self, name=f"{self.name} {width}x{height}", pixels=np.array(frames))
 
-    def doubled(self) -> "Clip":
-        """A batch of two different clips: this one, and itself mirrored and played backwards."""
-        other = self.pixels[::-1, :, :, ::-1]
-        return replace(self, name=f"{self.name} batch 2", pixels=np.concatenate([self.pixels, other], axis=1))
+    def batched(self, batch: int) -> "Clip":
+        """So many different clips side by side: this one, mirrored and backwards, and so on, each begun elsewhere."""
+        turns = (self.pixels, self.pixels[::-1, :, :, ::-1])
+        clips = [np.roll(turns[k % 2], k // 2, axis=0) for k in range(batch)]
+        return replace(self, name=f"{self.name} batch {batch}", pixels=np.concatenate(clips, axis=1))
+
+    def fitted(self, width: int, height: int, batch: int) -> "Clip":
+        """The same clip if it has that size and batch already, else resized and batched."""
+        clip = self if self.size == (height, width) else self.resized(width, height)
+        return clip if clip.pixels.shape[1] == batch else clip.batched(batch)
 
 
 def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
@@ -98,7 +105,7 @@ def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 1
     y, x = np.mgrid[:height, :width].astype(np.float64)
     noise = np.random.PCG64(2108)
     return Clip(
-        name="built-in clip",
+        name=BUILTIN_NAME,
         pixels=np.array([_draw(t, x, y, noise, cut=t >= frames * 2 // 3) for t in range(frames)])[:, None],
     )
 

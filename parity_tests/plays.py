@@ -122,9 +122,7 @@ def play_clip(play: Play) -> Clip:
         clip = builtin_clip(play.frames, play.width, play.height)
     else:
         clip = load_clip(_shared() / REAL_CLIP, play.frames)
-        if clip.size != (play.height, play.width):
-            clip = clip.resized(play.width, play.height)
-    return clip.doubled() if play.batch == 2 else clip
+    return clip.fitted(play.width, play.height, play.batch)
 
 
 def _shared() -> Path:

@@ -39,7 +39,7 @@ def test_frames_are_float_images():
 
 
 def test_a_doubled_clip_holds_two_different_ones():
-    double = builtin_clip(16).doubled()
+    double = builtin_clip(16).batched(2)
     assert next(iter(double)).shape == (2, 3, 180, 320)
     assert (double.pixels[:, 0] != double.pixels[:, 1]).any()
 

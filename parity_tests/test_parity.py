@@ -5,8 +5,10 @@ from functools import lru_cache
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
+from exporters.spec import Fixed
+from parity_tests.clips import load_clip
 from parity_tests.play import play_reference
-from parity_tests.plays import PLAYS, TEST_BUDGET, affordable, play_checkpoint, play_clip
+from parity_tests.plays import PLAYS, REAL_CLIP, TEST_BUDGET, affordable, play_checkpoint, play_clip
 from parity_tests.verify import reference_network, verify
 from rvm_model.state import REFINERS
 
@@ -65,3 +67,25 @@ def test_onnx_on_the_real_clip_is_as_close_as_it_was(precision, shared, tmp_path
         assert all(outputs[name].max_abs <= 6e-5 for name in ("r1", "r2", "r3", "r4"))
     else:
         assert outputs["pha"].mean_abs <= 1.2e-5
+
+
+@pytest.mark.parametrize("refiner", REFINERS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        Fixed(width=640, height=360, ratio=0.5),
+        Fixed(width=640, height=360, ratio=1.0),
+        Fixed(width=331, height=217, ratio=0.375, batch=2),
+        Fixed(width=639, height=481, ratio=0.4),
+    ],
+    ids=lambda fixed: f"{fixed.width}x{fixed.height}-{fixed.ratio:g}-batch{fixed.batch}",
+)
+def test_fixed_onnx_matches_reference(fixed, precision, refiner, shared, tmp_path):
+    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", refiner)
+    spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner=refiner, precision=precision, fixed=fixed)
+    load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
+    artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
+    report = verify(artifact, checkpoint, load_clip(shared / REAL_CLIP), ratio=None)
+    assert report.size == (fixed.height, fixed.width)
+    assert report.ok, report.comparison.failures

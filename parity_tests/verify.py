@@ -51,7 +51,7 @@ def verify(
     artifact: Artifact,
     checkpoint: Checkpoint,
     clip: Clip,
-    ratio: float,
+    ratio: float | None,
     device: Device = "cpu",
     reference: Iterable[FrameOutputs] | None = None,
 ) -> ParityReport:
@@ -60,8 +60,8 @@ def verify(
     Args:
         artifact: From a runtime's `inspect`.
         checkpoint: The weights it should hold.
-        clip: At least 16 frames.
-        ratio: Downsample ratio in (0, 1].
+        clip: At least 16 frames. For an artifact of a fixed size it is resized and batched to fit.
+        ratio: Downsample ratio in (0, 1]; None for the one that the artifact has baked in.
         device: Where both sides run.
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
 
@@ -75,6 +75,13 @@ def verify(
             f"{artifact.path} was made from other weights than {checkpoint.name} (sha256 {claimed[:12]}..., not "
             f"{checkpoint.weights_sha256[:12]}...); give its checkpoint with --checkpoint"
         )
+    fixed = artifact.fixed
+    if fixed is not None:
+        if ratio not in (None, fixed.ratio):
+            raise ParityError(f"{artifact.path} has ratio {fixed.ratio:g} baked in; it cannot run at {ratio:g}")
+        clip, ratio = clip.fitted(fixed.width, fixed.height, fixed.batch), fixed.ratio
+    elif ratio is None:
+        raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
     check_size(artifact, clip, ratio)
     weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
     measured = device == "cpu" and not artifact.altered

@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from exporters import FORMATS
-from exporters.spec import ExportSpec, Format
+from exporters.spec import FixableSpec, Format
 from rvm_model import __version__
 from rvm_model.errors import UserError
 from rvm_model.state import Refiner, Variant
 from tools.messages import say_error
 from tools.publish import ExportFailed
+from tools.sizes import parse_sizes
 
 app = typer.Typer(
     name="rvm-export",
@@ -63,30 +64,55 @@ def add_export_command(name: str, description: Format) -> None:
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,
         **options: Any,
     ) -> None:
-        from tools.export import export_one
+        from tools.export import export_all
 
-        spec = description.spec(variant=variant, refiner=refiner, precision=precision, **options)
-        typer.echo(export_one(name, spec, checkpoint, output, force, verify))
-
-    add_options(export, description.spec)
-    app.command(name, help=f"{description.help} Prints the file's path.")(export)
-
-
-def add_options(command: Any, spec: type[ExportSpec]) -> None:
-    """Put the fields that a format's spec adds in the place of `**options`, where typer finds them."""
-    common = {field.name for field in fields(ExportSpec)}
-    signature = inspect.signature(command)
-    parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-    del command.__annotations__["options"]
-    for field in fields(spec):
-        if field.name not in common:
-            switch = f"--{field.name.replace('_', '-')}"
-            option = Annotated[field.type, typer.Option(switch, help=field.metadata["help"])]  # type: ignore[name-defined]
-            command.__annotations__[field.name] = option
-            parameters.append(
-                inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
+        sizes = parse_sizes(*(options.pop(each) for each in SIZES)) if fixable else [None]
+        specs = [
+            description.spec(
+                variant=variant, refiner=refiner, precision=precision, **({"fixed": size} if fixable else {}), **options
             )
-    command.__signature__ = signature.replace(parameters=parameters)
+            for size in sizes
+        ]
+        for path in export_all(name, specs, checkpoint, output, force, verify):
+            typer.echo(path)
+
+    fixable = issubclass(description.spec, FixableSpec)
+    if fixable:
+        for size, option in SIZES.items():
+            add_option(export, size, option, None if size == "batch" else [])
+    for field in fields(description.spec):
+        if "help" in field.metadata:
+            option = Annotated[field.type, typer.Option(help=field.metadata["help"])]
+            add_option(export, field.name, option, field.default)
+    finish_options(export)
+    app.command(name, help=f"{description.help} Prints the files' paths.")(export)
+
+
+SIZES: dict[str, Any] = {
+    "resolution": Annotated[
+        list[str], typer.Option(metavar="WxH", help="Make a file for this size only; repeatable, one file each.")
+    ],
+    "downsample_ratio": Annotated[
+        list[str], typer.Option(metavar="R|auto", help="The ratio to bake in; the n-th goes with the n-th resolution.")
+    ],
+    "batch": Annotated[int | None, typer.Option(help="The batch to bake in.")],
+}
+
+
+def add_option(command: Any, name: str, annotation: Any, default: Any) -> None:
+    """Give a command one more option, in the place of its `**options`, where typer looks for it."""
+    signature = inspect.signature(command)
+    parameter = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    *before, options = signature.parameters.values()
+    command.__signature__ = signature.replace(parameters=[*before, parameter, options])
+    command.__annotations__[name] = annotation
+
+
+def finish_options(command: Any) -> None:
+    """Take `**options` itself out of sight, since typer knows no such thing."""
+    signature = inspect.signature(command)
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values()][:-1])
+    del command.__annotations__["options"]
 
 
 for _name, _description in FORMATS.items():

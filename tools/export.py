@@ -1,37 +1,53 @@
-"""Make one file: load the weights, export, prove, publish."""
+"""Make files: load the weights, export, prove, publish."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exporters import FORMATS, load_exporter, load_runtime
+from exporters.runtime import Exporter
 from exporters.spec import ArtifactError, ExportSpec
 from parity_tests.clips import builtin_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
-from rvm_model.checkpoint import load_checkpoint
+from rvm_model.checkpoint import Checkpoint, load_checkpoint
 from tools.messages import stderr_console
-from tools.publish import ExportFailed, publish, resolve_output
+from tools.publish import ExportFailed, OutputError, publish, resolve_output
 
 
-def export_one(name: str, spec: ExportSpec, source: str, output: Path, force: bool, prove: bool) -> Path:
-    """Export to a format and return the file's path.
+def export_all(
+    name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool, prove: bool
+) -> Iterator[Path]:
+    """Export to a format, one file for each spec, and give each file's path when it is there.
 
     Args:
         name: The format.
-        spec: Of the format's own kind.
+        specs: Of the format's own kind, all of one variant and refiner.
         source: See `load_checkpoint`.
-        output: A file or a folder.
-        force: Replace an existing file.
-        prove: Play the built-in clip against PyTorch before the file gets its name.
+        output: A file, if there is one spec, or a folder.
+        force: Replace existing files.
+        prove: Play the built-in clip against PyTorch before a file gets its name.
 
     Raises:
         UserError: a checkpoint, package or place that cannot be used.
-        ExportFailed: the file does not compute what PyTorch computes, or could not be written.
+        ExportFailed: a file does not compute what PyTorch computes, or could not be written.
     """
-    console = stderr_console()
     exporter = load_exporter(name)
-    checkpoint = load_checkpoint(source, spec.variant, spec.refiner)
-    file_name = spec.file_name(FORMATS[name].suffix, checkpoint.seeded)
-    path = resolve_output(output, file_name, checkpoint.seeded, force)
+    checkpoint = load_checkpoint(source, specs[0].variant, specs[0].refiner)
+    suffix = FORMATS[name].suffix
+    if len(specs) > 1 and output.suffix == suffix:
+        raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")
+    paths = [
+        resolve_output(output, spec.file_name(suffix, checkpoint.seeded), checkpoint.seeded, force) for spec in specs
+    ]
+    for spec, path in zip(specs, paths, strict=True):
+        _export_one(name, exporter, checkpoint, spec, path, force, prove)
+        yield path
+
+
+def _export_one(
+    name: str, exporter: Exporter, checkpoint: Checkpoint, spec: ExportSpec, path: Path, force: bool, prove: bool
+) -> None:
+    console = stderr_console()
 
     def write(staged: Path) -> None:
         with console.status(f"exporting {path.name}"):
@@ -42,7 +58,9 @@ def export_one(name: str, spec: ExportSpec, source: str, output: Path, force: bo
             return
         try:
             with console.status(f"verifying {path.name}"):
-                report = verify(load_runtime(name).inspect(staged), checkpoint, builtin_clip(), BUILTIN_RATIO)
+                artifact = load_runtime(name).inspect(staged)
+                ratio = BUILTIN_RATIO if artifact.fixed is None else None
+                report = verify(artifact, checkpoint, builtin_clip(), ratio)
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
         console.print(to_table(report))
@@ -52,4 +70,3 @@ def export_one(name: str, spec: ExportSpec, source: str, output: Path, force: bo
             raise ExportFailed(f"{path.name} does not compute what PyTorch computes, and was not kept")
 
     publish(path, write, check, force)
-    return path

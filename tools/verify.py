@@ -9,7 +9,7 @@ import typer
 from exporters import load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact
-from parity_tests.clips import Clip, load_clip
+from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
 from parity_tests.report import refusal_to_json, to_json, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
@@ -48,7 +48,7 @@ def verify_all(
     if json_path is not None and json_path.is_dir():
         raise OutputError(f"--json {json_path} is a folder; give a file, or - for stdout")
     clip = load_clip(clip_path, frames)
-    ratio = _ratio(ratio_text, clip, builtin=clip_path is None)
+    ratio = _ratio(ratio_text, clip)
     results: list[dict[str, Any]] = []
     code = 0
     for path in artifacts:
@@ -70,8 +70,10 @@ def verify_all(
     return code
 
 
-def _verify_one(path: Path, source: str | None, clip: Clip, ratio: float, device: Device) -> ParityReport:
+def _verify_one(path: Path, source: str | None, clip: Clip, ratio: float | None, device: Device) -> ParityReport:
     artifact = load_runtime(recognise(path)).inspect(path)
+    if ratio is None and artifact.fixed is None:
+        ratio = BUILTIN_RATIO if clip.name == BUILTIN_NAME else _auto_ratio(clip)
     return verify(artifact, _checkpoint(artifact, source), clip, ratio, device)
 
 
@@ -88,12 +90,18 @@ def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
         ) from error
 
 
-def _ratio(text: str, clip: Clip, builtin: bool) -> float:
+def _auto_ratio(clip: Clip) -> float:
+    """What suits a clip of the user's."""
+    ratio = auto_downsample_ratio(*clip.size)
+    # A graph with a float32 ratio would round some sizes up.
+    same = float32_size(*clip.size, ratio) == internal_size(*clip.size, ratio)
+    return ratio if same else safe_ratio(*clip.size, ratio)
+
+
+def _ratio(text: str, clip: Clip) -> float | None:
+    """None stands for auto: what an artifact has baked in, else what suits the clip."""
     if text == "auto":
-        ratio = BUILTIN_RATIO if builtin else auto_downsample_ratio(*clip.size)
-        # A graph with a float32 ratio would round some sizes up.
-        same = float32_size(*clip.size, ratio) == internal_size(*clip.size, ratio)
-        return ratio if same else safe_ratio(*clip.size, ratio)
+        return None
     try:
         ratio = float(text)
         internal_size(*clip.size, ratio)

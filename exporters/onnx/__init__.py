@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporters.spec import ExportSpec, Format, SpecError
+from exporters.spec import FixableSpec, Format, SpecError
 
 DEFAULT_OPSET, OPSETS = 12, range(12, 22)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxSpec(ExportSpec):
+class OnnxSpec(FixableSpec):
     """One ONNX file."""
 
     opset: int = field(default=DEFAULT_OPSET, metadata={"help": "Operator set, 12 to 21; 12 is the released files'."})
@@ -26,6 +26,7 @@ class OnnxSpec(ExportSpec):
 
     def words(self) -> list[str]:
         return [
+            *super().words(),
             *([f"opset{self.opset}"] if self.opset != DEFAULT_OPSET else []),
             *(["primitive"] if self.primitive_activations else []),
             *(["ceilfree"] if self.ceil_free else []),
@@ -41,7 +42,7 @@ def recognise(path: Path) -> bool:
 
 FORMAT = Format(
     title="ONNX",
-    help="Export ONNX: dynamic batch, size and downsample ratio.",
+    help="Export ONNX: for any batch, size and downsample ratio, or for one.",
     suffix=".onnx",
     precisions=("fp32", "fp16"),
     extra="onnx",

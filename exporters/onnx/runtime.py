@@ -14,8 +14,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from exporters.identify import identify
 from exporters.onnx.export import graph_sha256
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.device import DeviceError
+from rvm_model.state import REFINERS, internal_size, state_shapes
 
 _PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 _PROVIDERS: dict[Device, Any] = {
@@ -41,7 +42,7 @@ def inspect(path: Path) -> Artifact:
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
     names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
-    if found is None or names != (INPUTS, OUTPUTS):
+    if found is None or names not in ((INPUTS, OUTPUTS), (INPUTS[:5], OUTPUTS)):
         raise ArtifactError(
             f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
@@ -49,16 +50,21 @@ def inspect(path: Path) -> Artifact:
     if element not in _PRECISIONS:
         raise ArtifactError(f"{path} takes {inputs[0].dtype} images; known are float32 and float16")
     variant, refiner = found
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    fixed = None if len(inputs) == len(INPUTS) else _fixed(path, inputs[0], metadata)
+    if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
+        refiner = metadata["refiner"]  # left out of the graph, so that only its checkpoint has one
     return Artifact(
         path=path,
         format="onnx",
         variant=variant,
         refiner=refiner,
         precision=_PRECISIONS[element],
-        refine="always",
+        refine="always" if fixed is None else "auto",
+        fixed=fixed,
         inputs=inputs,
         outputs=outputs,
-        metadata={entry.key: entry.value for entry in model.metadata_props},
+        metadata=metadata,
         facts={
             "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
             "IR version": model.ir_version,
@@ -73,12 +79,17 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
     session = _session(artifact.path, device)
     dtype = np.float16 if artifact.precision == "fp16" else np.float32
     downsample_ratio = np.array([ratio], np.float32)
-    no_state = tuple(np.zeros((1, 1, 1, 1), dtype) for _ in range(4))
+    fixed = artifact.fixed
+    shapes = [(1, 1, 1, 1)] * 4
+    if fixed is not None:
+        shapes = [*state_shapes(artifact.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)]
+    no_state = tuple(np.zeros(shape, dtype) for shape in shapes)
+    names = [tensor.name for tensor in artifact.inputs]
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
-        values = (frame.astype(dtype, copy=False), *(state or no_state), downsample_ratio)
+        values = (frame.astype(dtype, copy=False), *(state or no_state), downsample_ratio)[: len(names)]
         try:
-            fgr, pha, *after = session.run(OUTPUTS, dict(zip(INPUTS, values, strict=True)))
+            fgr, pha, *after = session.run(OUTPUTS, dict(zip(names, values, strict=True)))
         except _SESSION_ERRORS as error:
             raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
         return Matte(fgr=fgr.astype(np.float32, copy=False), pha=pha.astype(np.float32, copy=False)), tuple(after)
@@ -108,6 +119,21 @@ def _read(path: Path) -> ModelProto:
             "entry graph_sha256"
         )
     return model
+
+
+def _fixed(path: Path, src: TensorInfo, metadata: dict[str, str]) -> Fixed:
+    """The size of a file without a ratio input. Only its metadata tells the ratio exactly."""
+    batch, _, height, width = src.shape if len(src.shape) == 4 else (0, 0, 0, 0)
+    try:
+        ratio = float(metadata.get("downsample_ratio", ""))
+        if not all(isinstance(axis, int) and axis > 0 for axis in (batch, height, width)):
+            raise ValueError("its src has no fixed shape")
+        internal_size(int(height), int(width), ratio)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path} takes no downsample_ratio, and does not say in its metadata which one is baked in ({error})"
+        ) from error
+    return Fixed(width=int(width), height=int(height), ratio=ratio, batch=int(batch))
 
 
 def _session(path: Path, device: Device) -> ort.InferenceSession:

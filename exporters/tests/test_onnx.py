@@ -7,7 +7,7 @@ import pytest
 
 from exporters import load_exporter, load_runtime
 from exporters.onnx import OPSETS, OnnxSpec
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, SpecError
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed, SpecError
 from exporters.tests.traced import export_traced
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
@@ -236,3 +236,49 @@ def test_every_option_is_in_the_name():
         ceil_free=True,
     )
     assert spec.file_name(".onnx", seeded=True) == "rvm_mobilenetv3_fgf_opset17_primitive_ceilfree_fp16_seeded.onnx"
+
+
+def export_fixed(folder, width, height, ratio, batch=1, **options):
+    return export(folder, fixed=Fixed(width=width, height=height, ratio=ratio, batch=batch), **options)
+
+
+@pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
+@pytest.mark.parametrize(("width", "height", "ratio"), [(97, 61, 0.5), (97, 61, 1), (64, 96, 0.375)])
+@pytest.mark.parametrize("opset", [12, 18])
+def test_a_fixed_file_asks_no_shapes(variant, refiner, width, height, ratio, opset, tmp_path):
+    path = export_fixed(tmp_path, width, height, ratio, 2, variant=variant, refiner=refiner, opset=opset)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+    assert not {"Shape", "Expand", "ConstantOfShape", "If", "Gather", "Cast"} & operators(path)
+    constants = {weight.name for weight in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("Resize", "Slice", "Pad", "Split"):
+            assert set(node.input[1:]) <= constants | {""}, node.name
+    assert constants == {name for node in model.graph.node for name in node.input} & constants
+    assert [value.name for value in inferred.input] == list(INPUTS[:5])
+    shapes = {
+        value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+        for value in (*inferred.input, *inferred.output)
+    }
+    states = state_shapes(variant, height, width, ratio, 2)
+    assert shapes["src"] == shapes["fgr"] == (2, 3, height, width)
+    assert [shapes[name] for name in INPUTS[1:5]] == [shapes[name] for name in OUTPUTS[2:]] == [*states]
+    values = (*inferred.value_info, *inferred.output)
+    assert all(axis.dim_value > 0 for value in values for axis in value.type.tensor_type.shape.dim), "a size is open"
+    assert ("refiner.conv.0.weight" in constants) == (refiner == "deep_guided_filter" and ratio != 1)
+
+
+def test_a_fixed_file_is_told_from_itself(tmp_path):
+    artifact = load_runtime("onnx").inspect(export_fixed(tmp_path, 97, 61, 0.375, 2))
+    assert artifact.fixed == Fixed(width=97, height=61, ratio=0.375, batch=2)
+    assert artifact.metadata["resolution"] == "97x61"
+
+
+def test_a_fixed_file_without_its_ratio_is_refused(tmp_path):
+    path = export_fixed(tmp_path, 97, 61, 0.5)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match="which one is baked in"):
+        load_runtime("onnx").inspect(path)

@@ -45,6 +45,7 @@ def inspect(path: Path) -> Artifact:
         refiner=refiner,
         precision=_PRECISIONS[dtype],
         refine="auto",
+        fixed=None,
         inputs=inputs,
         outputs=outputs,
         metadata=_metadata(path),

@@ -75,6 +75,35 @@ def test_a_checkpoint_file_gives_the_released_name(run, tmp_path, monkeypatch):
     assert (result.code, result.out) == (0, "mine.onnx\n")
 
 
+def test_one_call_makes_a_file_for_each_size(run, tmp_path):
+    sizes = (
+        "--resolution",
+        "96x64",
+        "--downsample-ratio",
+        "0.5",
+        "--resolution",
+        "61x97",
+        "--downsample-ratio",
+        "auto",
+    )
+    result = run("onnx", "--checkpoint", "seeded", *sizes, "--batch", 2, "--opset", 17, "--output", tmp_path)
+    names = ["b2_96x64_s0.5_opset17_fp32_seeded.onnx", "b2_61x97_s1_opset17_fp32_seeded.onnx"]
+    assert result.code == 0, result.err
+    assert result.out.split() == [str(tmp_path / f"rvm_mobilenetv3_{name}") for name in names]
+    verified = run("verify", *result.out.split(), "--frames", 16)
+    assert verified.code == 0, verified.err
+    wrong = run("verify", result.out.split()[0], "--downsample-ratio", "0.25")
+    assert wrong.code == 2
+    assert "ratio 0.5 baked in" in wrong.error
+
+
+def test_several_sizes_do_not_fit_one_file(run, tmp_path):
+    sizes = ("--resolution", "96x64", "--resolution", "64x96")
+    result = run("onnx", "--checkpoint", "seeded", *sizes, "--output", tmp_path / "x_seeded.onnx")
+    assert result.code == 2
+    assert "give a folder as --output" in result.error
+
+
 def test_an_existing_file_needs_force(run, tmp_path):
     arguments = ("onnx", "--checkpoint", "seeded", "--no-verify", "--output", tmp_path / "x_seeded.onnx")
     (tmp_path / "x_seeded.onnx").write_text("mine")
@@ -121,6 +150,10 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
         (["onnx", "--variant", "vgg"], "'mobilenetv3', 'resnet50'"),
         (["onnx", "--refiner", "none"], "'deep_guided_filter', 'fast_guided_filter'"),
         (["onnx", "--precision", "int4"], "'int4' is not one of fp32, fp16"),
+        (["onnx", "--opset", "11"], "opset 11 is not one of 12 to 21"),
+        (["onnx", "--downsample-ratio", "0.5"], "--downsample-ratio goes with a --resolution"),
+        (["onnx", "--resolution", "100000x100000"], "would need about"),
+        (["torchscript", "--opset", "12"], "No such option: --opset"),
         (["onxx"], "No such command 'onxx'"),
         (["onnx", "--colour"], "No such option: --colour"),
     ],
