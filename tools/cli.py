@@ -25,9 +25,9 @@ from tools.sizes import parse_sizes
 app = typer.Typer(
     name="rvm-export",
     help="Export Robust Video Matting, and prove that what came out computes what PyTorch computes.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut the names of options short on a narrow terminal
 )
 
 INTERRUPTED = 130  # as typer and shells have it
@@ -82,10 +82,12 @@ def add_export_command(name: str, description: Format) -> None:
             add_option(export, size, option, None if size == "batch" else [])
     for field in fields(description.spec):
         if "help" in field.metadata:
-            option = Annotated[field.type, typer.Option(help=field.metadata["help"])]
+            switch = f"--{field.name.replace('_', '-')}"
+            option = Annotated[field.type, typer.Option(switch, help=field.metadata["help"])]
             add_option(export, field.name, option, field.default)
     finish_options(export)
-    app.command(name, help=f"{description.help} Prints the files' paths.")(export)
+    help_text = f"{description.help} Prints the files' paths."
+    app.command(name, help=help_text, short_help=f"Export {description.title}.")(export)
 
 
 SIZES: dict[str, Any] = {
@@ -119,7 +121,10 @@ for _name, _description in FORMATS.items():
     add_export_command(_name, _description)
 
 
-@app.command(help=f"Play a clip through PyTorch and through exported files, and compare all outputs. {CODE_WARNING}")
+@app.command(
+    short_help="Compare files with PyTorch over a clip.",
+    help=f"Play a clip through PyTorch and through exported files, and compare all outputs. {CODE_WARNING}",
+)
 def verify(
     artifacts: Annotated[
         list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")
@@ -149,7 +154,10 @@ def verify(
     raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json))
 
 
-@app.command(help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}")
+@app.command(
+    short_help="Show what a file is.",
+    help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
+)
 def info(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],
     json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout instead of a table.")] = False,
@@ -160,12 +168,16 @@ def info(
 
 
 @app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    if show:
+    if version:
         typer.echo(f"rvm-export {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 def main() -> None:

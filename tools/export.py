@@ -10,7 +10,7 @@ from parity_tests.clips import builtin_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.checkpoint import Checkpoint, load_checkpoint
-from tools.messages import stderr_console
+from tools.messages import stderr_console, working
 from tools.publish import ExportFailed, OutputError, publish, resolve_output
 
 
@@ -50,14 +50,14 @@ def _export_one(
     console = stderr_console()
 
     def write(staged: Path) -> None:
-        with console.status(f"exporting {path.name}"):
+        with working(console, f"exporting {path.name}"):
             exporter.export(checkpoint, spec, staged)
 
     def check(staged: Path) -> None:
         if not prove:
             return
         try:
-            with console.status(f"verifying {path.name}"):
+            with working(console, f"verifying {path.name}"):
                 artifact = load_runtime(name).inspect(staged)
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
                 report = verify(artifact, checkpoint, builtin_clip(), ratio)

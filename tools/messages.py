@@ -2,6 +2,8 @@
 
 import typer
 from rich.console import Console
+from rich.status import Status
+from rich.text import Text
 
 
 def stderr_console() -> Console:
@@ -9,9 +11,13 @@ def stderr_console() -> Console:
     return Console(stderr=True, markup=False, highlight=False)
 
 
+def working(console: Console, what: str) -> Status:
+    """A spinner on a terminal, nothing elsewhere."""
+    return console.status(Text(what))
+
+
 def say_error(message: str, code: int) -> int:
     """Say what went wrong, in one line whatever the message, and give the exit code back."""
     line = " ".join(message.split())
-    if line:  # it is empty when help was shown because nothing was asked for
-        typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
+    typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
     return code

@@ -15,7 +15,7 @@ from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
 from rvm_model.errors import UserError
 from rvm_model.state import auto_downsample_ratio, float32_size, internal_size, safe_ratio
-from tools.messages import say_error, stderr_console
+from tools.messages import say_error, stderr_console, working
 from tools.publish import OutputError, publish
 
 
@@ -53,7 +53,7 @@ def verify_all(
     code = 0
     for path in artifacts:
         try:
-            with console.status(f"verifying {path}"):
+            with working(console, f"verifying {path}"):
                 report = _verify_one(path, source, clip, ratio, cast(Device, device))
         except UserError as error:
             code = say_error(str(error), 2)
