@@ -19,10 +19,13 @@ State = Any
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matte:
-    """`fgr` (B, 3, H, W) and `pha` (B, 1, H, W), float32 in [0, 1]; they belong to the caller."""
+    """`fgr` (B, 3, H, W) and `pha` (B, 1, H, W), float32 in [0, 1]; they belong to the caller.
 
-    fgr: Frame
-    pha: Frame
+    None is what a file was made without.
+    """
+
+    fgr: Frame | None
+    pha: Frame | None
 
 
 Step = Callable[[Frame, State], tuple[Matte, State]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parity_tests.tolerances import Tolerance
 
 FrameOutputs = Mapping[str, NDArray[np.floating]]
-"""fgr, pha and r1..r4 of one frame, each (B, C, H, W)."""
+"""fgr, pha (or one of them) and r1..r4 of one frame, each (B, C, H, W)."""
 
 NAMES = ("fgr", "pha", "r1", "r2", "r3", "r4")
 
@@ -28,7 +28,9 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True)
 class AlphaMetrics:
-    """Against the reference's alpha, in [0, 1] units (papers print MAD and MSE times 1e3, dtSSD times 1e2).
+    """Against the reference's alpha, in [0, 1] units; NaN where a file gives none.
+
+    Papers print MAD and MSE times 1e3, dtSSD times 1e2.
 
     Source: Erofeev et al., "Perceptually motivated benchmark for video matting", BMVC 2015, for dtSSD.
     """
@@ -58,14 +60,14 @@ def compare(
     """Hold a candidate's outputs against the reference's, frame by frame.
 
     Args:
-        reference: FrameOutputs of every frame in order, float32.
+        reference: Outputs of every frame in order, float32.
         candidate: The same from the other side, any float dtype; as many frames.
         tolerance: Limits for the verdict; None measures only.
 
     Raises:
         ValueError: no frames, or more on one side.
     """
-    tallies = {name: _Tally() for name in NAMES}
+    tallies: dict[str, _Tally] = {}
     alpha = _AlphaTally()
     failures: list[str] = []
     frames = 0
@@ -74,14 +76,15 @@ def compare(
         if unlike:
             failures.append(f"frame {frames}: {unlike}")
             break
-        for name, tally in tallies.items():
-            tally.add(expected[name], given[name].astype(np.float32))
-        alpha.add(expected["pha"], given["pha"].astype(np.float32))
+        for name in expected:
+            tallies.setdefault(name, _Tally()).add(expected[name], given[name].astype(np.float32))
+        if "pha" in expected:
+            alpha.add(expected["pha"], given["pha"].astype(np.float32))
         frames += 1
     if not frames and not failures:
         raise ValueError("nothing was compared: the clip has no frames")
 
-    outputs = {name: tally.drift() for name, tally in tallies.items()} if frames else {}
+    outputs = {name: tally.drift() for name, tally in tallies.items()}
     if tolerance is not None:
         for name, drift in outputs.items():
             limit = tolerance.limit(name)

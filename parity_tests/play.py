@@ -42,4 +42,5 @@ def play_artifact(artifact: Artifact, clip: Clip, ratio: float, device: Device =
     state = None
     for frame in clip:
         matte, state = step(frame, state)
-        yield dict(zip(NAMES, (matte.fgr, matte.pha, *runtime.to_numpy(state)), strict=True))
+        outputs = zip(NAMES, (matte.fgr, matte.pha, *runtime.to_numpy(state)), strict=True)
+        yield {name: array for name, array in outputs if array is not None}

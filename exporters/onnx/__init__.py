@@ -20,9 +20,23 @@ class OnnxSpec(FixableSpec):
         default=False, metadata={"help": "Write the ceil-mode average pool as pad, pool and an exact correction."}
     )
 
+    outputs: str = field(
+        default="fgr,pha", metadata={"help": "What it gives besides the states: fgr, pha, or both with a comma."}
+    )
+    io_dtype: str = field(
+        default="same",
+        metadata={"help": "fp32: a half-precision file with fp32 inputs and outputs."},
+    )
+
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
+        if self.outputs not in ("fgr,pha", "fgr", "pha"):
+            raise SpecError(f"outputs {self.outputs!r} are none of fgr, pha, and fgr,pha; the states always stay")
+        if self.io_dtype not in ("same", "fp32"):
+            raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
+        if self.io_dtype == "fp32" and self.precision == "fp32":
+            raise SpecError("a file of precision fp32 has fp32 inputs and outputs by itself; leave --io-dtype out")
 
     def words(self) -> list[str]:
         return [
@@ -30,6 +44,8 @@ class OnnxSpec(FixableSpec):
             *([f"opset{self.opset}"] if self.opset != DEFAULT_OPSET else []),
             *(["primitive"] if self.primitive_activations else []),
             *(["ceilfree"] if self.ceil_free else []),
+            *([self.outputs] if self.outputs != "fgr,pha" else []),
+            *(["io32"] if self.io_dtype == "fp32" else []),
         ]
 
 

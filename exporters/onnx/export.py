@@ -5,7 +5,7 @@ names of their own, since four states of different sizes cannot share one name f
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,37 +33,39 @@ _TYPES: dict[str, tuple[Dtype, int]] = {
 def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
     dtype, element = _TYPES[spec.precision]
-    src, *states, ratio = INPUTS
-    r1, r2, r3, r4 = states
+    io_element = TensorProto.FLOAT if spec.io_dtype == "fp32" else element
     fixed = spec.fixed
+    src, *states, ratio = INPUTS
     ops = OnnxOps(dtype, spec) if fixed is None else FixedOnnxOps(dtype, spec, fixed, src)
-    convs = lowered_convs(checkpoint.network())
+
+    def cast(values: Iterable[str], to: int) -> list[str]:
+        return [*values] if io_element == element else [ops.cast(value, to) for value in values]
+
+    with ops.scope("input"):
+        image, r1, r2, r3, r4 = cast((src, *states), element)
     matte = program(
         ops,
-        convs,
-        src,
+        lowered_convs(checkpoint.network()),
+        image,
         (r1, r2, r3, r4),
         ratio if fixed is None else float(fixed.ratio),
         at_ratio_one="refine" if fixed is None else "skip",
     )
-    ops.name_outputs(dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True)))
+    values = dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True))
+    wanted = [name for name in OUTPUTS if name in (*spec.outputs.split(","), *OUTPUTS[2:])]
+    with ops.scope("output"):
+        given = cast([values[name] for name in wanted], io_element)
+    ops.finish(dict(zip(wanted, given, strict=True)))
 
-    def tensor(name: str, axes: Axes) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, element, axes)
-
-    batch, height, width = ("batch", "height", "width") if fixed is None else (fixed.batch, fixed.height, fixed.width)
-    inputs = [tensor(src, (batch, 3, height, width)), *map(tensor, states, _state_axes(states, spec))]
+    shapes = _shapes(spec)
+    inputs = [helper.make_tensor_value_info(name, io_element, shapes[name]) for name in (src, *states)]
     if fixed is None:
         inputs.append(helper.make_tensor_value_info(ratio, TensorProto.FLOAT, [1]))
     graph = helper.make_graph(
         ops.nodes,
         f"rvm_{spec.variant}",
         inputs=inputs,
-        outputs=[
-            tensor("fgr", (batch, 3, height, width)),
-            tensor("pha", (batch, 1, height, width)),
-            *map(tensor, OUTPUTS[2:], _state_axes(OUTPUTS[2:], spec)),
-        ],
+        outputs=[helper.make_tensor_value_info(name, io_element, shapes[name]) for name in wanted],
         initializer=list(ops.initializers.values()),
     )
     opsets = [helper.make_opsetid("", spec.opset)]
@@ -101,9 +103,16 @@ def graph_sha256(model: onnx.ModelProto) -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _state_axes(names: Sequence[str], spec: OnnxSpec) -> list[Axes]:
-    """Full-size shapes for a fixed size; else names, of each state's own."""
+def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
+    """Of all images and states: numbers for a fixed size, else names; every state has names of its own."""
+    states = (*INPUTS[1:5], *OUTPUTS[2:])
     fixed = spec.fixed
-    if fixed is not None:
-        return [*state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)]
-    return [[f"{name}_{axis}" for axis in ("batch", "channels", "height", "width")] for name in names]
+    if fixed is None:
+        image: tuple[int | str, ...] = ("batch", "height", "width")
+        axes: list[Axes] = [[f"{name}_{axis}" for axis in ("batch", "channels", "height", "width")] for name in states]
+    else:
+        image = (fixed.batch, fixed.height, fixed.width)
+        axes = [*state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)] * 2
+    batch, height, width = image
+    colour, opacity = (batch, 3, height, width), (batch, 1, height, width)
+    return {"src": colour, "fgr": colour, "pha": opacity, **dict(zip(states, axes, strict=True))}

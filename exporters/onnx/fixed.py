@@ -78,6 +78,10 @@ class FixedOnnxOps(OnnxOps):
     def state_like(self, state: str, x: str) -> str:
         return self._sized(state, *self.sizes[x])
 
+    def cast(self, x: str, element: int) -> str:
+        value = super().cast(x, element)
+        return self._sized(value, *self.sizes[x]) if x in self.sizes else value
+
     def _nodes(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> tuple[str, ...]:
         values = super()._nodes(op, *inputs, outputs=outputs, **attributes)
         if inputs[0] in self.sizes:

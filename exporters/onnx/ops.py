@@ -38,12 +38,26 @@ class OnnxOps:
         yield
         self._scope = outer
 
-    def name_outputs(self, values: dict[str, str]) -> None:
-        """Give values the names by which a consumer knows them; `values` is output name to value."""
+    def finish(self, values: dict[str, str]) -> None:
+        """Give values the names by which a consumer knows them, and drop what none of them needs.
+
+        `values` is output name to value.
+        """
         known_as = {value: output for output, value in values.items()}
-        for node in self.nodes:
+        needed = set(values)
+        kept: list[onnx.NodeProto] = []
+        for node in reversed(self.nodes):
             for names in (node.input, node.output):
                 names[:] = [known_as.get(value, value) for value in names]
+            if needed & set(node.output):
+                needed |= set(node.input)
+                kept.insert(0, node)
+        self.nodes = kept
+        self.initializers = {name: tensor for name, tensor in self.initializers.items() if name in needed}
+
+    def cast(self, x: str, element: int) -> str:
+        """Into another element type, a number of `TensorProto`."""
+        return self._node("Cast", x, to=element)
 
     def conv(self, x: str, conv: Conv) -> str:
         inputs = [x, self._initializer(f"{conv.name}.weight", conv.weight.astype(self.dtype))]

@@ -42,13 +42,19 @@ def inspect(path: Path) -> Artifact:
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
     names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
-    if found is None or names not in ((INPUTS, OUTPUTS), (INPUTS[:5], OUTPUTS)):
+    matte = names[1][: -len(OUTPUTS[2:])]
+    if (
+        found is None
+        or names[0] not in (INPUTS, INPUTS[:5])
+        or names[1] != (*matte, *OUTPUTS[2:])
+        or matte not in (OUTPUTS[:2], OUTPUTS[:1], OUTPUTS[1:2])
+    ):
         raise ArtifactError(
             f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
-    element = graph.input[0].type.tensor_type.elem_type
-    if element not in _PRECISIONS:
-        raise ArtifactError(f"{path} takes {inputs[0].dtype} images; known are float32 and float16")
+    elements = {weight.data_type for weight in graph.initializer if len(weight.dims) == 4}
+    if len(elements) != 1 or not elements <= _PRECISIONS.keys() or inputs[0].dtype not in ("float32", "float16"):
+        raise ArtifactError(f"{path} has weights or inputs of an unknown kind; known are float32 and float16")
     variant, refiner = found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     fixed = None if len(inputs) == len(INPUTS) else _fixed(path, inputs[0], metadata)
@@ -59,7 +65,7 @@ def inspect(path: Path) -> Artifact:
         format="onnx",
         variant=variant,
         refiner=refiner,
-        precision=_PRECISIONS[element],
+        precision=_PRECISIONS[elements.pop()],
         refine="always" if fixed is None else "auto",
         fixed=fixed,
         inputs=inputs,
@@ -77,7 +83,7 @@ def inspect(path: Path) -> Artifact:
 def load(artifact: Artifact, device: Device, ratio: float) -> Step:
     """Ready to play. See `exporters.runtime.Runtime`."""
     session = _session(artifact.path, device)
-    dtype = np.float16 if artifact.precision == "fp16" else np.float32
+    dtype = np.dtype(artifact.inputs[0].dtype)
     downsample_ratio = np.array([ratio], np.float32)
     fixed = artifact.fixed
     shapes = [(1, 1, 1, 1)] * 4
@@ -85,14 +91,16 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
         shapes = [*state_shapes(artifact.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)]
     no_state = tuple(np.zeros(shape, dtype) for shape in shapes)
     names = [tensor.name for tensor in artifact.inputs]
+    wanted = [tensor.name for tensor in artifact.outputs]
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         values = (frame.astype(dtype, copy=False), *(state or no_state), downsample_ratio)[: len(names)]
         try:
-            fgr, pha, *after = session.run(OUTPUTS, dict(zip(names, values, strict=True)))
+            outputs = dict(zip(wanted, session.run(wanted, dict(zip(names, values, strict=True))), strict=True))
         except _SESSION_ERRORS as error:
             raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
-        return Matte(fgr=fgr.astype(np.float32, copy=False), pha=pha.astype(np.float32, copy=False)), tuple(after)
+        fgr, pha = (outputs[name].astype(np.float32, copy=False) if name in outputs else None for name in OUTPUTS[:2])
+        return Matte(fgr=fgr, pha=pha), tuple(outputs[name] for name in OUTPUTS[2:])
 
     return step
 

@@ -179,7 +179,8 @@ def play(path, height=61, width=97, frames=3):
     generator, state, outputs = np.random.default_rng(0), None, []
     for _ in range(frames):
         matte, state = step(generator.random((1, 3, height, width), np.float32), state)
-        outputs += [matte.fgr, matte.pha, *load_runtime("onnx").to_numpy(state)]
+        outputs += [array for array in (matte.fgr, matte.pha) if array is not None]
+        outputs += [*load_runtime("onnx").to_numpy(state)]
     return outputs
 
 
@@ -234,8 +235,12 @@ def test_every_option_is_in_the_name():
         opset=17,
         primitive_activations=True,
         ceil_free=True,
+        outputs="pha",
+        io_dtype="fp32",
+        fixed=Fixed(width=96, height=64, ratio=0.5, batch=2),
     )
-    assert spec.file_name(".onnx", seeded=True) == "rvm_mobilenetv3_fgf_opset17_primitive_ceilfree_fp16_seeded.onnx"
+    words = "fgf_b2_96x64_s0.5_opset17_primitive_ceilfree_pha_io32_fp16_seeded"
+    assert spec.file_name(".onnx", seeded=True) == f"rvm_mobilenetv3_{words}.onnx"
 
 
 def export_fixed(folder, width, height, ratio, batch=1, **options):
@@ -282,3 +287,46 @@ def test_a_fixed_file_without_its_ratio_is_refused(tmp_path):
     onnx.save(model, path)
     with pytest.raises(ArtifactError, match="which one is baked in"):
         load_runtime("onnx").inspect(path)
+
+
+@pytest.mark.parametrize("fixed", [None, Fixed(width=97, height=61, ratio=0.5)], ids=["dynamic", "fixed"])
+@pytest.mark.parametrize("outputs", ["fgr", "pha"])
+def test_only_what_is_asked_for_is_computed(outputs, fixed, tmp_path):
+    (tmp_path / "whole").mkdir()
+    whole = export(tmp_path / "whole", fixed=fixed)
+    part = export(tmp_path, fixed=fixed, outputs=outputs)
+    graph = onnx.load(part).graph
+    onnx.checker.check_model(onnx.load(part), full_check=True)
+    assert [value.name for value in graph.output] == [outputs, *OUTPUTS[2:]]
+    assert len(graph.node) == len(onnx.load(whole).graph.node) - 1, "the other's clamp"
+    left_out = 1 - OUTPUTS.index(outputs)
+    expected = [array for k, array in enumerate(play(whole)) if k % 6 != left_out]
+    for a, b in zip(expected, play(part), strict=True):
+        assert (a == b).all()
+
+
+@pytest.mark.parametrize("fixed", [None, Fixed(width=97, height=61, ratio=0.5)], ids=["dynamic", "fixed"])
+def test_half_precision_with_float32_at_the_edges(fixed, tmp_path):
+    (tmp_path / "half").mkdir()
+    half = export(tmp_path / "half", fixed=fixed, precision="fp16")
+    edges = export(tmp_path, fixed=fixed, precision="fp16", io_dtype="fp32")
+    onnx.checker.check_model(onnx.load(edges), full_check=True)
+    artifact = load_runtime("onnx").inspect(edges)
+    assert artifact.precision == "fp16"
+    assert {tensor.dtype for tensor in (*artifact.inputs, *artifact.outputs)} == {"float32"}
+    # onnxruntime computes in float32 on a CPU, and rounds to half where the file ends or casts.
+    assert max(np.abs(a - b).max() for a, b in zip(play(half), play(edges), strict=True)) < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outputs": "r1o"}, "the states always stay"),
+        ({"outputs": ""}, "the states always stay"),
+        ({"io_dtype": "fp64"}, "not one of same, fp32"),
+        ({"io_dtype": "fp32"}, "leave --io-dtype out"),
+    ],
+)
+def test_options_that_make_no_file(options, message):
+    with pytest.raises(SpecError, match=message):
+        OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **options)

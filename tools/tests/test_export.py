@@ -1,5 +1,6 @@
 """`rvm-export torchscript` and `rvm-export onnx` as their users run them."""
 
+import json
 import os
 import resource
 import signal
@@ -95,6 +96,16 @@ def test_one_call_makes_a_file_for_each_size(run, tmp_path):
     wrong = run("verify", result.out.split()[0], "--downsample-ratio", "0.25")
     assert wrong.code == 2
     assert "ratio 0.5 baked in" in wrong.error
+
+
+@pytest.mark.parametrize("options", [["--outputs", "pha"], ["--precision", "fp16", "--io-dtype", "fp32"]])
+def test_files_with_other_edges_are_verified_too(options, run, tmp_path):
+    result = run("onnx", "--checkpoint", "seeded", *options, "--output", tmp_path)
+    assert result.code == 0, result.err
+    verified = run("verify", result.out.strip(), "--frames", 16, "--json", "-")
+    assert verified.code == 0, verified.err
+    names = ["pha", "r1", "r2", "r3", "r4"] if "pha" in options else ["fgr", "pha", "r1", "r2", "r3", "r4"]
+    assert list(json.loads(verified.out)[0]["outputs"]) == names
 
 
 def test_several_sizes_do_not_fit_one_file(run, tmp_path):
