@@ -38,6 +38,17 @@ CheckpointOption = Annotated[
 ]
 
 
+SIZES: dict[str, Any] = {
+    "resolution": Annotated[
+        list[str], typer.Option(metavar="WxH", help="Make a file for this size only; repeatable, one file each.")
+    ],
+    "downsample_ratio": Annotated[
+        list[str], typer.Option(metavar="R|auto", help="The ratio to bake in; the n-th goes with the n-th resolution.")
+    ],
+    "batch": Annotated[int | None, typer.Option(help="The batch to bake in.")],
+}
+
+
 def one_of(*choices: str) -> Any:
     """A callback that refuses anything else."""
 
@@ -88,17 +99,6 @@ def add_export_command(name: str, description: Format) -> None:
     finish_options(export)
     help_text = f"{description.help} Prints the files' paths."
     app.command(name, help=help_text, short_help=f"Export {description.title}.")(export)
-
-
-SIZES: dict[str, Any] = {
-    "resolution": Annotated[
-        list[str], typer.Option(metavar="WxH", help="Make a file for this size only; repeatable, one file each.")
-    ],
-    "downsample_ratio": Annotated[
-        list[str], typer.Option(metavar="R|auto", help="The ratio to bake in; the n-th goes with the n-th resolution.")
-    ],
-    "batch": Annotated[int | None, typer.Option(help="The batch to bake in.")],
-}
 
 
 def add_option(command: Any, name: str, annotation: Any, default: Any) -> None:
