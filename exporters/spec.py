@@ -1,13 +1,21 @@
 """What a format is, what is exported, what came out: plain values that all formats share. Nothing heavy is imported."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rvm_model.errors import UserError
+from rvm_model.state import internal_size
 
 INPUTS = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
 OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
+
+LONGEST_SIDE = 65535
+"""Of a fixed size, in pixels: far beyond any video, and within what float32 counts exactly."""
+
+# Bytes per pixel of the frame and of the internal size that a verification takes; 370 and less were measured.
+_FULL_SIZE, _INTERNAL_SIZE = 400, 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,17 @@ class Fixed:
     height: int
     ratio: float
     batch: int = 1
+
+    def refuse_beyond_memory(self) -> None:
+        """Raises SpecError if this machine's memory could not hold it; nothing is allocated to find out."""
+        h, w = internal_size(self.height, self.width, self.ratio)
+        needed = self.batch * (_FULL_SIZE * self.width * self.height + _INTERNAL_SIZE * w * h)
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > memory:
+            raise SpecError(
+                f"{self.width}x{self.height} at ratio {self.ratio:g} and batch {self.batch} would need about "
+                f"{needed / 1e9:.0f} GB, and this machine has {memory / 1e9:.0f}; make one of them smaller"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

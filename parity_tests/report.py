@@ -59,11 +59,14 @@ def to_table(report: ParityReport) -> Table:
     """One line per output; a limit is printed beside what was measured."""
     height, width = report.size
     comparison = report.comparison
+    metrics = comparison.alpha
+    alpha = f"alpha: MAD {metrics.mad:.1e}, MSE {metrics.mse:.1e}, dtSSD {metrics.dtssd:.1e}; "
+    if "pha" not in comparison.outputs:
+        alpha = ""
     table = Table(
         title=f"{report.artifact.name} against PyTorch fp32 on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption=f"alpha: MAD {comparison.alpha.mad:.1e}, MSE {comparison.alpha.mse:.1e}, "
-        f"dtSSD {comparison.alpha.dtssd:.1e}; a limit is {HEADROOM} times what was measured before",
+        caption=f"{alpha}a limit is {HEADROOM} times what was measured before",
         title_justify="left",
         caption_justify="left",
     )

@@ -79,6 +79,7 @@ def verify(
     if fixed is not None:
         if ratio not in (None, fixed.ratio):
             raise ParityError(f"{artifact.path} has ratio {fixed.ratio:g} baked in; it cannot run at {ratio:g}")
+        fixed.refuse_beyond_memory()
         clip, ratio = clip.fitted(fixed.width, fixed.height, fixed.batch), fixed.ratio
     elif ratio is None:
         raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
@@ -115,9 +116,12 @@ def verify(
 
 
 def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
-    """Refuse a size and ratio at which a graph with a float32 ratio computes another internal size than PyTorch."""
+    """Refuse what leaves no pixel, and where a float32 ratio gives another internal size than PyTorch's."""
     height, width = clip.size
-    expected = internal_size(height, width, ratio)
+    try:
+        expected = internal_size(height, width, ratio)
+    except ValueError as error:
+        raise ParityError(str(error)) from error
     takes_float32 = any(tensor.name == "downsample_ratio" and tensor.dtype == "float32" for tensor in artifact.inputs)
     if takes_float32 and (given := float32_size(height, width, ratio)) != expected:
         raise ParityError(

@@ -39,6 +39,8 @@ def export_all(
     paths = [
         resolve_output(output, spec.file_name(suffix, checkpoint.seeded), checkpoint.seeded, force) for spec in specs
     ]
+    if len({*paths}) < len(paths):
+        raise OutputError("two of the files asked for would have the same name; leave one out")
     for spec, path in zip(specs, paths, strict=True):
         _export_one(name, exporter, checkpoint, spec, path, force, prove)
         yield path

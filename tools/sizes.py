@@ -1,14 +1,11 @@
 """`--resolution`, `--downsample-ratio` and `--batch` as sizes to make files for."""
 
-import os
 import re
 from collections.abc import Sequence
 
-from exporters.spec import Fixed
+from exporters.spec import LONGEST_SIDE, Fixed
 from rvm_model.errors import UserError
 from rvm_model.state import auto_downsample_ratio, float32_size, internal_size, safe_ratio
-
-_FULL, _INTERNAL = 100, 400  # bytes per pixel of a frame's activations in float32, roughly
 
 
 def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | None) -> list[Fixed | None]:
@@ -34,27 +31,32 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
 
 
 def _size(resolution: str, ratio_text: str, batch: int) -> Fixed:
-    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", resolution)
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", resolution)
     if match is None:
         raise UserError(f"--resolution {resolution}: give width x height in pixels, such as 1280x720")
     width, height = int(match[1]), int(match[2])
+    if max(width, height) > LONGEST_SIDE:
+        raise UserError(f"--resolution {resolution}: give sides of at most {LONGEST_SIDE} pixels")
+    fixed = Fixed(width=width, height=height, ratio=_ratio(width, height, ratio_text), batch=batch)
+    fixed.refuse_beyond_memory()
+    return fixed
+
+
+def _ratio(width: int, height: int, text: str) -> float:
+    if text == "auto":
+        ratio = auto_downsample_ratio(height, width)
+        if min(width, height) * ratio < 1:
+            raise UserError(f"{width}x{height} is too narrow for ratio auto; give a larger --downsample-ratio")
+        same = float32_size(height, width, ratio) == internal_size(height, width, ratio)
+        return ratio if same else safe_ratio(height, width, ratio)
     try:
-        ratio = auto_downsample_ratio(height, width) if ratio_text == "auto" else float(ratio_text)
-        internal = internal_size(height, width, ratio)
-    except ValueError as error:
-        raise UserError(f"--downsample-ratio {ratio_text}: give a number in (0, 1], or auto ({error})") from error
-    if float32_size(height, width, ratio) != internal:
-        if ratio_text != "auto":
-            raise UserError(
-                f"{resolution} at ratio {ratio_text} rounds otherwise in float32 than in PyTorch; "
-                f"use ratio {safe_ratio(height, width, ratio):g}"
-            )
-        ratio = safe_ratio(height, width, ratio)
-    needed = batch * (_FULL * width * height + _INTERNAL * internal[0] * internal[1])
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+        ratio = float(text)
+        same = float32_size(height, width, ratio) == internal_size(height, width, ratio)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"--downsample-ratio {text}: give a number in (0, 1], or auto ({error})") from error
+    if not same:
         raise UserError(
-            f"{resolution} at ratio {ratio:g} and batch {batch} would need about {needed / 1e9:.0f} GB, and this "
-            f"machine has {memory / 1e9:.0f}; give a smaller --resolution or --downsample-ratio"
+            f"{width}x{height} at ratio {text} rounds otherwise in float32 than in PyTorch; "
+            f"use ratio {safe_ratio(height, width, ratio):g}"
         )
-    return Fixed(width=width, height=height, ratio=ratio, batch=batch)
+    return ratio

@@ -31,8 +31,8 @@ class OnnxSpec(FixableSpec):
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
-        if self.outputs not in ("fgr,pha", "fgr", "pha"):
-            raise SpecError(f"outputs {self.outputs!r} are none of fgr, pha, and fgr,pha; the states always stay")
+        if not {*self.outputs.split(",")} <= {"fgr", "pha"}:
+            raise SpecError(f"outputs {self.outputs!r}: give fgr, pha or fgr,pha; the states always stay")
         if self.io_dtype not in ("same", "fp32"):
             raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
         if self.io_dtype == "fp32" and self.precision == "fp32":
@@ -44,7 +44,7 @@ class OnnxSpec(FixableSpec):
             *([f"opset{self.opset}"] if self.opset != DEFAULT_OPSET else []),
             *(["primitive"] if self.primitive_activations else []),
             *(["ceilfree"] if self.ceil_free else []),
-            *([self.outputs] if self.outputs != "fgr,pha" else []),
+            *([self.outputs] if "," not in self.outputs else []),
             *(["io32"] if self.io_dtype == "fp32" else []),
         ]
 

@@ -14,9 +14,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from exporters.identify import identify
 from exporters.onnx.export import graph_sha256
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.device import DeviceError
-from rvm_model.state import REFINERS, internal_size, state_shapes
+from rvm_model.state import REFINERS, state_shapes
 
 _PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 _PROVIDERS: dict[Device, Any] = {
@@ -57,7 +57,7 @@ def inspect(path: Path) -> Artifact:
         raise ArtifactError(f"{path} has weights or inputs of an unknown kind; known are float32 and float16")
     variant, refiner = found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    fixed = None if len(inputs) == len(INPUTS) else _fixed(path, inputs[0], metadata)
+    fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
     if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
         refiner = metadata["refiner"]  # left out of the graph, so that only its checkpoint has one
     return Artifact(
@@ -129,19 +129,23 @@ def _read(path: Path) -> ModelProto:
     return model
 
 
-def _fixed(path: Path, src: TensorInfo, metadata: dict[str, str]) -> Fixed:
-    """The size of a file without a ratio input. Only its metadata tells the ratio exactly."""
-    batch, _, height, width = src.shape if len(src.shape) == 4 else (0, 0, 0, 0)
+def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
+    """The size of a file without a ratio input. Only its metadata tells the ratio exactly; all shapes must agree."""
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
     try:
         ratio = float(metadata.get("downsample_ratio", ""))
-        if not all(isinstance(axis, int) and axis > 0 for axis in (batch, height, width)):
-            raise ValueError("its src has no fixed shape")
-        internal_size(int(height), int(width), ratio)
+        batch, _, height, width = (int(axis) for axis in shapes["src"])
+        states = state_shapes(variant, height, width, ratio, batch)
     except ValueError as error:
         raise ArtifactError(
             f"{path} takes no downsample_ratio, and does not say in its metadata which one is baked in ({error})"
         ) from error
-    return Fixed(width=int(width), height=int(height), ratio=ratio, batch=int(batch))
+    expected = {"src": (batch, 3, height, width), "fgr": (batch, 3, height, width), "pha": (batch, 1, height, width)}
+    expected |= dict(zip(INPUTS[1:5], states, strict=True)) | dict(zip(OUTPUTS[2:], states, strict=True))
+    wrong = [name for name, shape in shapes.items() if shape != expected[name]]
+    if wrong or min(batch, height, width) < 1 or max(height, width) > LONGEST_SIDE:
+        raise ArtifactError(f"{path} has shapes that do not go together: {', '.join(wrong) or 'src'}")
+    return Fixed(width=width, height=height, ratio=ratio, batch=batch)
 
 
 def _session(path: Path, device: Device) -> ort.InferenceSession:

@@ -98,13 +98,17 @@ def test_one_call_makes_a_file_for_each_size(run, tmp_path):
     assert "ratio 0.5 baked in" in wrong.error
 
 
-@pytest.mark.parametrize("options", [["--outputs", "pha"], ["--precision", "fp16", "--io-dtype", "fp32"]])
+@pytest.mark.parametrize(
+    "options", [["--outputs", "pha"], ["--outputs", "fgr"], ["--precision", "fp16", "--io-dtype", "fp32"]]
+)
 def test_files_with_other_edges_are_verified_too(options, run, tmp_path):
     result = run("onnx", "--checkpoint", "seeded", *options, "--output", tmp_path)
     assert result.code == 0, result.err
     verified = run("verify", result.out.strip(), "--frames", 16, "--json", "-")
     assert verified.code == 0, verified.err
-    names = ["pha", "r1", "r2", "r3", "r4"] if "pha" in options else ["fgr", "pha", "r1", "r2", "r3", "r4"]
+    matte = [options[1]] if options[0] == "--outputs" else ["fgr", "pha"]
+    names = [*matte, "r1", "r2", "r3", "r4"]
+    assert "nan" not in verified.err
     assert list(json.loads(verified.out)[0]["outputs"]) == names
 
 
@@ -163,7 +167,9 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
         (["onnx", "--precision", "int4"], "'int4' is not one of fp32, fp16"),
         (["onnx", "--opset", "11"], "opset 11 is not one of 12 to 21"),
         (["onnx", "--downsample-ratio", "0.5"], "--downsample-ratio goes with a --resolution"),
-        (["onnx", "--resolution", "100000x100000"], "would need about"),
+        (["onnx", "--resolution", "60000x60000"], "would need about"),
+        (["onnx", "--resolution", "100000x100000"], "at most 65535"),
+        (["onnx", "--checkpoint", "seeded", "--resolution", "64x64", "--resolution", "64x64"], "the same name"),
         (["torchscript", "--opset", "12"], "No such option: --opset"),
         (["onxx"], "No such command 'onxx'"),
         (["onnx", "--colour"], "No such option: --colour"),
