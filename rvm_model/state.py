@@ -83,6 +83,17 @@ def safe_ratio(height: int, width: int, downsample_ratio: float) -> float:
     )
 
 
+def auto_graph_ratio(height: int, width: int) -> float:
+    """`auto_downsample_ratio`, or the nearest safe one where a graph with a float32 ratio would round it otherwise.
+
+    Raises:
+        ValueError: it would leave no pixel.
+    """
+    ratio = auto_downsample_ratio(height, width)
+    same = float32_size(height, width, ratio) == internal_size(height, width, ratio)
+    return ratio if same else safe_ratio(height, width, ratio)
+
+
 def _float32(value: float) -> float:
     rounded: float = struct.unpack("f", struct.pack("f", value))[0]
     return rounded

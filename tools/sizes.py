@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from exporters.spec import LONGEST_SIDE, Fixed
 from rvm_model.errors import UserError
-from rvm_model.state import auto_downsample_ratio, float32_size, internal_size, safe_ratio
+from rvm_model.state import auto_graph_ratio, float32_size, internal_size, safe_ratio
 
 
 def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | None) -> list[Fixed | None]:
@@ -31,7 +31,7 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
 
 
 def _size(resolution: str, ratio_text: str, batch: int) -> Fixed:
-    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", resolution)
+    match = re.fullmatch(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", resolution)
     if match is None:
         raise UserError(f"--resolution {resolution}: give width x height in pixels, such as 1280x720")
     width, height = int(match[1]), int(match[2])
@@ -44,11 +44,10 @@ def _size(resolution: str, ratio_text: str, batch: int) -> Fixed:
 
 def _ratio(width: int, height: int, text: str) -> float:
     if text == "auto":
-        ratio = auto_downsample_ratio(height, width)
-        if min(width, height) * ratio < 1:
-            raise UserError(f"{width}x{height} is too narrow for ratio auto; give a larger --downsample-ratio")
-        same = float32_size(height, width, ratio) == internal_size(height, width, ratio)
-        return ratio if same else safe_ratio(height, width, ratio)
+        try:
+            return auto_graph_ratio(height, width)
+        except ValueError as error:
+            raise UserError(f"{width}x{height} is too narrow for ratio auto; give a --downsample-ratio") from error
     try:
         ratio = float(text)
         same = float32_size(height, width, ratio) == internal_size(height, width, ratio)

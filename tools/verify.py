@@ -15,7 +15,7 @@ from parity_tests.report import refusal_to_json, to_json, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
 from rvm_model.errors import UserError
-from rvm_model.state import auto_downsample_ratio, float32_size, internal_size, safe_ratio
+from rvm_model.state import auto_graph_ratio
 from tools.messages import say_error, stderr_console, working
 from tools.publish import OutputError, publish
 
@@ -92,11 +92,10 @@ def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
 
 
 def _auto_ratio(clip: Clip) -> float:
-    """What suits a clip of the user's."""
-    ratio = auto_downsample_ratio(*clip.size)
-    # A graph with a float32 ratio would round some sizes up.
-    same = float32_size(*clip.size, ratio) == internal_size(*clip.size, ratio)
-    return ratio if same else safe_ratio(*clip.size, ratio)
+    try:
+        return auto_graph_ratio(*clip.size)
+    except ValueError as error:
+        raise UserError(f"{clip.name} is too narrow for ratio auto; give a --downsample-ratio ({error})") from error
 
 
 def _ratio(text: str) -> float | None:

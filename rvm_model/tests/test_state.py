@@ -15,6 +15,7 @@ from rvm_model.state import (
     REFINERS,
     VARIANTS,
     auto_downsample_ratio,
+    auto_graph_ratio,
     float32_size,
     internal_size,
     safe_ratio,
@@ -74,6 +75,17 @@ def test_float32_rounds_some_sizes_up(side, ratio, float32, float64):
     safe = safe_ratio(side, side, ratio)
     assert float32_size(side, side, safe) == internal_size(side, side, safe)
     assert abs(safe - ratio) < 0.01
+
+
+def test_the_automatic_ratio_of_a_graph_is_safe():
+    assert auto_graph_ratio(480, 854) == 0.6
+    for width in range(513, 2600):
+        height = round(width * 9 / 16)
+        ratio = auto_graph_ratio(height, width)
+        assert float32_size(height, width, ratio) == internal_size(height, width, ratio)
+        assert abs(ratio - auto_downsample_ratio(height, width)) <= 0.005
+    with pytest.raises(ValueError, match="leaves"):
+        auto_graph_ratio(8, 5000)
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.2, 0.25, 0.3, 0.375, 0.4, 0.5, 0.6, 0.75, 0.8])

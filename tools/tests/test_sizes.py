@@ -36,6 +36,7 @@ def test_without_a_resolution_a_file_takes_any():
         (["-64x64"], [], None, "such as 1280x720"),
         (["1\uff12x30"], [], None, "such as 1280x720"),
         (["16777217x1"], ["1"], None, "at most 65535"),
+        (["9" * 5000 + "x1"], [], None, "such as 1280x720"),
         (["5000x8"], [], None, "too narrow for ratio auto"),
         (["640x360"], [], 100_000, "would need about"),
         (["64x64x3"], [], None, "such as 1280x720"),

@@ -169,6 +169,14 @@ def test_a_full_stdout_is_said(artifact):
     assert process.stderr == "rvm-export: error: No space left on device\n"
 
 
+def test_a_clip_too_narrow_for_the_automatic_ratio(seeded_artifacts, run, tmp_path):
+    for k in range(16):
+        Image.new("RGB", (2000, 3), (k, 0, 0)).save(tmp_path / f"{k}.png")
+    result = run("verify", seeded_artifacts["onnx"], "--clip", tmp_path)
+    assert result.code == 2
+    assert "give a --downsample-ratio" in result.error
+
+
 def test_info_shows_what_a_file_is(artifact, run):
     result = run("info", artifact, "--json")
     assert result.code == 0
