@@ -65,9 +65,7 @@ def program(
             fgr = ops.add(residual, src)
     else:
         with ops.scope("refiner"):
-            mat = guided_filter(ops, convs, src, base_src, mat, hid)
-        with ops.scope("output"):
-            fgr, pha = ops.split(mat, 3, 1)
+            fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid)
     with ops.scope("output"):
         return Matte(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
 
@@ -167,7 +165,7 @@ def upsampling_block(ops: Ops[V], convs: Convs, name: str, x: V, f: V, s: V, sta
 
 def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tuple[V, V]:
     """The GRU on the second half of the channels: both halves again, and the new state."""
-    half = convs[f"{name}.gru.hh.0"].weight.shape[0]
+    half = convs[f"{name}.gru.candidate_x"].weight.shape[0]
     with ops.scope(f"{name}.gru"):
         a, b = ops.split(x, half, half)
         state = conv_gru(ops, convs, f"{name}.gru", b, ops.state_like(state, b))
@@ -175,33 +173,44 @@ def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tupl
 
 
 def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
-    """One ConvGRU step: the new state, which is also the output."""
-    candidate = convs[f"{name}.hh.0"]
-    channels = candidate.weight.shape[0]
-    r, z = ops.split(ops.sigmoid(ops.conv(ops.concat(x, h), convs[f"{name}.ih.0"])), channels, channels)
-    c = ops.tanh(ops.conv(ops.concat(x, ops.mul(r, h)), candidate))
+    """One ConvGRU step: the new state, which is also the output.
+
+    A convolution of a concatenation is the sum of two convolutions, and no concatenation is written.
+    """
+
+    def joined(gate: str, y: V) -> V:
+        return ops.add(ops.conv(x, convs[f"{name}.{gate}_x"]), ops.conv(y, convs[f"{name}.{gate}_h"]))
+
+    r = ops.sigmoid(joined("reset", h))
+    z = ops.sigmoid(joined("update", h))
+    c = ops.tanh(joined("candidate", ops.mul(r, h)))
     return ops.add(h, ops.mul(z, ops.sub(c, h)))
 
 
-def guided_filter(ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V) -> V:
+def guided_filter(ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V) -> tuple[V, V]:
     """Foreground (source added) and alpha at full size, not clamped: a line A * x + b, fitted at the internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
     full size.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
-    mean_x, mean_y = box_mean(ops, convs, x), box_mean(ops, convs, y)
-    cov = ops.sub(box_mean(ops, convs, ops.mul(x, y)), ops.mul(mean_x, mean_y))
-    var = ops.sub(box_mean(ops, convs, ops.mul(x, x)), ops.mul(mean_x, mean_x))
+    means = box_mean(ops, convs, ops.concat(x, y, ops.mul(x, y), ops.mul(x, x)))
+    mean_x, mean_y, mean_xy, mean_xx = ops.split(means, 4, 4, 4, 4)
+    cov = ops.sub(mean_xy, ops.mul(mean_x, mean_y))
+    var = ops.sub(mean_xx, ops.mul(mean_x, mean_x))
     if "refiner.conv.0" in convs:
         A = ops.relu(ops.conv(ops.concat(cov, var, hid), convs["refiner.conv.0"]))
         A = ops.conv(ops.relu(ops.conv(A, convs["refiner.conv.3"])), convs["refiner.conv.6"])
     else:
         A = ops.div(cov, ops.add_constant(var, (1e-5,) * 4))
     b = ops.sub(mean_y, ops.mul(A, mean_x))
-    A = ops.resize_like(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), fine_src)
-    b = ops.resize_like(b, fine_src)
-    return ops.add(ops.mul(A, ops.concat(fine_src, ops.channel_mean(fine_src))), b)
+    A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
+    b_fgr, b_pha = ops.split(b, 3, 1)
+
+    def line(A: V, x: V, b: V) -> V:
+        return ops.add(ops.mul(ops.resize_like(A, fine_src), x), ops.resize_like(b, fine_src))
+
+    return line(A_fgr, fine_src, b_fgr), line(A_pha, ops.channel_mean(fine_src), b_pha)
 
 
 def box_mean(ops: Ops[V], convs: Convs, x: V) -> V:

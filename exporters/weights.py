@@ -57,11 +57,27 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     for block in ("decode3", "decode2", "decode1", "decode0"):
         name = f"decoder.{block}.conv.0"
         convs[name] = _widen(convs[name])
+    for block in ("decode4", "decode3", "decode2", "decode1"):
+        name = f"decoder.{block}.gru"
+        gates, candidate = convs.pop(f"{name}.ih.0"), convs.pop(f"{name}.hh.0")
+        channels = len(candidate.weight)
+        parts = {"reset": _rows(gates, 0, channels), "update": _rows(gates, channels, None), "candidate": candidate}
+        for gate, conv in parts.items():
+            convs[f"{name}.{gate}_x"] = replace(conv, name=f"{name}.{gate}_x", weight=conv.weight[:, :channels])
+            convs[f"{name}.{gate}_h"] = replace(conv, name=f"{name}.{gate}_h", weight=conv.weight[:, channels:], bias=None)
     if isinstance(network.refiner, FastGuidedFilter):
-        third = np.full((4, 1, 1, 3), 1 / 3)
-        convs["refiner.box_rows"] = Conv(name="refiner.box_rows", weight=third, groups=4)
-        convs["refiner.box_columns"] = Conv(name="refiner.box_columns", weight=third.swapaxes(2, 3), groups=4)
+        third = np.full((16, 1, 1, 3), 1 / 3)
+        convs["refiner.box_rows"] = Conv(name="refiner.box_rows", weight=third, groups=16)
+        convs["refiner.box_columns"] = Conv(name="refiner.box_columns", weight=third.swapaxes(2, 3), groups=16)
+    else:
+        box = convs["refiner.box_filter"]
+        convs["refiner.box_filter"] = replace(box, weight=np.tile(box.weight, (4, 1, 1, 1)), groups=16)
     return convs
+
+
+def _rows(conv: Conv, start: int, stop: int | None) -> Conv:
+    assert conv.bias is not None
+    return replace(conv, weight=conv.weight[start:stop], bias=conv.bias[start:stop])
 
 
 def _folded(network: MattingNetwork) -> Iterator[Conv]:

@@ -10,6 +10,29 @@ from exporters.spec import Fixed
 from exporters.weights import Conv
 from rvm_model.state import internal_size
 
+import os
+from dataclasses import dataclass
+@dataclass
+class Bands:
+    index: list
+    weight: object
+
+def banded(h, H):
+    f=np.float32
+    ro=int(os.environ.get("RO","24"))
+    scale=f(h)/f(H)
+    y=np.maximum(scale*(np.arange(H,dtype=f)+f(.5))-f(.5),f(0))
+    lo=np.floor(y).astype(int); lo=np.minimum(lo,h-1); hi=np.minimum(lo+1,h-1); t=(y-lo).astype(f)
+    n=H//ro; assert n*ro==H
+    taps=max(hi[k*ro+ro-1]-lo[k*ro]+1 for k in range(n))
+    w=np.zeros((n,ro,taps),f); idx=[]
+    for k in range(n):
+        base=min(lo[k*ro],h-taps)
+        idx+=list(range(base,base+taps))
+        for r in range(ro):
+            w[k,r,lo[k*ro+r]-base]+=1-t[k*ro+r]; w[k,r,hi[k*ro+r]-base]+=t[k*ro+r]
+    return Bands(idx,w)
+
 Size = tuple[int, int, int]
 
 
@@ -41,6 +64,9 @@ class FixedOnnxOps(OnnxOps):
     def channel_mean(self, x: str) -> str:
         return self._sized(super().channel_mean(x), 1, *self.sizes[x][1:])
 
+    def _one_channel_like(self, x: str) -> str:
+        return self._integers(f"one_channel_{x}", 0, 1, *self.sizes[x][1:])
+
     def global_mean(self, x: str) -> str:
         return self._sized(super().global_mean(x), self.sizes[x][0], 1, 1)
 
@@ -61,9 +87,17 @@ class FixedOnnxOps(OnnxOps):
         return self._sized(super().resize_by(x, ratio), channels, *internal_size(height, width, float(ratio)))
 
     def resize_like(self, x: str, ref: str) -> str:
-        size = self.sizes[x][0], *self.sizes[ref][1:]
+        channels, from_height, _ = self.sizes[x]
+        _, height, width = self.sizes[ref]
+        bands = banded(from_height, height)
+        size = (channels, from_height, width)
         sizes = self._integers("x".join(map(str, size)), self.batch, *size)
-        return self._sized(self._resize(x, "", sizes), *size)
+        wide = self._sized(self._resize(x, "", sizes), *size)
+        n, rows, taps = bands.weight.shape
+        gathered = self._node("Gather", wide, self._integers("bands", *bands.index), axis=2)
+        blocks = self._node("Reshape", gathered, self._integers(f"blocks_{channels}", self.batch, channels, n, taps, width))
+        out = self._node("MatMul", self._initializer("bands_weight", bands.weight.astype(self.dtype)), blocks)
+        return self._sized(self._node("Reshape", out, self._integers(f"full_{channels}", self.batch, channels, height, width)), channels, height, width)
 
     def upsample2_crop(self, x: str, ref: str) -> str:
         channels, height, width = self.sizes[x]
