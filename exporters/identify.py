@@ -9,9 +9,13 @@ _STEMS = {
     "mobilenetv3": {(16, 3, 3, 3), (16, 4, 3, 3)},
     "resnet50": {(64, 3, 7, 7), (64, 4, 7, 7)},
 }
+# Of the recurrent units: as the network has them, or as `weights.py` divides them.
 _STATES = {
-    "mobilenetv3": {(64, 128, 3, 3), (40, 80, 3, 3), (20, 40, 3, 3)},
-    "resnet50": {(128, 256, 3, 3), (32, 64, 3, 3)},
+    "mobilenetv3": (
+        {(64, 128, 3, 3), (40, 80, 3, 3), (20, 40, 3, 3)},
+        {(128, 64, 3, 3), (80, 40, 3, 3), (40, 20, 3, 3)},
+    ),
+    "resnet50": ({(128, 256, 3, 3), (32, 64, 3, 3)}, {(256, 128, 3, 3), (64, 32, 3, 3)}),
 }
 _DEEP_GUIDED_FILTER = (16, 24, 1, 1)
 
@@ -24,6 +28,6 @@ def identify(shapes: Collection[Shape]) -> tuple[str, str] | None:
     """
     shapes = set(shapes)
     for variant, stems in _STEMS.items():
-        if shapes & stems and _STATES[variant] <= shapes:
+        if shapes & stems and any(states <= shapes for states in _STATES[variant]):
             return variant, "deep_guided_filter" if _DEEP_GUIDED_FILTER in shapes else "fast_guided_filter"
     return None

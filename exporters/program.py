@@ -1,9 +1,10 @@
 """The network once more, lowered for inference, over the vocabulary of `ops.py`.
 
-It computes what `rvm_model.MattingNetwork` computes and differs in four ways that save work at run time: batch norm and
+It computes what `rvm_model.MattingNetwork` computes and differs in ways that save work at run time: batch norm and
 image normalisation are folded into the convolutions (`weights.py`); the source is widened to four channels, so that all
-concatenations with it align; the foreground's "+ source" is folded into the refiner's slope; what depends only on the
-variant is decided here, not in the graph.
+concatenations with it align; where a convolution sees two images, each is convolved by itself instead of joined first;
+the refiner takes its four means in one; the foreground's "+ source" is folded into the refiner's slope; what depends
+only on the variant is decided here, not in the graph.
 """
 
 from collections.abc import Mapping
@@ -149,8 +150,8 @@ def decoder(
     x, r2 = upsampling_block(ops, convs, "decoder.decode2", x, f2, s2, r2)
     x, r1 = upsampling_block(ops, convs, "decoder.decode1", x, f1, s1, r1)
     with ops.scope("decoder.decode0"):
-        x = ops.concat(ops.upsample2_crop(x, s0), s0)
-        x = ops.relu(ops.conv(x, convs["decoder.decode0.conv.0"]))
+        x = ops.conv(ops.upsample2_crop(x, s0), convs["decoder.decode0.conv.0.x"])
+        x = ops.relu(ops.add(x, ops.conv(s0, convs["decoder.decode0.conv.0.src"])))
         x = ops.relu(ops.conv(x, convs["decoder.decode0.conv.3"]))
     return x, (r1, r2, r3, r4)
 
@@ -165,7 +166,7 @@ def upsampling_block(ops: Ops[V], convs: Convs, name: str, x: V, f: V, s: V, sta
 
 def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tuple[V, V]:
     """The GRU on the second half of the channels: both halves again, and the new state."""
-    half = convs[f"{name}.gru.candidate_x"].weight.shape[0]
+    half = convs[f"{name}.gru.hh.0.x"].weight.shape[0]
     with ops.scope(f"{name}.gru"):
         a, b = ops.split(x, half, half)
         state = conv_gru(ops, convs, f"{name}.gru", b, ops.state_like(state, b))
@@ -173,17 +174,14 @@ def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tupl
 
 
 def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
-    """One ConvGRU step: the new state, which is also the output.
+    """One ConvGRU step: the new state, which is also the output. `ih` and `hh` each see two images joined."""
 
-    A convolution of a concatenation is the sum of two convolutions, and no concatenation is written.
-    """
+    def gate(conv: str, y: V) -> V:
+        return ops.add(ops.conv(x, convs[f"{name}.{conv}.x"]), ops.conv(y, convs[f"{name}.{conv}.h"]))
 
-    def joined(gate: str, y: V) -> V:
-        return ops.add(ops.conv(x, convs[f"{name}.{gate}_x"]), ops.conv(y, convs[f"{name}.{gate}_h"]))
-
-    r = ops.sigmoid(joined("reset", h))
-    z = ops.sigmoid(joined("update", h))
-    c = ops.tanh(joined("candidate", ops.mul(r, h)))
+    channels = len(convs[f"{name}.hh.0.x"].weight)
+    r, z = ops.split(ops.sigmoid(gate("ih.0", h)), channels, channels)
+    c = ops.tanh(gate("hh.0", ops.mul(r, h)))
     return ops.add(h, ops.mul(z, ops.sub(c, h)))
 
 
@@ -191,7 +189,7 @@ def guided_filter(ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid
     """Foreground (source added) and alpha at full size, not clamped: a line A * x + b, fitted at the internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
-    full size.
+    full size. Nor is anything joined or split there: foreground and alpha go their own ways before it.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
     means = box_mean(ops, convs, ops.concat(x, y, ops.mul(x, y), ops.mul(x, x)))

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
@@ -36,6 +37,7 @@ class Format:
     packages: tuple[str, ...]
     recognise: Callable[[Path], bool]
     spec: type["ExportSpec"]
+    profiles: Mapping[str, "Profile"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,47 @@ class FixableSpec(ExportSpec):
             return []
         batch = [f"b{self.fixed.batch}"] if self.fixed.batch > 1 else []
         return [*batch, f"{self.fixed.width}x{self.fixed.height}", f"s{self.fixed.ratio:g}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An option's value in a profile, and why; `one_size_only` where only a file of one size can have it."""
+
+    option: str
+    value: Any
+    why: str
+    one_size_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a consumer needs, as options. `one_size` says that it needs a file of one size."""
+
+    help: str
+    choices: tuple[Choice, ...]
+    one_size: bool = False
+
+    def options(self, name: str, given: Mapping[str, Any], one_size: bool) -> dict[str, Any]:
+        """The options that the profile sets.
+
+        Args:
+            name: The profile's, for messages.
+            given: The options that the user gave.
+            one_size: Whether the file is for one size.
+
+        Raises:
+            SpecError: the profile needs a size, or the user gave another value for an option that it sets.
+        """
+        if self.one_size and not one_size:
+            raise SpecError(f"profile {name} makes files of one size; give --resolution and --downsample-ratio")
+        options = {}
+        for choice in self.choices:
+            switch = f"--{choice.option.replace('_', '-')}"
+            if given.get(choice.option, choice.value) != choice.value:
+                raise SpecError(f"profile {name} sets {switch} to {choice.value}; leave {switch} or the profile out")
+            if one_size or not choice.one_size_only:
+                options[choice.option] = choice.value
+        return options
 
 
 class SpecError(UserError):

@@ -47,7 +47,9 @@ class Conv:
 def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     """All convolutions by their module's name, in the order of the network.
 
-    Those of the fast guided filter's mean have no module; they are `refiner.box_rows` and `refiner.box_columns`.
+    A convolution of two joined images is the sum of a convolution of each; where that is faster it is here twice, with
+    the part's name behind the module's: `decoder.decode4.gru.ih.0.x` and `.h`. The refiner's mean is widened to its
+    sixteen images at once. That of the fast guided filter has no module; it is `refiner.box_rows` and `.box_columns`.
     """
     convs = {conv.name: conv for conv in _folded(network)}
     if network.variant == "mobilenetv3":
@@ -58,13 +60,11 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
         name = f"decoder.{block}.conv.0"
         convs[name] = _widen(convs[name])
     for block in ("decode4", "decode3", "decode2", "decode1"):
-        name = f"decoder.{block}.gru"
-        gates, candidate = convs.pop(f"{name}.ih.0"), convs.pop(f"{name}.hh.0")
-        channels = len(candidate.weight)
-        parts = {"reset": _rows(gates, 0, channels), "update": _rows(gates, channels, None), "candidate": candidate}
-        for gate, conv in parts.items():
-            convs[f"{name}.{gate}_x"] = replace(conv, name=f"{name}.{gate}_x", weight=conv.weight[:, :channels])
-            convs[f"{name}.{gate}_h"] = replace(conv, name=f"{name}.{gate}_h", weight=conv.weight[:, channels:], bias=None)
+        for gate in ("ih.0", "hh.0"):
+            conv = convs.pop(f"decoder.{block}.gru.{gate}")
+            convs |= _by_input(conv, x=conv.weight.shape[1] // 2, h=conv.weight.shape[1] // 2)
+    conv = convs.pop("decoder.decode0.conv.0")
+    convs |= _by_input(conv, x=conv.weight.shape[1] - 4, src=4)
     if isinstance(network.refiner, FastGuidedFilter):
         third = np.full((16, 1, 1, 3), 1 / 3)
         convs["refiner.box_rows"] = Conv(name="refiner.box_rows", weight=third, groups=16)
@@ -73,11 +73,6 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
         box = convs["refiner.box_filter"]
         convs["refiner.box_filter"] = replace(box, weight=np.tile(box.weight, (4, 1, 1, 1)), groups=16)
     return convs
-
-
-def _rows(conv: Conv, start: int, stop: int | None) -> Conv:
-    assert conv.bias is not None
-    return replace(conv, weight=conv.weight[start:stop], bias=conv.bias[start:stop])
 
 
 def _folded(network: MattingNetwork) -> Iterator[Conv]:
@@ -111,6 +106,17 @@ def _widen(conv: Conv) -> Conv:
     """A fourth source channel, last of the input channels, that has no effect."""
     zeros = np.zeros_like(conv.weight[:, :1])
     return replace(conv, weight=np.concatenate([conv.weight, zeros], axis=1))
+
+
+def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
+    """One convolution for each of the joined images, named after them; the first has the bias."""
+    assert sum(channels.values()) == conv.weight.shape[1]
+    weights = np.split(conv.weight, np.cumsum([*channels.values()])[:-1], axis=1)
+    parts = [
+        replace(conv, name=f"{conv.name}.{part}", weight=weight, bias=conv.bias if index == 0 else None)
+        for index, (part, weight) in enumerate(zip(channels, weights, strict=True))
+    ]
+    return {part.name: part for part in parts}
 
 
 def _normalise(conv: Conv) -> Conv:

@@ -52,8 +52,8 @@ SIZES: dict[str, Any] = {
 def one_of(*choices: str) -> Any:
     """A callback that refuses anything else."""
 
-    def check(value: str) -> str:
-        if value not in choices:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
         return value
 
@@ -64,6 +64,7 @@ def add_export_command(name: str, description: Format) -> None:
     """The sub-command that makes files of one format: common options, and those of its spec."""
 
     def export(
+        context: typer.Context,
         variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
@@ -78,9 +79,16 @@ def add_export_command(name: str, description: Format) -> None:
         from tools.export import export_all
 
         sizes = parse_sizes(*(options.pop(each) for each in SIZES)) if fixable else [None]
+        profile = options.pop("profile", None)
+        given = {name: value for name, value in options.items() if given_by_user(context, name)}
         specs = [
             description.spec(
-                variant=variant, refiner=refiner, precision=precision, **({"fixed": size} if fixable else {}), **options
+                variant=variant,
+                refiner=refiner,
+                precision=precision,
+                **({"fixed": size} if fixable else {}),
+                **options
+                | (description.profiles[profile].options(profile, given, size is not None) if profile else {}),
             )
             for size in sizes
         ]
@@ -91,6 +99,17 @@ def add_export_command(name: str, description: Format) -> None:
     if fixable:
         for size, option in SIZES.items():
             add_option(export, size, option, None if size == "batch" else [])
+    if description.profiles:
+        consumers = "; ".join(f"{profile}: {each.help}" for profile, each in description.profiles.items())
+        option = Annotated[
+            str | None,
+            typer.Option(
+                metavar="|".join(description.profiles),
+                callback=one_of(*description.profiles),
+                help=f"Options that suit one consumer. {consumers}.",
+            ),
+        ]
+        add_option(export, "profile", option, None)
     for field in fields(description.spec):
         if "help" in field.metadata:
             switch = f"--{field.name.replace('_', '-')}"
@@ -108,6 +127,12 @@ def add_option(command: Any, name: str, annotation: Any, default: Any) -> None:
     *before, options = signature.parameters.values()
     command.__signature__ = signature.replace(parameters=[*before, parameter, options])
     command.__annotations__[name] = annotation
+
+
+def given_by_user(context: typer.Context, option: str) -> bool:
+    """Whether it stood on the command line, be it with its default's value."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def finish_options(command: Any) -> None:

@@ -52,8 +52,11 @@ def _export_one(
     console = stderr_console()
 
     def write(staged: Path) -> None:
-        with working(console, f"exporting {path.name}"):
-            exporter.export(checkpoint, spec, staged)
+        try:
+            with working(console, f"exporting {path.name}"):
+                exporter.export(checkpoint, spec, staged)
+        except ArtifactError as error:
+            raise ExportFailed(f"{path.name} could not be made: {error}") from error
 
     def check(staged: Path) -> None:
         if not prove:

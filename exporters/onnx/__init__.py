@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporters.onnx.profiles import PROFILES
 from exporters.spec import FixableSpec, Format, SpecError
 
 DEFAULT_OPSET, OPSETS = 12, range(12, 22)
@@ -19,7 +20,13 @@ class OnnxSpec(FixableSpec):
     ceil_free: bool = field(
         default=False, metadata={"help": "Write the ceil-mode average pool as pad, pool and an exact correction."}
     )
-
+    banded: bool = field(
+        default=False,
+        metadata={
+            "help": "With --resolution: bring the rows of the matte to full size by a product, not by Resize; faster in "
+            "onnxruntime on a CPU."
+        },
+    )
     outputs: str = field(
         default="fgr,pha", metadata={"help": "What it gives besides the states: fgr, pha, or both with a comma."}
     )
@@ -28,6 +35,15 @@ class OnnxSpec(FixableSpec):
         metadata={"help": "fp32: a half-precision file with fp32 inputs and outputs."},
     )
 
+    io: str = field(
+        default="nchw",
+        metadata={
+            "help": "uint8-nhwc: src, fgr and pha as image bytes, (B, H, W, C) in 0 to 255, RGB; uint8-nhwc-bgr: the "
+            "same in OpenCV's order; nchw: in the file's dtype, (B, C, H, W) in [0, 1]."
+        },
+    )
+    simplify: bool = field(default=False, metadata={"help": "Let onnxsim simplify the graph; verified after."})
+
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
@@ -35,8 +51,22 @@ class OnnxSpec(FixableSpec):
             raise SpecError(f"outputs {self.outputs!r}: give fgr, pha or fgr,pha; the states always stay")
         if self.io_dtype not in ("same", "fp32"):
             raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
+        if self.io not in ("nchw", "uint8-nhwc", "uint8-nhwc-bgr"):
+            raise SpecError(f"io {self.io!r} is not one of nchw, uint8-nhwc, uint8-nhwc-bgr")
         if self.io_dtype == "fp32" and self.precision == "fp32":
             raise SpecError("a file of precision fp32 has fp32 inputs and outputs by itself; leave --io-dtype out")
+        if self.banded and self.fixed is None:
+            raise SpecError("only a file of one size can be banded; give a --resolution, or leave --banded out")
+
+    @property
+    def image_bytes(self) -> bool:
+        """Whether images go in and out as bytes."""
+        return self.io != "nchw"
+
+    @property
+    def bgr(self) -> bool:
+        """Whether those bytes are in OpenCV's order."""
+        return self.io == "uint8-nhwc-bgr"
 
     def words(self) -> list[str]:
         return [
@@ -44,8 +74,11 @@ class OnnxSpec(FixableSpec):
             *([f"opset{self.opset}"] if self.opset != DEFAULT_OPSET else []),
             *(["primitive"] if self.primitive_activations else []),
             *(["ceilfree"] if self.ceil_free else []),
+            *(["banded"] if self.banded else []),
             *([self.outputs] if "," not in self.outputs else []),
             *(["io32"] if self.io_dtype == "fp32" else []),
+            *([self.io.replace("-", "_")] if self.io != "nchw" else []),
+            *(["simplified"] if self.simplify else []),
         ]
 
 
@@ -65,4 +98,5 @@ FORMAT = Format(
     packages=("onnx", "onnxruntime"),
     recognise=recognise,
     spec=OnnxSpec,
+    profiles=PROFILES,
 )

@@ -5,7 +5,7 @@ names of their own, since four states of different sizes cannot share one name f
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from exporters.metadata import identity, release
 from exporters.onnx import OnnxSpec
 from exporters.onnx.fixed import FixedOnnxOps
 from exporters.onnx.ops import Dtype, OnnxOps
+from exporters.onnx.simplify import simplified
 from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS
 from exporters.weights import lowered_convs
@@ -24,6 +25,7 @@ from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import state_shapes
 
 Axes = Sequence[int | str]
+IMAGES = ("src", "fgr", "pha")
 _TYPES: dict[str, tuple[Dtype, int]] = {
     "fp32": (np.float32, TensorProto.FLOAT),
     "fp16": (np.float16, TensorProto.FLOAT16),
@@ -34,15 +36,17 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
     dtype, element = _TYPES[spec.precision]
     io_element = TensorProto.FLOAT if spec.io_dtype == "fp32" else element
+    image_element = TensorProto.UINT8 if spec.image_bytes else io_element
     fixed = spec.fixed
     src, *states, ratio = INPUTS
     ops = OnnxOps(dtype, spec) if fixed is None else FixedOnnxOps(dtype, spec, fixed, src)
 
-    def cast(values: Iterable[str], to: int) -> list[str]:
-        return [*values] if io_element == element else [ops.cast(value, to) for value in values]
+    def cast(value: str, to: int) -> str:
+        return value if io_element == element else ops.cast(value, to)
 
     with ops.scope("input"):
-        image, r1, r2, r3, r4 = cast((src, *states), element)
+        image = ops.image_from_bytes(src, spec.bgr) if spec.image_bytes else cast(src, element)
+        r1, r2, r3, r4 = (cast(state, element) for state in states)
     matte = program(
         ops,
         lowered_convs(checkpoint.network()),
@@ -51,21 +55,29 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         ratio if fixed is None else float(fixed.ratio),
         at_ratio_one="refine" if fixed is None else "skip",
     )
-    values = dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True))
-    wanted = [name for name in OUTPUTS if name in (*spec.outputs.split(","), *OUTPUTS[2:])]
+    outputs = dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True))
     with ops.scope("output"):
-        given = cast([values[name] for name in wanted], io_element)
-    ops.finish(dict(zip(wanted, given, strict=True)))
+        for name, value in outputs.items():
+            if name in IMAGES and spec.image_bytes:
+                outputs[name] = ops.image_to_bytes(value, spec.bgr and name == "fgr")
+            else:
+                outputs[name] = cast(value, io_element)
+    wanted = {name: value for name, value in outputs.items() if name in spec.outputs.split(",") or name not in IMAGES}
+    ops.finish(wanted)
 
     shapes = _shapes(spec)
-    inputs = [helper.make_tensor_value_info(name, io_element, shapes[name]) for name in (src, *states)]
+
+    def tensor(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, image_element if name in IMAGES else io_element, shapes[name])
+
+    inputs = [tensor(name) for name in (src, *states)]
     if fixed is None:
         inputs.append(helper.make_tensor_value_info(ratio, TensorProto.FLOAT, [1]))
     graph = helper.make_graph(
         ops.nodes,
         f"rvm_{spec.variant}",
         inputs=inputs,
-        outputs=[helper.make_tensor_value_info(name, io_element, shapes[name]) for name in wanted],
+        outputs=[tensor(name) for name in wanted],
         initializer=list(ops.initializers.values()),
     )
     opsets = [helper.make_opsetid("", spec.opset)]
@@ -76,9 +88,18 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         producer_name="rvm-export",
         producer_version=__version__,
     )
-    size = {}
+    if spec.simplify:
+        model = simplified(model)
+    more = {}
+    if spec.image_bytes:
+        order = "BGR" if spec.bgr else "RGB"
+        more = {
+            "channel_order": order,
+            "layout": f"src, fgr and pha NHWC uint8, {order}; states NCHW",
+            "value_range": "src, fgr, pha: levels and opacity, 0 to 255, fgr not premultiplied",
+        }
     if fixed is not None:
-        size = {
+        more |= {
             "batch": str(fixed.batch),
             "resolution": f"{fixed.width}x{fixed.height}",
             "downsample_ratio": repr(fixed.ratio),
@@ -86,7 +107,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     metadata = identity(
         checkpoint,
         spec,
-        **size,
+        **more,
         opset=str(spec.opset),
         onnx_version=release(onnx.__version__),
         graph_sha256=graph_sha256(model),
@@ -114,5 +135,8 @@ def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
         image = (fixed.batch, fixed.height, fixed.width)
         axes = [*state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)] * 2
     batch, height, width = image
-    colour, opacity = (batch, 3, height, width), (batch, 1, height, width)
-    return {"src": colour, "fgr": colour, "pha": opacity, **dict(zip(states, axes, strict=True))}
+
+    def images(channels: int) -> Axes:
+        return (batch, height, width, channels) if spec.image_bytes else (batch, channels, height, width)
+
+    return {"src": images(3), "fgr": images(3), "pha": images(1), **dict(zip(states, axes, strict=True))}

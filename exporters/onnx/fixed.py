@@ -5,33 +5,11 @@ from typing import Any
 import numpy as np
 
 from exporters.onnx import OnnxSpec
+from exporters.onnx.bands import bands
 from exporters.onnx.ops import Dtype, OnnxOps
 from exporters.spec import Fixed
 from exporters.weights import Conv
 from rvm_model.state import internal_size
-
-import os
-from dataclasses import dataclass
-@dataclass
-class Bands:
-    index: list
-    weight: object
-
-def banded(h, H):
-    f=np.float32
-    ro=int(os.environ.get("RO","24"))
-    scale=f(h)/f(H)
-    y=np.maximum(scale*(np.arange(H,dtype=f)+f(.5))-f(.5),f(0))
-    lo=np.floor(y).astype(int); lo=np.minimum(lo,h-1); hi=np.minimum(lo+1,h-1); t=(y-lo).astype(f)
-    n=H//ro; assert n*ro==H
-    taps=max(hi[k*ro+ro-1]-lo[k*ro]+1 for k in range(n))
-    w=np.zeros((n,ro,taps),f); idx=[]
-    for k in range(n):
-        base=min(lo[k*ro],h-taps)
-        idx+=list(range(base,base+taps))
-        for r in range(ro):
-            w[k,r,lo[k*ro+r]-base]+=1-t[k*ro+r]; w[k,r,hi[k*ro+r]-base]+=t[k*ro+r]
-    return Bands(idx,w)
 
 Size = tuple[int, int, int]
 
@@ -65,7 +43,8 @@ class FixedOnnxOps(OnnxOps):
         return self._sized(super().channel_mean(x), 1, *self.sizes[x][1:])
 
     def _one_channel_like(self, x: str) -> str:
-        return self._integers(f"one_channel_{x}", 0, 1, *self.sizes[x][1:])
+        _, height, width = self.sizes[x]
+        return self._integers(f"1x{height}x{width}", self.batch, 1, height, width)
 
     def global_mean(self, x: str) -> str:
         return self._sized(super().global_mean(x), self.sizes[x][0], 1, 1)
@@ -87,27 +66,38 @@ class FixedOnnxOps(OnnxOps):
         return self._sized(super().resize_by(x, ratio), channels, *internal_size(height, width, float(ratio)))
 
     def resize_like(self, x: str, ref: str) -> str:
-        channels, from_height, _ = self.sizes[x]
-        _, height, width = self.sizes[ref]
-        bands = banded(from_height, height)
-        size = (channels, from_height, width)
+        (channels, from_height, _), (_, height, width) = self.sizes[x], self.sizes[ref]
+        if not self.spec.banded:
+            return self._resize_to(x, height, width)
+        banded = bands(from_height, height)
+        blocks, block_rows, reads = banded.weight.shape
+        name = f"rows_{from_height}_to_{height}"
+        wide = self._resize_to(x, from_height, width)
+        rows = self._node("Gather", wide, self._integers(f"{name}.rows", *banded.rows), axis=2)
+        rows = self._reshape(rows, channels, blocks, reads, width)
+        tall = self._node("MatMul", self._initializer(f"{name}.weight", banded.weight.astype(self.dtype)), rows)
+        tall = self._sized(self._reshape(tall, channels, blocks * block_rows, width), channels, height, width)
+        return tall if blocks * block_rows == height else self._crop(tall, height, width)
+
+    def _crop(self, x: str, height: int, width: int) -> str:
+        starts, axes = self._integers("origin", 0, 0), self._integers("spatial_axes", 2, 3)
+        cropped = self._node("Slice", x, starts, self._integers(f"{height}x{width}", height, width), axes)
+        return self._sized(cropped, self.sizes[x][0], height, width)
+
+    def _resize_to(self, x: str, height: int, width: int) -> str:
+        size = self.sizes[x][0], height, width
         sizes = self._integers("x".join(map(str, size)), self.batch, *size)
-        wide = self._sized(self._resize(x, "", sizes), *size)
-        n, rows, taps = bands.weight.shape
-        gathered = self._node("Gather", wide, self._integers("bands", *bands.index), axis=2)
-        blocks = self._node("Reshape", gathered, self._integers(f"blocks_{channels}", self.batch, channels, n, taps, width))
-        out = self._node("MatMul", self._initializer("bands_weight", bands.weight.astype(self.dtype)), blocks)
-        return self._sized(self._node("Reshape", out, self._integers(f"full_{channels}", self.batch, channels, height, width)), channels, height, width)
+        return self._sized(self._resize(x, "", sizes), *size)
+
+    def _reshape(self, x: str, *shape: int) -> str:
+        return self._node("Reshape", x, self._integers("x".join(map(str, shape)), self.batch, *shape))
 
     def upsample2_crop(self, x: str, ref: str) -> str:
         channels, height, width = self.sizes[x]
-        size = self.sizes[ref][1:]
         twice = self._resize(x, self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
-        if size == (2 * height, 2 * width):
-            return self._sized(twice, channels, *size)
-        starts, axes = self._integers("origin", 0, 0), self._integers("spatial_axes", 2, 3)
-        ends = self._integers("x".join(map(str, size)), *size)
-        return self._sized(self._node("Slice", twice, starts, ends, axes), channels, *size)
+        twice = self._sized(twice, channels, 2 * height, 2 * width)
+        size = self.sizes[ref][1:]
+        return twice if size == (2 * height, 2 * width) else self._crop(twice, *size)
 
     def state_like(self, state: str, x: str) -> str:
         return self._sized(state, *self.sizes[x])

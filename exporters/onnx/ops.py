@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from exporters.onnx import OnnxSpec
 from exporters.weights import Conv
@@ -58,6 +58,22 @@ class OnnxOps:
     def cast(self, x: str, element: int) -> str:
         """Into another element type, a number of `TensorProto`."""
         return self._node("Cast", x, to=element)
+
+    def image_from_bytes(self, x: str, bgr: bool) -> str:
+        """(B, H, W, 3) uint8 as the program's images are: NCHW, RGB, in [0, 1]."""
+        image = self._node("Transpose", self._bgr_to_rgb(x) if bgr else x, perm=[0, 3, 1, 2])
+        return self.div(
+            self.cast(image, helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))), self._scalar("255", 255)
+        )
+
+    def image_to_bytes(self, x: str, bgr: bool) -> str:
+        """The way back, rounded to the nearest level."""
+        levels = self._node("Round", self.mul(x, self._scalar("255", 255)))
+        image = self._node("Transpose", self.cast(levels, TensorProto.UINT8), perm=[0, 2, 3, 1])
+        return self._bgr_to_rgb(image) if bgr else image
+
+    def _bgr_to_rgb(self, x: str) -> str:
+        return self._node("Gather", x, self._integers("bgr_to_rgb", 2, 1, 0), axis=3)
 
     def conv(self, x: str, conv: Conv) -> str:
         inputs = [x, self._initializer(f"{conv.name}.weight", conv.weight.astype(self.dtype))]
@@ -126,13 +142,13 @@ class OnnxOps:
         return self._node("Pad", x, pads, self._scalar("one", 1), mode="constant")
 
     def channel_mean(self, x: str) -> str:
-        # As a product with a row of thirds: ReduceMean over channels reads the image in strides.
-        third = self._initializer("third", np.full((1, 3), 1 / 3, self.dtype))
-        rows = self._node("Reshape", x, self._integers("as_rows", 0, 3, -1))
-        return self._node("Reshape", self._node("MatMul", third, rows), self._one_channel_like(x))
+        # A product with a row of thirds: ReduceMean over channels is slow, and a convolution changes the layout first.
+        rows = self._node("Reshape", x, self._integers("three_rows", 0, 3, -1))
+        mean = self._node("MatMul", self._initializer("thirds", np.full((1, 3), 1 / 3, self.dtype)), rows)
+        return self._node("Reshape", mean, self._one_channel_like(x))
 
     def _one_channel_like(self, x: str) -> str:
-        return self._node("Concat", self._integers("same_batch_one_channel", 0, 1), self._shape(x, 2, 4), axis=0)
+        return self._node("Concat", self._integers("one_channel", 0, 1), self._shape(x, 2, 4), axis=0)
 
     def global_mean(self, x: str) -> str:
         return self._node("GlobalAveragePool", x)

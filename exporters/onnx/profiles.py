@@ -1,0 +1,48 @@
+"""Bundles of options, each for one consumer: what is set, and why. What was verified of each stands in the README."""
+
+from exporters.spec import Choice, Profile
+
+_CEIL_FREE = Choice(
+    option="ceil_free",
+    value=True,
+    why="no ceil mode, which some runtimes refuse and whose border others count otherwise",
+)
+
+PROFILES = {
+    "ort": Profile(
+        help="onnxruntime on a CPU",
+        choices=(
+            Choice(
+                option="banded", value=True, why="rows by a product are faster there than Resize", one_size_only=True
+            ),
+        ),
+    ),
+    "tensorrt": Profile(
+        help="TensorRT 8.0 and later",
+        one_size=True,
+        choices=(
+            Choice(option="opset", value=13, why="the newest that the parser of TensorRT 8.0 reads"),
+            _CEIL_FREE,
+        ),
+    ),
+    "webgpu": Profile(
+        help="onnxruntime-web: WebGPU and wasm",
+        choices=(
+            Choice(option="opset", value=17, why="HardSwish is one node"),
+            _CEIL_FREE,
+        ),
+    ),
+    "openvino": Profile(
+        help="OpenVINO",
+        choices=(Choice(option="opset", value=14, why="HardSwish is one node, as OpenVINO has it"),),
+    ),
+    "npu": Profile(
+        help="NPU compilers: static shapes, few kinds of operations",
+        one_size=True,
+        choices=(
+            Choice(option="opset", value=13, why="old enough for most compilers"),
+            Choice(option="primitive_activations", value=True, why="neither HardSwish nor HardSigmoid"),
+            _CEIL_FREE,
+        ),
+    ),
+}
