@@ -23,7 +23,7 @@ class OnnxSpec(FixableSpec):
     banded: bool = field(
         default=False,
         metadata={
-            "help": "With --resolution: bring the rows of the matte to full size by a product, not by Resize; faster in "
+            "help": "With --resolution: bring the matte's rows to full size by a product, not by Resize; faster in "
             "onnxruntime on a CPU."
         },
     )

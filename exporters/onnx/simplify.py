@@ -1,5 +1,7 @@
 """A file made smaller by onnxsim, if it leaves the contract alone."""
 
+from typing import cast
+
 import onnx
 
 from exporters.spec import ArtifactError, MissingPackage

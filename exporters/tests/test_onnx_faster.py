@@ -1,0 +1,78 @@
+"""What the ONNX files do otherwise to be faster, each held against the plain way of doing it."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch.nn import functional as F
+
+from exporters.onnx import OnnxSpec
+from exporters.onnx.bands import bands
+from exporters.onnx.ops import OnnxOps
+from exporters.tests.onnx_files import assert_close, export_fixed, operators, play
+from exporters.weights import lowered_convs
+from rvm_model import load_checkpoint
+
+
+def run(write, *images, opset=12):
+    """What a vocabulary's operation computes: `write(ops, *names)` gives the output's name."""
+    spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", opset=opset)
+    ops = OnnxOps(np.float32, spec)
+    names = [f"image{k}" for k in range(len(images))]
+    ops.finish({"output": write(ops, *names)})
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in names]
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [None] * 4)
+    graph = helper.make_graph(ops.nodes, "one", inputs, [output], [*ops.initializers.values()])
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, dict(zip(names, images, strict=True)))[0]
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+def test_the_channel_mean_is_a_product(opset):
+    image = np.random.default_rng(0).random((2, 3, 31, 17), np.float32)
+    mean = run(lambda ops, x: ops.channel_mean(x), image, opset=opset)
+    assert mean.shape == (2, 1, 31, 17)
+    np.testing.assert_allclose(mean, image.mean(1, keepdims=True), atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("height", "to_height"),
+    [(270, 1080), (270, 720), (81, 217), (1, 7), (2, 9), (64, 100), (179, 179), (90, 2160), (13, 479), (479, 480)],
+)
+def test_bands_are_the_bilinear_resize_of_rows(height, to_height):
+    image = torch.rand(1, 1, height, 5, generator=torch.Generator().manual_seed(0))
+    banded = bands(height, to_height)
+    blocks, block_rows, reads = banded.weight.shape
+    assert 8 <= block_rows <= 32
+    assert (blocks - 1) * block_rows < to_height <= blocks * block_rows
+    rows = image.numpy()[0, 0][banded.rows].reshape(blocks, reads, 5)
+    tall = np.matmul(banded.weight, rows).reshape(-1, 5)[:to_height]
+    expected = F.interpolate(image, (to_height, 5), mode="bilinear")[0, 0].numpy()
+    np.testing.assert_allclose(tall, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("width", "height", "batch"), [(96, 64, 1), (97, 61, 2)])
+def test_a_banded_file_computes_the_same(width, height, batch, precision, tmp_path):
+    (tmp_path / "plain").mkdir()
+    plain = export_fixed(tmp_path / "plain", width, height, 0.5, batch, precision=precision)
+    banded = export_fixed(tmp_path, width, height, 0.5, batch, precision=precision, banded=True)
+    onnx.checker.check_model(onnx.load(banded), full_check=True)
+    assert operators(banded) - operators(plain) == {"Gather"}
+    limit = {"fp32": 1e-5, "fp16": 5e-3}[precision]
+    assert_close(play(plain, height, width, batch=batch), play(banded, height, width, batch=batch), limit)
+
+
+def test_convolutions_of_joined_images_are_sums():
+    """Their parts, put together again, are the network's own weights."""
+    network = load_checkpoint("seeded").network()
+    convs = lowered_convs(network)
+    for name in ("decoder.decode1.gru.ih.0", "decoder.decode4.gru.hh.0"):
+        weight = network.get_submodule(name).weight.detach().numpy()
+        parts = [convs[f"{name}.{part}"] for part in ("x", "h")]
+        np.testing.assert_array_equal(np.concatenate([part.weight for part in parts], axis=1), weight)
+        assert [part.bias is None for part in parts] == [False, True]
