@@ -171,6 +171,11 @@ class Artifact:
     facts: Mapping[str, int | str]
 
     @property
+    def image_bytes(self) -> bool:
+        """Whether its images are bytes, levels from 0 to 255."""
+        return self.inputs[0].dtype == "uint8"
+
+    @property
     def altered(self) -> bool:
         """Made by others, or changed since we wrote it: the same network, perhaps in another order of operations."""
         return "weights_sha256" not in self.metadata or self.facts.get("frozen") == "yes"

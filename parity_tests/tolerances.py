@@ -36,17 +36,23 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Measured errors. `states` is the worst of r1..r4."""
+    """Measured errors. `states` is the worst of r1..r4.
+
+    `level` is 1/255 where images are compared as bytes: the smallest drift may bring a pixel to the next level. In the
+    mean it does so as often as the drift is small, so that the mean's limit stays.
+    """
 
     fgr: Error
     pha: Error
     states: Error
     why: str
+    level: float = 0
 
     def limit(self, output: str) -> Error:
         """What an output named as in `compare.NAMES` may have."""
         measured = {"fgr": self.fgr, "pha": self.pha}.get(output, self.states)
-        return Error(HEADROOM * measured.max_abs, HEADROOM * measured.mean_abs)
+        level = self.level if output in ("fgr", "pha") else 0
+        return Error(HEADROOM * measured.max_abs + level, HEADROOM * measured.mean_abs)
 
 
 def sampling(downsample_ratio: float) -> Sampling:

@@ -21,7 +21,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
             raise
         raise MissingPackage("--simplify needs onnxsim; run: pip install 'rvm-export[onnx-simplify]'") from error
     try:
-        simpler, _ = onnxsim.simplify(model)
+        simpler = cast(onnx.ModelProto, onnxsim.simplify(model)[0])
     except Exception as error:  # whatever its C++ part throws, as RuntimeError and others
         raise ArtifactError(
             f"onnxsim cannot simplify this graph: {str(error).strip().partition(chr(10))[0]}"
