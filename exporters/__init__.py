@@ -2,11 +2,11 @@
 
 import pkgutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from exporters.spec import ArtifactError, Format, MissingPackage
+from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
     from exporters.runtime import Exporter, Runtime
@@ -20,12 +20,20 @@ FORMATS: dict[str, Format] = {
 
 def load_exporter(name: str) -> "Exporter":
     """The export module of a format, imported now. Raises MissingPackage."""
-    return cast("Exporter", _load(name, "export"))
+    _require(name, FORMATS[name].packages, FORMATS[name].extra)
+    return cast("Exporter", import_module(f"exporters.{name}.export"))
 
 
-def load_runtime(name: str) -> "Runtime":
-    """The runtime module of a format, imported now. Raises MissingPackage."""
-    return cast("Runtime", _load(name, "runtime"))
+def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
+    """A runtime module of a format, imported now; its first without a name. Raises UnknownRuntime, MissingPackage."""
+    description = FORMATS[name]
+    runtime = runtime or description.default_runtime
+    if runtime not in description.runtimes:
+        names = ", ".join(description.runtimes)
+        raise UnknownRuntime(f"{description.title} files do not run in {runtime!r}; give as --runtime one of: {names}")
+    info = description.runtimes[runtime]
+    _require(f"{name} in {runtime}", info.packages, info.extra)
+    return cast("Runtime", import_module(f"exporters.{name}.{info.module}"))
 
 
 def recognise(path: Path) -> str:
@@ -44,13 +52,8 @@ def recognise(path: Path) -> str:
     raise ArtifactError(f"{path} is none of the formats known here ({titles}), or is damaged")
 
 
-def _load(name: str, module: str) -> ModuleType:
-    try:
-        return import_module(f"exporters.{name}.{module}")
-    except ModuleNotFoundError as error:
-        # Anything but a package that the format declares is our own mistake, and must look like one.
-        package = (error.name or "").partition(".")[0]
-        if package not in FORMATS[name].packages:
-            raise
-        extra = FORMATS[name].extra
-        raise MissingPackage(f"{name} needs {package}; run: pip install 'rvm-export[{extra}]'") from error
+def _require(what: str, packages: tuple[str, ...], extra: str) -> None:
+    """Only what is declared may be missing: any other failing import is our own mistake, and must look like one."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingPackage(f"{what} needs {package}; run: pip install 'rvm-export[{extra}]'")

@@ -1,6 +1,7 @@
-"""What a format's `export.py` and `runtime.py` offer, so that the harness knows none of them."""
+"""What a format's `export.py` and its runtimes offer, so that the harness knows none of them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -44,8 +45,11 @@ class Runtime(Protocol):
     def inspect(self, path: Path) -> Artifact:
         """What the file is. Raises ArtifactError if it is damaged or no matting network."""
 
-    def load(self, artifact: Artifact, device: Device, ratio: float) -> Step:
-        """Ready to play a clip. Raises ArtifactError, or DeviceError where the device is missing."""
+    def load(self, artifact: Artifact, device: Device, ratio: float) -> AbstractContextManager[Step]:
+        """Ready to play a clip within a `with`, after which whatever was started is gone.
+
+        Raises ArtifactError, or DeviceError where the device is missing; both on entering.
+        """
 
     def to_numpy(self, state: State) -> tuple[NDArray[Any], ...]:
         """Four arrays (B, C, h, w) in the file's own dtype, which belong to the caller."""

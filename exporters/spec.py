@@ -21,12 +21,22 @@ _FULL_SIZE, _INTERNAL_SIZE = 400, 1600
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuntimeInfo:
+    """Something that runs a format's files: its module in the format's folder, and the packages that its extra installs."""
+
+    module: str
+    extra: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
-    `packages` are the modules that its extra installs, with the name of the extra; `recognise` tells the format's files
-    by their first bytes or their archive's listing, whatever they are called, and never fails on another kind of file;
-    `spec` holds the format's options.
+    `packages` are the modules that exporting needs and its extra installs; `runtimes` are what plays its files, by the
+    name that people give, the default first; `recognise` tells the format's files by their first bytes or their
+    archive's listing, whatever they are called, and never fails on another kind of file; `spec` holds the format's
+    options.
     """
 
     title: str
@@ -35,9 +45,14 @@ class Format:
     precisions: tuple[str, ...]
     extra: str
     packages: tuple[str, ...]
+    runtimes: Mapping[str, RuntimeInfo]
     recognise: Callable[[Path], bool]
     spec: type["ExportSpec"]
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
+
+    @property
+    def default_runtime(self) -> str:
+        return next(iter(self.runtimes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,4 +201,8 @@ class ArtifactError(UserError):
 
 
 class MissingPackage(UserError):
-    """A format's package is not installed. The message is one line with the command that installs it."""
+    """What a format or runtime needs is not installed. The message is one line and says what to install."""
+
+
+class UnknownRuntime(UserError):
+    """Nothing of that name runs the format's files. The message is one line with the names there are."""

@@ -1,6 +1,6 @@
 """A clip through the reference and through an artifact, each feeding back its own states."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 
@@ -29,18 +29,23 @@ def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: De
         yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
 
 
-def play_artifact(artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[FrameOutputs]:
-    """The same from an exported file, by its own runtime; states in the file's dtype.
+def play_artifact(
+    artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu", runtime: str | None = None
+) -> Generator[FrameOutputs]:
+    """The same from an exported file, by a runtime of its format; states in the file's dtype.
+
+    Who may stop early closes it, so that a runtime's process ends then.
 
     Raises:
         ArtifactError: it does not load or run.
         DeviceError: the device is missing.
-        MissingPackage: the format's runtime is not installed.
+        MissingPackage: the runtime is not installed.
+        UnknownRuntime: the format has none of that name.
     """
-    runtime = load_runtime(artifact.format)
-    step = runtime.load(artifact, device, ratio)
-    state = None
-    for frame in clip:
-        matte, state = step(frame, state)
-        outputs = zip(NAMES, (matte.fgr, matte.pha, *runtime.to_numpy(state)), strict=True)
-        yield {name: array for name, array in outputs if array is not None}
+    player = load_runtime(artifact.format, runtime)
+    with player.load(artifact, device, ratio) as step:
+        state = None
+        for frame in clip:
+            matte, state = step(frame, state)
+            outputs = zip(NAMES, (matte.fgr, matte.pha, *player.to_numpy(state)), strict=True)
+            yield {name: array for name, array in outputs if array is not None}

@@ -17,6 +17,7 @@ def to_json(report: ParityReport) -> dict[str, Any]:
     return {
         "artifact": str(report.artifact),
         "format": report.format,
+        "runtime": report.runtime,
         "variant": report.variant,
         "refiner": report.refiner,
         "precision": report.precision,
@@ -64,7 +65,7 @@ def to_table(report: ParityReport) -> Table:
     if "pha" not in comparison.outputs:
         alpha = ""
     table = Table(
-        title=f"{report.artifact.name} against PyTorch fp32 on {report.device}: {report.clip}, "
+        title=f"{report.artifact.name} in {report.runtime} against PyTorch fp32 on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
         caption=f"{alpha}a limit is {HEADROOM} times what was measured before",
         title_justify="left",

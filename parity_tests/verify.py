@@ -1,12 +1,14 @@
 """Prove one artifact: find its tolerance, play, compare."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from exporters import FORMATS
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
 from parity_tests.clips import Clip
@@ -25,6 +27,7 @@ class ParityReport:
 
     artifact: Path
     format: str
+    runtime: str
     variant: str
     refiner: str
     precision: str
@@ -59,6 +62,7 @@ def verify(
     ratio: float | None,
     device: Device = "cpu",
     reference: Iterable[FrameOutputs] | None = None,
+    runtime: str | None = None,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all outputs that it has.
 
@@ -69,10 +73,11 @@ def verify(
         ratio: Downsample ratio in (0, 1]; None for the one that the artifact has baked in.
         device: Where both sides run.
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
+        runtime: What plays the artifact; None for its format's first.
 
     Raises:
         ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
-        ArtifactError, DeviceError, MissingPackage: see `play.py`.
+        ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
     claimed = artifact.metadata.get("weights_sha256")
     if claimed is not None and claimed != checkpoint.weights_sha256:
@@ -106,10 +111,13 @@ def verify(
     given = {tensor.name for tensor in artifact.outputs}
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given]
     reference = ({name: frame[name] for name in names} for frame in reference)
-    comparison = compare(reference, play_artifact(artifact, clip, ratio, device), tolerance)
+    runtime = runtime or FORMATS[artifact.format].default_runtime
+    with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
+        comparison = compare(reference, given_frames, tolerance)
     return ParityReport(
         artifact=artifact.path,
         format=artifact.format,
+        runtime=runtime,
         variant=artifact.variant,
         refiner=artifact.refiner,
         precision=artifact.precision,

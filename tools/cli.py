@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130  # as typer and shells have it
+RUNTIMES = "; ".join(f"{each.title} has {', '.join(each.runtimes)}" for each in FORMATS.values())
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
 CheckpointOption = Annotated[
     str,
@@ -172,11 +173,15 @@ def verify(
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")
     ] = "cpu",
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"What plays the files, by default each format's first: {RUNTIMES}."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
 ) -> None:
     from tools.verify import verify_all
 
-    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json))
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json, runtime))
 
 
 @app.command(

@@ -28,6 +28,7 @@ def verify_all(
     ratio_text: str,
     device: str,
     json_path: Path | None,
+    runtime: str | None = None,
 ) -> int:
     """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
 
@@ -39,6 +40,7 @@ def verify_all(
         ratio_text: A downsample ratio, or `auto`.
         device: `cpu` or `cuda`.
         json_path: Where to write the reports; `-` for stdout, None for nowhere.
+        runtime: What plays the files; None for the first of each one's format.
 
     Raises:
         UserError: a clip or ratio that cannot be used.
@@ -55,7 +57,7 @@ def verify_all(
     for path in artifacts:
         try:
             with working(console, f"verifying {path}"):
-                report = _verify_one(path, source, clip, ratio, cast(Device, device))
+                report = _verify_one(path, source, clip, ratio, cast(Device, device), runtime)
         except UserError as error:
             code = say_error(str(error), 2)
             results.append(refusal_to_json(path, str(error)))
@@ -71,11 +73,13 @@ def verify_all(
     return code
 
 
-def _verify_one(path: Path, source: str | None, clip: Clip, ratio: float | None, device: Device) -> ParityReport:
-    artifact = load_runtime(recognise(path)).inspect(path)
+def _verify_one(
+    path: Path, source: str | None, clip: Clip, ratio: float | None, device: Device, runtime: str | None
+) -> ParityReport:
+    artifact = load_runtime(recognise(path), runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
         ratio = BUILTIN_RATIO if clip.name == BUILTIN_NAME else _auto_ratio(clip)
-    return verify(artifact, _checkpoint(artifact, source), clip, ratio, device)
+    return verify(artifact, _checkpoint(artifact, source), clip, ratio, device, runtime=runtime)
 
 
 def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:

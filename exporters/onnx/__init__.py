@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.onnx.profiles import PROFILES
-from exporters.spec import FixableSpec, Format, SpecError
+from exporters.spec import FixableSpec, Format, RuntimeInfo, SpecError
 
 DEFAULT_OPSET, OPSETS = 12, range(12, 22)
 
@@ -95,7 +95,12 @@ FORMAT = Format(
     suffix=".onnx",
     precisions=("fp32", "fp16"),
     extra="onnx",
-    packages=("onnx", "onnxruntime"),
+    packages=("onnx",),
+    runtimes={
+        "onnxruntime": RuntimeInfo(module="runtime", extra="onnx", packages=("onnx", "onnxruntime")),
+        "onnxruntime-web": RuntimeInfo(module="web_runtime", extra="onnx", packages=("onnx",)),
+        "openvino": RuntimeInfo(module="openvino_runtime", extra="openvino", packages=("onnx", "openvino")),
+    },
     recognise=recognise,
     spec=OnnxSpec,
     profiles=PROFILES,

@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from exporters.spec import ExportSpec, Format
+from exporters.spec import ExportSpec, Format, RuntimeInfo
 
 
 def recognise(path: Path) -> bool:
@@ -23,6 +23,7 @@ FORMAT = Format(
     precisions=("fp32", "fp16"),
     extra="torchscript",
     packages=("torch",),
+    runtimes={"torch": RuntimeInfo(module="runtime", extra="torchscript", packages=("torch",))},
     recognise=recognise,
     spec=ExportSpec,
 )

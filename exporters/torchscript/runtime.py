@@ -3,6 +3,7 @@
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def inspect(path: Path) -> Artifact:
     )
 
 
-def load(artifact: Artifact, device: Device, ratio: float) -> Step:
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
     where = torch_device(device)
     module = _load(artifact.path, where)
@@ -68,7 +70,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
             raise ArtifactError(f"{artifact.path} does not run: {_last_line(error)}") from error
         return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
 
-    return step
+    yield step
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:

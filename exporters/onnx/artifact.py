@@ -1,0 +1,125 @@
+"""What an ONNX file is, told from itself, whoever runs it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto, helper
+
+from exporters.identify import identify
+from exporters.onnx.export import graph_sha256
+from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from rvm_model.state import REFINERS, state_shapes
+
+_PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+
+
+def inspect(path: Path) -> Artifact:
+    """What the file is. See `exporters.runtime.Runtime`."""
+    model = _read(path)
+    graph = model.graph
+    found = identify({tuple(weight.dims) for weight in graph.initializer})
+    inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
+    names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
+    matte = names[1][: -len(OUTPUTS[2:])]
+    if (
+        found is None
+        or names[0] not in (INPUTS, INPUTS[:5])
+        or names[1] != (*matte, *OUTPUTS[2:])
+        or matte not in (OUTPUTS[:2], OUTPUTS[:1], OUTPUTS[1:2])
+    ):
+        raise ArtifactError(
+            f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
+        )
+    elements = {weight.data_type for weight in graph.initializer if len(weight.dims) == 4}
+    if (
+        len(elements) != 1
+        or not elements <= _PRECISIONS.keys()
+        or inputs[0].dtype not in ("float32", "float16", "uint8")
+        or not {state.dtype for state in inputs[1:5]} <= {"float32", "float16"}
+    ):
+        raise ArtifactError(
+            f"{path} has weights or inputs of an unknown kind; known are float32 and float16, and uint8 for images"
+        )
+    variant, refiner = found
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
+    if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
+        refiner = metadata["refiner"]  # left out of the graph, so that only its checkpoint has one
+    return Artifact(
+        path=path,
+        format="onnx",
+        variant=variant,
+        refiner=refiner,
+        precision=_PRECISIONS[elements.pop()],
+        refine="always" if fixed is None else "auto",
+        fixed=fixed,
+        inputs=inputs,
+        outputs=outputs,
+        metadata=metadata,
+        facts={
+            "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+            "IR version": model.ir_version,
+            "nodes": len(graph.node),
+            "parameters": sum(int(np.prod(weight.dims)) for weight in graph.initializer),
+        },
+    )
+
+
+def _read(path: Path) -> ModelProto:
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+        if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):
+            raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
+        onnx.checker.check_model(model)
+    except DecodeError as error:
+        raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
+    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path} is damaged or no valid ONNX file: {_first_line(error)}") from error
+    claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
+    if claimed is not None and claimed != graph_sha256(model):
+        raise ArtifactError(
+            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
+            "entry graph_sha256"
+        )
+    return model
+
+
+def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
+    """The size of a file without a ratio input. Only its metadata tells the ratio exactly; all shapes must agree."""
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    layout = "NHWC" if tensors[0].dtype == "uint8" else "NCHW"
+    try:
+        ratio = float(metadata.get("downsample_ratio", ""))
+        src = {axis: int(length) for axis, length in zip(layout, shapes["src"], strict=True)}
+        batch, height, width = src["N"], src["H"], src["W"]
+        states = state_shapes(variant, height, width, ratio, batch)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path} takes no downsample_ratio, and does not say in its metadata which one is baked in ({error})"
+        ) from error
+    colour, opacity = (tuple((src | {"C": channels})[axis] for axis in layout) for channels in (3, 1))
+    expected: dict[str, tuple[int, ...]] = {"src": colour, "fgr": colour, "pha": opacity}
+    expected |= dict(zip(INPUTS[1:5], states, strict=True)) | dict(zip(OUTPUTS[2:], states, strict=True))
+    wrong = [name for name, shape in shapes.items() if shape != expected[name]]
+    if wrong or min(batch, height, width) < 1 or max(height, width) > LONGEST_SIDE:
+        raise ArtifactError(f"{path} has shapes that do not go together: {', '.join(wrong) or 'src'}")
+    return Fixed(width=width, height=height, ratio=ratio, batch=batch)
+
+
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    known = tensor.elem_type in TensorProto.DataType.values() and tensor.elem_type != TensorProto.UNDEFINED
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if known else f"type {tensor.elem_type}"
+    return TensorInfo(
+        name=value.name,
+        dtype=dtype,
+        shape=tuple(
+            axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim
+        ),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

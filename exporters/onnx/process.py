@@ -1,0 +1,126 @@
+"""An ONNX file run by a program of its own, one process for each clip, which ends with it.
+
+The program gets the file's path, and then answers one frame after the other. A message, either way, is a line of JSON
+and then the bytes of its tensors in order; `web/main.mjs` says more. What crashes or hangs there is an error here.
+"""
+
+import json
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from subprocess import PIPE, Popen
+from threading import Timer
+from typing import IO, Any
+
+import numpy as np
+
+from exporters.onnx.step import Arrays, Run
+from exporters.spec import Artifact, ArtifactError
+
+ANSWER_SECONDS = 300
+"""For loading the file, and for each frame. A 4K frame took a few seconds in WebAssembly on one core."""
+
+
+@contextmanager
+def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> Iterator[Run]:
+    """Start `command` on a file, and give what runs a frame; the process is gone afterwards, whatever happened.
+
+    Args:
+        command: The program, to which the file's path is added.
+        artifact: The file; all its outputs are asked for.
+        runtime: Its name, for messages.
+
+    Raises:
+        ArtifactError: it refuses the file, crashes or gives no answer; then, or later when a frame is run.
+    """
+    with (
+        tempfile.TemporaryFile() as said,
+        Popen([*command, artifact.path], stdin=PIPE, stdout=PIPE, stderr=said, bufsize=0) as process,
+    ):
+        try:
+            conversation = _Conversation(process, said, artifact, runtime)
+            with conversation.bounded():
+                conversation.receive()
+            yield conversation.run
+        finally:
+            process.kill()
+
+
+class _Conversation:
+    def __init__(self, process: Popen[bytes], said: IO[bytes], artifact: Artifact, runtime: str) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process, self.requests, self.answers = process, process.stdin, process.stdout
+        self.said, self.artifact, self.runtime = said, artifact, runtime
+
+    def run(self, feeds: Arrays) -> Arrays:
+        with self.bounded():
+            with suppress(BrokenPipeError):  # then its last answer says why, if it gave one
+                self._send(feeds)
+            return self.receive()
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Whatever blocks in here goes on with a process that was killed, when the time is up."""
+        late = False
+
+        def stop() -> None:
+            nonlocal late
+            late = True
+            self.process.kill()
+
+        watchdog = Timer(ANSWER_SECONDS, stop)
+        watchdog.start()
+        try:
+            yield
+        except EOFError as error:
+            code = self.process.wait()
+            why = f"gave no answer within {ANSWER_SECONDS} seconds" if late else f"ended {_ending(code)}{self._words()}"
+            raise ArtifactError(f"{self.artifact.path} does not run: the process of {self.runtime} {why}") from error
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+
+    def receive(self) -> Arrays:
+        header = json.loads(self._line())
+        if "error" in header:
+            raise ArtifactError(f"{self.artifact.path} does not run in {self.runtime}: {header['error']}")
+        return {tensor["name"]: self._array(**tensor) for tensor in header["tensors"]}
+
+    def _send(self, feeds: Arrays) -> None:
+        tensors = [{"name": name, "dtype": array.dtype.name, "shape": array.shape} for name, array in feeds.items()]
+        header = {"outputs": [tensor.name for tensor in self.artifact.outputs], "tensors": tensors}
+        for part in (f"{json.dumps(header)}\n".encode(), *map(np.ascontiguousarray, feeds.values())):
+            rest = memoryview(part).cast("B")
+            while rest:
+                rest = rest[self.requests.write(rest) :]
+
+    def _array(self, name: str, dtype: str, shape: list[int]) -> np.ndarray[Any, Any]:  # noqa: ARG002
+        array = np.empty(shape, dtype)
+        rest = memoryview(array).cast("B")
+        while rest:
+            part = self.answers.read(len(rest))
+            if not part:
+                raise EOFError
+            rest[: len(part)] = part
+            rest = rest[len(part) :]
+        return array
+
+    def _line(self) -> bytes:
+        line = self.answers.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line
+
+    def _words(self) -> str:
+        """The last thing that the process said to people."""
+        self.said.seek(0)
+        lines = self.said.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last}" if last else ""
+
+
+def _ending(code: int) -> str:
+    return f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"

@@ -1,0 +1,57 @@
+"""ONNX files through onnxruntime-web: its WebAssembly build, as browsers run it, in Node."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporters.onnx.artifact import inspect
+from exporters.onnx.process import running
+from exporters.onnx.step import make_step, to_numpy
+from exporters.runtime import Device, Step
+from exporters.spec import Artifact, MissingPackage
+from rvm_model.device import DeviceError
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+NAME = "onnxruntime-web"
+OLDEST_NODE = 20
+FOLDER = Path(__file__).parent / "web"
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    if device != "cpu":
+        raise DeviceError(f"{NAME} runs on the CPU here, not on {device}; use --device cpu")
+    node = find_node()
+    _check_installed()
+    with running([node, FOLDER / "main.mjs"], artifact, NAME) as run:
+        yield make_step(artifact, ratio, run)
+
+
+def find_node() -> str:
+    """The path of Node. Raises MissingPackage if there is none, or only an older one."""
+    node = shutil.which("node")
+    if node is None:
+        raise MissingPackage(f"{NAME} needs Node {OLDEST_NODE} or newer, and no node is on the PATH; install it")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
+    major = re.match(r"v(\d+)\.", version)
+    if major is None or int(major[1]) < OLDEST_NODE:
+        raise MissingPackage(
+            f"{NAME} needs Node {OLDEST_NODE} or newer, and {node} is {version or 'no Node'}; install a newer one"
+        )
+    return node
+
+
+def _check_installed() -> None:
+    wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"][NAME]
+    try:
+        found = json.loads((FOLDER / "node_modules" / NAME / "package.json").read_text())["version"]
+    except FileNotFoundError:
+        found = "not installed"
+    if found != wanted:
+        raise MissingPackage(f"{NAME} {wanted} is needed, and {found} here; run: npm ci --prefix {FOLDER}")
