@@ -22,12 +22,12 @@ def export_fixed(folder, width, height, ratio, batch=1, **options):
 
 def play(path, height=61, width=97, frames=3, batch=1):
     """Outputs of a few random frames, at an odd size so that every rounding up takes part."""
-    step = load_runtime("onnx").load(load_runtime("onnx").inspect(path), "cpu", 0.5)
     generator, state, outputs = np.random.default_rng(0), None, []
-    for _ in range(frames):
-        matte, state = step(generator.random((batch, 3, height, width), np.float32), state)
-        outputs += [array for array in (matte.fgr, matte.pha) if array is not None]
-        outputs += [*load_runtime("onnx").to_numpy(state)]
+    with load_runtime("onnx").load(load_runtime("onnx").inspect(path), "cpu", 0.5) as step:
+        for _ in range(frames):
+            matte, state = step(generator.random((batch, 3, height, width), np.float32), state)
+            outputs += [array for array in (matte.fgr, matte.pha) if array is not None]
+            outputs += [*load_runtime("onnx").to_numpy(state)]
     return outputs
 
 

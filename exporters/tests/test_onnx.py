@@ -214,9 +214,12 @@ def test_every_option_is_in_the_name():
         ceil_free=True,
         outputs="pha",
         io_dtype="fp32",
+        io="uint8-nhwc-bgr",
+        banded=True,
+        simplify=True,
         fixed=Fixed(width=96, height=64, ratio=0.5, batch=2),
     )
-    words = "fgf_b2_96x64_s0.5_opset17_primitive_ceilfree_pha_io32_fp16_seeded"
+    words = "fgf_b2_96x64_s0.5_opset17_primitive_ceilfree_banded_pha_io32_uint8_nhwc_bgr_simplified_fp16_seeded"
     assert spec.file_name(".onnx", seeded=True) == f"rvm_mobilenetv3_{words}.onnx"
 
 
@@ -299,6 +302,8 @@ def test_half_precision_with_float32_at_the_edges(fixed, tmp_path):
         ({"outputs": ""}, "the states always stay"),
         ({"io_dtype": "fp64"}, "not one of same, fp32"),
         ({"io_dtype": "fp32"}, "leave --io-dtype out"),
+        ({"io": "nhwc"}, "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),
+        ({"banded": True}, "only a file of one size"),
     ],
 )
 def test_options_that_make_no_file(options, message):
