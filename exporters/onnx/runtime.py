@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.onnx.artifact import inspect
-from exporters.onnx.step import Arrays, make_step, to_numpy
-from exporters.runtime import Device, Step
+from exporters.onnx.binding import bound_step, to_host
+from exporters.onnx.step import Arrays, make_step
+from exporters.runtime import Device, State, Step
 from exporters.spec import Artifact, ArtifactError
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
 
-_PROVIDERS: dict[Device, Any] = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"})],
-}
 _SESSION_ERRORS = (
     ort_errors.EngineError,
     ort_errors.EPFail,
@@ -35,7 +32,10 @@ _SESSION_ERRORS = (
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
-    session = _session(artifact.path, device)
+    session = _session(artifact, device)
+    if device == "cuda":
+        yield bound_step(session, artifact, device, ratio)
+        return
     names = [tensor.name for tensor in artifact.outputs]
 
     def run(feeds: Arrays) -> Arrays:
@@ -47,15 +47,24 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     yield make_step(artifact, ratio, run)
 
 
-def _session(path: Path, device: Device) -> ort.InferenceSession:
+def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
+    """Four arrays. See `exporters.runtime.Runtime`."""
+    return tuple(to_host(value) if isinstance(value, ort.OrtValue) else value.copy() for value in state)
+
+
+def _session(artifact: Artifact, device: Device) -> ort.InferenceSession:
+    path = artifact.path
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
         raise DeviceError(_no_cuda())
+    # Only a file of one size keeps its addresses, as a CUDA graph needs.
+    cuda = {"use_tf32": "0", "enable_cuda_graph": "0" if artifact.fixed is None else "1"}
+    providers: list[Any] = ["CPUExecutionProvider"] if device == "cpu" else [("CUDAExecutionProvider", cuda)]
     try:
-        session = ort.InferenceSession(path, options, providers=_PROVIDERS[device], enable_fallback=0)
+        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except _SESSION_ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
