@@ -157,6 +157,21 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_profile_is_its_options(run, tmp_path):
+    size = ("--resolution", "96x64", "--downsample-ratio", "0.5")
+    result = run("onnx", "--checkpoint", "seeded", "--profile", "npu", "--opset", "13", *size, "--output", tmp_path)
+    assert result.code == 0
+    assert Path(result.out.strip()).name == "rvm_mobilenetv3_96x64_s0.5_opset13_primitive_ceilfree_fp32_seeded.onnx"
+
+
+def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    result = run("onnx", "--checkpoint", "seeded", "--simplify", "--output", tmp_path)
+    assert (result.code, result.out) == (2, "")
+    assert "pip install 'rvm-export[onnx-simplify]'" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -170,6 +185,13 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
         (["onnx", "--resolution", "60000x60000"], "would need about"),
         (["onnx", "--resolution", "100000x100000"], "at most 65535"),
         (["onnx", "--checkpoint", "seeded", "--resolution", "64x64", "--resolution", "64x64"], "the same name"),
+        (["onnx", "--banded"], "only a file of one size can be banded"),
+        (["onnx", "--io", "nhwc"], "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),
+        (["onnx", "--io-dtype", "fp32"], "leave --io-dtype out"),
+        (["onnx", "--profile", "coreml"], "'coreml' is not one of ort, tensorrt, webgpu, openvino, npu"),
+        (["onnx", "--profile", "tensorrt"], "give --resolution and --downsample-ratio"),
+        (["onnx", "--profile", "npu", "--opset", "12", "--resolution", "64x64"], "profile npu sets --opset to 13"),
+        (["torchscript", "--profile", "ort"], "No such option: --profile"),
         (["torchscript", "--opset", "12"], "No such option: --opset"),
         (["onxx"], "No such command 'onxx'"),
         (["onnx", "--colour"], "No such option: --colour"),
