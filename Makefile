@@ -27,6 +27,7 @@ check: $(READY) ## Lint, types, and the import contract
 
 soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
 	$(BIN)/python -m tools.soak
+	$(BIN)/python -m tools.options
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.picture
