@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from exporters.spec import ArtifactError, Format, MissingPackage
 
 if TYPE_CHECKING:
+    from exporters.layers import Opener
     from exporters.runtime import Exporter, Runtime
 
 FORMATS: dict[str, Format] = {
@@ -26,6 +27,11 @@ def load_exporter(name: str) -> "Exporter":
 def load_runtime(name: str) -> "Runtime":
     """The runtime module of a format, imported now. Raises MissingPackage."""
     return cast("Runtime", _load(name, "runtime"))
+
+
+def load_layers(name: str) -> "Opener":
+    """The layers module of a format that has one, imported now. Raises MissingPackage."""
+    return cast("Opener", _load(name, "layers"))
 
 
 def recognise(path: Path) -> str:

@@ -1,5 +1,6 @@
 """ONNX files through onnxruntime."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ _PROVIDERS: dict[Device, Any] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"})],
 }
+Run = Callable[[Sequence[str], Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
+"""Names of outputs, and inputs by name, to the arrays of those outputs."""
 _SESSION_ERRORS = (
     ort_errors.EngineError,
     ort_errors.EPFail,
@@ -37,7 +40,7 @@ _SESSION_ERRORS = (
 
 def inspect(path: Path) -> Artifact:
     """What the file is. See `exporters.runtime.Runtime`."""
-    model = _read(path)
+    model = read_model(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
@@ -110,7 +113,25 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     return tuple(array.copy() for array in state)
 
 
-def _read(path: Path) -> ModelProto:
+def runner(path: Path, model: ModelProto) -> Run:
+    """Runs `model`, a copy of a file that may have more outputs, on the CPU.
+
+    Raises ArtifactError, then or when it is called, if onnxruntime cannot run it.
+    """
+    session = _session(path, "cpu", model.SerializeToString())
+
+    def run(outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        try:
+            arrays: list[NDArray[Any]] = session.run(outputs, inputs)
+        except _SESSION_ERRORS as error:
+            raise ArtifactError(f"{path} does not run: {_first_line(error)}") from error
+        return arrays
+
+    return run
+
+
+def read_model(path: Path) -> ModelProto:
+    """The file, checked. Raises ArtifactError if it is damaged, or changed since we wrote it."""
     try:
         model = onnx.load_model(path, load_external_data=False)
         if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):
@@ -148,7 +169,8 @@ def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: 
     return Fixed(width=width, height=height, ratio=ratio, batch=batch)
 
 
-def _session(path: Path, device: Device) -> ort.InferenceSession:
+def _session(path: Path, device: Device, model: bytes | None = None) -> ort.InferenceSession:
+    """Of the file, or of `model`, a copy of it with other outputs."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
@@ -156,7 +178,7 @@ def _session(path: Path, device: Device) -> ort.InferenceSession:
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
         raise DeviceError(_no_cuda())
     try:
-        session = ort.InferenceSession(path, options, providers=_PROVIDERS[device], enable_fallback=0)
+        session = ort.InferenceSession(model or path, options, providers=_PROVIDERS[device], enable_fallback=0)
     except _SESSION_ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.

@@ -1,0 +1,138 @@
+"""An ONNX file opened at its convolutions: which of the network's modules each of them is, and what it gives.
+
+Our files call a convolution's weights `<module>.weight`, and so do foreign ones where nothing was folded into them. The
+others are told by their values, among those of equal shape, nearest first, so that one wrong weight does not hide the
+module it belongs to.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
+
+from exporters.layers import SEGMENTATION, STATES, Array, Layers, Values, call_name, regrouped
+from exporters.onnx.runtime import read_model, runner
+from exporters.runtime import Frame
+from exporters.spec import OUTPUTS, Artifact, ArtifactError
+from exporters.weights import folded_convs, lowered_convs
+from rvm_model.network import MattingNetwork
+
+# Half precision moves a convolution's weights by about 3e-4 of their norm.
+_SAME_WEIGHTS = 0.01
+_LISTED = 3
+
+
+def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
+    """A file at its convolutions. See `exporters.layers.Opener`."""
+    model = read_model(artifact.path)
+    convs = _file_convs(model.graph)
+    modules = _match(artifact.path, convs, network)
+    values = {
+        call_name(modules[conv.weight_name], call): node.output[0]
+        for conv in convs
+        if conv.weight_name in modules
+        for call, node in enumerate(conv.nodes)
+    }
+    given = {value.name for value in model.graph.output}
+    values |= STATES | {name: name for name in OUTPUTS[:2] if name in given}
+    model.graph.output.extend(ValueInfoProto(name=value) for value in values.values() if value not in given)
+    run = runner(artifact.path, model)
+    dtype = np.dtype(artifact.inputs[0].dtype)
+    inputs = [tensor.name for tensor in artifact.inputs]
+
+    def step(frame: Frame, states: tuple[Array, ...], ratio: float) -> Values:
+        images = [array.astype(dtype, copy=False) for array in (frame, *states)]
+        fed = dict(zip(inputs, [*images, np.array([ratio], np.float32)][: len(inputs)], strict=True))
+        return dict(zip(values, run([*values.values()], fed), strict=True))
+
+    return Layers(step=step, parts=tuple(conv.title for conv in convs if conv.weight_name not in modules))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FileConv:
+    """The nodes of a file that convolve with the same weights, in order; `weight` is None where it is computed."""
+
+    weight_name: str
+    weight: Array | None
+    nodes: tuple[NodeProto, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is called in the file: by its weights if they are named after a module, else by its first node."""
+        named = self.weight_name.removesuffix(".weight")
+        return named if named != self.weight_name else self.nodes[0].name or self.nodes[0].output[0]
+
+
+def _file_convs(graph: GraphProto) -> list[_FileConv]:
+    """In the order of their first nodes. Some exporters write the same constant once for every use of it."""
+    constants = {weight.name: weight for weight in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants |= {node.output[0]: attribute.t for attribute in node.attribute if attribute.name == "value"}
+    first: dict[object, str] = {}
+    nodes: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            name = node.input[1]
+            if name in constants and not name.endswith(".weight"):
+                weight = constants[name]
+                name = first.setdefault((*weight.dims, numpy_helper.to_array(weight).tobytes()), name)
+            nodes.setdefault(name, []).append(node)
+    return [
+        _FileConv(
+            weight_name=name,
+            weight=numpy_helper.to_array(constants[name]).astype(np.float64) if name in constants else None,
+            nodes=tuple(same),
+        )
+        for name, same in nodes.items()
+    ]
+
+
+def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[str, str]:
+    """Name of weights in the file to module of the network."""
+    folded = folded_convs(network)
+    del folded[SEGMENTATION]
+    # Ours have a fourth source channel, and the filter that has no module; foreign files have neither.
+    lowered = lowered_convs(network)
+    known = {name: [conv.weight for conv in (folded.get(name), lowered.get(name)) if conv] for name in folded | lowered}
+    del known[SEGMENTATION]
+
+    modules: dict[str, str] = {}
+    distances: dict[str, float] = {}
+    pairs = [
+        (conv.weight_name != f"{name}.weight", _distance(conv.weight, weight), conv.weight_name, name)
+        for conv in convs
+        for name, weights in known.items()
+        for weight in weights
+        if conv.weight is not None and conv.weight.shape == weight.shape
+    ]
+    # A module's own name says more than any value.
+    for _, distance, weight_name, name in sorted(pairs):
+        if weight_name not in modules and name not in distances:
+            modules[weight_name], distances[name] = name, distance
+
+    strange = [conv.title for conv in convs if conv.weight_name not in modules and not regrouped(conv.title)]
+    missing = [name for name in folded if name not in distances and not regrouped(name)]
+    if strange or missing:
+        faults = [
+            f"{what} {', '.join(names[:_LISTED])}{' and others' if len(names) > _LISTED else ''}"
+            for what, names in (("it has none for", missing), ("it has one too many,", strange))
+            if names
+        ]
+        raise ArtifactError(f"{path} has other convolutions than {network.variant}: {'; '.join(faults)}")
+    agreeing = sum(distance <= _SAME_WEIGHTS for distance in distances.values())
+    if agreeing * 2 < len(distances):
+        raise ArtifactError(
+            f"{path} holds other weights than the checkpoint, or batch norm that is not folded in: {agreeing} of "
+            f"{len(distances)} convolutions agree; give its checkpoint with --checkpoint"
+        )
+    # What is none of the network's modules is no point of comparison.
+    return {weight_name: name for weight_name, name in modules.items() if name in folded}
+
+
+def _distance(given: Array, expected: Array) -> float:
+    """Relative to what was expected; infinite where a weight is not finite."""
+    distance = float(np.linalg.norm(given - expected) / (np.linalg.norm(expected) or 1))
+    return distance if math.isfinite(distance) else math.inf
