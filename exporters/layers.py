@@ -56,3 +56,8 @@ def regrouped(name: str) -> bool:
 def call_name(module: str, call: int) -> str:
     """A point's name, with the number of the call where a module is called more than once for a frame."""
     return module if call == 0 else f"{module}#{call + 1}"
+
+
+def module_of(point: str) -> str:
+    """The module of a point that `call_name` named."""
+    return point.partition("#")[0]

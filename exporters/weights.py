@@ -65,7 +65,7 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
 
 
 def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Every convolution's name and module, and the batch norm that stands right behind it in its parent, if one does."""
+    """Every convolution with its full name, and the batch norm right behind it in the same module, if there is one."""
     for parent_name, parent in network.named_modules():
         for (name, child), (_, behind) in pairwise([*parent.named_children(), ("", None)]):
             if isinstance(child, nn.Conv2d):

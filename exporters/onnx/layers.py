@@ -69,8 +69,8 @@ def _file_convs(graph: GraphProto) -> list[_FileConv]:
     """In the order of their first nodes. Some exporters write the same constant once for every use of it."""
     constants = {weight.name: weight for weight in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant":
-            constants |= {node.output[0]: attribute.t for attribute in node.attribute if attribute.name == "value"}
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
     first: dict[object, str] = {}
     nodes: dict[str, list[NodeProto]] = {}
     for node in graph.node:
