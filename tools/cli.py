@@ -189,12 +189,16 @@ def bisect(
             "that point; by default what suits precision and refiner."
         ),
     ] = None,
-    every_point: Annotated[bool, typer.Option("--all", help="Show every point, not only those about the first drift.")] = False,
+    every_point: Annotated[
+        bool, typer.Option("--all", help="Show every point, not only those about the first drift.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the report as a JSON object.")] = None,
 ) -> None:
     from tools.bisect import bisect_file
 
-    raise typer.Exit(bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json))
+    raise typer.Exit(
+        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json)
+    )
 
 
 @app.command(
