@@ -116,8 +116,8 @@ def bisect(
     assert ratio is not None
     if len({side.refine for side in sides}) > 1 and ratio == 1:
         raise ParityError(
-            f"at ratio 1 only one of {artifact.path} and {sides[1].path} refines; give two files that take any ratio, or "
-            "two that take that one"
+            f"at ratio 1 only one of {artifact.path} and {sides[1].path} refines; "
+            "give two files that take any ratio, or two of that one"
         )
     network = reference_network(artifact, checkpoint)
     given = load_layers(FORMAT).open_layers(artifact, network)
