@@ -97,7 +97,7 @@ def align_corners(name):
 
 
 def count_padding(graph):
-    """As pool with explicit zeros that are counted, which is what the flag means where the last window hangs over."""
+    """The overhang of odd edges as padding that counts: onnxruntime ignores the flag where only ceil_mode overhangs."""
     for k, pool in enumerate(each for each in graph.node if each.op_type == "AveragePool"):
         set_attribute(pool, "count_include_pad", 1)
         if k > 0:
