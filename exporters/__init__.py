@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
+    from exporters.layers import Opener
     from exporters.runtime import Exporter, Runtime
 
 FORMATS: dict[str, Format] = {
@@ -34,6 +35,13 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
     info = description.runtimes[runtime]
     _require(f"{name} in {runtime}", info.packages, info.extra)
     return cast("Runtime", import_module(f"exporters.{name}.{info.module}"))
+
+
+def load_layers(name: str) -> "Opener":
+    """The layers module of a format that has one, imported now. Raises MissingPackage."""
+    info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
+    _require(name, info.packages, info.extra)
+    return cast("Opener", import_module(f"exporters.{name}.layers"))
 
 
 def recognise(path: Path) -> str:

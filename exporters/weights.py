@@ -51,7 +51,7 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     the part's name behind the module's: `decoder.decode4.gru.ih.0.x` and `.h`. The refiner's mean is widened to its
     sixteen images at once. That of the fast guided filter has no module; it is `refiner.box_rows` and `.box_columns`.
     """
-    convs = {conv.name: conv for conv in _folded(network)}
+    convs = folded_convs(network)
     if network.variant == "mobilenetv3":
         convs["backbone.features.0.0"] = _normalise(convs["backbone.features.0.0"])
     else:
@@ -75,31 +75,39 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     return convs
 
 
-def _folded(network: MattingNetwork) -> Iterator[Conv]:
-    """Every convolution, with the batch norm that stands right behind it in the same module, if one does."""
+def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
+    """Every convolution with its full name, and the batch norm right behind it in the same module, if there is one."""
     for parent_name, parent in network.named_modules():
         for (name, child), (_, behind) in pairwise([*parent.named_children(), ("", None)]):
-            if not isinstance(child, nn.Conv2d):
-                continue
-            weight = _float64(child.weight)
-            bias = None if child.bias is None else _float64(child.bias)
-            if isinstance(behind, nn.BatchNorm2d):
-                assert behind.running_mean is not None
-                assert behind.running_var is not None
-                assert bias is None
-                scale = _float64(behind.weight) / np.sqrt(_float64(behind.running_var) + behind.eps)
-                weight = weight * scale[:, None, None, None]
-                bias = _float64(behind.bias) - _float64(behind.running_mean) * scale
-            conv = Conv(
-                name=f"{parent_name}.{name}" if parent_name else name,
-                weight=weight,
-                bias=bias,
-                stride=child.stride[0],
-                dilation=child.dilation[0],
-                groups=child.groups,
-            )
-            assert child.padding == conv.padding, f"{conv.name}: a padding that program.py does not express"
-            yield conv
+            if isinstance(child, nn.Conv2d):
+                full_name = f"{parent_name}.{name}" if parent_name else name
+                yield full_name, child, behind if isinstance(behind, nn.BatchNorm2d) else None
+
+
+def folded_convs(network: MattingNetwork) -> dict[str, Conv]:
+    """All convolutions by their module's name, batch norm folded in and nothing else."""
+    convs = {}
+    for name, module, norm in conv_modules(network):
+        weight = _float64(module.weight)
+        bias = None if module.bias is None else _float64(module.bias)
+        if norm is not None:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            assert bias is None
+            scale = _float64(norm.weight) / np.sqrt(_float64(norm.running_var) + norm.eps)
+            weight = weight * scale[:, None, None, None]
+            bias = _float64(norm.bias) - _float64(norm.running_mean) * scale
+        conv = Conv(
+            name=name,
+            weight=weight,
+            bias=bias,
+            stride=module.stride[0],
+            dilation=module.dilation[0],
+            groups=module.groups,
+        )
+        assert module.padding == conv.padding, f"{name}: a padding that program.py does not express"
+        convs[name] = conv
+    return convs
 
 
 def _widen(conv: Conv) -> Conv:

@@ -32,20 +32,20 @@ def to_json(report: ParityReport) -> dict[str, Any]:
         "frames": comparison.frames,
         "outputs": {
             name: {
-                "max_abs": _number(drift.max_abs),
-                "mean_abs": _number(drift.mean_abs),
+                "max_abs": number(drift.max_abs),
+                "mean_abs": number(drift.mean_abs),
                 "limit_max_abs": report.tolerance.limit(name).max_abs,
                 "limit_mean_abs": report.tolerance.limit(name).mean_abs,
                 "worst_at": list(drift.worst_at),
-                "frame_max_abs": [_number(value) for value in drift.frame_max],
-                "frame_mean_abs": [_number(value) for value in drift.frame_mean],
+                "frame_max_abs": [number(value) for value in drift.frame_max],
+                "frame_mean_abs": [number(value) for value in drift.frame_mean],
             }
             for name, drift in comparison.outputs.items()
         },
         "alpha": {
-            "mad": _number(comparison.alpha.mad),
-            "mse": _number(comparison.alpha.mse),
-            "dtssd": _number(comparison.alpha.dtssd),
+            "mad": number(comparison.alpha.mad),
+            "mse": number(comparison.alpha.mse),
+            "dtssd": number(comparison.alpha.dtssd),
         },
     }
 
@@ -95,5 +95,5 @@ def verdict(report: ParityReport) -> Iterable[str]:
         yield f"FAILED: {report.artifact.name}: {failure}"
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     return value if math.isfinite(value) else None

@@ -79,21 +79,7 @@ def verify(
         ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
         ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
-    claimed = artifact.metadata.get("weights_sha256")
-    if claimed is not None and claimed != checkpoint.weights_sha256:
-        raise ParityError(
-            f"{artifact.path} was made from other weights than {checkpoint.name} (sha256 {claimed[:12]}..., not "
-            f"{checkpoint.weights_sha256[:12]}...); give its checkpoint with --checkpoint"
-        )
-    fixed = artifact.fixed
-    if fixed is not None:
-        if ratio not in (None, fixed.ratio):
-            raise ParityError(f"{artifact.path} has ratio {fixed.ratio:g} baked in; it cannot run at {ratio:g}")
-        fixed.refuse_beyond_memory()
-        clip, ratio = clip.fitted(fixed.width, fixed.height, fixed.batch), fixed.ratio
-    elif ratio is None:
-        raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
-    check_size(artifact, clip, ratio)
+    clip, ratio = fit(artifact, checkpoint, clip, ratio)
     weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
     measured = device == "cpu" and not artifact.altered
     case = Case(
@@ -133,8 +119,28 @@ def verify(
 
 def in_levels(outputs: FrameOutputs) -> FrameOutputs:
     """Foreground and alpha rounded as a file does that gives them as bytes."""
-    rounded = {name: np.round(outputs[name] / LEVEL) * LEVEL for name in NAMES[:2]}
+    rounded = {name: np.round(outputs[name] / LEVEL) * LEVEL for name in NAMES[:2] if name in outputs}
     return {**outputs, **rounded}
+
+
+def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
+    """The clip and the ratio that an artifact is to be played with. Arguments and errors as those of `verify`."""
+    claimed = artifact.metadata.get("weights_sha256")
+    if claimed is not None and claimed != checkpoint.weights_sha256:
+        raise ParityError(
+            f"{artifact.path} was made from other weights than {checkpoint.name} (sha256 {claimed[:12]}..., not "
+            f"{checkpoint.weights_sha256[:12]}...); give its checkpoint with --checkpoint"
+        )
+    fixed = artifact.fixed
+    if fixed is not None:
+        if ratio not in (None, fixed.ratio):
+            raise ParityError(f"{artifact.path} has ratio {fixed.ratio:g} baked in; it cannot run at {ratio:g}")
+        fixed.refuse_beyond_memory()
+        clip, ratio = clip.fitted(fixed.width, fixed.height, fixed.batch), fixed.ratio
+    elif ratio is None:
+        raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
+    check_size(artifact, clip, ratio)
+    return clip, ratio
 
 
 def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:

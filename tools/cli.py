@@ -185,6 +185,53 @@ def verify(
 
 
 @app.command(
+    short_help="Name the first layer at which an ONNX file drifts.",
+    help="Run an ONNX file layer by layer over a clip, and name the first of the network's modules whose output drifts "
+    "from PyTorch's or another file's. Both sides get the reference's states before every frame, so that drift is not "
+    "carried from frame to frame: what is shown arose between a point and those before it. Exit code 1 is drift.",
+)
+def bisect(
+    artifact: Annotated[
+        Path, typer.Argument(metavar="A.onnx", help="A file of the network, ours or another's, batch norm folded in.")
+    ],
+    against: Annotated[
+        str, typer.Option(metavar="pytorch|B.onnx", help="The reference: PyTorch, or another file of the same variant.")
+    ] = "pytorch",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|official|seeded",
+            help="Weights they should hold; by default what the metadata of A.onnx names, else official.",
+        ),
+    ] = None,
+    clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    downsample_ratio: Annotated[
+        str,
+        typer.Option(
+            metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip."
+        ),
+    ] = "auto",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="The mean error that is drift when exceeded, relative to the root mean square of the reference at "
+            "that point; by default what suits precision and refiner."
+        ),
+    ] = None,
+    every_point: Annotated[
+        bool, typer.Option("--all", help="Show every point, not only those about the first drift.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the report as a JSON object.")] = None,
+) -> None:
+    from tools.bisect import bisect_file
+
+    raise typer.Exit(
+        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json)
+    )
+
+
+@app.command(
     short_help="Show what a file is.",
     help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
 )

@@ -46,12 +46,9 @@ def verify_all(
         UserError: a clip or ratio that cannot be used.
     """
     console = stderr_console()
-    if source == "auto":
-        raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
-    if json_path is not None and json_path.is_dir():
-        raise OutputError(f"--json {json_path} is a folder; give a file, or - for stdout")
+    refuse_options(source, json_path)
     clip = load_clip(clip_path, frames)
-    ratio = _ratio(ratio_text)
+    ratio = parse_ratio(ratio_text)
     results: list[dict[str, Any]] = []
     code = 0
     for path in artifacts:
@@ -69,7 +66,7 @@ def verify_all(
         if not report.ok:
             code = max(code, 1)
     if json_path is not None:
-        _write_json(results, json_path)
+        write_json(results, json_path)
     return code
 
 
@@ -78,11 +75,19 @@ def _verify_one(
 ) -> ParityReport:
     artifact = load_runtime(recognise(path), runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
-        ratio = BUILTIN_RATIO if clip.name == BUILTIN_NAME else _auto_ratio(clip)
-    return verify(artifact, _checkpoint(artifact, source), clip, ratio, device, runtime=runtime)
+        ratio = auto_ratio(clip)
+    return verify(artifact, checkpoint_of(artifact, source), clip, ratio, device, runtime=runtime)
 
 
-def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
+def refuse_options(source: str | None, json_path: Path | None) -> None:
+    """Raises UserError for what would be found wrong only after the work."""
+    if source == "auto":
+        raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
+    if json_path is not None and json_path.is_dir():
+        raise OutputError(f"--json {json_path} is a folder; give a file, or - for stdout")
+
+
+def checkpoint_of(artifact: Artifact, source: str | None) -> Checkpoint:
     """The weights to compare with. Seeded ones are never taken unless the file or the user names them."""
     named = source or ("seeded" if artifact.metadata.get("checkpoint") == "seeded" else "official")
     try:
@@ -95,14 +100,17 @@ def _checkpoint(artifact: Artifact, source: str | None) -> Checkpoint:
         ) from error
 
 
-def _auto_ratio(clip: Clip) -> float:
+def auto_ratio(clip: Clip) -> float:
+    """What suits a clip, for a file that takes any ratio."""
+    if clip.name == BUILTIN_NAME:
+        return BUILTIN_RATIO
     try:
         return auto_graph_ratio(*clip.size)
     except ValueError as error:
         raise UserError(f"{clip.name} is too narrow for ratio auto; give a --downsample-ratio ({error})") from error
 
 
-def _ratio(text: str) -> float | None:
+def parse_ratio(text: str) -> float | None:
     """None stands for auto: what an artifact has baked in, else what suits the clip."""
     if text == "auto":
         return None
@@ -115,7 +123,8 @@ def _ratio(text: str) -> float | None:
     return ratio
 
 
-def _write_json(results: list[dict[str, Any]], path: Path) -> None:
+def write_json(results: Any, path: Path) -> None:
+    """Into a file that appears only when whole, or on stdout for `-`."""
     text = json.dumps(results, indent=2)
     if str(path) == "-":
         typer.echo(text)

@@ -17,7 +17,7 @@ _PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 
 def inspect(path: Path) -> Artifact:
     """What the file is. See `exporters.runtime.Runtime`."""
-    model = _read(path)
+    model = read_model(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
@@ -67,7 +67,8 @@ def inspect(path: Path) -> Artifact:
     )
 
 
-def _read(path: Path) -> ModelProto:
+def read_model(path: Path) -> ModelProto:
+    """The file, checked. Raises ArtifactError if it is damaged, or changed since we wrote it."""
     try:
         model = onnx.load_model(path, load_external_data=False)
         if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):

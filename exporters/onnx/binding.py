@@ -52,7 +52,7 @@ def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device,
 
 def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device) -> Step:
     images = {
-        tensor.name: _on(device, np.zeros(tensor.shape, tensor.dtype))
+        tensor.name: _on(device, np.zeros([int(axis) for axis in tensor.shape], tensor.dtype))
         for tensor in (artifact.inputs[0], *artifact.outputs[: -len(OUTPUTS[2:])])
     }
     # Two sets that change places, and the zeros before the first frame, which are never written to.

@@ -1,11 +1,12 @@
 """ONNX files through onnxruntime."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.onnx.artifact import inspect
@@ -17,6 +18,8 @@ from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
 
+RunFor = Callable[[Sequence[str], Arrays], list[NDArray[Any]]]
+"""Names of outputs, and inputs by name, to the arrays of those outputs."""
 _SESSION_ERRORS = (
     ort_errors.EngineError,
     ort_errors.EPFail,
@@ -52,7 +55,25 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     return tuple(to_host(value) if isinstance(value, ort.OrtValue) else value.copy() for value in state)
 
 
-def _session(artifact: Artifact, device: Device) -> ort.InferenceSession:
+def runner(artifact: Artifact, model: ModelProto) -> RunFor:
+    """Runs `model`, a copy of a file that may have more outputs, on the CPU.
+
+    Raises ArtifactError, then or when it is called, if onnxruntime cannot run it.
+    """
+    session = _session(artifact, "cpu", model.SerializeToString())
+
+    def run(outputs: Sequence[str], inputs: Arrays) -> list[NDArray[Any]]:
+        try:
+            arrays: list[NDArray[Any]] = session.run(outputs, inputs)
+        except _SESSION_ERRORS as error:
+            raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+        return arrays
+
+    return run
+
+
+def _session(artifact: Artifact, device: Device, model: bytes | None = None) -> ort.InferenceSession:
+    """Of the file, or of `model`, a copy of it with other outputs."""
     path = artifact.path
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -64,7 +85,7 @@ def _session(artifact: Artifact, device: Device) -> ort.InferenceSession:
     cuda = {"use_tf32": "0", "enable_cuda_graph": "0" if artifact.fixed is None else "1"}
     providers: list[Any] = ["CPUExecutionProvider"] if device == "cpu" else [("CUDAExecutionProvider", cuda)]
     try:
-        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
     except _SESSION_ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.

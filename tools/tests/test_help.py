@@ -10,7 +10,7 @@ from exporters import FORMATS
 HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "PIL", "av", "requests"}
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "info"))])
+@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "info"))])
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
@@ -37,3 +37,7 @@ def test_nothing_asked_for_shows_help(run):
 
 def test_version(run):
     assert run("--version").out.startswith("rvm-export 0.")
+
+
+def test_bisect_says_whose_states_are_used(run):
+    assert "Both sides get the reference's states" in " ".join(run("bisect", "--help").out.split())
