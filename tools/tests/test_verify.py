@@ -40,6 +40,26 @@ def test_json_on_stdout_is_only_json(artifact, run):
     assert json.loads(result.out)[0]["ok"] is True
 
 
+def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
+    result = run("verify", seeded_artifacts["onnx"], "--runtime", other_runtime, "--frames", 16, "--json", "-")
+    assert result.code == 0, result.err
+    (report,) = json.loads(result.out)
+    assert (report["runtime"], report["ok"]) == (other_runtime, True)
+    assert f"in {other_runtime} against PyTorch" in " ".join(result.err.split())
+
+
+def test_the_default_runtime_is_shown_too(artifact, run):
+    report = json.loads(run("verify", artifact, "--frames", 16, "--json", "-").out)[0]
+    assert report["runtime"] == {".onnx": "onnxruntime", ".torchscript": "torch"}[artifact.suffix]
+
+
+def test_a_runtime_of_another_format_is_refused(artifact, run):
+    result = run("verify", artifact, "--runtime", "tflite", "--json", "-")
+    assert result.code == 2
+    assert "do not run in 'tflite'; give as --runtime one of: " in result.error
+    assert json.loads(result.out)[0]["ok"] is False
+
+
 def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tmp_path):
     model = onnx.load(seeded_artifacts["onnx"])
     del model.metadata_props[:]
