@@ -41,7 +41,7 @@ clean: ## Remove the environment and everything made
 $(READY): pyproject.toml requirements.lock $(WEB)/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null && command -v npm >/dev/null \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,openvino,dev]'

@@ -71,8 +71,8 @@ HALF_DIVISION = (
     "half precision and the fast guided filter's division: only the mean says something, single pixels go anywhere"
 )
 
-# ONNX files have these rows in every runtime. Measured on the real clip, 24 frames, 640x360, at ratios .5 and .375, with
-# files for any size and for this one: no output was beyond .29 of its limit, whether in onnxruntime 1.32.0, in
+# ONNX files have these rows in every runtime. On the real clip, 24 frames, 640x360, at ratios .5 and .375, with files
+# for any size and for this one, no output went beyond .29 of its limit, whether in onnxruntime 1.32.0, in
 # onnxruntime-web 1.30.0 (wasm) or in OpenVINO 2026.4.1. Over eleven small plays of `plays.py` (odd sizes, a batch,
 # ratio 1, seeded weights, ResNet50), with both refiners and precisions, it was .35, .59 and .49.
 TOLERANCES: dict[Case, Tolerance] = {

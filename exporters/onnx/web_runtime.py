@@ -46,7 +46,7 @@ def find_node() -> str:
     try:
         found = json.loads((FOLDER / "node_modules" / NAME / "package.json").read_text())["version"]
     except FileNotFoundError:
-        found = "no"
+        found = "none"
     if found != wanted:
-        raise MissingPackage(f"{NAME} {wanted} is needed, and {found} one is here; run: npm ci --prefix {FOLDER}")
+        raise MissingPackage(f"{NAME} {wanted} is needed, and {found} is installed; run: npm ci --prefix {FOLDER}")
     return node

@@ -194,7 +194,7 @@ def test_its_packages_are_missing_or_others(found, node, monkeypatch, tmp_path):
         installed.mkdir(parents=True)
         (installed / "package.json").write_text(json.dumps({"version": found}))
     monkeypatch.setattr(web_runtime, "FOLDER", tmp_path)
-    with pytest.raises(MissingPackage, match=rf"{found or 'no'} one is here; run: npm ci --prefix {tmp_path}$"):
+    with pytest.raises(MissingPackage, match=rf"{found or 'none'} is installed; run: npm ci --prefix {tmp_path}$"):
         web_runtime.find_node()
 
 

@@ -1,9 +1,12 @@
 """`rvm-export verify` and `rvm-export info`: on good files, foreign files and damaged ones."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -51,6 +54,34 @@ def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
 def test_the_default_runtime_is_shown_too(artifact, run):
     report = json.loads(run("verify", artifact, "--frames", 16, "--json", "-").out)[0]
     assert report["runtime"] == {".onnx": "onnxruntime", ".torchscript": "torch"}[artifact.suffix]
+
+
+def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
+    command = [sys.executable, "-c", "from tools.cli import main; main()", "verify", seeded_artifacts["onnx"]]
+    process = subprocess.Popen(
+        [*command, "--runtime", other_runtime, "--frames", "16"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+
+    def players():
+        return [pid for pid in children.read_text().split() if str(seeded_artifacts["onnx"]) in arguments(pid)]
+
+    def arguments(pid):
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:  # it has ended since
+            return ""
+
+    while not (found := players()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (130, "rvm-export: error: interrupted; nothing was left half-written")
+    assert found
+    assert not any(Path(f"/proc/{pid}").exists() for pid in found)
 
 
 def test_a_runtime_of_another_format_is_refused(artifact, run):
