@@ -6,11 +6,14 @@ into a failure; CI names all that it has.
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from exporters.onnx.web_runtime import find_node
+from exporters.spec import MissingPackage
 from parity_tests.plays import shared_folder
 
 
@@ -40,3 +43,25 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def cuda() -> None:
     require("cuda", torch.cuda.is_available(), "no CUDA GPU on this machine")
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of a Node that can run onnxruntime-web."""
+    try:
+        return find_node()
+    except MissingPackage as error:
+        require("node", False, str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def openvino() -> None:
+    require("openvino", find_spec("openvino") is not None, "openvino is not installed")
+
+
+@pytest.fixture(params=["onnxruntime-web", "openvino"])
+def other_runtime(request) -> str:
+    """A runtime of ONNX files that is not the default, where this machine has it."""
+    request.getfixturevalue({"onnxruntime-web": "node"}.get(request.param, request.param))
+    return str(request.param)

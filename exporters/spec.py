@@ -22,7 +22,7 @@ _FULL_SIZE, _INTERNAL_SIZE = 400, 1600
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """Something that runs a format's files: its module in the format's folder, and the packages that its extra installs."""
+    """What runs a format's files: a module in its folder, and the packages this needs, which `extra` installs."""
 
     module: str
     extra: str

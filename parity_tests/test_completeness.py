@@ -1,5 +1,6 @@
 """What a new format still lacks: run this after adding its folder."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,18 +11,32 @@ from parity_tests.tolerances import TOLERANCES, Case
 from rvm_model.state import REFINERS
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+EVERY_RUNTIME = pytest.mark.parametrize(
+    ("name", "runtime"), [(name, runtime) for name, description in FORMATS.items() for runtime in description.runtimes]
+)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_it_exports_and_runs(name):
+def test_it_exports(name):
     assert callable(load_exporter(name).export)
-    runtime = load_runtime(name)
-    assert all(callable(getattr(runtime, function)) for function in ("inspect", "load", "to_numpy"))
+
+
+@EVERY_RUNTIME
+def test_it_runs(name, runtime):
+    module = load_runtime(name, runtime)
+    assert all(callable(getattr(module, function)) for function in ("inspect", "load", "to_numpy"))
+
+
+@EVERY_RUNTIME
+def test_its_extra_installs_what_it_needs(name, runtime):
+    project, info = PROJECT["project"], FORMATS[name].runtimes[runtime]
+    for needs in (info, FORMATS[name]):
+        installed = [*project["dependencies"], *project["optional-dependencies"][needs.extra]]
+        assert set(needs.packages) <= {re.match(r"[\w-]+", requirement)[0] for requirement in installed}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_it_has_an_extra_and_a_contract(name):
-    assert FORMATS[name].extra in PROJECT["project"]["optional-dependencies"]
+def test_it_has_a_contract(name):
     independent = PROJECT["tool"]["importlinter"]["contracts"][1]["modules"]
     assert f"exporters.{name}" in independent
 

@@ -50,7 +50,7 @@ def write(answers: BinaryIO, header: dict[str, str], outputs: Iterable[tuple[str
     tensors = [{"name": name, "dtype": array.dtype.name, "shape": array.shape} for name, array in arrays.items()]
     answers.write(f"{json.dumps({**header, 'tensors': tensors})}\n".encode())
     for array in arrays.values():
-        answers.write(memoryview(array).cast("B"))
+        answers.write(array.data.cast("B"))
     answers.flush()
 
 

@@ -27,31 +27,26 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"{NAME} runs on the CPU here, not on {device}; use --device cpu")
-    node = find_node()
-    _check_installed()
-    with running([node, FOLDER / "main.mjs"], artifact, NAME) as run:
+    with running([find_node(), FOLDER / "main.mjs"], artifact, NAME) as run:
         yield make_step(artifact, ratio, run)
 
 
 def find_node() -> str:
-    """The path of Node. Raises MissingPackage if there is none, or only an older one."""
+    """The path of Node, where it is new enough and has its packages. Raises MissingPackage."""
     node = shutil.which("node")
     if node is None:
         raise MissingPackage(f"{NAME} needs Node {OLDEST_NODE} or newer, and no node is on the PATH; install it")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()  # noqa: S603
     major = re.match(r"v(\d+)\.", version)
     if major is None or int(major[1]) < OLDEST_NODE:
         raise MissingPackage(
-            f"{NAME} needs Node {OLDEST_NODE} or newer, and {node} is {version or 'no Node'}; install a newer one"
+            f"{NAME} needs Node {OLDEST_NODE} or newer, and {node} is {version or 'none'}; install one"
         )
-    return node
-
-
-def _check_installed() -> None:
     wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"][NAME]
     try:
         found = json.loads((FOLDER / "node_modules" / NAME / "package.json").read_text())["version"]
     except FileNotFoundError:
-        found = "not installed"
+        found = "none"
     if found != wanted:
-        raise MissingPackage(f"{NAME} {wanted} is needed, and {found} here; run: npm ci --prefix {FOLDER}")
+        raise MissingPackage(f"{NAME} {wanted} is needed, and {found} is installed; run: npm ci --prefix {FOLDER}")
+    return node

@@ -130,24 +130,24 @@ def test_cuda_is_demanded(path, monkeypatch):
     runtime = load_runtime("onnx")
     artifact = runtime.inspect(path)
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        with pytest.raises(DeviceError, match="no working CUDA provider"):
-            runtime.load(artifact, "cuda", 0.5)
+        with pytest.raises(DeviceError, match="no working CUDA provider"), runtime.load(artifact, "cuda", 0.5):
+            pass
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(ort, "InferenceSession", lambda *arguments, **options: session)
-    with pytest.raises(DeviceError, match="no working CUDA provider"):
-        runtime.load(artifact, "cuda", 0.5)
+    with pytest.raises(DeviceError, match="no working CUDA provider"), runtime.load(artifact, "cuda", 0.5):
+        pass
 
 
 def test_arrays_belong_to_the_caller(path):
     runtime = load_runtime("onnx")
-    step = runtime.load(runtime.inspect(path), "cpu", 0.5)
     src = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
-    _, state = step(src, None)
-    expected, _ = step(src, state)
-    for array in runtime.to_numpy(state):
-        array[...] = 5
-    assert (step(src, state)[0].pha == expected.pha).all()
+    with runtime.load(runtime.inspect(path), "cpu", 0.5) as step:
+        _, state = step(src, None)
+        expected, _ = step(src, state)
+        for array in runtime.to_numpy(state):
+            array[...] = 5
+        assert (step(src, state)[0].pha == expected.pha).all()
 
 
 def test_a_changed_weight_is_found(path, tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import exporters
-from exporters import FORMATS, load_runtime, recognise
-from exporters.spec import ArtifactError, MissingPackage
+from exporters import FORMATS, load_exporter, load_runtime, recognise
+from exporters.spec import ArtifactError, MissingPackage, UnknownRuntime
 
 
 def test_the_formats_are_the_folders():
@@ -22,15 +22,38 @@ def test_the_registry_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_missing_package_is_one_line_with_the_command(monkeypatch):
-    monkeypatch.delitem(sys.modules, "exporters.onnx.runtime", raising=False)
+@pytest.mark.parametrize(
+    ("runtime", "package", "extra"),
+    [
+        ("onnxruntime", "onnxruntime", "onnx"),
+        ("onnxruntime-web", "onnx", "onnx"),
+        ("openvino", "openvino", "openvino"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_the_command(runtime, package, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"^onnx in {runtime} needs {package}; run: pip install 'rvm-export\[{extra}\]'$"
+    with pytest.raises(MissingPackage, match=message):
+        load_runtime("onnx", runtime)
+
+
+def test_export_needs_no_runtime(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingPackage, match=r"onnx needs onnxruntime; run: pip install 'rvm-export\[onnx\]'"):
-        load_runtime("onnx")
+    load_exporter("onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingPackage, match=r"^onnx needs onnx; run: pip install 'rvm-export\[onnx\]'$"):
+        load_exporter("onnx")
+
+
+def test_an_unknown_runtime_is_refused_with_those_there_are():
+    with pytest.raises(UnknownRuntime, match=r"'openvino'; give as --runtime one of: torch$"):
+        load_runtime("torchscript", "openvino")
+    assert load_runtime("onnx") is load_runtime("onnx", "onnxruntime")
 
 
 def test_a_typo_of_ours_is_not_a_missing_package(monkeypatch):
-    monkeypatch.delitem(sys.modules, "exporters.onnx.runtime", raising=False)
+    for module in ("runtime", "artifact"):
+        monkeypatch.delitem(sys.modules, f"exporters.onnx.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "exporters.identify", None)
     with pytest.raises(ModuleNotFoundError):
         load_runtime("onnx")

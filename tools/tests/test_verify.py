@@ -1,9 +1,12 @@
 """`rvm-export verify` and `rvm-export info`: on good files, foreign files and damaged ones."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -38,6 +41,57 @@ def test_json_on_stdout_is_only_json(artifact, run):
     result = run("verify", artifact, "--frames", 16, "--json", "-")
     assert result.code == 0
     assert json.loads(result.out)[0]["ok"] is True
+
+
+def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
+    result = run("verify", seeded_artifacts["onnx"], "--runtime", other_runtime, "--frames", 16, "--json", "-")
+    assert result.code == 0, result.err
+    (report,) = json.loads(result.out)
+    assert (report["runtime"], report["ok"]) == (other_runtime, True)
+    assert f"in {other_runtime} against PyTorch" in " ".join(result.err.split())
+
+
+def test_the_default_runtime_is_shown_too(artifact, run):
+    report = json.loads(run("verify", artifact, "--frames", 16, "--json", "-").out)[0]
+    assert report["runtime"] == {".onnx": "onnxruntime", ".torchscript": "torch"}[artifact.suffix]
+
+
+def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
+    command = [sys.executable, "-c", "from tools.cli import main; main()", "verify", seeded_artifacts["onnx"]]
+    process = subprocess.Popen(
+        [*command, "--runtime", other_runtime, "--frames", "16"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+
+    def plays(pid):
+        try:
+            return str(seeded_artifacts["onnx"]) in Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:  # it has ended
+            return False
+
+    def players():
+        return [*filter(plays, children.read_text().split())]
+
+    while not (found := players()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (130, "rvm-export: error: interrupted; nothing was left half-written")
+    assert found
+    # Where it was only being started, it is not killed, but finds its input closed.
+    while any(map(plays, found)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(plays, found))
+
+
+def test_a_runtime_of_another_format_is_refused(artifact, run):
+    result = run("verify", artifact, "--runtime", "tflite", "--json", "-")
+    assert result.code == 2
+    assert "do not run in 'tflite'; give as --runtime one of: " in result.error
+    assert json.loads(result.out)[0]["ok"] is False
 
 
 def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tmp_path):
