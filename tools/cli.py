@@ -148,10 +148,14 @@ def verify(
         str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where both sides run.")
     ] = "cpu",
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as JUnit XML, for CI.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as a Markdown table.")] = None,
 ) -> None:
     from tools.verify import verify_all
 
-    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json))
+    given = {"json": json, "junit": junit, "markdown": markdown}
+    reports = {kind: path for kind, path in given.items() if path is not None}
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, reports))
 
 
 @app.command(
