@@ -1,18 +1,18 @@
 """ONNX files through onnxruntime."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.identify import identify
-from exporters.onnx.export import graph_sha256
+from exporters.onnx.read import first_line, read
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.device import DeviceError
@@ -30,6 +30,8 @@ _SESSION_ERRORS = (
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotFound,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
@@ -37,7 +39,7 @@ _SESSION_ERRORS = (
 
 def inspect(path: Path) -> Artifact:
     """What the file is. See `exporters.runtime.Runtime`."""
-    model = _read(path)
+    model = read(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
@@ -53,8 +55,12 @@ def inspect(path: Path) -> Artifact:
             f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
     elements = {weight.data_type for weight in graph.initializer if len(weight.dims) == 4}
-    if len(elements) != 1 or not elements <= _PRECISIONS.keys() or inputs[0].dtype not in ("float32", "float16"):
-        raise ArtifactError(f"{path} has weights or inputs of an unknown kind; known are float32 and float16")
+    dtypes = {tensor.dtype for tensor in (*inputs, *outputs)}
+    if len(elements) != 1 or not elements <= _PRECISIONS.keys() or not dtypes <= {"float32", "float16"}:
+        raise ArtifactError(f"{path} has weights, inputs or outputs of an unknown kind; known are float32 and float16")
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ArtifactError(f"{path} does not say which version of ONNX's operators it uses")
     variant, refiner = found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
@@ -72,10 +78,10 @@ def inspect(path: Path) -> Artifact:
         outputs=outputs,
         metadata=metadata,
         facts={
-            "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+            "opset": opset,
             "IR version": model.ir_version,
             "nodes": len(graph.node),
-            "parameters": sum(int(np.prod(weight.dims)) for weight in graph.initializer),
+            "parameters": sum(math.prod(weight.dims) for weight in graph.initializer),
         },
     )
 
@@ -98,7 +104,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
         try:
             outputs = dict(zip(wanted, session.run(wanted, dict(zip(names, values, strict=True))), strict=True))
         except _SESSION_ERRORS as error:
-            raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+            raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
         fgr, pha = (outputs[name].astype(np.float32, copy=False) if name in outputs else None for name in OUTPUTS[:2])
         return Matte(fgr=fgr, pha=pha), tuple(outputs[name] for name in OUTPUTS[2:])
 
@@ -108,25 +114,6 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Step:
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     """Four arrays. See `exporters.runtime.Runtime`."""
     return tuple(array.copy() for array in state)
-
-
-def _read(path: Path) -> ModelProto:
-    try:
-        model = onnx.load_model(path, load_external_data=False)
-        if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):
-            raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
-        onnx.checker.check_model(model)
-    except DecodeError as error:
-        raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
-    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} is damaged or no valid ONNX file: {_first_line(error)}") from error
-    claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
-    if claimed is not None and claimed != graph_sha256(model):
-        raise ArtifactError(
-            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
-            "entry graph_sha256"
-        )
-    return model
 
 
 def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
@@ -150,7 +137,7 @@ def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: 
 
 def _session(path: Path, device: Device) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would say as an error it raises as well
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -158,7 +145,7 @@ def _session(path: Path, device: Device) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(path, options, providers=_PROVIDERS[device], enable_fallback=0)
     except _SESSION_ERRORS as error:
-        raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
+        raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise DeviceError(_no_cuda())
@@ -184,7 +171,3 @@ def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
             axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim
         ),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
