@@ -54,6 +54,7 @@ def main(home: Path, start: int, stop: int) -> None:
             faulthandler.cancel_dump_traceback_later()
             outcome |= {"opened": [*opened], "touched": touched, "left": sorted(home.rglob("*")) != before}
             print(json.dumps(outcome), file=reports)
+        path.unlink()  # writing over it would wait for the disk
 
 
 def _run(home: Path, words: list[object]) -> dict[str, object]:
