@@ -42,7 +42,10 @@ class AlphaMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The result. It holds when `failures`, sentences for people, is empty."""
+    """The result. It holds when `failures`, sentences for people, is empty.
+
+    A failure of one output begins with its name.
+    """
 
     frames: int
     outputs: Mapping[str, Drift]
@@ -52,6 +55,14 @@ class Comparison:
     @property
     def ok(self) -> bool:
         return not self.failures
+
+    def failures_of(self, output: str | None) -> tuple[str, ...]:
+        """Those of one output that was compared; None for those of none of them."""
+        return tuple(
+            failure
+            for failure in self.failures
+            if output == next((name for name in self.outputs if failure.startswith(f"{name} ")), None)
+        )
 
 
 def compare(

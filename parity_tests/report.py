@@ -1,14 +1,27 @@
-"""Renderings of a `ParityReport`: a JSON object for scripts, a table for people."""
+"""Renderings of a `ParityReport`: JSON for scripts, a table for people. Those for CI: `junit.py`, `markdown.py`."""
 
 import math
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from parity_tests.tolerances import HEADROOM
+from parity_tests.tolerances import HEADROOM, Error
 from parity_tests.verify import ParityReport
+
+# Control characters, which XML cannot hold, and the halves of characters that stand for a name's undecodable bytes.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\u2028\\u2029\\ufffe\\uffff]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A file that could not be compared, and why, in one line."""
+
+    artifact: Path
+    error: str
 
 
 def to_json(report: ParityReport) -> dict[str, Any]:
@@ -50,10 +63,10 @@ def to_json(report: ParityReport) -> dict[str, Any]:
     }
 
 
-def refusal_to_json(artifact: Path, error: str) -> dict[str, Any]:
-    """For a file that could not be compared: null where `to_json` has figures, and why."""
+def refusal_to_json(refusal: Refusal) -> dict[str, Any]:
+    """Null where `to_json` has figures, and why."""
     nothing = dict.fromkeys(("format", "precision", "frames", "outputs", "alpha"))
-    return {"artifact": str(artifact), **nothing, "ok": False, "error": error}
+    return {"artifact": str(refusal.artifact), **nothing, "ok": False, "error": refusal.error}
 
 
 def to_table(report: ParityReport) -> Table:
@@ -78,8 +91,7 @@ def to_table(report: ParityReport) -> Table:
         table.add_row(
             name,
             f"{drift.max_abs:.1e}",
-            # Colour and opacity lie in [0, 1]: a limit beyond says nothing, and only the mean judges.
-            "-" if name in ("fgr", "pha") and limit.max_abs >= 1 else f"{limit.max_abs:.1e}",
+            said_limit(name, limit),
             f"{drift.mean_abs:.1e}",
             f"{limit.mean_abs:.1e}",
             str(drift.worst_at[0]),
@@ -93,6 +105,16 @@ def verdict(report: ParityReport) -> Iterable[str]:
         yield f"ok: {report.artifact.name} agrees with PyTorch within its limits"
     for failure in report.comparison.failures:
         yield f"FAILED: {report.artifact.name}: {failure}"
+
+
+def said_limit(output: str, limit: Error) -> str:
+    """Of the largest error. Colour and opacity lie in [0, 1]: a limit beyond says nothing, and only the mean judges."""
+    return "-" if output in ("fgr", "pha") and limit.max_abs >= 1 else f"{limit.max_abs:.1e}"
+
+
+def printable(text: str) -> str:
+    """With escapes, as Python writes them, for what a name may hold and a text file may not."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def number(value: float) -> float | None:

@@ -1,5 +1,6 @@
 """Name the first layer at which a file drifts, and report on those around it."""
 
+import json
 import math
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from parity_tests.bisect_report import to_json, to_table, verdict
 from parity_tests.clips import load_clip
 from rvm_model.errors import UserError
 from tools.messages import stderr_console, working
-from tools.verify import auto_ratio, checkpoint_of, parse_ratio, refuse_options, write_json
+from tools.reports import check_reports, write_text
+from tools.verify import auto_ratio, checkpoint_of, parse_ratio, refuse_auto
+
+PYTORCH = "pytorch"
 
 
 def bisect_file(
@@ -41,12 +45,14 @@ def bisect_file(
         UserError: anything that cannot be compared as asked.
     """
     console = stderr_console()
-    refuse_options(source, json_path)
+    refuse_auto(source)
+    if json_path is not None:
+        check_reports({"json": json_path}, [path, *([] if against == PYTORCH else [Path(against)])])
     if threshold is not None and not 0 <= threshold < math.inf:
         raise UserError(f"--threshold {threshold:g}: give a number from 0 up, such as 1e-3")
     clip, ratio = load_clip(clip_path, frames), parse_ratio(ratio_text)
     artifact = _inspect(path)
-    other = None if against == "pytorch" else _inspect(Path(against))
+    other = None if against == PYTORCH else _inspect(Path(against))
     if ratio is None and artifact.fixed is None and (other is None or other.fixed is None):
         ratio = auto_ratio(clip)
     with working(console, f"bisecting {path}"):
@@ -55,7 +61,7 @@ def bisect_file(
     for line in verdict(report):
         console.print(line, soft_wrap=True)
     if json_path is not None:
-        write_json(to_json(report), json_path)
+        write_text(json.dumps(to_json(report), indent=2) + "\n", json_path)
     return 0 if report.ok else 1
 
 

@@ -178,10 +178,14 @@ def verify(
         typer.Option(metavar="NAME", help=f"What plays the files, by default each format's first: {RUNTIMES}."),
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the reports as a JSON list.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as JUnit XML, for CI.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as a Markdown table.")] = None,
 ) -> None:
     from tools.verify import verify_all
 
-    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, json, runtime))
+    given = {"json": json, "junit": junit, "markdown": markdown}
+    reports = {kind: path for kind, path in given.items() if path is not None}
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, runtime, reports))
 
 
 @app.command(

@@ -1,23 +1,21 @@
 """Prove files that exist, one after the other, and report on all of them."""
 
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import typer
+from typing import cast
 
 from exporters import load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
-from parity_tests.report import refusal_to_json, to_json, to_table, verdict
+from parity_tests.report import Refusal, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
 from rvm_model.errors import UserError
 from rvm_model.state import auto_graph_ratio
 from tools.messages import say_error, stderr_console, working
-from tools.publish import OutputError, publish
+from tools.reports import check_reports, write_reports
 
 
 def verify_all(
@@ -27,8 +25,8 @@ def verify_all(
     frames: int,
     ratio_text: str,
     device: str,
-    json_path: Path | None,
-    runtime: str | None = None,
+    runtime: str | None,
+    reports: Mapping[str, Path],
 ) -> int:
     """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
 
@@ -39,17 +37,18 @@ def verify_all(
         frames: How many frames to play.
         ratio_text: A downsample ratio, or `auto`.
         device: `cpu` or `cuda`.
-        json_path: Where to write the reports; `-` for stdout, None for nowhere.
         runtime: What plays the files; None for the first of each one's format.
+        reports: Where to write the reports: kind of `tools.reports.RENDERINGS` to file, or `-` for stdout.
 
     Raises:
-        UserError: a clip or ratio that cannot be used.
+        UserError: a clip or ratio that cannot be used, or a report that could not be written.
     """
     console = stderr_console()
-    refuse_options(source, json_path)
+    refuse_auto(source)
+    check_reports(reports, artifacts)
     clip = load_clip(clip_path, frames)
     ratio = parse_ratio(ratio_text)
-    results: list[dict[str, Any]] = []
+    results: list[ParityReport | Refusal] = []
     code = 0
     for path in artifacts:
         try:
@@ -57,16 +56,15 @@ def verify_all(
                 report = _verify_one(path, source, clip, ratio, cast(Device, device), runtime)
         except UserError as error:
             code = say_error(str(error), 2)
-            results.append(refusal_to_json(path, str(error)))
+            results.append(Refusal(artifact=path, error=str(error)))
             continue
         console.print(to_table(report))
         for line in verdict(report):
             console.print(line, soft_wrap=True)
-        results.append(to_json(report))
+        results.append(report)
         if not report.ok:
             code = max(code, 1)
-    if json_path is not None:
-        write_json(results, json_path)
+    write_reports(results, reports)
     return code
 
 
@@ -79,12 +77,10 @@ def _verify_one(
     return verify(artifact, checkpoint_of(artifact, source), clip, ratio, device, runtime=runtime)
 
 
-def refuse_options(source: str | None, json_path: Path | None) -> None:
-    """Raises UserError for what would be found wrong only after the work."""
+def refuse_auto(source: str | None) -> None:
+    """Raises UserError for a checkpoint that is not one in particular."""
     if source == "auto":
         raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
-    if json_path is not None and json_path.is_dir():
-        raise OutputError(f"--json {json_path} is a folder; give a file, or - for stdout")
 
 
 def checkpoint_of(artifact: Artifact, source: str | None) -> Checkpoint:
@@ -121,16 +117,3 @@ def parse_ratio(text: str) -> float | None:
     if not 0 < ratio <= 1:
         raise UserError(f"--downsample-ratio {text}: give a number in (0, 1], or auto")
     return ratio
-
-
-def write_json(results: Any, path: Path) -> None:
-    """Into a file that appears only when whole, or on stdout for `-`."""
-    text = json.dumps(results, indent=2)
-    if str(path) == "-":
-        typer.echo(text)
-        return
-
-    def write(staged: Path) -> None:
-        staged.write_text(f"{text}\n")
-
-    publish(path, write, check=lambda _: None, force=True)

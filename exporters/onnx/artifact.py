@@ -1,14 +1,14 @@
 """What an ONNX file is, told from itself, whoever runs it."""
 
+import math
 from pathlib import Path
 
-import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 from exporters.identify import identify
-from exporters.onnx.export import graph_sha256
+from exporters.onnx.export import IMAGES
+from exporters.onnx.read import read
 from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.state import REFINERS, state_shapes
 
@@ -17,7 +17,7 @@ _PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 
 def inspect(path: Path) -> Artifact:
     """What the file is. See `exporters.runtime.Runtime`."""
-    model = read_model(path)
+    model = read(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
@@ -32,16 +32,21 @@ def inspect(path: Path) -> Artifact:
         raise ArtifactError(
             f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
+    images = {tensor.dtype for tensor in (*inputs, *outputs) if tensor.name in IMAGES}
+    others = {tensor.dtype for tensor in (*inputs, *outputs) if tensor.name not in IMAGES}
     elements = {weight.data_type for weight in graph.initializer if len(weight.dims) == 4}
     if (
         len(elements) != 1
         or not elements <= _PRECISIONS.keys()
-        or inputs[0].dtype not in ("float32", "float16", "uint8")
-        or not {state.dtype for state in inputs[1:5]} <= {"float32", "float16"}
+        or images not in ({"float32"}, {"float16"}, {"uint8"})
+        or not others <= {"float32", "float16"}
     ):
         raise ArtifactError(
-            f"{path} has weights or inputs of an unknown kind; known are float32 and float16, and uint8 for images"
+            f"{path} has weights, inputs or outputs of an unknown kind; give float32 or float16, or uint8 images"
         )
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ArtifactError(f"{path} does not say which version of ONNX's operators it uses")
     variant, refiner = found
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
@@ -59,32 +64,12 @@ def inspect(path: Path) -> Artifact:
         outputs=outputs,
         metadata=metadata,
         facts={
-            "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+            "opset": opset,
             "IR version": model.ir_version,
             "nodes": len(graph.node),
-            "parameters": sum(int(np.prod(weight.dims)) for weight in graph.initializer),
+            "parameters": sum(math.prod(weight.dims) for weight in graph.initializer),
         },
     )
-
-
-def read_model(path: Path) -> ModelProto:
-    """The file, checked. Raises ArtifactError if it is damaged, or changed since we wrote it."""
-    try:
-        model = onnx.load_model(path, load_external_data=False)
-        if any(weight.data_location == TensorProto.EXTERNAL for weight in model.graph.initializer):
-            raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
-        onnx.checker.check_model(model)
-    except DecodeError as error:
-        raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
-    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} is damaged or no valid ONNX file: {_first_line(error)}") from error
-    claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
-    if claimed is not None and claimed != graph_sha256(model):
-        raise ArtifactError(
-            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
-            "entry graph_sha256"
-        )
-    return model
 
 
 def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
@@ -120,7 +105,3 @@ def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
             axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim
         ),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
 
 from exporters.layers import SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
-from exporters.onnx.artifact import read_model
+from exporters.onnx.read import read
 from exporters.onnx.runtime import runner
 from exporters.onnx.step import to_image, to_matte
 from exporters.runtime import Frame
@@ -29,7 +29,7 @@ _LISTED = 3
 
 def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     """A file at its convolutions. See `exporters.layers.Opener`."""
-    model = read_model(artifact.path)
+    model = read(artifact.path)
     convs = _file_convs(model.graph)
     modules = _match(artifact.path, convs, network)
     found = {

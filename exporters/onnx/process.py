@@ -20,7 +20,7 @@ from exporters.onnx.step import Arrays, Run
 from exporters.spec import Artifact, ArtifactError
 
 ANSWER_SECONDS = 300
-"""For loading the file, and for each frame. A 4K frame at ratio 1 took 25 in WebAssembly, on a core shared with others."""
+"""For loading the file, and for each frame. A 4K frame at ratio 1 took 25 in WebAssembly, on a busy core."""
 
 
 @contextmanager

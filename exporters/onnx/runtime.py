@@ -11,6 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.onnx.artifact import inspect
 from exporters.onnx.binding import bound_step, to_host
+from exporters.onnx.read import first_line
 from exporters.onnx.step import Arrays, make_step
 from exporters.runtime import Device, State, Step
 from exporters.spec import Artifact, ArtifactError
@@ -27,6 +28,8 @@ _SESSION_ERRORS = (
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotFound,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
@@ -45,7 +48,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
         try:
             return dict(zip(names, session.run(names, feeds), strict=True))
         except _SESSION_ERRORS as error:
-            raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+            raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
 
     yield make_step(artifact, ratio, run)
 
@@ -66,7 +69,7 @@ def runner(artifact: Artifact, model: ModelProto) -> RunFor:
         try:
             arrays: list[NDArray[Any]] = session.run(outputs, inputs)
         except _SESSION_ERRORS as error:
-            raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+            raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
         return arrays
 
     return run
@@ -76,7 +79,7 @@ def _session(artifact: Artifact, device: Device, model: bytes | None = None) -> 
     """Of the file, or of `model`, a copy of it with other outputs."""
     path = artifact.path
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would say as an error it raises as well
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -87,7 +90,7 @@ def _session(artifact: Artifact, device: Device, model: bytes | None = None) -> 
     try:
         session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
     except _SESSION_ERRORS as error:
-        raise ArtifactError(f"{path} does not load in onnxruntime: {_first_line(error)}") from error
+        raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
     # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise DeviceError(_no_cuda())
@@ -100,7 +103,3 @@ def _no_cuda() -> str:
         f"onnxruntime {ort.__version__} has no working CUDA provider here, of {providers}; "
         "install 'rvm-export[onnx-cuda]' in place of the onnx extra, on a machine with a GPU"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
