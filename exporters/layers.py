@@ -27,6 +27,9 @@ STATES = {f"decoder.decode{k}.gru": name for k, name in enumerate(OUTPUTS[2:], s
 SEGMENTATION = "project_seg.conv"
 """The one convolution that a matte does not need, and that no file has."""
 
+BOX_FILTER = "refiner.box_filter"
+"""The one module that the network calls several times for a frame."""
+
 # Parts of the network that a graph may compute by other convolutions than the network: split, merged or left out.
 _REGROUPED = re.compile(r"/?(decoder[./]decode\d[./]gru|refiner)([./]|$)")
 

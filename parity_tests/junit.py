@@ -34,6 +34,7 @@ def _compared(report: ParityReport) -> TestSuite:
     comparison = report.comparison
     facts: dict[str, str | int] = {
         "format": report.format,
+        "runtime": report.runtime,
         "variant": report.variant,
         "refiner": report.refiner,
         "precision": report.precision,

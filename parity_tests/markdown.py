@@ -12,7 +12,7 @@ from parity_tests.verify import ParityReport
 
 _GROUPS = {"fgr": NAMES[:1], "pha": NAMES[1:2], "states": NAMES[2:]}
 _HEADINGS = (
-    *("file", "format", "precision", "clip", "ratio"),
+    *("file", "format", "runtime", "precision", "clip", "ratio"),
     *(f"{group} {figure} (limit)" for group in _GROUPS for figure in ("max", "mean")),
     "verdict",
 )
@@ -36,7 +36,7 @@ def _row(result: ParityReport | Refusal) -> list[str]:
     file = _escaped(str(result.artifact))
     if isinstance(result, Refusal):
         return [file, *[_NONE] * (len(_HEADINGS) - 2), "could not be compared"]
-    facts = (result.format, result.precision, result.clip, f"{result.ratio:g}")
+    facts = (result.format, result.runtime, result.precision, result.clip, f"{result.ratio:g}")
     figures = [figure for group in _GROUPS for figure in _worst(result, group)]
     return [file, *map(_escaped, facts), *figures, "ok" if result.ok else "FAILED"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
 
-from exporters.layers import SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
+from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.onnx.read import read
 from exporters.onnx.runtime import runner
 from exporters.onnx.step import to_image, to_matte
@@ -41,6 +41,7 @@ def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     own = {name for name, _, _ in conv_modules(network)}
     points = {name: value for name, value in found.items() if module_of(name) in own}
     points |= (sums := _sums(model.graph, {value: name for name, value in found.items() if name not in points}))
+    points |= _calls_at_once(model.graph, {value: name for name, value in points.items()})
     outputs = {value.name for value in model.graph.output}
     points |= STATES | {name: name for name in OUTPUTS[:2] if name in outputs}
     model.graph.output.extend(ValueInfoProto(name=value) for value in points.values() if value not in outputs)
@@ -74,6 +75,16 @@ def _sums(graph: GraphProto, parts: Mapping[str, str]) -> dict[str, str]:
         if node.op_type == "Add"
     ]
     return {both.pop(): value for both, value in modules if len(both) == 1 and both != {""}}
+
+
+def _calls_at_once(graph: GraphProto, points: Mapping[str, str]) -> dict[str, str]:
+    """The refiner's mean of several images joined, taken apart behind it: each is a call. `points` is value to name."""
+    return {
+        call_name(points[node.input[0]], call): value
+        for node in graph.node
+        if node.op_type == "Split" and points.get(node.input[0]) == BOX_FILTER
+        for call, value in enumerate(node.output)
+    }
 
 
 def _joined(part: str) -> str:
@@ -139,14 +150,16 @@ def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[
         for weight in weights
         if conv.weight is not None and conv.weight.shape == weight.shape
     ]
+    joined: set[str] = set()
     # A module's own name says more than any value.
     for _, distance, weight_name, name in sorted(pairs):
-        if weight_name not in modules and name not in distances:
+        if weight_name not in modules and name not in distances and name not in joined:
             modules[weight_name], distances[name] = name, distance
+            if name not in folded:
+                joined.add(_joined(name))
 
     strange = [conv.title for conv in convs if conv.weight_name not in modules and not regrouped(conv.title)]
-    joined = {_joined(name) for name in distances if name not in folded}
-    missing = [name for name in folded if name not in distances | dict.fromkeys(joined) and not regrouped(name)]
+    missing = [name for name in folded if name not in distances.keys() | joined and not regrouped(name)]
     if strange or missing:
         faults = [
             f"{what} {', '.join(names[:_LISTED])}{' and others' if len(names) > _LISTED else ''}"

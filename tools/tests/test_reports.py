@@ -35,6 +35,7 @@ def report(name="file.onnx", since=0, **changes) -> ParityReport:
     return ParityReport(
         artifact=Path(name),
         format="onnx",
+        runtime="onnxruntime",
         variant="mobilenetv3",
         refiner="deep_guided_filter",
         precision="fp32",
