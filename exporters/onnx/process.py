@@ -79,8 +79,9 @@ class _Conversation:
             self.process.kill()
 
         watchdog = Timer(ANSWER_SECONDS, stop)
-        watchdog.start()
+        watchdog.daemon = True  # Ctrl-C may come while it starts, and would wait for it
         try:
+            watchdog.start()
             yield
         except EOFError as error:
             code = self.process.wait()
@@ -88,7 +89,6 @@ class _Conversation:
             raise ArtifactError(f"{self.artifact.path} does not run: the process of {self.runtime} {why}") from error
         finally:
             watchdog.cancel()
-            watchdog.join()
 
     def receive(self) -> Arrays:
         header = json.loads(self._line())
