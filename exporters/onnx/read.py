@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
 from exporters.onnx.export import graph_sha256
 from exporters.spec import ArtifactError
 
+_LONGEST_LINE = 500
 _REPEATING = ("Loop", "Scan", "SequenceMap")
 
 
@@ -45,8 +46,9 @@ def read(path: Path) -> ModelProto:
 
 
 def first_line(error: Exception) -> str:
-    """Of what a library says at length."""
-    return str(error).strip().partition("\n")[0]
+    """Of what a library says at length, no more than fits a terminal: a file's names may be of any length."""
+    line = str(error).strip().partition("\n")[0]
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
 
 
 def _refuse_unbounded(path: Path, model: ModelProto) -> None:

@@ -192,15 +192,16 @@ def change_data(model: ModelProto, random: Random, _: Path) -> None:
         weight.string_data.append(b"\xff")
 
 
-def spoil_numbers(model: ModelProto, random: Random, _: Path) -> None:
-    """Integers that say where to cut and how far to stretch; weights that are NaN."""
-    integers = [weight for weight in model.graph.initializer if weight.data_type == TensorProto.INT64]
-    if random.random() < 0.8:
-        weight = random.choice(integers)
-        weight.raw_data = random.choice(LARGE).to_bytes(8, "little", signed=True) * (len(weight.raw_data) // 8)
-    else:
-        weight = random.choice(model.graph.initializer)
-        weight.raw_data = b"\xff" * len(weight.raw_data)
+def spoil_integers(model: ModelProto, random: Random, _: Path) -> None:
+    """What says where to cut and how far to stretch."""
+    weight = random.choice([each for each in model.graph.initializer if each.data_type == TensorProto.INT64])
+    weight.raw_data = random.choice(LARGE).to_bytes(8, "little", signed=True) * (len(weight.raw_data) // 8)
+
+
+def poison_weights(model: ModelProto, random: Random, _: Path) -> None:
+    """The file runs, and gives NaN."""
+    weight = random.choice([each for each in model.graph.initializer if len(each.dims) == 4])
+    weight.raw_data = b"\xff" * len(weight.raw_data)
 
 
 def change_scales(model: ModelProto, random: Random, _: Path) -> None:
@@ -514,7 +515,8 @@ MUTATIONS: tuple[Mutation | RawMutation, ...] = (
     change_weight_shape,
     enlarge_weight,
     change_data,
-    spoil_numbers,
+    spoil_integers,
+    poison_weights,
     change_scales,
     add_huge_constant,
     change_attribute,
