@@ -83,52 +83,52 @@ HALF_DIVISION = (
 # ratio 1, seeded weights, ResNet50), with both refiners and precisions, it was .35, .59 and .49.
 TOLERANCES: dict[Case, Tolerance] = {
     Case("onnx", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(1.9e-5, 6.1e-7), pha=Error(2.8e-5, 2.3e-7), states=Error(6.8e-5, 1.4e-6), why=ORDER
+        fgr=Error(1.9e-5, 6.1e-7), pha=Error(2.9e-5, 2.3e-7), states=Error(6.9e-5, 1.4e-6), why=ORDER
     ),
     Case("onnx", "fp32", "deep_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(3.6e-5, 6.0e-7), pha=Error(4.6e-5, 9.9e-8), states=Error(2.8e-4, 2.3e-6), why=ROUNDED
+        fgr=Error(3.6e-5, 6.0e-7), pha=Error(4.5e-5, 9.8e-8), states=Error(2.8e-4, 2.3e-6), why=ROUNDED
     ),
     Case("onnx", "fp32", "deep_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(1.7e-6, 7.1e-8), pha=Error(2.0e-6, 1.3e-7), states=Error(2.2e-6, 1.8e-7), why=ORDER
+        fgr=Error(1.9e-6, 7.2e-8), pha=Error(1.7e-6, 1.3e-7), states=Error(2.2e-6, 1.8e-7), why=ORDER
     ),
     Case("onnx", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(1.0e-4, 3.1e-7), pha=Error(8.0e-5, 1.0e-6), states=Error(6.2e-5, 1.2e-6), why=ROUNDED
+        fgr=Error(1.0e-4, 3.1e-7), pha=Error(8.0e-5, 1.0e-6), states=Error(6.3e-5, 1.2e-6), why=ROUNDED
     ),
     Case("onnx", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(8.0e-4, 1.8e-6), pha=Error(1.1e-3, 2.8e-7), states=Error(6.8e-5, 1.4e-6), why=DIVISION
+        fgr=Error(8.0e-4, 1.8e-6), pha=Error(8.1e-4, 3.5e-7), states=Error(6.9e-5, 1.4e-6), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(1.0e-3, 1.3e-6), pha=Error(1.6e-3, 2.7e-7), states=Error(2.8e-4, 2.3e-6), why=DIVISION
+        fgr=Error(1.0e-3, 1.3e-6), pha=Error(1.0e-3, 2.8e-7), states=Error(2.8e-4, 2.3e-6), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(1.0e-2, 6.1e-7), pha=Error(1.7e-3, 3.7e-6), states=Error(2.2e-6, 1.8e-7), why=DIVISION
+        fgr=Error(1.0e-2, 6.1e-7), pha=Error(2.2e-3, 6.1e-6), states=Error(2.2e-6, 1.8e-7), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(8.8e-3, 6.4e-7), pha=Error(2.5e-3, 4.0e-6), states=Error(6.2e-5, 1.2e-6), why=DIVISION
+        fgr=Error(8.7e-3, 6.4e-7), pha=Error(1.5e-3, 4.2e-6), states=Error(6.3e-5, 1.2e-6), why=DIVISION
     ),
     Case("onnx", "fp16", "deep_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(4.5e-2, 1.1e-3), pha=Error(3.9e-2, 3.4e-4), states=Error(1.5e-1, 3.0e-3), why=HALF_WEIGHTS
     ),
     Case("onnx", "fp16", "deep_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(4.5e-2, 1.0e-3), pha=Error(2.3e-2, 7.2e-5), states=Error(1.5e-1, 1.7e-3), why=HALF_WEIGHTS
+        fgr=Error(4.5e-2, 1.0e-3), pha=Error(2.2e-2, 7.4e-5), states=Error(1.5e-1, 1.7e-3), why=HALF_WEIGHTS
     ),
     Case("onnx", "fp16", "deep_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(4.9e-3, 1.7e-4), pha=Error(3.7e-3, 4.9e-4), states=Error(4.5e-3, 3.6e-4), why=HALF_WEIGHTS
+        fgr=Error(5.0e-3, 1.7e-4), pha=Error(3.8e-3, 4.9e-4), states=Error(4.7e-3, 3.6e-4), why=HALF_WEIGHTS
     ),
     Case("onnx", "fp16", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(4.7e-3, 1.2e-4), pha=Error(3.4e-3, 4.2e-4), states=Error(4.4e-3, 3.3e-4), why=HALF_WEIGHTS
+        fgr=Error(4.9e-3, 1.2e-4), pha=Error(3.3e-3, 4.2e-4), states=Error(4.3e-3, 3.3e-4), why=HALF_WEIGHTS
     ),
     Case("onnx", "fp16", "fast_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.4e-1, 5.4e-4), states=Error(1.5e-1, 3.0e-3), why=HALF_DIVISION
+        fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.3e-1, 5.4e-4), states=Error(1.5e-1, 3.0e-3), why=HALF_DIVISION
     ),
     Case("onnx", "fp16", "fast_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(2.9e-1, 3.2e-3), pha=Error(4.6e-1, 8.7e-4), states=Error(1.5e-1, 1.7e-3), why=HALF_DIVISION
+        fgr=Error(2.9e-1, 3.2e-3), pha=Error(4.9e-1, 8.6e-4), states=Error(1.5e-1, 1.7e-3), why=HALF_DIVISION
     ),
     Case("onnx", "fp16", "fast_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(1.0, 2.2e-3), pha=Error(8.3e-1, 1.4e-2), states=Error(4.5e-3, 3.6e-4), why=HALF_DIVISION
+        fgr=Error(1.0, 2.2e-3), pha=Error(8.1e-1, 1.4e-2), states=Error(4.7e-3, 3.6e-4), why=HALF_DIVISION
     ),
     Case("onnx", "fp16", "fast_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(1.0, 1.6e-3), pha=Error(7.7e-1, 1.0e-2), states=Error(4.4e-3, 3.3e-4), why=HALF_DIVISION
+        fgr=Error(1.0, 1.7e-3), pha=Error(7.2e-1, 1.0e-2), states=Error(4.3e-3, 3.3e-4), why=HALF_DIVISION
     ),
     Case("torchscript", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(0, 0), pha=Error(0, 0), states=Error(0, 0), why=SAME

@@ -5,7 +5,7 @@ from exporters.spec import Choice, Profile
 _CEIL_FREE = Choice(
     option="ceil_free",
     value=True,
-    why="no ceil mode, which some runtimes refuse and whose border others count otherwise",
+    why="a pool that every runtime has and reads alike; onnxruntime-web's WebGPU refuses the ceil mode",
 )
 
 PROFILES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporters import FORMATS
+from exporters.onnx.profiles import PROFILES
 from rvm_model import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,16 @@ def test_every_format_is_in_the_table():
     for name, description in FORMATS.items():
         assert f"`rvm-export {name}`" in ENGLISH
         assert f"rvm_mobilenetv3_fp32{description.suffix}" in ENGLISH
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_the_profile_table_says_what_profiles_set(name, text):
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    switches = {f"--{choice.option.replace('_', '-')}": choice.value for choice in PROFILES[name].choices}
+    said = {switch if value is True else f"{switch} {value}" for switch, value in switches.items()}
+    assert set(re.findall(r"`(--[^`]+)`", row)) == said
+    assert (("needs a size" in row) or ("需要给出尺寸" in row)) == PROFILES[name].one_size
 
 
 def test_make_shows_its_targets():
