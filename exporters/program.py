@@ -16,7 +16,7 @@ from exporters.weights import Conv
 from rvm_model import mobilenetv3, resnet50
 
 Convs = Mapping[str, Conv]
-AtRatioOne = Literal["refine", "skip"]
+AtRatioOne = Literal["refine", "skip", "blend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ def program(
     states: tuple[V, V, V, V],
     ratio: V | float,
     at_ratio_one: AtRatioOne,
+    is_one: tuple[V, V] | None = None,
 ) -> Matte[V]:
     """One frame through the network.
 
@@ -45,7 +46,9 @@ def program(
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
         at_ratio_one: `refine` runs the refiner at any ratio, as the released ONNX files do; `skip` leaves it out of a
-            graph whose baked-in ratio is 1, as PyTorch does.
+            graph whose baked-in ratio is 1, as PyTorch does; `blend` computes both and takes one by `is_one`, as PyTorch
+            does in a graph that has no branches.
+        is_one: For `blend`, two single pixels: 1 and 0 where the ratio is 1, else 0 and 1.
     """
     baked_at_one = isinstance(ratio, float) and ratio == 1
     with ops.scope("downsample"):
@@ -66,7 +69,7 @@ def program(
             fgr = ops.add(residual, src)
     else:
         with ops.scope("refiner"):
-            fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid)
+            fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
     with ops.scope("output"):
         return Matte(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
 
@@ -185,11 +188,15 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
     return ops.add(h, ops.mul(z, ops.sub(c, h)))
 
 
-def guided_filter(ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V) -> tuple[V, V]:
+def guided_filter(
+    ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
+) -> tuple[V, V]:
     """Foreground (source added) and alpha at full size, not clamped: a line A * x + b, fitted at the internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
     full size. Nor is anything joined or split there: foreground and alpha go their own ways before it.
+
+    Where `is_one` is given and the ratio is 1, the line is 0 * x + y: what there is without a refiner.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
     means = box_mean(ops, convs, ops.concat(x, y, ops.mul(x, y), ops.mul(x, x)))
@@ -202,6 +209,9 @@ def guided_filter(ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid
     else:
         A = ops.div(cov, ops.add_constant(var, (1e-5,) * 4))
     b = ops.sub(mean_y, ops.mul(A, mean_x))
+    if is_one is not None:
+        one, other = is_one
+        A, b = ops.mul(A, other), ops.add(ops.mul(b, other), ops.mul(y, one))
     A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
     b_fgr, b_pha = ops.split(b, 3, 1)
 

@@ -22,6 +22,8 @@ LIMIT = 1e-9
         (61, 97, 0.375, "auto", "skip"),
         (48, 65, 1.0, "always", "refine"),
         (48, 65, 1.0, "never", "skip"),
+        (48, 65, 1.0, "auto", "blend"),
+        (61, 97, 0.375, "auto", "blend"),
     ],
 )
 def test_in_float64_it_is_the_reference(variant, refiner, height, width, ratio, refine, at_ratio_one):
@@ -30,10 +32,12 @@ def test_in_float64_it_is_the_reference(variant, refiner, height, width, ratio, 
     generator = torch.Generator().manual_seed(0)
     expected_states = [None] * 4
     states = tuple(torch.zeros(1, 1, 1, 1, dtype=torch.float64) for _ in range(4))
+    is_one = tuple(torch.full((1, 1, 1, 1), float(on), dtype=torch.float64) for on in (ratio == 1, ratio != 1))
     for _ in range(3):
         src = torch.rand(2, 3, height, width, dtype=torch.float64, generator=generator)
         fgr, pha, *expected_states = model(src, *expected_states, ratio)
-        outputs = program(ops, convs, src, states, ratio, at_ratio_one)
+        graph_ratio = torch.tensor(ratio, dtype=torch.float64) if at_ratio_one == "blend" else ratio
+        outputs = program(ops, convs, src, states, graph_ratio, at_ratio_one, is_one)
         states = outputs.states
         assert pha.std() > 0.01
         for expected, given in zip((fgr, pha, *expected_states), (outputs.fgr, outputs.pha, *states), strict=True):

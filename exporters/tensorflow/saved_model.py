@@ -1,0 +1,107 @@
+"""A SavedModel in a process of its own, run as `python -m exporters.tensorflow.saved_model REQUEST FOLDER`.
+
+What a process traced before leaks into the names that TensorFlow gives to functions, and so do hash seeds and kernels
+that differ from machine to machine. A fresh process with its environment fixed writes the same bytes every time.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from exporters.weights import Conv
+
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONHASHSEED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TZ": "UTC",
+}
+
+
+def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Path) -> None:
+    """Make `folder`, a SavedModel for any size, or for one.
+
+    Args:
+        convs: From `weights.lowered_convs`.
+        fixed: The one size, or None.
+        folder: Must not be there.
+
+    Raises:
+        ArtifactError: TensorFlow gave up; its last line says why.
+    """
+    with TemporaryDirectory() as desk:
+        request = Path(desk) / "request"
+        request.write_bytes(pickle.dumps((convs, fixed)))
+        root = Path(__file__).resolve().parents[2]
+        done = subprocess.run(
+            [sys.executable, "-m", "exporters.tensorflow.saved_model", request, folder.resolve()],
+            capture_output=True,
+            text=True,
+            cwd=root,
+            env=os.environ | _ENVIRONMENT,
+        )
+    if done.returncode != 0:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise ArtifactError(f"TensorFlow could not write a SavedModel: {last or f'exit code {done.returncode}'}")
+    # The one file with a random number in it; nothing reads it.
+    (folder / "fingerprint.pb").unlink()
+
+
+def main(request: Path, folder: Path) -> None:
+    """In the process of its own."""
+    import tensorflow as tf
+
+    from exporters.program import program
+    from exporters.tensorflow.ops import TensorFlowOps, variables
+
+    # Our own pickle, written a moment ago by the process that waits for this one.
+    convs: Mapping[str, Conv]
+    fixed: Fixed | None
+    convs, fixed = pickle.loads(request.read_bytes())
+    size = [None] * 3 if fixed is None else [fixed.batch, fixed.height, fixed.width]
+    names = INPUTS if fixed is None else INPUTS[:5]
+    shapes = [[*size, 3], *[None] * 4, []]
+    specs = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in zip(names, shapes, strict=False)]
+
+    class Network(tf.Module):
+        """Called with a list, as the released one is: `model([src, r1, r2, r3, r4, downsample_ratio])`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = variables(convs)
+
+        @tf.function(input_signature=[specs], autograph=False)
+        def __call__(self, inputs):
+            src, r1, r2, r3, r4, *ratios = inputs
+            is_one = None
+            if ratios:
+                one = tf.reshape(tf.cast(tf.equal(ratios[0], 1.0), tf.float32), [1, 1, 1, 1])
+                is_one = one, 1 - one
+            matte = program(
+                TensorFlowOps(self.weights),
+                convs,
+                src,
+                (r1, r2, r3, r4),
+                ratios[0] if ratios else fixed.ratio,
+                "blend" if ratios else "skip",
+                is_one,
+            )
+            values = (matte.fgr, matte.pha, *matte.states)
+            return {name: tf.identity(value, name) for name, value in zip(OUTPUTS, values, strict=True)}
+
+        @tf.function(input_signature=specs, autograph=False)
+        def serve(self, *inputs):
+            return self([*inputs])
+
+    network = Network()
+    tf.saved_model.save(network, str(folder), signatures={"serving_default": network.serve})
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
