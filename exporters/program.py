@@ -46,8 +46,8 @@ def program(
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
         at_ratio_one: `refine` runs the refiner at any ratio, as the released ONNX files do; `skip` leaves it out of a
-            graph whose baked-in ratio is 1, as PyTorch does; `blend` computes both and takes one by `is_one`, as PyTorch
-            does in a graph that has no branches.
+            graph whose baked-in ratio is 1, as PyTorch does; `blend` does as PyTorch at any ratio without a branch:
+            both are computed, and `is_one` takes one of them.
         is_one: For `blend`, two single pixels: 1 and 0 where the ratio is 1, else 0 and 1.
     """
     baked_at_one = isinstance(ratio, float) and ratio == 1

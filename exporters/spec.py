@@ -86,6 +86,14 @@ class Fixed:
     ratio: float
     batch: int = 1
 
+    def metadata(self) -> dict[str, str]:
+        """What a file says of its size."""
+        return {
+            "batch": str(self.batch),
+            "resolution": f"{self.width}x{self.height}",
+            "downsample_ratio": repr(self.ratio),
+        }
+
     def refuse_beyond_memory(self) -> None:
         """Raises SpecError if this machine's memory could not hold it; nothing is allocated to find out."""
         h, w = internal_size(self.height, self.width, self.ratio)

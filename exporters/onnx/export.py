@@ -99,11 +99,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
             "value_range": "src, fgr, pha: levels and opacity, 0 to 255, fgr not premultiplied",
         }
     if fixed is not None:
-        more |= {
-            "batch": str(fixed.batch),
-            "resolution": f"{fixed.width}x{fixed.height}",
-            "downsample_ratio": repr(fixed.ratio),
-        }
+        more |= fixed.metadata()
     metadata = identity(
         checkpoint,
         spec,

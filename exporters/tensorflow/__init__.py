@@ -6,6 +6,9 @@ from pathlib import Path
 
 from exporters.spec import FixableSpec, Format, RuntimeInfo
 
+METADATA = "assets.extra/rvm_export.json"
+"""Where a SavedModel says what it is; the folder is the format's own place for what others put into it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorflowSpec(FixableSpec):

@@ -6,6 +6,7 @@ Kept to what TF.js has too, in all its backends: no SpaceToBatch (a dilated kern
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from exporters.weights import Conv
 
-Tensor = tf.Tensor
+Tensor = Any  # tf.Tensor; TensorFlow has no types that a checker reads
 
 
 class TensorFlowOps:
     """`exporters.ops.Ops[tf.Tensor]`. `variables` are the convolutions' weights, from `variables` below."""
 
-    def __init__(self, variables: Mapping[str, tf.Variable]) -> None:
+    def __init__(self, variables: Mapping[str, Tensor]) -> None:
         self.variables = variables
 
     @contextmanager
@@ -121,7 +122,7 @@ class TensorFlowOps:
         return tf.broadcast_to(state, tf.shape(x))
 
 
-def variables(convs: Mapping[str, Conv]) -> dict[str, tf.Variable]:
+def variables(convs: Mapping[str, Conv]) -> dict[str, Tensor]:
     """Kernels (height, width, in, out), or (height, width, channels, 1) of depthwise ones, and biases (out,)."""
     arrays: dict[str, NDArray[np.float64]] = {}
     for name, conv in convs.items():

@@ -9,8 +9,11 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
 from exporters.weights import Conv
@@ -39,7 +42,7 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
         request = Path(desk) / "request"
         request.write_bytes(pickle.dumps((convs, fixed)))
         root = Path(__file__).resolve().parents[2]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (our own module)
             [sys.executable, "-m", "exporters.tensorflow.saved_model", request, folder.resolve()],
             capture_output=True,
             text=True,
@@ -53,6 +56,14 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
     (folder / "fingerprint.pb").unlink()
 
 
+def installed_version() -> str:
+    """TensorFlow's, without importing it; its package for machines without a GPU has a name of its own."""
+    for package in ("tensorflow", "tensorflow-cpu"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return "unknown"
+
+
 def main(request: Path, folder: Path) -> None:
     """In the process of its own."""
     import tensorflow as tf
@@ -63,13 +74,14 @@ def main(request: Path, folder: Path) -> None:
     # Our own pickle, written a moment ago by the process that waits for this one.
     convs: Mapping[str, Conv]
     fixed: Fixed | None
-    convs, fixed = pickle.loads(request.read_bytes())
+    convs, fixed = pickle.loads(request.read_bytes())  # noqa: S301
+    baked_ratio = None if fixed is None else fixed.ratio
     size = [None] * 3 if fixed is None else [fixed.batch, fixed.height, fixed.width]
     names = INPUTS if fixed is None else INPUTS[:5]
     shapes = [[*size, 3], *[None] * 4, []]
     specs = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in zip(names, shapes, strict=False)]
 
-    class Network(tf.Module):
+    class Network(tf.Module):  # type: ignore[misc]
         """Called with a list, as the released one is: `model([src, r1, r2, r3, r4, downsample_ratio])`."""
 
         def __init__(self) -> None:
@@ -77,7 +89,7 @@ def main(request: Path, folder: Path) -> None:
             self.weights = variables(convs)
 
         @tf.function(input_signature=[specs], autograph=False)
-        def __call__(self, inputs):
+        def __call__(self, inputs: list[Any]) -> dict[str, Any]:
             src, r1, r2, r3, r4, *ratios = inputs
             is_one = None
             if ratios:
@@ -88,15 +100,15 @@ def main(request: Path, folder: Path) -> None:
                 convs,
                 src,
                 (r1, r2, r3, r4),
-                ratios[0] if ratios else fixed.ratio,
-                "blend" if ratios else "skip",
+                ratios[0] if baked_ratio is None else baked_ratio,
+                "blend" if baked_ratio is None else "skip",
                 is_one,
             )
             values = (matte.fgr, matte.pha, *matte.states)
             return {name: tf.identity(value, name) for name, value in zip(OUTPUTS, values, strict=True)}
 
         @tf.function(input_signature=specs, autograph=False)
-        def serve(self, *inputs):
+        def serve(self, *inputs: Any) -> dict[str, Any]:
             return self([*inputs])
 
     network = Network()

@@ -1,0 +1,21 @@
+"""The TensorFlow operations that a matting network may be made of, by our exporter or by another one's.
+
+Anything else in a SavedModel is refused: it could read files, write them or run code.
+"""
+
+OPERATIONS = {
+    # Images and numbers.
+    *("Add", "AddN", "AddV2", "AvgPool", "BiasAdd", "BroadcastTo", "Cast", "ClipByValue", "ConcatV2", "Conv2D"),
+    *("DepthwiseConv2dNative", "Div", "DivNoNan", "Exp", "ExpandDims", "Fill", "Floor", "FusedBatchNormV3", "GatherV2"),
+    *("Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "OnesLike", "Pack", "Pad"),
+    *("PadV2", "Pow", "Range", "RealDiv", "Reciprocal", "Relu", "Relu6", "Reshape", "ResizeBilinear", "Round"),
+    *("Rsqrt", "Select", "SelectV2", "Shape", "Sigmoid", "Slice", "Split", "SplitV", "Square", "SquaredDifference"),
+    *("Squeeze", "StridedSlice", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unpack", "ZerosLike", "BatchToSpaceND"),
+    "SpaceToBatchND",
+    # Conditions and calls.
+    *("Assert", "Equal", "Greater", "GreaterEqual", "If", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr"),
+    *("Merge", "NoOp", "NotEqual", "PartitionedCall", "StatefulPartitionedCall", "StatelessIf", "Switch"),
+    # Weights, and how a SavedModel reads and writes its own.
+    *("AssignVariableOp", "Const", "DisableCopyOnRead", "Identity", "IdentityN", "MergeV2Checkpoints", "Placeholder"),
+    *("ReadVariableOp", "RestoreV2", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin", "VarHandleOp"),
+}
