@@ -91,7 +91,13 @@ class _Conversation:
             watchdog.cancel()
 
     def receive(self) -> Arrays:
-        header = json.loads(self._line())
+        line = self._line()
+        try:
+            header = json.loads(line)
+        except ValueError as error:  # native code that writes to stdout as it dies
+            raise ArtifactError(
+                f"{self.artifact.path} does not run: the process of {self.runtime} said {line[:100]!r}"
+            ) from error
         if "error" in header:
             raise ArtifactError(f"{self.artifact.path} does not run in {self.runtime}: {header['error']}")
         return {tensor["name"]: self._array(**tensor) for tensor in header["tensors"]}

@@ -36,7 +36,11 @@ def find_node() -> str:
     node = shutil.which("node")
     if node is None:
         raise MissingPackage(f"{NAME} needs Node {OLDEST_NODE} or newer, and no node is on the PATH; install it")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()  # noqa: S603
+    try:
+        asked = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingPackage(f"{NAME} needs Node {OLDEST_NODE} or newer, and {node} does not run: {error}") from error
+    version = asked.stdout.strip()
     major = re.match(r"v(\d+)\.", version)
     if major is None or int(major[1]) < OLDEST_NODE:
         raise MissingPackage(
@@ -45,7 +49,7 @@ def find_node() -> str:
     wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"][NAME]
     try:
         found = json.loads((FOLDER / "node_modules" / NAME / "package.json").read_text())["version"]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError):  # not there, or cut short
         found = "none"
     if found != wanted:
         raise MissingPackage(f"{NAME} {wanted} is needed, and {found} is installed; run: npm ci --prefix {FOLDER}")
