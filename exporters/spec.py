@@ -76,6 +76,11 @@ class ExportSpec:
         """What the format's own options add to the file's name."""
         return []
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether a folder is written, whose name has no suffix, and no file."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed:
