@@ -32,7 +32,7 @@ _SIGNATURE = "serving_default"
 def inspect(path: Path) -> Artifact:
     """What the file is. See `exporters.runtime.Runtime`."""
     with unpacked(path, GRAPH) as folder:
-        graph = _read_graph(path, folder)
+        graph = read_graph(path, folder)
         shapes = _weight_shapes(path, folder)
         metadata = _read_metadata(path, folder)
     signature = graph.signature_def.get(_SIGNATURE)
@@ -75,7 +75,9 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
         try:
             # Kept in a variable: a signature does not keep its model's weights alive.
             model = tf.saved_model.load(str(folder))
-        except (tf.errors.OpError, ValueError, OSError, KeyError) as error:
+        except (
+            Exception
+        ) as error:  # of a damaged one TensorFlow says nearly anything, IndexError and AssertionError too
             raise ArtifactError(f"{artifact.path} does not load in TensorFlow: {_first_line(error)}") from error
         serve = model.signatures[_SIGNATURE]
         ratio_input = {} if artifact.fixed else {INPUTS[5]: tf.constant(ratio, tf.float32)}
@@ -104,7 +106,8 @@ def _nchw(tensor: tf.Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.numpy().transpose(0, 3, 1, 2))
 
 
-def _read_graph(path: Path, folder: Path) -> Any:
+def read_graph(path: Path, folder: Path) -> Any:
+    """The one graph of a SavedModel, whose operations are all known. Raises ArtifactError."""
     try:
         model = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
     except DecodeError as error:
