@@ -11,11 +11,13 @@ WEB := exporters/onnx/web
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-export: $(READY) ## Set up, then export and verify TorchScript and ONNX of MobileNetV3 into dist/
+export: $(READY) ## Set up, then export and verify MobileNetV3 in every format into dist/
 	$(BIN)/rvm-export torchscript --precision fp32 --output dist --force
 	$(BIN)/rvm-export torchscript --precision fp16 --output dist --force
 	$(BIN)/rvm-export onnx --precision fp32 --output dist --force
 	$(BIN)/rvm-export onnx --precision fp16 --output dist --force
+	$(BIN)/rvm-export tensorflow --output dist --force
+	$(BIN)/rvm-export tfjs --output dist --force
 
 test: $(READY) ## Set up, then run all tests
 	$(BIN)/pytest

@@ -47,7 +47,10 @@ def test_commands_and_their_options_exist(line, run):
 def test_every_format_is_in_the_table():
     for name, description in FORMATS.items():
         assert f"`rvm-export {name}`" in ENGLISH
-        assert f"rvm_mobilenetv3_fp32{description.suffix}" in ENGLISH
+        spec = description.spec(
+            variant="mobilenetv3", refiner="deep_guided_filter", precision=description.precisions[0]
+        )
+        assert f"`{spec.file_name(description.suffix, seeded=False)}`" in ENGLISH
 
 
 @pytest.mark.parametrize("name", PROFILES)
