@@ -9,6 +9,7 @@ from exporters.metadata import identity
 from exporters.tensorflow.saved_model import write_saved_model
 from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
+from exporters.tfjs.dilate import dilated
 from exporters.tfjs.graph import read, tidy, write
 from exporters.tfjs.quantise import STORES
 from exporters.weights import lowered_convs
@@ -23,7 +24,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         saved_model, converted, folder = (Path(desk) / name for name in ("saved_model", "converted", "model"))
         write_saved_model(convs, None, saved_model)
         convert(saved_model, converted)
-        model = tidy(read(converted))
+        model = dilated(tidy(read(converted)))
         metadata = identity(
             checkpoint,
             spec,
@@ -32,5 +33,5 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
             tensorflowjs_version=CONVERTER,
         )
         folder.mkdir()
-        write(model, STORES[spec.precision], metadata, folder)
+        write(model, STORES[spec.precision](model.weights), metadata, folder)
         pack(folder, path, f"rvm_{spec.variant}_tfjs_{spec.precision}")

@@ -5,10 +5,9 @@ The converter's own file differs from build to build: in the order of attributes
 not read is left out, equal constants are one, and nodes have short names, which halves the text.
 """
 
-import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,23 +91,23 @@ def tidy(model: GraphModel) -> GraphModel:
     return GraphModel(header=model.header | {"signature": signature}, nodes=tuple(kept.values()), weights=weights)
 
 
-def write(model: GraphModel, store: Callable[[str, NDArray[Any]], Stored], metadata: Json, folder: Path) -> None:
+def write(model: GraphModel, weights: Mapping[str, Stored], metadata: Json, folder: Path) -> None:
     """Write model.json and its shards.
 
     Args:
         model: From `tidy`.
-        store: How a weight of that name is stored.
+        weights: Those of the model, as they are stored.
         metadata: What the model says of itself.
         folder: Must be there.
     """
-    entries, content = [], b""
+    entries, content = [], bytearray()
     for name, values in model.weights.items():
-        stored = store(name, values)
+        stored = weights[name]
         entry = {"name": name, "shape": list(values.shape), "dtype": values.dtype.name}
         if stored.quantization is not None:
             entry["quantization"] = stored.quantization | {"original_dtype": values.dtype.name}
         entries.append(entry)
-        content += np.ascontiguousarray(stored.values).tobytes()
+        content += stored.values.tobytes()
     parts = [content[start : start + _SHARD_BYTES] for start in range(0, len(content), _SHARD_BYTES)]
     shards = {f"group1-shard{k}of{len(parts)}.bin": part for k, part in enumerate(parts, start=1)}
     for name, part in shards.items():
@@ -163,8 +162,3 @@ def _bare(node: Json, names: Mapping[str, str]) -> Json:
 _TENSORFLOWS_OWN = {
     *("TArgs", "filter_format", "num_host_args", "use_cudnn_on_gpu", "incompatible_shape_error"),
 }
-
-
-def text(attribute: Json) -> str:
-    """A string attribute, which JSON holds in base 64."""
-    return base64.b64decode(attribute["s"]).decode()
