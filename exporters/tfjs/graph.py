@@ -24,6 +24,9 @@ Json = dict[str, Any]
 _INNER = "StatefulPartitionedCall/"
 """The call of a signature's function, which precedes every name once or twice."""
 
+_TENSORFLOWS_OWN = {"TArgs", "filter_format", "incompatible_shape_error", "num_host_args", "use_cudnn_on_gpu"}
+"""Attributes that TF.js does not read, nor those that begin with an underscore."""
+
 _SHARD_BYTES = 4 * 2**20
 """The converter's; browsers keep files of that size."""
 
@@ -100,10 +103,11 @@ def write(model: GraphModel, weights: Mapping[str, Stored], metadata: Json, fold
         metadata: What the model says of itself.
         folder: Must be there.
     """
-    entries, content = [], bytearray()
+    entries: list[Json] = []
+    content = bytearray()
     for name, values in model.weights.items():
         stored = weights[name]
-        entry = {"name": name, "shape": list(values.shape), "dtype": values.dtype.name}
+        entry: Json = {"name": name, "shape": list(values.shape), "dtype": values.dtype.name}
         if stored.quantization is not None:
             entry["quantization"] = stored.quantization | {"original_dtype": values.dtype.name}
         entries.append(entry)
@@ -128,7 +132,7 @@ def _in_order(nodes: Mapping[str, Json], wanted: list[str]) -> Iterator[str]:
     stack = wanted[::-1]
     while stack:
         name = stack[-1]
-        ahead = [each for each in _inputs(nodes[name]) if each not in seen]
+        ahead = [each for each in inputs_of(nodes[name]) if each not in seen]
         if ahead and name not in seen:
             stack.extend(reversed(ahead))
             continue
@@ -138,7 +142,8 @@ def _in_order(nodes: Mapping[str, Json], wanted: list[str]) -> Iterator[str]:
             yield name
 
 
-def _inputs(node: Json) -> list[str]:
+def inputs_of(node: Json) -> list[str]:
+    """The nodes that it reads from."""
     return [each.partition(":")[0] for each in node.get("input", []) if not each.startswith("^")]
 
 
@@ -150,15 +155,13 @@ def _bare(node: Json, names: Mapping[str, str]) -> Json:
         return names[name] + colon + port
 
     inputs = [renamed(each) for each in node.get("input", []) if not each.startswith("^")]
-    attributes = sorted((key, value) for key, value in node.get("attr", {}).items() if key not in _TENSORFLOWS_OWN)
     return {
         "name": names[node["name"]],
         "op": node["op"],
         **({"input": inputs} if inputs else {}),
-        "attr": {key: value for key, value in attributes if not key.startswith("_")},
+        "attr": {
+            key: value
+            for key, value in sorted(node.get("attr", {}).items())
+            if key not in _TENSORFLOWS_OWN and not key.startswith("_")
+        },
     }
-
-
-_TENSORFLOWS_OWN = {
-    *("TArgs", "filter_format", "num_host_args", "use_cudnn_on_gpu", "incompatible_shape_error"),
-}

@@ -52,12 +52,13 @@ def restored(stored: Stored) -> NDArray[Any]:
     """What a runtime makes of it, in the arithmetic of TF.js: doubles, then float32."""
     if stored.quantization is None:
         return stored.values
-    scale, least = (stored.quantization.get(key, default) for key, default in (("scale", 1.0), ("min", 0.0)))
-    return (stored.values.astype(np.float64) * scale + least).astype(np.float32)
+    scale, least = stored.quantization.get("scale", 1.0), stored.quantization.get("min", 0.0)
+    values: Kernel = (stored.values.astype(np.float64) * scale + least).astype(np.float32)
+    return values
 
 
 def _kernels(weights: Weights) -> dict[str, Kernel]:
-    return {name: values for name, values in weights.items() if values.ndim == 4 and values.dtype == np.float32}
+    return {name: values for name, values in weights.items() if values.ndim == 4}
 
 
 def _half(kernel: Kernel) -> Stored:
