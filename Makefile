@@ -47,6 +47,7 @@ $(READY): pyproject.toml requirements.lock $(WEB)/package-lock.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tfjs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
 	npm ci --prefix $(WEB) --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@

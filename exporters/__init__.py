@@ -21,7 +21,7 @@ FORMATS: dict[str, Format] = {
 
 def load_exporter(name: str) -> "Exporter":
     """The export module of a format, imported now. Raises MissingPackage."""
-    _require(name, FORMATS[name].packages, FORMATS[name].extra)
+    _require(name, FORMATS[name].packages, FORMATS[name].extra, FORMATS[name].afterwards)
     return cast("Exporter", import_module(f"exporters.{name}.export"))
 
 
@@ -62,8 +62,9 @@ def recognise(path: Path) -> str:
     raise ArtifactError(f"{path} is none of the formats known here ({titles}), or is damaged")
 
 
-def _require(what: str, packages: tuple[str, ...], extra: str) -> None:
+def _require(what: str, packages: tuple[str, ...], extra: str, afterwards: str = "") -> None:
     """Only what is declared may be missing: any other failing import is our own mistake, and must look like one."""
+    command = " && ".join([f"pip install 'rvm-export[{extra}]'", *([afterwards] if afterwards else [])])
     for package in packages:
         if find_spec(package) is None:
-            raise MissingPackage(f"{what} needs {package}; run: pip install 'rvm-export[{extra}]'")
+            raise MissingPackage(f"{what} needs {package}; run: {command}")

@@ -10,11 +10,14 @@ SOURCE = "https://github.com/PeterL1n/RobustVideoMatting"
 
 
 def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str, str]:
-    """Keys in alphabetical order. `more` is what only the format knows: tool versions, opset."""
-    states = "; ".join(
-        f"r{k} (batch, {channels}, ceil(h / {2**k}), ceil(w / {2**k}))"
-        for k, channels in enumerate(STATE_CHANNELS[spec.variant], start=1)
-    )
+    """Keys in alphabetical order. `more` is what only the format knows: tool versions, opset, another layout."""
+
+    def shape(k: int, channels: int) -> str:
+        size = f"ceil(h / {2**k}), ceil(w / {2**k})"
+        return f"{size}, {channels}" if more.get("layout") == "NHWC" else f"{channels}, {size}"
+
+    channels = STATE_CHANNELS[spec.variant]
+    states = "; ".join(f"r{k} (batch, {shape(k, each)})" for k, each in enumerate(channels, start=1))
     metadata = {
         "batch": "any",
         "checkpoint": checkpoint.origin,

@@ -33,7 +33,8 @@ class RuntimeInfo:
 class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
-    `packages` are the modules that exporting needs and its extra installs; `runtimes` are what plays its files, by the
+    `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
+    which no extra can; `runtimes` are what plays its files, by the
     name that people give, the default first; `recognise` tells the format's files by their first bytes or their
     archive's listing, whatever they are called, and never fails on another kind of file; `spec` holds the format's
     options.
@@ -49,6 +50,7 @@ class Format:
     recognise: Callable[[Path], bool]
     spec: type["ExportSpec"]
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
+    afterwards: str = ""
 
     @property
     def default_runtime(self) -> str:

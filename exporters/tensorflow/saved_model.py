@@ -18,7 +18,7 @@ from typing import Any
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
 from exporters.weights import Conv
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "PYTHONHASHSEED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -47,7 +47,7 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
             capture_output=True,
             text=True,
             cwd=root,
-            env=os.environ | _ENVIRONMENT,
+            env=os.environ | ENVIRONMENT,
         )
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2]

@@ -1,0 +1,46 @@
+"""TensorFlow.js graph models: a folder with a model.json and its weights, or that in a zip file."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.spec import ExportSpec, Format, RuntimeInfo
+
+MODEL = "model.json"
+
+CONVERTER = "4.22.0"
+"""The release of the tensorflowjs package that converts. Its pins break this environment, so no extra can name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfjsSpec(ExportSpec):
+    """One TensorFlow.js model."""
+
+    def words(self) -> list[str]:
+        return ["tfjs"]
+
+
+def recognise(path: Path) -> bool:
+    """By its model.json, whatever this says."""
+    if path.is_dir():
+        return (path / MODEL).is_file()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two from flipped bits in its directory
+        return False
+    return any(name.split("/")[-1] == MODEL and name.count("/") <= 1 for name in names)
+
+
+FORMAT = Format(
+    title="TensorFlow.js",
+    help="Export TensorFlow.js: a graph model for browsers and Node, NHWC.",
+    suffix=".zip",
+    precisions=("int8", "fp16", "fp32"),
+    extra="tfjs",
+    packages=("tensorflow", "packaging", "tensorflowjs"),
+    afterwards=f"pip install --no-deps tensorflowjs=={CONVERTER}",
+    runtimes={"node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=())},
+    recognise=recognise,
+    spec=TfjsSpec,
+)

@@ -1,0 +1,52 @@
+"""A TensorFlow.js graph model, converted from our SavedModel, in a zip file."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from exporters.archive import pack
+from exporters.layers import SEGMENTATION
+from exporters.metadata import identity
+from exporters.tensorflow.saved_model import write_saved_model
+from exporters.tfjs import CONVERTER, TfjsSpec
+from exporters.tfjs.convert import convert
+from exporters.tfjs.graph import read, tidy, write
+from exporters.tfjs.quantise import STORES
+from exporters.tfjs.rewrite import clipped, dilated
+from exporters.weights import Conv, lowered_convs
+from rvm_model.checkpoint import Checkpoint
+
+_ALMOST_ZERO = 1e-30
+
+
+def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
+    """Write the file. See `exporters.runtime.Exporter`."""
+    convs = {name: _with_bias(conv) for name, conv in lowered_convs(checkpoint.network()).items()}
+    del convs[SEGMENTATION]
+    with TemporaryDirectory() as desk:
+        saved_model, converted, folder = (Path(desk) / name for name in ("saved_model", "converted", "model"))
+        write_saved_model(convs, None, saved_model)
+        convert(saved_model, converted)
+        model = clipped(dilated(tidy(read(converted))))
+        metadata = identity(
+            checkpoint,
+            spec,
+            layout="NHWC",
+            tensorflow_version=model.header["generatedBy"],
+            tensorflowjs_version=CONVERTER,
+        )
+        folder.mkdir()
+        write(model, STORES[spec.precision](model.weights), metadata, folder)
+        pack(folder, path, f"rvm_{spec.variant}_tfjs_{spec.precision}")
+
+
+def _with_bias(conv: Conv) -> Conv:
+    """The converter drops a bias that is zero throughout, and then takes the next thing that is added for one.
+
+    TF.js refuses that where it is a number ("only supports rank-1 bias"). So zero is as near to zero as is safe.
+    """
+    if conv.bias is None or conv.bias.any():
+        return conv
+    return replace(conv, bias=np.full_like(conv.bias, _ALMOST_ZERO))

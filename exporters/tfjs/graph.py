@@ -1,0 +1,167 @@
+"""A graph model as the converter leaves it, put in order, and written with weights as they shall be stored.
+
+The converter's own file differs from build to build: in the order of attributes and, worse, of the signature, so that
+`model.execute([...])` would take its inputs in another order each time. Here everything has one order. What TF.js does
+not read is left out, equal constants are one, and nodes have short names, which halves the text.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.spec import INPUTS, OUTPUTS
+from exporters.tfjs import MODEL
+
+Weights = dict[str, NDArray[Any]]
+Json = dict[str, Any]
+
+_INNER = "StatefulPartitionedCall/"
+"""The call of a signature's function, which precedes every name once or twice."""
+
+_TENSORFLOWS_OWN = {"TArgs", "filter_format", "incompatible_shape_error", "num_host_args", "use_cudnn_on_gpu"}
+"""Attributes that TF.js does not read, nor those that begin with an underscore."""
+
+_SHARD_BYTES = 4 * 2**20
+"""The converter's; browsers keep files of that size."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stored:
+    """A weight as its bytes are stored. `quantization` is the manifest's word on it, None for what is as it is."""
+
+    values: NDArray[Any]
+    quantization: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GraphModel:
+    """`header` is all of model.json but nodes and weights; constants among `nodes` have their values in `weights`."""
+
+    header: Json
+    nodes: tuple[Json, ...]
+    weights: Weights
+
+
+def read(folder: Path) -> GraphModel:
+    """What the converter wrote a moment ago, nothing quantised."""
+    header = json.loads((folder / MODEL).read_text())
+    nodes = header["modelTopology"].pop("node")
+    weights = {}
+    for group in header.pop("weightsManifest"):
+        content = b"".join((folder / name).read_bytes() for name in group["paths"])
+        offset = 0
+        for entry in group["weights"]:
+            values = np.frombuffer(content, entry["dtype"], math.prod(entry["shape"]), offset)
+            weights[entry["name"]] = values.reshape(entry["shape"])
+            offset += values.nbytes
+    return GraphModel(header=header, nodes=tuple(nodes), weights=weights)
+
+
+def tidy(model: GraphModel) -> GraphModel:
+    """The same model in one order, whatever the order it came in."""
+    nodes = {node["name"]: node for node in model.nodes}
+    signature = model.header["signature"]
+    outputs = {name: signature["outputs"][name]["name"].removesuffix(":0") for name in OUTPUTS}
+    names = {name: name.rpartition(_INNER)[2] for name in nodes}
+    names |= {node: name for name, node in outputs.items()}
+    assert len({*names.values()}) == len(names), "two nodes of one name"
+
+    kept: dict[str, Json] = {}
+    weights: Weights = {}
+    originals: dict[tuple[Any, ...], str] = {}
+    for old in _in_order(nodes, [*INPUTS, *outputs.values()]):
+        node = nodes[old]
+        if node["op"] == "Const":
+            value = model.weights[old]
+            original = originals.setdefault((value.dtype, value.shape, value.tobytes()), names[old])
+            if original != names[old]:
+                names[old] = original
+                continue
+            weights[original] = value
+        kept[names[old]] = _bare(node, names)
+
+    def side(tensors: Mapping[str, Json], order: tuple[str, ...]) -> Json:
+        by_name = {key.removesuffix(":0"): tensor for key, tensor in tensors.items()}
+        return {name: by_name[name] | {"name": f"{name}:0"} for name in order}
+
+    signature = {"inputs": side(signature["inputs"], INPUTS), "outputs": side(signature["outputs"], OUTPUTS)}
+    return GraphModel(header=model.header | {"signature": signature}, nodes=tuple(kept.values()), weights=weights)
+
+
+def write(model: GraphModel, weights: Mapping[str, Stored], metadata: Json, folder: Path) -> None:
+    """Write model.json and its shards.
+
+    Args:
+        model: From `tidy`.
+        weights: Those of the model, as they are stored.
+        metadata: What the model says of itself.
+        folder: Must be there.
+    """
+    entries: list[Json] = []
+    content = bytearray()
+    for name, values in model.weights.items():
+        stored = weights[name]
+        entry: Json = {"name": name, "shape": list(values.shape), "dtype": values.dtype.name}
+        if stored.quantization is not None:
+            entry["quantization"] = stored.quantization | {"original_dtype": values.dtype.name}
+        entries.append(entry)
+        content += stored.values.tobytes()
+    parts = [content[start : start + _SHARD_BYTES] for start in range(0, len(content), _SHARD_BYTES)]
+    shards = {f"group1-shard{k}of{len(parts)}.bin": part for k, part in enumerate(parts, start=1)}
+    for name, part in shards.items():
+        (folder / name).write_bytes(part)
+    header = model.header
+    text = {
+        **{key: header[key] for key in ("format", "generatedBy", "convertedBy", "signature")},
+        "userDefinedMetadata": metadata,
+        "modelTopology": {"node": model.nodes, **header["modelTopology"]},
+        "weightsManifest": [{"paths": [*shards], "weights": entries}],
+    }
+    (folder / MODEL).write_text(json.dumps(text, separators=(",", ":")))
+
+
+def _in_order(nodes: Mapping[str, Json], wanted: list[str]) -> Iterator[str]:
+    """What the wanted nodes need, before what needs it; control dependencies mean nothing to TF.js."""
+    seen: set[str] = set()
+    stack = wanted[::-1]
+    while stack:
+        name = stack[-1]
+        ahead = [each for each in inputs_of(nodes[name]) if each not in seen]
+        if ahead and name not in seen:
+            stack.extend(reversed(ahead))
+            continue
+        stack.pop()
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+def inputs_of(node: Json) -> list[str]:
+    """The nodes that it reads from."""
+    return [each.partition(":")[0] for each in node.get("input", []) if not each.startswith("^")]
+
+
+def _bare(node: Json, names: Mapping[str, str]) -> Json:
+    """A node under its new name, its attributes in order, without those that only TensorFlow reads."""
+
+    def renamed(reference: str) -> str:
+        name, colon, port = reference.partition(":")
+        return names[name] + colon + port
+
+    inputs = [renamed(each) for each in node.get("input", []) if not each.startswith("^")]
+    return {
+        "name": names[node["name"]],
+        "op": node["op"],
+        **({"input": inputs} if inputs else {}),
+        "attr": {
+            key: value
+            for key, value in sorted(node.get("attr", {}).items())
+            if key not in _TENSORFLOWS_OWN and not key.startswith("_")
+        },
+    }
