@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters.onnx.web_runtime import find_node
+from exporters.node import find_node
+from exporters.onnx import web_runtime
 from exporters.spec import MissingPackage
 from parity_tests.plays import shared_folder
 
@@ -49,7 +50,7 @@ def cuda() -> None:
 def node() -> str:
     """The path of a Node that can run onnxruntime-web."""
     try:
-        return find_node()
+        return find_node(web_runtime.NAME, web_runtime.FOLDER)
     except MissingPackage as error:
         require("node", False, str(error))
         raise

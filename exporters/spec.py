@@ -34,8 +34,8 @@ class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
     `packages` are the modules that exporting needs and its extra installs; `runtimes` are what plays its files, by the
-    name that people give, the default first; `recognise` tells the format's files by their first bytes or their
-    archive's listing, whatever they are called, and never fails on another kind of file; `spec` holds the format's
+    name that people give, the default first; `recognise` tells the format's files, or folders, by their first bytes
+    or their listing, whatever they are called, and never fails on another kind; `spec` holds the format's
     options.
     """
 

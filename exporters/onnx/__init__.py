@@ -84,6 +84,8 @@ class OnnxSpec(FixableSpec):
 
 def recognise(path: Path) -> bool:
     """An ONNX file is a protobuf message without a signature; its first field is the IR version, a small number."""
+    if path.is_dir():
+        return False
     with path.open("rb") as file:
         head = file.read(2)
     return len(head) == 2 and head[0] == 0x08 and 3 <= head[1] <= 32

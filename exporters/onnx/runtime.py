@@ -12,8 +12,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from exporters.onnx.artifact import inspect
 from exporters.onnx.binding import bound_step, to_host
 from exporters.onnx.read import first_line
-from exporters.onnx.step import Arrays, make_step
-from exporters.runtime import Device, State, Step
+from exporters.onnx.step import make_step
+from exporters.runtime import Arrays, Device, State, Step
 from exporters.spec import Artifact, ArtifactError
 from rvm_model.device import DeviceError
 

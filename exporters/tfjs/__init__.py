@@ -1,0 +1,36 @@
+"""TensorFlow.js graph models: a folder with a model.json and its weights, or that in a zip file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.archive import holds
+from exporters.spec import ExportSpec, Format, RuntimeInfo
+
+MODEL = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfjsSpec(ExportSpec):
+    """One TensorFlow.js model."""
+
+
+def recognise(path: Path) -> bool:
+    """By its model.json, whatever this says: what is wrong with it, `inspect` tells."""
+    return holds(path, MODEL)
+
+
+FORMAT = Format(
+    title="TensorFlow.js",
+    help="Export TensorFlow.js: a graph model for browsers and Node, NHWC.",
+    suffix=".zip",
+    precisions=("int8", "fp16", "fp32"),
+    extra="tfjs",
+    packages=(),
+    runtimes={
+        "node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=()),
+        "chromium-wasm": RuntimeInfo(module="chromium_wasm_runtime", extra="tfjs", packages=()),
+        "chromium-webgl": RuntimeInfo(module="chromium_webgl_runtime", extra="tfjs", packages=()),
+    },
+    recognise=recognise,
+    spec=TfjsSpec,
+)
