@@ -53,7 +53,7 @@ def unpacked(path: Path, marker: str) -> Iterator[Path]:
                 root = _root(archive.namelist(), marker)
                 if root is None:
                     raise ArtifactError(f"{path} holds no {marker}, neither at its root nor in its only top folder")
-                archive.extractall(folder)  # noqa: S202
+                archive.extractall(folder)
         except _DAMAGE as error:
             raise ArtifactError(f"{path} is damaged: {error}") from error
         except OSError as error:
@@ -80,6 +80,6 @@ def _refuse_unsafe(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     unpacked_bytes, packed_bytes = sum(each.file_size for each in entries), sum(each.compress_size for each in entries)
     if len(entries) > MOST_ENTRIES or unpacked_bytes > min(MOST_BYTES, MOST_RATIO * packed_bytes):
         raise ArtifactError(
-            f"{path} is refused: {len(entries)} entries of {packed_bytes} bytes would unpack to {unpacked_bytes} bytes, "
+            f"{path} is refused: {len(entries)} entries of {packed_bytes} bytes would unpack to {unpacked_bytes}, "
             "which no model of this network does"
         )

@@ -1,4 +1,4 @@
-"""What every runtime of TensorFlow.js shares. The harness has NCHW, the model NHWC; a state stays as the model has it."""
+"""What every runtime of TensorFlow.js shares: the harness has NCHW, the model NHWC, and states stay as it has them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,10 +1,6 @@
 // The two ends of a program that exporters/process.py runs.
 
-import { writeSync } from "node:fs";
-
 import { endOfLine, lengthOf } from "./messages.mjs";
-
-const STDOUT = 1;
 
 /** Requests from stdin, one after the other: a header, and the bytes of its tensors. */
 export async function* requests() {
@@ -38,10 +34,8 @@ export async function* requests() {
 }
 
 /** Parts of a message to stdout, as `encode` and `failure` make them. */
-export function answer(parts) {
+export async function answer(parts) {
   for (const part of parts) {
-    for (let written = 0; written < part.length; ) {
-      written += writeSync(STDOUT, part, written);
-    }
+    await new Promise((resolve, reject) => process.stdout.write(part, (error) => (error ? reject(error) : resolve())));
   }
 }

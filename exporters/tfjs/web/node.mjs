@@ -17,12 +17,12 @@ try {
   const { default: tf } = await import("@tensorflow/tfjs");
   await import("@tensorflow/tfjs-backend-wasm");
   const run = await load(tf, "wasm", fromFolder(tf, folder), method);
-  answer(encode([]));
+  await answer(encode([]));
   for await (const { header, body } of requests()) {
-    answer(encode(await run(header.outputs, decode(header, body))));
+    await answer(encode(await run(header.outputs, decode(header, body))));
   }
 } catch (error) {
-  answer(failure(error));
+  await answer(failure(error));
   process.exitCode = 1;
 }
 
