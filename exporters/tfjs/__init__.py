@@ -30,6 +30,7 @@ FORMAT = Format(
         "node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=()),
         "chromium-wasm": RuntimeInfo(module="chromium_wasm_runtime", extra="tfjs", packages=()),
         "chromium-webgl": RuntimeInfo(module="chromium_webgl_runtime", extra="tfjs", packages=()),
+        "chromium-webgpu": RuntimeInfo(module="chromium_webgpu_runtime", extra="tfjs", packages=()),
     },
     recognise=recognise,
     spec=TfjsSpec,

@@ -14,10 +14,12 @@ import { answer, requests } from "../../web/pipe.mjs";
 const [folder, method, backend, executablePath, scratch] = process.argv.slice(2);
 process.env.TMPDIR = scratch;
 
+// In software, which every machine has. Frames then take seconds, and the watchdog would end what takes that long.
+const SOFTWARE = ["--disable-gpu-watchdog", "--ignore-gpu-blocklist"];
 const GPU = {
   wasm: ["--disable-gpu"],
-  webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
-  webgpu: ["--use-webgpu-adapter=swiftshader", "--enable-unsafe-webgpu", "--enable-features=Vulkan"],
+  webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", ...SOFTWARE],
+  webgpu: ["--use-webgpu-adapter=swiftshader", "--enable-unsafe-webgpu", "--enable-features=Vulkan", ...SOFTWARE],
 };
 const QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
@@ -56,7 +58,12 @@ function routes() {
   const here = import.meta.dirname;
   const tf = dirname(resolve("@tensorflow/tfjs"));
   const wasm = dirname(resolve("@tensorflow/tfjs-backend-wasm"));
-  const libraries = { wasm: join(wasm, "tf-backend-wasm.min.js"), webgl: null };
+  const webgpu = dirname(resolve("@tensorflow/tfjs-backend-webgpu"));
+  const libraries = {
+    wasm: join(wasm, "tf-backend-wasm.min.js"),
+    webgl: null, // which is in the library itself
+    webgpu: join(webgpu, "tf-backend-webgpu.min.js"),
+  };
   const model = JSON.parse(readFileSync(join(folder, "model.json"), "utf8"));
   const shards = model.weightsManifest.flatMap((group) => group.paths);
   const builds = ["", "-simd", "-threaded-simd"].map((build) => `tfjs-backend-wasm${build}.wasm`);
