@@ -180,6 +180,6 @@ TOLERANCES: dict[Case, Tolerance] = {
     ),
 }
 
-OTHERS = {"fp32": "onnx", "fp16": "torchscript"}
+OTHERS = {"fp32": "onnx", "fp16": "torchscript", "int8": "tfjs"}
 """By precision, the format whose rows judge what has no figures of its own: files that others made or changed, and
 everything on CUDA, where no figures were measured yet."""

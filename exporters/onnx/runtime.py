@@ -11,8 +11,8 @@ from onnx import ModelProto
 from exporters.onnx.artifact import inspect
 from exporters.onnx.binding import bound_step, to_host
 from exporters.onnx.session import open_session, said_in_one_line
-from exporters.onnx.step import Arrays, make_step
-from exporters.runtime import Device, State, Step
+from exporters.onnx.step import make_step
+from exporters.runtime import Arrays, Device, State, Step
 from exporters.spec import Artifact
 
 __all__ = ["inspect", "load", "to_numpy"]
