@@ -34,10 +34,9 @@ class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
-    which no extra can; `runtimes` are what plays its files, by the name that people give, the default first; `recognise`
-    tells the format's files, or folders, by their first bytes or their listing, whatever they are called, and never
-    fails on another kind; `spec` holds the format's
-    options.
+    which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
+    `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
+    and never fails on another kind; `spec` holds the format's options.
     """
 
     title: str
