@@ -10,7 +10,6 @@ import pytest
 
 from exporters import load_exporter
 from exporters.tfjs import TfjsSpec
-from exporters.tfjs.chromium import find_chromium
 from rvm_model import load_checkpoint
 
 HERE = Path(__file__).parent
@@ -35,13 +34,13 @@ def ask(script, *arguments):
 
 
 @pytest.fixture(scope="module")
-def in_node(tfjs_node, unzipped) -> dict:
+def in_node(node, unzipped) -> dict:
     return ask("rvm_node.mjs", unzipped / "rvm.js", unzipped, WEB)
 
 
 @pytest.fixture(scope="module")
-def in_page(tfjs_node, chromium, unzipped) -> dict:
-    return ask("rvm_page.mjs", unzipped / "rvm.js", unzipped, WEB, find_chromium("chromium-wasm"))
+def in_page(chromium, unzipped) -> dict:
+    return ask("rvm_page.mjs", unzipped / "rvm.js", unzipped, WEB, chromium)
 
 
 def test_it_keeps_the_states_as_one_does_by_hand(in_node):
