@@ -182,9 +182,7 @@ def test_the_archive_is_a_plain_one_that_is_recognised(file):
     with zipfile.ZipFile(file.path) as archive:
         entries = archive.infolist()
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
-    assert {str(Path(entry.filename).parent) for entry in entries} == {
-        f"rvm_{file.spec.variant}_tfjs_{file.spec.precision}"
-    }
+    assert {str(Path(entry.filename).parent) for entry in entries} == {file.spec.file_name("", seeded=False)}
 
 
 def test_names_of_files():
