@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-WEB := exporters/onnx/web
+WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
 .PHONY: help export test check soak picture lock clean
@@ -11,11 +11,13 @@ WEB := exporters/onnx/web
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-export: $(READY) ## Set up, then export and verify TorchScript and ONNX of MobileNetV3 into dist/
+export: $(READY) ## Set up, then export and verify MobileNetV3 in every format into dist/
 	$(BIN)/rvm-export torchscript --precision fp32 --output dist --force
 	$(BIN)/rvm-export torchscript --precision fp16 --output dist --force
 	$(BIN)/rvm-export onnx --precision fp32 --output dist --force
 	$(BIN)/rvm-export onnx --precision fp16 --output dist --force
+	$(BIN)/rvm-export tensorflow --output dist --force
+	$(BIN)/rvm-export tfjs --output dist --force
 
 test: $(READY) ## Set up, then run all tests
 	$(BIN)/pytest
@@ -37,15 +39,15 @@ lock: $(READY) ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## Remove the environment and everything made
-	rm -rf .venv $(WEB)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(WEB:=/node_modules) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-$(READY): pyproject.toml requirements.lock $(WEB)/package-lock.json
+$(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
-		|| { echo "Node 20 or newer is needed, with npm, to run ONNX files as browsers do; install it and run make again"; exit 2; }
+		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tfjs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,dev]'
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
-	npm ci --prefix $(WEB) --loglevel=error --no-audit --no-fund >/dev/null
+	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
 	@touch $@

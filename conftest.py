@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters.onnx.web_runtime import find_node
+from exporters.node import find_node
+from exporters.onnx import web_runtime
 from exporters.spec import MissingPackage
+from exporters.tfjs.chromium import find_chromium
+from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from parity_tests.plays import shared_folder
 
 
@@ -47,11 +50,22 @@ def cuda() -> None:
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """The path of a Node that can run onnxruntime-web."""
+    """The path of a Node that can run onnxruntime-web and TensorFlow.js."""
     try:
-        return find_node()
+        find_node("TensorFlow.js", TFJS_FOLDER)
+        return find_node(web_runtime.NAME, web_runtime.FOLDER)
     except MissingPackage as error:
         require("node", False, str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def chromium(node: str) -> str:  # noqa: ARG001 (which drives it)
+    """The path of a Chromium that can run TensorFlow.js."""
+    try:
+        return find_chromium("the test")
+    except MissingPackage as error:
+        require("chromium", False, str(error))
         raise
 
 

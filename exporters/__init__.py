@@ -45,13 +45,14 @@ def load_layers(name: str) -> "Opener":
 
 
 def recognise(path: Path) -> str:
-    """The name of a file's format, told from its content.
+    """The name of a file's or folder's format, told from its content.
 
     Raises:
-        ArtifactError: no such file, a folder, a pipe or device, or no format that we know.
+        ArtifactError: no such file or folder, a pipe or device, or no format that we know.
     """
     try:
-        if not (path.is_file() or path.is_dir()) and path.exists():
+        path.stat()
+        if not (path.is_file() or path.is_dir()):
             raise ArtifactError(f"{path} is no regular file; write what it gives into one first")
         for name, description in FORMATS.items():
             if description.recognise(path):

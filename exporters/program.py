@@ -2,9 +2,9 @@
 
 It computes what `rvm_model.MattingNetwork` computes and differs in ways that save work at run time: batch norm and
 image normalisation are folded into the convolutions (`weights.py`); the source is widened to four channels, so that all
-concatenations with it align; where a convolution sees two images, each is convolved by itself instead of joined first;
-the refiner takes its four means in one; the foreground's "+ source" is folded into the refiner's slope; what depends
-only on the variant is decided here, not in the graph.
+concatenations with it align; the recurrent units and the last block convolve each of two images by itself instead of
+joined; the refiner takes its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
+depends only on the variant is decided here, not in the graph.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What a format's `export.py` and its runtimes offer, so that the harness knows none of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,12 @@ class Matte:
 
 Step = Callable[[Frame, State], tuple[Matte, State]]
 """One frame (B, 3, H, W), RGB float32 in [0, 1], and the state before it, to its matte and the state after it."""
+
+Arrays = Mapping[str, NDArray[Any]]
+"""By the names of a file's inputs or outputs, in the file's own dtypes."""
+
+Run = Callable[[Arrays], Arrays]
+"""All inputs of one frame to all its outputs. These belong to the caller, and no one writes to them."""
 
 
 class Exporter(Protocol):

@@ -34,10 +34,9 @@ class Format:
     """What a format's folder says of itself, before anything heavy is imported.
 
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
-    which no extra can; `runtimes` are what plays its files, by the
-    name that people give, the default first; `recognise` tells the format's files by their first bytes or their
-    archive's listing, whatever they are called, and never fails on another kind of file; `spec` holds the format's
-    options.
+    which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
+    `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
+    and never fails on another kind; `spec` holds the format's options.
     """
 
     title: str
@@ -77,6 +76,11 @@ class ExportSpec:
     def words(self) -> list[str]:
         """What the format's own options add to the file's name."""
         return []
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether a folder is written, whose name has no suffix, and no file."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +127,12 @@ class FixableSpec(ExportSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """An option's value in a profile, and why; `one_size_only` where only a file of one size can have it."""
+    """An option's value in a profile, and why; `if_it_resizes` where only a file of one size below ratio 1 has it."""
 
     option: str
     value: Any
     why: str
-    one_size_only: bool = False
+    if_it_resizes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,25 +143,25 @@ class Profile:
     choices: tuple[Choice, ...]
     one_size: bool = False
 
-    def options(self, name: str, given: Mapping[str, Any], one_size: bool) -> dict[str, Any]:
+    def options(self, name: str, given: Mapping[str, Any], fixed: Fixed | None) -> dict[str, Any]:
         """The options that the profile sets.
 
         Args:
             name: The profile's, for messages.
             given: The options that the user gave.
-            one_size: Whether the file is for one size.
+            fixed: The file's one size, or None.
 
         Raises:
             SpecError: the profile needs a size, or the user gave another value for an option that it sets.
         """
-        if self.one_size and not one_size:
+        if self.one_size and fixed is None:
             raise SpecError(f"profile {name} makes files of one size; give --resolution and --downsample-ratio")
         options = {}
         for choice in self.choices:
             switch = f"--{choice.option.replace('_', '-')}"
             if given.get(choice.option, choice.value) != choice.value:
                 raise SpecError(f"profile {name} sets {switch} to {choice.value}; leave {switch} or the profile out")
-            if one_size or not choice.one_size_only:
+            if not choice.if_it_resizes or (fixed is not None and fixed.ratio != 1):
                 options[choice.option] = choice.value
         return options
 

@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class BisectReport:
-    """All points in the network's order; `report.py` renders it.
+    """All points in the network's order; `bisect_report.py` renders it.
 
     `against` is PyTorch or a path. `not_in` names, for each side, what only the other has: convolutions of GRUs and
     refiner that are split, merged or left out, and outputs.

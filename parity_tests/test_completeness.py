@@ -22,7 +22,9 @@ def test_it_exports(name):
 
 
 @EVERY_RUNTIME
-def test_it_runs(name, runtime):
+def test_it_runs(name, runtime, request):
+    if runtime == "openvino":
+        request.getfixturevalue("openvino")
     module = load_runtime(name, runtime)
     assert all(callable(getattr(module, function)) for function in ("inspect", "load", "to_numpy"))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporters import load_exporter
-from exporters.onnx import OnnxSpec, process
+from exporters import load_exporter, process
+from exporters.onnx import OnnxSpec
 from exporters.onnx.artifact import inspect
 from exporters.spec import Fixed
 from parity_tests.clips import builtin_clip

@@ -178,8 +178,32 @@ TOLERANCES: dict[Case, Tolerance] = {
     Case("torchscript", "fp16", "fast_guided_filter", "seeded", "rounded"): Tolerance(
         fgr=Error(1.0, 6.5e-3), pha=Error(1.0, 2.2e-2), states=Error(5.7e-3, 5.0e-4), why=HALF_DIVISION
     ),
+    Case("tensorflow", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(1.0e-5, 3.4e-7), pha=Error(1.6e-5, 1.1e-7), states=Error(4.6e-5, 9.4e-7), why=ORDER
+    ),
+    Case("tensorflow", "fp32", "deep_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(8.4e-6, 1.5e-7), pha=Error(1.0e-5, 2.9e-8), states=Error(2.7e-5, 6.0e-7), why=ORDER
+    ),
+    Case("tensorflow", "fp32", "deep_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(3.2e-6, 7.9e-8), pha=Error(3.7e-6, 2.2e-7), states=Error(2.7e-6, 2.0e-7), why=ORDER
+    ),
+    Case("tensorflow", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(2.8e-6, 7.6e-8), pha=Error(2.3e-6, 1.5e-7), states=Error(2.9e-6, 1.5e-7), why=ORDER
+    ),
+    Case("tensorflow", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(1.4e-3, 2.9e-6), pha=Error(1.7e-3, 3.0e-7), states=Error(4.6e-5, 9.4e-7), why=DIVISION
+    ),
+    Case("tensorflow", "fp32", "fast_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(8.9e-4, 1.4e-6), pha=Error(9.1e-4, 2.8e-7), states=Error(2.7e-5, 6.0e-7), why=DIVISION
+    ),
+    Case("tensorflow", "fp32", "fast_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(1.0e-2, 1.1e-6), pha=Error(2.5e-3, 7.7e-6), states=Error(2.7e-6, 2.0e-7), why=DIVISION
+    ),
+    Case("tensorflow", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(1.2e-2, 6.5e-7), pha=Error(1.6e-3, 4.9e-6), states=Error(2.9e-6, 1.5e-7), why=DIVISION
+    ),
 }
 
-OTHERS = {"fp32": "onnx", "fp16": "torchscript"}
+OTHERS = {"fp32": "onnx", "fp16": "torchscript", "int8": "tfjs"}
 """By precision, the format whose rows judge what has no figures of its own: files that others made or changed, and
 everything on CUDA, where no figures were measured yet."""

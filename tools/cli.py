@@ -88,8 +88,7 @@ def add_export_command(name: str, description: Format) -> None:
                 refiner=refiner,
                 precision=precision,
                 **({"fixed": size} if fixable else {}),
-                **options
-                | (description.profiles[profile].options(profile, given, size is not None) if profile else {}),
+                **options | (description.profiles[profile].options(profile, given, size) if profile else {}),
             )
             for size in sizes
         ]

@@ -33,12 +33,14 @@ def export_all(
     """
     exporter = load_exporter(name)
     checkpoint = load_checkpoint(source, specs[0].variant, specs[0].refiner)
-    suffix = FORMATS[name].suffix
-    if len(specs) > 1 and output.suffix == suffix:
+    suffix = "" if specs[0].is_folder else FORMATS[name].suffix
+    if len(specs) > 1 and suffix and output.suffix == suffix:
         raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")
-    paths = [
-        resolve_output(output, spec.file_name(suffix, checkpoint.seeded), checkpoint.seeded, force) for spec in specs
-    ]
+    seeded = checkpoint.seeded
+    paths = [resolve_output(output, spec.file_name(suffix, seeded), suffix, seeded, force) for spec in specs]
+    for path in paths:
+        if path.is_dir() and not FORMATS[name].recognise(path):
+            raise OutputError(f"{path} is a folder of something else, which is not replaced; give another --output")
     if len({*paths}) < len(paths):
         raise OutputError("two of the files asked for would have the same name; leave one out")
     for spec, path in zip(specs, paths, strict=True):

@@ -27,16 +27,16 @@ def show(path: Path, as_json: bool) -> None:
 
 
 def to_json(artifact: Artifact) -> dict[str, Any]:
-    """Everything known of the file."""
-    content = artifact.path.read_bytes()
+    """Everything known of the file, or folder."""
+    size, sha256 = _content(artifact.path)
     return {
         "artifact": str(artifact.path),
         "format": artifact.format,
         "variant": artifact.variant,
         "refiner": artifact.refiner,
         "precision": artifact.precision,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": size,
+        "sha256": sha256,
         **artifact.facts,
         "inputs": [_tensor(tensor) for tensor in artifact.inputs],
         "outputs": [_tensor(tensor) for tensor in artifact.outputs],
@@ -62,6 +62,16 @@ def to_table(artifact: Artifact) -> Table:
     if not artifact.metadata:
         table.add_row("metadata", "none")
     return table
+
+
+def _content(path: Path) -> tuple[int, str]:
+    """Bytes and hash; of a folder, all its files' bytes, and the hash of the lines that `sha256sum *` writes there."""
+    if not path.is_dir():
+        content = path.read_bytes()
+        return len(content), hashlib.sha256(content).hexdigest()
+    files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
+    return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _tensor(tensor: TensorInfo) -> dict[str, Any]:

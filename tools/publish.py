@@ -18,24 +18,27 @@ class ExportFailed(Exception):
     """Nothing was wrong with what was asked for, but it did not come about. The message is one line for the user."""
 
 
-def resolve_output(output: Path, file_name: str, seeded: bool, force: bool) -> Path:
+def resolve_output(output: Path, file_name: str, suffix: str, seeded: bool, force: bool) -> Path:
     """Where a file goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
+
+    A model that is a folder has no suffix, and always goes into the folder `output`.
 
     Raises:
         OutputError: `output` ends like a model of another kind, or is a folder with a file's suffix, the file is there
             already and `force` is off, or its name would not tell that its weights are seeded.
     """
-    suffix = Path(file_name).suffix
     try:
+        if not suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
+            raise OutputError(f"{output} is a file's name; give the folder to put {file_name} in")
         if output.suffix != suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
             raise OutputError(
                 f"{output} does not end in {suffix}, as such a file does; give one that does, or a folder"
             )
-        path = output if output.suffix == suffix else output / file_name
+        path = output if suffix and output.suffix == suffix else output / file_name
         path.exists()
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
-    if path.is_dir():
+    if suffix and path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
     if seeded and "seeded" not in path.name:
         raise OutputError(
@@ -77,6 +80,19 @@ def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], N
             write(staged)
             check(staged)
             refuse_existing(path, force)
-            staged.replace(path)
+            _replace(staged, path, aside=Path(folder) / "old")
         except OSError as error:
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _replace(staged: Path, path: Path, aside: Path) -> None:
+    """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
+    if not path.is_dir():
+        staged.replace(path)
+        return
+    path.replace(aside)
+    try:
+        staged.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise

@@ -51,8 +51,9 @@ def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> Non
         for option, path in files.items():
             _check_file(option, path)
             place = path.resolve()
-            if place in taken:
-                raise OutputError(f"{option} {path} would overwrite {taken[place]}; give another file")
+            for over in (place, *place.parents):  # a model may be a folder
+                if over in taken:
+                    raise OutputError(f"{option} {path} would overwrite {taken[over]}; give another file")
             taken[place] = f"{option} {path}"
     except (OSError, RuntimeError) as error:  # a name too long, links in a circle
         raise OutputError(f"cannot write a report: {error}; give another file") from error

@@ -58,7 +58,7 @@ def main() -> None:
     worst: dict[Case, dict[str, tuple[float, float]]] = defaultdict(dict)
     failures: list[str] = []
     unfinished = RESULTS.with_suffix(".partial")
-    with unfinished.open("w", newline="", buffering=1) as file:
+    with unfinished.open("w", newline="", buffering=1) as file, tempfile.TemporaryDirectory() as folder:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(_lines_of_others(formats))
@@ -66,7 +66,7 @@ def main() -> None:
             case = Case(
                 format=name, precision=precision, refiner=refiner, weights=play.kind, sampling=sampling(play.ratio)
             )
-            comparison = measure(play, case)
+            comparison = measure(play, case, Path(folder))
             writer.writerow(_row(play, case, comparison))
             failures += [f"{play} {case}: {failure}" for failure in comparison.failures]
             for output in NAMES:
@@ -83,17 +83,17 @@ def main() -> None:
     sys.exit(bool(failures))
 
 
-def measure(play: Play, case: Case) -> Comparison:
-    """Export, play and compare one case; judged where the table has a row for it."""
+def measure(play: Play, case: Case, folder: Path) -> Comparison:
+    """Play and compare one case; judged where the table has a row for it. Artifacts are made once, in `folder`."""
     checkpoint = play_checkpoint(play.weights, play.variant, case.refiner)
     clip = play_clip(play)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "artifact"
+    path = folder / "-".join((play.weights, play.variant, case.refiner, case.format, case.precision))
+    if not path.exists():
         spec = FORMATS[case.format].spec(variant=play.variant, refiner=case.refiner, precision=case.precision)
         load_exporter(case.format).export(checkpoint, spec, path)
-        artifact = load_runtime(case.format).inspect(path)
-        reference = play_reference(reference_network(artifact, checkpoint), clip, play.ratio)
-        return compare(reference, play_artifact(artifact, clip, play.ratio), TOLERANCES.get(case))
+    artifact = load_runtime(case.format).inspect(path)
+    reference = play_reference(reference_network(artifact, checkpoint), clip, play.ratio)
+    return compare(reference, play_artifact(artifact, clip, play.ratio), TOLERANCES.get(case))
 
 
 def _lines_of_others(formats: list[str]) -> list[list[str]]:

@@ -47,7 +47,7 @@ class OnnxSpec(FixableSpec):
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
-        if not {*self.outputs.split(",")} <= {"fgr", "pha"}:
+        if self.outputs not in ("fgr,pha", "fgr", "pha"):
             raise SpecError(f"outputs {self.outputs!r}: give fgr, pha or fgr,pha; the states always stay")
         if self.io_dtype not in ("same", "fp32"):
             raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
@@ -55,8 +55,11 @@ class OnnxSpec(FixableSpec):
             raise SpecError(f"io {self.io!r} is not one of nchw, uint8-nhwc, uint8-nhwc-bgr")
         if self.io_dtype == "fp32" and self.precision == "fp32":
             raise SpecError("a file of precision fp32 has fp32 inputs and outputs by itself; leave --io-dtype out")
-        if self.banded and self.fixed is None:
-            raise SpecError("only a file of one size can be banded; give a --resolution, or leave --banded out")
+        if self.banded and (self.fixed is None or self.fixed.ratio == 1):
+            raise SpecError(
+                "only a file of one size and a ratio below 1 can be banded; give a --resolution and a "
+                "--downsample-ratio, or leave --banded out"
+            )
 
     @property
     def image_bytes(self) -> bool:
@@ -84,6 +87,8 @@ class OnnxSpec(FixableSpec):
 
 def recognise(path: Path) -> bool:
     """An ONNX file is a protobuf message without a signature; its first field is the IR version, a small number."""
+    if path.is_dir():
+        return False
     with path.open("rb") as file:
         head = file.read(2)
     return len(head) == 2 and head[0] == 0x08 and 3 <= head[1] <= 32

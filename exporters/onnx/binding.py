@@ -1,8 +1,8 @@
 """onnxruntime with its inputs and outputs bound to a device: the states stay there, only images travel.
 
 A file of one size keeps two sets of state buffers and writes each frame's states into the set that it does not read.
-All addresses are then known beforehand, which is what a CUDA graph asks for: one is captured for each direction, and
-from the third frame on a frame is a copy, one launch, and a copy back.
+All addresses are then known beforehand, which is what a CUDA graph asks for: one is captured for each way between the
+sets, and one for the first frame, which reads zeros. From then on a frame is a copy, one launch, and a copy back.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from exporters.onnx.session import said_in_one_line
 from exporters.onnx.step import no_state, to_image, to_matte
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact
@@ -24,10 +25,21 @@ def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device
     """A step whose state is four `OrtValue` on the device.
 
     A file of one size keeps only the two newest states: an older one has been overwritten and must not be used again.
+
+    Raises:
+        ArtifactError: here or in a step, what onnxruntime says, such as that the device has no memory left.
     """
-    if artifact.fixed is None:
-        return _any_size(session, artifact, device, ratio)
-    return _one_size(session, artifact, device)
+    with said_in_one_line(artifact):
+        if artifact.fixed is None:
+            step = _any_size(session, artifact, device, ratio)
+        else:
+            step = _one_size(session, artifact, device)
+
+    def told_step(frame: Frame, state: State) -> tuple[Matte, State]:
+        with said_in_one_line(artifact):
+            return step(frame, state)
+
+    return told_step
 
 
 def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:

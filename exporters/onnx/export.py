@@ -4,8 +4,8 @@ The names and types of inputs and outputs are those of the released files, mende
 names of their own, since four states of different sizes cannot share one name for their heights.
 """
 
-import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from exporters.metadata import identity, release
 from exporters.onnx import OnnxSpec
 from exporters.onnx.fixed import FixedOnnxOps
 from exporters.onnx.ops import Dtype, OnnxOps
+from exporters.onnx.read import graph_sha256
 from exporters.onnx.simplify import simplified
 from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS
@@ -88,12 +89,13 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         producer_name="rvm-export",
         producer_version=__version__,
     )
+    more = {}
     if spec.simplify:
         model = simplified(model)
-    more = {}
+        more = {"onnxsim_version": version("onnxsim")}
     if spec.image_bytes:
         order = "BGR" if spec.bgr else "RGB"
-        more = {
+        more |= {
             "channel_order": order,
             "layout": f"src, fgr and pha NHWC uint8, {order}; states NCHW",
             "value_range": "src, fgr, pha: levels and opacity, 0 to 255, fgr not premultiplied",
@@ -110,14 +112,6 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     )
     helper.set_model_props(model, metadata)
     path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def graph_sha256(model: onnx.ModelProto) -> str:
-    """Over everything but the metadata: tells a damaged file from one that is as it was written."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.metadata_props[:]
-    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _shapes(spec: OnnxSpec) -> dict[str, Axes]:

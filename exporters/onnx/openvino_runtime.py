@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exporters.onnx.artifact import inspect
-from exporters.onnx.process import running
 from exporters.onnx.step import make_step, to_numpy
+from exporters.process import running
 from exporters.runtime import Device, Step
 from exporters.spec import Artifact
 from rvm_model.device import DeviceError
@@ -23,5 +23,5 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     if device != "cpu":
         raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")
     # -P, or the files beside the program would hide modules of the same name.
-    with running([sys.executable, "-P", PROGRAM], artifact, "openvino") as run:
+    with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "openvino") as run:
         yield make_step(artifact, ratio, run)

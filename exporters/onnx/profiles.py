@@ -8,21 +8,28 @@ _CEIL_FREE = Choice(
     why="a pool that every runtime has and reads alike; onnxruntime-web's WebGPU refuses the ceil mode",
 )
 
+# Bytes and banded products bring in kinds of operations that such compilers do not have.
+_PLAIN = (
+    Choice(option="io", value="nchw", why="no bytes, and no operations to turn them into images"),
+    Choice(option="banded", value=False, why="no gathered rows"),
+)
+
 PROFILES = {
     "ort": Profile(
         help="onnxruntime on a CPU",
         choices=(
             Choice(
-                option="banded", value=True, why="rows by a product are faster there than Resize", one_size_only=True
+                option="banded", value=True, why="rows by a product are faster there than Resize", if_it_resizes=True
             ),
         ),
     ),
     "tensorrt": Profile(
-        help="TensorRT 8.0 and later",
+        help="TensorRT 8.4 and later",
         one_size=True,
         choices=(
-            Choice(option="opset", value=13, why="the newest that the parser of TensorRT 8.0 reads"),
+            Choice(option="opset", value=13, why="the newest that the parser of TensorRT 8.4 reads"),
             _CEIL_FREE,
+            *_PLAIN,
         ),
     ),
     "webgpu": Profile(
@@ -43,6 +50,7 @@ PROFILES = {
             Choice(option="opset", value=13, why="old enough for most compilers"),
             Choice(option="primitive_activations", value=True, why="neither HardSwish nor HardSigmoid"),
             _CEIL_FREE,
+            *_PLAIN,
         ),
     ),
 }

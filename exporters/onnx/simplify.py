@@ -4,7 +4,10 @@ from typing import cast
 
 import onnx
 
+from exporters.onnx.read import first_line
 from exporters.spec import ArtifactError, MissingPackage
+
+_UNDOES_CEIL_FREE = "fuse_pad_into_pool"
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -21,11 +24,9 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
             raise
         raise MissingPackage("--simplify needs onnxsim; run: pip install 'rvm-export[onnx-simplify]'") from error
     try:
-        simpler = cast(onnx.ModelProto, onnxsim.simplify(model)[0])
+        simpler = cast(onnx.ModelProto, onnxsim.simplify(model, skipped_optimizers=[_UNDOES_CEIL_FREE])[0])
     except Exception as error:  # whatever its C++ part throws, as RuntimeError and others
-        raise ArtifactError(
-            f"onnxsim cannot simplify this graph: {str(error).strip().partition(chr(10))[0]}"
-        ) from error
+        raise ArtifactError(f"onnxsim cannot simplify this graph: {first_line(error)}") from error
     # It writes down the output axes that it inferred, so that ours are held against what can be inferred of them.
     inferred = onnx.shape_inference.infer_shapes(model)
     refuse_other_axes(inferred, simpler)

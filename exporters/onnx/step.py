@@ -1,20 +1,13 @@
 """What every runtime of ONNX files shares: frame, states and ratio by name into a file, and its outputs by name out."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.runtime import Frame, Matte, State, Step
+from exporters.runtime import Arrays, Frame, Matte, Run, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact
 from rvm_model.state import state_shapes
-
-Arrays = Mapping[str, NDArray[Any]]
-"""By the names of a file's inputs or outputs, in the file's own dtypes."""
-
-Run = Callable[[Arrays], Arrays]
-"""All inputs of one frame to all its outputs. These belong to the caller, and no one writes to them."""
 
 
 def make_step(artifact: Artifact, ratio: float, run: Run) -> Step:

@@ -1,11 +1,12 @@
 """TensorFlow SavedModel, written from the lowered program."""
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporters.archive import holds
 from exporters.spec import FixableSpec, Format, RuntimeInfo
 
+GRAPH = "saved_model.pb"
 METADATA = "assets.extra/rvm_export.json"
 """Where a SavedModel says what it is; the folder is the format's own place for what others put into it."""
 
@@ -21,20 +22,16 @@ class TensorflowSpec(FixableSpec):
 
     def file_name(self, suffix: str, seeded: bool) -> str:
         """As the released file is called, without a precision: there is one only."""
-        name = super().file_name("", seeded).replace(f"_{self.precision}", "")
-        return name if self.folder else name + suffix
+        return super().file_name(suffix, seeded).replace(f"_{self.precision}", "")
+
+    @property
+    def is_folder(self) -> bool:
+        return self.folder
 
 
 def recognise(path: Path) -> bool:
-    """A folder with `saved_model.pb`, or a zip file that holds one, at its root or in its only folder."""
-    if path.is_dir():
-        return (path / "saved_model.pb").is_file()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two from flipped bits in its directory
-        return False
-    return any(name.split("/")[-1] == "saved_model.pb" and name.count("/") <= 1 for name in names)
+    """A folder with a graph in it, or a zip file with such a folder."""
+    return holds(path, GRAPH)
 
 
 FORMAT = Format(

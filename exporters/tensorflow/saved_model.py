@@ -88,7 +88,7 @@ def main(request: Path, folder: Path) -> None:
             super().__init__()
             self.weights = variables(convs)
 
-        @tf.function(input_signature=[specs], autograph=False)
+        @tf.function(input_signature=[specs], autograph=False)  # type: ignore[untyped-decorator]
         def __call__(self, inputs: list[Any]) -> dict[str, Any]:
             src, r1, r2, r3, r4, *ratios = inputs
             is_one = None
@@ -107,9 +107,10 @@ def main(request: Path, folder: Path) -> None:
             values = (matte.fgr, matte.pha, *matte.states)
             return {name: tf.identity(value, name) for name, value in zip(OUTPUTS, values, strict=True)}
 
-        @tf.function(input_signature=specs, autograph=False)
+        @tf.function(input_signature=specs, autograph=False)  # type: ignore[untyped-decorator]
         def serve(self, *inputs: Any) -> dict[str, Any]:
-            return self([*inputs])
+            outputs: dict[str, Any] = self([*inputs])
+            return outputs
 
     network = Network()
     tf.saved_model.save(network, str(folder), signatures={"serving_default": network.serve})

@@ -300,6 +300,8 @@ def test_half_precision_with_float32_at_the_edges(fixed, tmp_path):
     [
         ({"outputs": "r1o"}, "the states always stay"),
         ({"outputs": ""}, "the states always stay"),
+        ({"outputs": "fgr,fgr"}, "the states always stay"),
+        ({"banded": True, "fixed": Fixed(width=64, height=64, ratio=1.0)}, "a ratio below 1"),
         ({"io_dtype": "fp64"}, "not one of same, fp32"),
         ({"io_dtype": "fp32"}, "leave --io-dtype out"),
         ({"io": "nhwc"}, "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),

@@ -6,11 +6,11 @@ import pytest
 
 from exporters import load_runtime
 from exporters.onnx.binding import bound_step
-from exporters.spec import Fixed
+from exporters.spec import ArtifactError, Fixed
 from exporters.tests.onnx_files import export
 
-SIZE = Fixed(width=96, height=64, ratio=0.5)
-FRAMES = np.random.default_rng(0).integers(0, 256, (6, 1, 3, 64, 96)).astype(np.float32) / np.float32(255)
+SIZE = Fixed(width=97, height=61, ratio=0.5)  # an odd edge at every pool
+FRAMES = np.random.default_rng(0).integers(0, 256, (6, 1, 3, 61, 97)).astype(np.float32) / np.float32(255)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,15 @@ def test_a_bound_clip_can_begin_again(fixed, tmp_path):
             matte, state = step(frame, state)
         plays.append(matte)
     np.testing.assert_array_equal(plays[0].pha, plays[1].pha)
+
+
+@pytest.mark.parametrize("fixed", [None, SIZE], ids=["dynamic", "fixed"])
+def test_what_does_not_run_is_said_in_one_line(fixed, tmp_path):
+    artifact = load_runtime("onnx").inspect(export(tmp_path, fixed=fixed))
+    session = ort.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
+    step = bound_step(session, artifact, "cpu", 0.5)
+    with pytest.raises(ArtifactError, match="does not run: "):
+        step(np.zeros((1, 4, 61, 97), np.float32), None)
 
 
 @pytest.mark.parametrize("options", [{}, {"fixed": SIZE}, {"fixed": SIZE, "precision": "fp16"}], ids=str)

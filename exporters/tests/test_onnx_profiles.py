@@ -1,5 +1,7 @@
 """Profiles, and what onnxsim may do to a file."""
 
+from importlib.util import find_spec
+
 import onnx
 import pytest
 
@@ -13,6 +15,10 @@ from rvm_model import load_checkpoint
 
 SIZE = Fixed(width=97, height=61, ratio=0.5)
 
+onnxsim = pytest.mark.skipif(
+    find_spec("onnxsim") is None, reason="onnxsim is not installed; the extra onnx-simplify has it"
+)
+
 # What TensorRT 8.4's parser reads of what we write (its list of operators, opset 13). TensorRT itself runs on no
 # machine here: its package takes its libraries from a place of its own, and needs a GPU even to parse.
 TENSORRT = {
@@ -24,7 +30,7 @@ TENSORRT = {
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_makes_a_file_that_computes_the_same(name, tmp_path):
     (tmp_path / "plain").mkdir()
-    options = PROFILES[name].options(name, {}, one_size=True)
+    options = PROFILES[name].options(name, {}, SIZE)
     assert all(choice.why for choice in PROFILES[name].choices)
     path = export(tmp_path, fixed=SIZE, **options)
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -35,7 +41,7 @@ def test_a_profile_makes_a_file_that_computes_the_same(name, tmp_path):
 @pytest.mark.parametrize("variant", ["mobilenetv3", "resnet50"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_path):
-    options = PROFILES["tensorrt"].options("tensorrt", {}, one_size=True)
+    options = PROFILES["tensorrt"].options("tensorrt", {}, SIZE)
     path = export(tmp_path, variant, refiner, precision, fixed=SIZE, **options)
     model = onnx.load(path)
     assert operators(path) <= TENSORRT
@@ -55,7 +61,7 @@ def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_pa
 
 
 def test_npu_files_hold_nothing_but_plain_operations(tmp_path):
-    path = export(tmp_path, fixed=SIZE, **PROFILES["npu"].options("npu", {}, one_size=True))
+    path = export(tmp_path, fixed=SIZE, **PROFILES["npu"].options("npu", {}, SIZE))
     assert operators(path) <= TENSORRT - {"HardSigmoid"}
     pools = [node for node in onnx.load(path).graph.node if node.op_type == "AveragePool"]
     assert not any(attribute.name == "ceil_mode" for pool in pools for attribute in pool.attribute)
@@ -63,17 +69,24 @@ def test_npu_files_hold_nothing_but_plain_operations(tmp_path):
 
 def test_a_profile_that_needs_a_size_says_so():
     with pytest.raises(SpecError, match="give --resolution"):
-        PROFILES["tensorrt"].options("tensorrt", {}, one_size=False)
-    assert PROFILES["ort"].options("ort", {}, one_size=False) == {}
+        PROFILES["tensorrt"].options("tensorrt", {}, None)
+    assert PROFILES["ort"].options("ort", {}, None) == {}
+    assert PROFILES["ort"].options("ort", {}, Fixed(width=97, height=61, ratio=1.0)) == {}
 
 
 def test_an_option_that_a_profile_sets_otherwise_is_refused():
     with pytest.raises(SpecError, match="profile tensorrt sets --opset to 13; leave --opset or the profile out"):
-        PROFILES["tensorrt"].options("tensorrt", {"opset": 12}, one_size=True)
-    assert PROFILES["tensorrt"].options("tensorrt", {"opset": 13}, one_size=True)["opset"] == 13
+        PROFILES["tensorrt"].options("tensorrt", {"opset": 12}, SIZE)
+    assert PROFILES["tensorrt"].options("tensorrt", {"opset": 13}, SIZE)["opset"] == 13
+    for given in ({"io": "uint8-nhwc"}, {"banded": True}):
+        with pytest.raises(SpecError, match="profile npu sets"):
+            PROFILES["npu"].options("npu", given, SIZE)
 
 
-@pytest.mark.parametrize("options", [{}, {"precision": "fp16"}, {"fixed": SIZE}, {"opset": 17}], ids=str)
+@onnxsim
+@pytest.mark.parametrize(
+    "options", [{}, {"precision": "fp16"}, {"fixed": SIZE}, {"opset": 17}, {"ceil_free": True}], ids=str
+)
 def test_simplified_files_keep_their_axes_and_results(options, tmp_path):
     for name in ("plain", "again"):
         (tmp_path / name).mkdir()
@@ -83,13 +96,20 @@ def test_simplified_files_keep_their_axes_and_results(options, tmp_path):
     assert len(after.node) <= len(before.node)
     for expected, given in zip(play(plain), play(simple), strict=True):
         assert (expected == given).all()
+    assert "onnxsim_version" in {entry.key for entry in onnx.load(simple).metadata_props}
+    if "ceil_free" in options:
+        pools = [
+            {attribute.name for attribute in node.attribute} for node in after.node if node.op_type == "AveragePool"
+        ]
+        assert [{*pool} & {"ceil_mode", "pads"} for pool in pools] == [set()] * 3
     assert export(tmp_path / "again", simplify=True, **options).read_bytes() == simple.read_bytes()
 
 
+@onnxsim
 def test_a_simplifier_that_changes_an_axis_is_refused(tmp_path, monkeypatch):
     model = onnx.load(export(tmp_path))
 
-    def fix_a_state(model):
+    def fix_a_state(model, **_):
         changed = onnx.ModelProto()
         changed.CopyFrom(model)
         changed.graph.input[4].type.tensor_type.shape.dim[1].dim_value = 64

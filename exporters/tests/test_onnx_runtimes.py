@@ -13,10 +13,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from exporters import load_exporter, load_runtime
-from exporters.onnx import OnnxSpec, openvino_runtime, process, web_runtime
+from exporters import load_exporter, load_runtime, process
+from exporters.node import OLDEST_NODE, find_node
+from exporters.onnx import OnnxSpec, openvino_runtime, web_runtime
 from exporters.onnx.artifact import inspect
 from exporters.spec import ArtifactError, Fixed, MissingPackage
+from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
 
@@ -173,7 +175,7 @@ def test_cuda_is_refused(name, artifact):
 def test_node_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPackage, match="needs Node 20 or newer, and no node is on the PATH"):
-        web_runtime.find_node()
+        find_node("onnxruntime-web", web_runtime.FOLDER)
 
 
 @pytest.mark.parametrize("version", ["v18.19.0", ""])
@@ -183,7 +185,7 @@ def test_node_is_too_old(version, monkeypatch, tmp_path):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPackage, match=f"needs Node 20 or newer, and {old} is {version or 'none'}"):
-        web_runtime.find_node()
+        find_node("onnxruntime-web", web_runtime.FOLDER)
 
 
 @pytest.mark.parametrize("found", [None, "1.0.0"])
@@ -193,18 +195,18 @@ def test_its_packages_are_missing_or_others(found, node, monkeypatch, tmp_path):
         installed = tmp_path / "node_modules" / "onnxruntime-web"
         installed.mkdir(parents=True)
         (installed / "package.json").write_text(json.dumps({"version": found}))
-    monkeypatch.setattr(web_runtime, "FOLDER", tmp_path)
     with pytest.raises(MissingPackage, match=rf"{found or 'none'} is installed; run: npm ci --prefix {tmp_path}$"):
-        web_runtime.find_node()
+        find_node("onnxruntime-web", tmp_path)
 
 
-def test_the_node_package_is_pinned_and_names_no_registry():
-    package = json.loads((web_runtime.FOLDER / "package.json").read_text())
+@pytest.mark.parametrize("folder", [web_runtime.FOLDER, TFJS_FOLDER], ids=["onnx", "tfjs"])
+def test_the_node_packages_are_pinned_and_name_no_registry(folder):
+    package = json.loads((folder / "package.json").read_text())
     assert package["private"] is True
     assert package["license"] == "GPL-3.0-or-later"
-    assert package["engines"]["node"] == f">={web_runtime.OLDEST_NODE}"
+    assert package["engines"]["node"] == f">={OLDEST_NODE}"
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["dependencies"].values())
-    lock = (web_runtime.FOLDER / "package-lock.json").read_text()
+    lock = (folder / "package-lock.json").read_text()
     assert "resolved" not in lock
     assert "://" not in lock
     assert all("integrity" in entry for name, entry in json.loads(lock)["packages"].items() if name)
@@ -215,8 +217,9 @@ def test_make_says_in_a_line_that_node_is_missing(tmp_path):
     make = subprocess.run(["sh", "-c", "command -v make"], capture_output=True, text=True, check=True).stdout.strip()
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_text((root / name).read_text())
-    (tmp_path / "exporters/onnx/web").mkdir(parents=True)
-    (tmp_path / "exporters/onnx/web/package-lock.json").touch()
+    for web in ("exporters/onnx/web", "exporters/tfjs/web"):
+        (tmp_path / web).mkdir(parents=True)
+        (tmp_path / web / "package-lock.json").touch()
     told = subprocess.run(
         [make, f"PYTHON={sys.executable}", ".venv/.ready"],
         cwd=tmp_path,

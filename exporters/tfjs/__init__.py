@@ -1,9 +1,9 @@
 """TensorFlow.js graph models: a folder with a model.json and its weights, or that in a zip file."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporters.archive import holds
 from exporters.spec import ExportSpec, Format, RuntimeInfo
 
 MODEL = "model.json"
@@ -21,15 +21,8 @@ class TfjsSpec(ExportSpec):
 
 
 def recognise(path: Path) -> bool:
-    """By its model.json, whatever this says."""
-    if path.is_dir():
-        return (path / MODEL).is_file()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two from flipped bits in its directory
-        return False
-    return any(name.split("/")[-1] == MODEL and name.count("/") <= 1 for name in names)
+    """By its model.json, whatever this says: what is wrong with it, `inspect` tells."""
+    return holds(path, MODEL)
 
 
 FORMAT = Format(
@@ -40,7 +33,12 @@ FORMAT = Format(
     extra="tfjs",
     packages=("tensorflow", "packaging", "tensorflowjs"),
     afterwards=f"pip install --no-deps tensorflowjs=={CONVERTER}",
-    runtimes={"node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=())},
+    runtimes={
+        "node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=()),
+        "chromium-wasm": RuntimeInfo(module="chromium_wasm_runtime", extra="tfjs", packages=()),
+        "chromium-webgl": RuntimeInfo(module="chromium_webgl_runtime", extra="tfjs", packages=()),
+        "chromium-webgpu": RuntimeInfo(module="chromium_webgpu_runtime", extra="tfjs", packages=()),
+    },
     recognise=recognise,
     spec=TfjsSpec,
 )

@@ -1,5 +1,6 @@
 """A TensorFlow.js graph model, converted from our SavedModel, in a zip file."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         )
         folder.mkdir()
         write(model, STORES[spec.precision](model.weights), metadata, folder)
+        shutil.copy(Path(__file__).with_name("rvm.js"), folder)
         pack(folder, path, spec.file_name("", seeded=False))
 
 

@@ -8,6 +8,8 @@ from exporters.spec import ExportSpec, Format, RuntimeInfo
 
 def recognise(path: Path) -> bool:
     """A zip archive with code in it; a checkpoint is one without."""
+    if path.is_dir():
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

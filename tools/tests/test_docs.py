@@ -3,11 +3,13 @@
 import re
 import shlex
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from exporters import FORMATS
+from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
 from rvm_model import __version__
 
@@ -45,14 +47,19 @@ def test_commands_and_their_options_exist(line, run):
 def test_every_format_is_in_the_table():
     for name, description in FORMATS.items():
         assert f"`rvm-export {name}`" in ENGLISH
-        assert f"rvm_mobilenetv3_fp32{description.suffix}" in ENGLISH
+        spec = description.spec(
+            variant="mobilenetv3", refiner="deep_guided_filter", precision=description.precisions[0]
+        )
+        assert f"`{spec.file_name(description.suffix, seeded=False)}`" in ENGLISH
 
 
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
 def test_the_profile_table_says_what_profiles_set(name, text):
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
-    switches = {f"--{choice.option.replace('_', '-')}": choice.value for choice in PROFILES[name].choices}
+    defaults = {each.name: each.default for each in fields(OnnxSpec)}
+    choices = [choice for choice in PROFILES[name].choices if choice.value != defaults[choice.option]]
+    switches = {f"--{choice.option.replace('_', '-')}": choice.value for choice in choices}
     said = {switch if value is True else f"{switch} {value}" for switch, value in switches.items()}
     assert set(re.findall(r"`(--[^`]+)`", row)) == said
     assert (("needs a size" in row) or ("需要给出尺寸" in row)) == PROFILES[name].one_size

@@ -1,7 +1,12 @@
-"""An ONNX file run by a program of its own, one process for each clip, which ends with it.
+"""A file run by a program of its own, one process for each clip, which ends with it.
 
-The program gets the file's path, and then answers one frame after the other. A message, either way, is a line of JSON
-and then the bytes of its tensors in order; `web/main.mjs` says more. What crashes or hangs there is an error here.
+The program is told the file's place, and then answers one frame after the other. A message, either way, is a line of
+JSON and then the bytes of its tensors in order:
+
+    {"outputs": ["pha"], "tensors": [{"name": "src", "dtype": "float32", "shape": [1, 3, 360, 640]}]}
+
+A request says which outputs it wants. The first answer, before any request, has no tensors and says that the file is
+loaded; one with an "error" is the last. What crashes or hangs there is an error here.
 """
 
 import json
@@ -10,26 +15,29 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, TimeoutExpired
 from threading import Timer
 from typing import IO, Any
 
 import numpy as np
 
-from exporters.onnx.step import Arrays, Run
+from exporters.runtime import Arrays, Run
 from exporters.spec import Artifact, ArtifactError
 
 ANSWER_SECONDS = 300
 """For loading the file, and for each frame. A 4K frame at ratio 1 took 25 in WebAssembly, on a busy core."""
 
+ENDING_SECONDS = 10
+"""For a program that is asked to end, to end what it has started itself."""
+
 
 @contextmanager
 def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> Iterator[Run]:
-    """Start `command` on a file, and give what runs a frame; the process is gone afterwards, whatever happened.
+    """Start `command`, and give what runs a frame; the process is gone afterwards, whatever happened.
 
     Args:
-        command: The program, to which the file's path is added.
-        artifact: The file; all its outputs are asked for.
+        command: The program and its arguments; SIGTERM must end it, and whatever it started.
+        artifact: The file that it runs; all its outputs are asked for.
         runtime: Its name, for messages.
 
     Raises:
@@ -38,7 +46,7 @@ def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> 
     with (
         tempfile.TemporaryFile() as said,
         Popen(  # noqa: S603
-            [*command, artifact.path],
+            command,
             stdin=PIPE,
             stdout=PIPE,
             stderr=said,
@@ -52,7 +60,7 @@ def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> 
                 conversation.receive()
             yield conversation.run
         finally:
-            process.kill()
+            _end(process)
 
 
 class _Conversation:
@@ -76,7 +84,7 @@ class _Conversation:
         def stop() -> None:
             nonlocal late
             late = True
-            self.process.kill()
+            _end(self.process)
 
         watchdog = Timer(ANSWER_SECONDS, stop)
         watchdog.daemon = True  # Ctrl-C may come while it starts, and would wait for it
@@ -91,7 +99,13 @@ class _Conversation:
             watchdog.cancel()
 
     def receive(self) -> Arrays:
-        header = json.loads(self._line())
+        line = self._line()
+        try:
+            header = json.loads(line)
+        except ValueError as error:  # native code that writes to stdout as it dies
+            raise ArtifactError(
+                f"{self.artifact.path} does not run: the process of {self.runtime} said {line[:100]!r}"
+            ) from error
         if "error" in header:
             raise ArtifactError(f"{self.artifact.path} does not run in {self.runtime}: {header['error']}")
         return {tensor["name"]: self._array(**tensor) for tensor in header["tensors"]}
@@ -127,6 +141,15 @@ class _Conversation:
         lines = self.said.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f": {last}" if last else ""
+
+
+def _end(process: Popen[bytes]) -> None:
+    """Now: a program with a browser has to end that too, which it could not after SIGKILL."""
+    process.terminate()
+    try:
+        process.wait(ENDING_SECONDS)
+    except TimeoutExpired:
+        process.kill()
 
 
 def _ending(code: int) -> str:

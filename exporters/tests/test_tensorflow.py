@@ -1,0 +1,265 @@
+"""The SavedModel as a consumer meets it: called with a list, by its signature, compiled; its bytes; and bad ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exporters import FORMATS, load_exporter, load_runtime, recognise
+from exporters.archive import pack
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from exporters.tensorflow import METADATA, TensorflowSpec
+from rvm_model import load_checkpoint
+from rvm_model.state import state_shapes
+
+SIZE = Fixed(width=96, height=64, ratio=0.5)
+
+
+def export(path, variant="mobilenetv3", refiner="deep_guided_filter", **options):
+    spec = TensorflowSpec(variant=variant, refiner=refiner, precision="fp32", **options)
+    load_exporter("tensorflow").export(load_checkpoint("seeded", variant, refiner), spec, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Not to be changed."""
+    return export(tmp_path_factory.mktemp("tensorflow") / "model", folder=True)
+
+
+@pytest.fixture
+def copy(folder, tmp_path) -> Path:
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    import tensorflow as tf
+
+    load_runtime("tensorflow")
+    return tf.saved_model.load(str(folder))
+
+
+def frames(count, height, width, batch=1):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(batch, 3, height, width, generator=generator) for _ in range(count)]
+
+
+def nhwc(tensor):
+    return tensor.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "ratio", "batch"), [(217, 331, 0.375, 1), (64, 96, 1.0, 1), (61, 97, 0.5, 2), (64, 96, 0.25, 1)]
+)
+def test_called_with_a_list_it_is_the_network(model, height, width, ratio, batch):
+    """Sizes where TensorFlow's own resize is wrong among them, and ratio 1, where nothing is refined."""
+    network = load_checkpoint("seeded").network("auto")
+    expected_states, states = [None] * 4, [0.0] * 4
+    for src in frames(3, height, width, batch):
+        with torch.inference_mode():
+            fgr, pha, *expected_states = network(src, *expected_states, ratio)
+        outputs = model([nhwc(src), *states, ratio])
+        assert {*outputs} == {*OUTPUTS}
+        states = [outputs[name] for name in OUTPUTS[2:]]
+        for expected, name in zip((fgr, pha, *expected_states), OUTPUTS, strict=True):
+            assert np.abs(nhwc(expected) - outputs[name].numpy()).max() <= 1e-5, name
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1, 1)])
+def test_the_first_state_is_a_zero_of_any_rank(model, shape):
+    src = nhwc(frames(1, 64, 96)[0])
+    expected = model([src, *[0.0] * 4, 0.5])
+    given = model([src, *[np.zeros(shape, np.float32)] * 4, 0.5])
+    np.testing.assert_array_equal(expected["pha"], given["pha"])
+
+
+def test_the_signature_has_the_released_names(model):
+    import tensorflow as tf
+
+    serve = model.signatures["serving_default"]
+    assert {*serve.structured_input_signature[1]} == {*INPUTS}
+    values = (nhwc(frames(1, 64, 96)[0]), *[0.0] * 4, 0.5)
+    named = serve(**{name: tf.constant(value, tf.float32) for name, value in zip(INPUTS, values, strict=True)})
+    np.testing.assert_array_equal(named["fgr"], model([*values])["fgr"])
+
+
+def test_no_operation_that_tfjs_lacks_or_a_branch(folder):
+    artifact_graph = load_runtime("tensorflow").read_graph(folder, folder).graph_def
+    operations = {node.op for function in artifact_graph.library.function for node in function.node_def}
+    assert not operations & {"If", "StatelessIf", "While", "SpaceToBatchND", "BatchToSpaceND", "Switch", "Merge"}
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory) -> Path:
+    return export(tmp_path_factory.mktemp("fixed") / "fixed.zip", fixed=SIZE)
+
+
+def test_of_one_size_it_compiles(fixed, tmp_path):
+    import tensorflow as tf
+
+    with zipfile.ZipFile(fixed) as archive:
+        archive.extractall(tmp_path)
+    model = tf.saved_model.load(str(tmp_path / "rvm_mobilenetv3_tf"))
+    compiled = tf.function(lambda *inputs: model([*inputs]), jit_compile=True)
+    states = [np.zeros(np.array(shape)[[0, 2, 3, 1]], np.float32) for shape in state_shapes("mobilenetv3", 64, 96, 0.5)]
+    src = nhwc(frames(1, 64, 96)[0])
+    for expected, given in zip(model([src, *states]).values(), compiled(src, *states).values(), strict=True):
+        np.testing.assert_allclose(expected, given, atol=1e-5)
+
+
+def test_it_is_told_from_itself(folder, fixed):
+    assert recognise(folder) == recognise(fixed) == "tensorflow"
+    inspect = load_runtime("tensorflow").inspect
+    artifact = inspect(folder)
+    assert (artifact.variant, artifact.refiner, artifact.precision) == ("mobilenetv3", "deep_guided_filter", "fp32")
+    assert (artifact.fixed, artifact.refine) == (None, "auto")
+    assert [tensor.name for tensor in artifact.inputs] == list(INPUTS)
+    assert artifact.metadata["layout"] == "NHWC"
+    assert artifact.metadata["weights_sha256"] == load_checkpoint("seeded").weights_sha256
+    assert inspect(fixed).fixed == SIZE
+    assert [tensor.name for tensor in inspect(fixed).inputs] == list(INPUTS[:5])
+
+
+def test_resnet50_and_the_fast_guided_filter(tmp_path):
+    path = export(tmp_path / "model.zip", "resnet50", "fast_guided_filter")
+    artifact = load_runtime("tensorflow").inspect(path)
+    assert (artifact.variant, artifact.refiner) == ("resnet50", "fast_guided_filter")
+    network, states, state = (
+        load_checkpoint("seeded", "resnet50", "fast_guided_filter").network("auto"),
+        [None] * 4,
+        None,
+    )
+    with load_runtime("tensorflow").load(artifact, "cpu", 0.375) as step:
+        for src in frames(2, 61, 97):
+            with torch.inference_mode():
+                _, pha, *states = network(src, *states, 0.375)
+            matte, state = step(src.numpy(), state)
+            assert np.abs(matte.pha - pha.numpy()).max() <= 5e-3
+            for expected, given in zip(states, load_runtime("tensorflow").to_numpy(state), strict=True):
+                assert np.abs(expected.numpy() - given).max() <= 1e-5
+
+
+def test_names():
+    spec = TensorflowSpec(variant="mobilenetv3", refiner="fast_guided_filter", precision="fp32", fixed=SIZE)
+    suffix = FORMATS["tensorflow"].suffix
+    assert spec.file_name(suffix, seeded=True) == "rvm_mobilenetv3_fgf_96x64_s0.5_tf_seeded.zip"
+    plain = TensorflowSpec(variant="resnet50", refiner="deep_guided_filter", precision="fp32")
+    assert plain.file_name(suffix, seeded=False) == "rvm_resnet50_tf.zip"
+
+
+EXPORT_ELSEWHERE = """
+from pathlib import Path
+from exporters.tests.test_tensorflow import export
+export(Path("other_name.zip"))
+"""
+
+
+def test_the_same_bytes_from_another_process(folder, tmp_path):
+    environment = os.environ | {"PYTHONHASHSEED": "5", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", EXPORT_ELSEWHERE], cwd=tmp_path, env=environment, check=True)
+    pack(folder, tmp_path / "again.zip", "rvm_mobilenetv3_tf")
+    assert (tmp_path / "other_name.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def spoil_graph(folder):
+    (folder / "saved_model.pb").write_bytes((folder / "saved_model.pb").read_bytes()[:100_000])
+
+
+def drop_weights(folder):
+    shutil.rmtree(folder / "variables")
+
+
+def cut_weights(folder):
+    data = next((folder / "variables").glob("*.data*"))
+    data.write_bytes(data.read_bytes()[:10_000])
+
+
+def cut_index(folder):
+    index = next((folder / "variables").glob("*.index"))
+    index.write_bytes(index.read_bytes()[:1000])
+
+
+def spoil_metadata(folder):
+    (folder / METADATA).write_text("[1, 2")
+
+
+def put_operation(folder):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    node = model.meta_graphs[0].graph_def.library.function[0].node_def.add()
+    node.name, node.op = "spy", "ReadFile"
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_graph, "is no SavedModel"),
+        (drop_weights, "no weights that can be read"),
+        (cut_index, "no weights that can be read"),
+        (spoil_metadata, "is no JSON"),
+        (put_operation, "operations that a matting network does not need: ReadFile"),
+    ],
+)
+def test_a_spoiled_one_is_refused(spoil, message, copy):
+    spoil(copy)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_runtime("tensorflow").inspect(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_cut_weights_do_not_load(copy):
+    cut_weights(copy)
+    runtime = load_runtime("tensorflow")
+    artifact = runtime.inspect(copy)
+    with pytest.raises(ArtifactError, match="does not load in TensorFlow"), runtime.load(artifact, "cpu", 0.5):
+        pass
+
+
+def test_another_saved_model_is_refused(tmp_path):
+    import tensorflow as tf
+
+    class Other(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None])])
+        def __call__(self, x):
+            return {"y": x + self.weight}
+
+        def __init__(self):
+            super().__init__()
+            self.weight = tf.Variable(1.0)
+
+    other = Other()
+    tf.saved_model.save(other, str(tmp_path / "other"), signatures={"serving_default": other.__call__})
+    with pytest.raises(ArtifactError, match="not of a matting network"):
+        load_runtime("tensorflow").inspect(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["../saved_model.pb", "/saved_model.pb"])
+def test_entries_that_point_outside_are_refused(name, folder, tmp_path):
+    pack(folder, tmp_path / "evil.zip", "model")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "a") as archive:
+        archive.writestr(name, b"outside")
+    with pytest.raises(ArtifactError):
+        load_runtime("tensorflow").inspect(tmp_path / "evil.zip")
+    assert not (tmp_path.parent / "saved_model.pb").exists()
+
+
+def test_a_bomb_is_refused(folder, tmp_path):
+    pack(folder, tmp_path / "bomb.zip", "model")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/zeros", bytes(2_000_000_000 // 8) * 8)
+    with pytest.raises(ArtifactError, match="is refused"):
+        load_runtime("tensorflow").inspect(tmp_path / "bomb.zip")
+
+
+def test_metadata_is_json_beside_the_graph(folder):
+    assert json.loads((folder / METADATA).read_text())["variant"] == "mobilenetv3"

@@ -1,0 +1,57 @@
+"""What a TensorFlow.js model is, told from itself, whoever runs it."""
+
+import math
+from pathlib import Path
+
+from exporters.archive import unpacked
+from exporters.identify import identify
+from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.tfjs import MODEL
+from exporters.tfjs.read import Weight, read
+
+_PRECISIONS = {"uint8": "int8", "uint16": "fp16", "float16": "fp16", "float32": "fp32"}
+"""By what is stored, the coarsest first: some weights of a file may be kept finer."""
+
+
+def inspect(path: Path) -> Artifact:
+    """What the model is. See `exporters.runtime.Runtime`."""
+    with unpacked(path, MODEL) as folder:
+        model = read(folder, path)
+    kernels = [weight for weight in model.weights if len(weight.shape) == 4]
+    found = identify({_as_in_pytorch(weight) for weight in kernels})
+    tensors = (*model.inputs.values(), *model.outputs.values())
+    if (
+        found is None
+        or {*model.inputs} != {*INPUTS}
+        or {*model.outputs} != {*OUTPUTS}
+        or any(tensor.dtype != "float32" for tensor in tensors)
+    ):
+        raise ArtifactError(
+            f"{path} is a TensorFlow.js model, but not of a matting network as rvm-export and RVM v1.0.0 write it"
+        )
+    variant, refiner = found
+    stored = {weight.stored for weight in kernels}
+    return Artifact(
+        path=path,
+        format="tfjs",
+        variant=variant,
+        refiner=refiner,
+        precision=next(precision for dtype, precision in _PRECISIONS.items() if dtype in stored),
+        refine="auto",
+        fixed=None,
+        inputs=tuple(model.inputs[name] for name in INPUTS),
+        outputs=tuple(model.outputs[name] for name in OUTPUTS),
+        metadata=model.metadata,
+        facts={
+            "converter": model.converter,
+            "nodes": model.nodes,
+            "control flow": "yes" if model.control_flow else "no",
+            "parameters": sum(math.prod(weight.shape) for weight in model.weights if weight.dtype == "float32"),
+        },
+    )
+
+
+def _as_in_pytorch(kernel: Weight) -> tuple[int, ...]:
+    """(height, width, in, out) to (out, in, height, width); depthwise ones, which tell nothing, come out otherwise."""
+    height, width, into, out = kernel.shape
+    return out, into, height, width

@@ -1,0 +1,37 @@
+"""TensorFlow.js models in headless Chromium, whatever the backend."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporters.runtime import Device, Step
+from exporters.spec import Artifact, MissingPackage
+from exporters.tfjs.step import playing
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def browsing(artifact: Artifact, device: Device, ratio: float, backend: str) -> Iterator[Step]:
+    """Play a model in a page, on one backend of TensorFlow.js and no other. Raises what `step.playing` does."""
+    runtime = f"chromium-{backend}"
+    with tempfile.TemporaryDirectory(prefix="rvm-export-", ignore_cleanup_errors=True) as scratch:
+        arguments = (backend, find_chromium(runtime), scratch)
+        with playing(artifact, device, ratio, runtime, "chromium.mjs", arguments) as step:
+            yield step
+
+
+def find_chromium(runtime: str) -> str:
+    """The path of Chromium, which RVM_CHROMIUM may name. Raises MissingPackage."""
+    named = os.environ.get("RVM_CHROMIUM")
+    found = next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
+    if found is None:
+        raise MissingPackage(
+            f"{runtime} needs Chromium, and RVM_CHROMIUM names none: {named}"
+            if named
+            else f"{runtime} needs Chromium, and none of {', '.join(NAMES)} is on the PATH; install it (Debian: "
+            "apt-get install chromium), or name it in RVM_CHROMIUM"
+        )
+    return found

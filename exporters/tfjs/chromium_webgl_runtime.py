@@ -1,0 +1,19 @@
+"""TensorFlow.js models in headless Chromium, by the WebGL backend."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporters.runtime import Device, Step
+from exporters.spec import Artifact
+from exporters.tfjs.artifact import inspect
+from exporters.tfjs.chromium import browsing
+from exporters.tfjs.step import to_numpy
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    with browsing(artifact, device, ratio, "webgl") as step:
+        yield step

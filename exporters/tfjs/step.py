@@ -1,0 +1,63 @@
+"""What every runtime of TensorFlow.js shares: the harness has NCHW, the model NHWC, and states stay as it has them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.archive import unpacked
+from exporters.node import find_node
+from exporters.process import running
+from exporters.runtime import Device, Frame, Matte, Run, State, Step
+from exporters.spec import INPUTS, OUTPUTS, Artifact
+from exporters.tfjs import MODEL
+from rvm_model.device import DeviceError
+
+FOLDER = Path(__file__).parent / "web"
+
+
+@contextmanager
+def playing(
+    artifact: Artifact, device: Device, ratio: float, runtime: str, program: str, arguments: Sequence[str | Path] = ()
+) -> Iterator[Step]:
+    """Play a model by a program of `web/`, which gets its folder, what calls it, and `arguments`.
+
+    Raises:
+        ArtifactError: the program refuses the model, crashes or gives no answer.
+        DeviceError: another device than the CPU.
+        MissingPackage: Node or its packages.
+    """
+    if device != "cpu":
+        raise DeviceError(f"{runtime} runs on the CPU here, not on {device}; use --device cpu")
+    node = find_node(runtime, FOLDER)
+    method = "executeAsync" if artifact.facts["control flow"] == "yes" else "execute"
+    with (
+        unpacked(artifact.path, MODEL) as folder,
+        running([node, FOLDER / program, folder, method, *arguments], artifact, runtime) as run,
+    ):
+        yield _make_step(ratio, run)
+
+
+def to_numpy(state: State) -> tuple[NDArray[np.float32], ...]:
+    """Four arrays. See `exporters.runtime.Runtime`."""
+    return tuple(map(_to_nchw, state))
+
+
+def _make_step(ratio: float, run: Run) -> Step:
+    first = (np.zeros((), np.float32),) * 4
+    downsample_ratio = np.array(ratio, np.float32)
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        before = dict(zip(INPUTS[1:5], state or first, strict=True))
+        outputs = run({"src": frame.transpose(0, 2, 3, 1), **before, "downsample_ratio": downsample_ratio})
+        matte = Matte(fgr=_to_nchw(outputs["fgr"]), pha=_to_nchw(outputs["pha"]))
+        return matte, tuple(outputs[name] for name in OUTPUTS[2:])
+
+    return step
+
+
+def _to_nchw(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A copy, which belongs to the caller. Raises ValueError if there are not four axes."""
+    return array.transpose(0, 3, 1, 2).copy()

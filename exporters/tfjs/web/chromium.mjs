@@ -1,0 +1,134 @@
+// Runs one graph model in a page of headless Chromium, as exporters/process.py asks:
+//   node chromium.mjs folder execute|executeAsync backend chromium scratch
+// The page comes from a server in here, as do the library, the model and the frames. Chromium ends with this process,
+// however that ends; what it keeps on the disk lies in the folder `scratch`.
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { dirname, extname, join } from "node:path";
+
+import { encode, failure } from "../../web/messages.mjs";
+import { answer, requests } from "../../web/pipe.mjs";
+
+const [folder, method, backend, executablePath, scratch] = process.argv.slice(2);
+process.env.TMPDIR = scratch;
+
+// In software, which every machine has. Frames then take seconds, and the watchdog would end what takes that long.
+const SOFTWARE = ["--disable-gpu-watchdog", "--ignore-gpu-blocklist"];
+const GPU = {
+  wasm: ["--disable-gpu"],
+  webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", ...SOFTWARE],
+  webgpu: ["--use-webgpu-adapter=swiftshader", "--enable-unsafe-webgpu", "--enable-features=Vulkan", ...SOFTWARE],
+};
+const QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+
+// Chromium goes with this process, by playwright's own handler of its exit.
+process.on("SIGTERM", () => process.exit(1));
+
+try {
+  const { chromium } = await import("playwright-core");
+  const exchange = { request: null, answer: null };
+  const server = await serve(routes(), exchange);
+  const browser = await chromium.launch({
+    executablePath,
+    args: [...QUIET, ...GPU[backend]],
+    chromiumSandbox: process.getuid() !== 0, // which root cannot have
+    handleSIGTERM: false,
+  });
+  const page = await browser.newPage();
+  const trouble = troubleOf(page);
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  await inPage(page, trouble, ([backend, method]) => window.start(backend, method), [backend, method]);
+  await answer(encode([]));
+  for await (const { header, body } of requests()) {
+    exchange.request = [`${JSON.stringify(header)}\n`, body];
+    await inPage(page, trouble, () => window.frame());
+    await answer([exchange.answer]);
+  }
+} catch (error) {
+  await answer(failure(error));
+}
+process.exit(); // the server would wait for more
+
+/** What a page may ask for, and where it lies. Of the model, that is model.json and what this names. */
+function routes() {
+  const { resolve } = createRequire(import.meta.url);
+  const here = import.meta.dirname;
+  const tf = dirname(resolve("@tensorflow/tfjs"));
+  const wasm = dirname(resolve("@tensorflow/tfjs-backend-wasm"));
+  const webgpu = dirname(resolve("@tensorflow/tfjs-backend-webgpu"));
+  const libraries = {
+    wasm: join(wasm, "tf-backend-wasm.min.js"),
+    webgl: null, // which is in the library itself
+    webgpu: join(webgpu, "tf-backend-webgpu.min.js"),
+  };
+  const model = JSON.parse(readFileSync(join(folder, "model.json"), "utf8"));
+  const shards = model.weightsManifest.flatMap((group) => group.paths);
+  const builds = ["", "-simd", "-threaded-simd"].map((build) => `tfjs-backend-wasm${build}.wasm`);
+  return {
+    "/": join(here, "page.html"),
+    "/page.mjs": join(here, "page.mjs"),
+    "/player.mjs": join(here, "player.mjs"),
+    "/web/messages.mjs": join(here, "../../web/messages.mjs"),
+    "/tf.js": join(tf, "tf.min.js"),
+    "/backend.js": libraries[backend],
+    "/favicon.ico": null,
+    ...Object.fromEntries(builds.map((name) => [`/wasm/${name}`, join(wasm, name)])),
+    ...Object.fromEntries(["model.json", ...shards].map((name) => [`/model/${encodeURI(name)}`, join(folder, name)])),
+  };
+}
+
+/** A server for this machine only. Its page is cross-origin isolated, without which there are no threads in wasm. */
+async function serve(files, exchange) {
+  const server = createServer(async (request, response) => {
+    response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+    response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
+    if (request.url === "/request") {
+      exchange.request.forEach((part) => response.write(part));
+    } else if (request.url === "/answer") {
+      const parts = [];
+      for await (const part of request) {
+        parts.push(part);
+      }
+      exchange.answer = Buffer.concat(parts);
+    } else if (request.url in files) {
+      const file = files[request.url];
+      response.setHeader("Content-Type", TYPES[extname(file ?? ".js")] ?? "application/octet-stream");
+      response.write(file === null ? "\n" : readFileSync(file));
+    } else {
+      response.statusCode = 404;
+    }
+    response.end();
+  });
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  return server;
+}
+
+/** A promise that fails where the page crashes, throws outside of a call, or complains in its console. */
+function troubleOf(page) {
+  const trouble = new Promise((_, reject) => {
+    page.on("crash", () => reject(new Error("the page crashed")));
+    page.on("close", () => reject(new Error("the page was closed, or Chromium ended")));
+    page.on("pageerror", (error) => reject(error));
+    page.on("console", (message) => {
+      if (message.type() === "error") {
+        reject(new Error(message.text()));
+      } else {
+        console.error(message.text());
+      }
+    });
+  });
+  trouble.catch(() => {}); // it may come when nobody waits, and is told at the next frame
+  return trouble;
+}
+
+/** What a function gives in the page. */
+async function inPage(page, trouble, call, argument) {
+  try {
+    return await Promise.race([trouble, page.evaluate(call, argument)]);
+  } catch (error) {
+    throw new Error(error.message.replace(/^page\.evaluate: (Error: )?/, ""));
+  }
+}

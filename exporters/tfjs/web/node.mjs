@@ -1,0 +1,41 @@
+// Runs one graph model in TensorFlow.js's WebAssembly backend, as exporters/process.py asks:
+//   node node.mjs folder execute|executeAsync
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { decode, encode, failure } from "../../web/messages.mjs";
+import { answer, requests } from "../../web/pipe.mjs";
+import { load } from "./player.mjs";
+
+// stdout belongs to the messages, whatever the library has to say.
+console.log = console.info = console.debug = console.error;
+
+try {
+  const [folder, method] = process.argv.slice(2);
+  // Not above, where they would be loaded before their console is the one for people.
+  const { default: tf } = await import("@tensorflow/tfjs");
+  await import("@tensorflow/tfjs-backend-wasm");
+  const run = await load(tf, "wasm", fromFolder(tf, folder), method);
+  await answer(encode([]));
+  for await (const { header, body } of requests()) {
+    await answer(encode(await run(header.outputs, decode(header, body))));
+  }
+} catch (error) {
+  await answer(failure(error));
+  process.exitCode = 1;
+}
+
+/** Where a model comes from that lies in a folder: tfjs itself only knows addresses. */
+function fromFolder(tf, folder) {
+  return {
+    async load() {
+      const model = JSON.parse(await readFile(join(folder, "model.json"), "utf8"));
+      return tf.io.getModelArtifactsForJSON(model, async (manifest) => {
+        const paths = manifest.flatMap((group) => group.paths);
+        const shards = await Promise.all(paths.map((path) => readFile(join(folder, path))));
+        return [manifest.flatMap((group) => group.weights), new Uint8Array(Buffer.concat(shards)).buffer];
+      });
+    },
+  };
+}
