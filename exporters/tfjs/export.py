@@ -41,7 +41,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         folder.mkdir()
         write(model, STORES[spec.precision](model.weights), metadata, folder)
         shutil.copy(Path(__file__).with_name("rvm.js"), folder)
-        pack(folder, path, f"rvm_{spec.variant}_tfjs_{spec.precision}")
+        pack(folder, path, spec.file_name("", seeded=False))
 
 
 def _with_bias(conv: Conv) -> Conv:

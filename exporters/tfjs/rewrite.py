@@ -14,8 +14,8 @@ _TWO = {"list": {"i": ["1", "2", "2", "1"]}}
 def dilated(model: GraphModel) -> GraphModel:
     """Kernels that are stuffed with zeros, as our SavedModel has them, are dilated ones again.
 
-    TensorFlow on a CPU has no dilated depthwise convolution but by SpaceToBatch. 81 taps in place of 25 would take
-    a third of MobileNetV3's time, and in ResNet50 a fifth of the size.
+    TensorFlow on a CPU has no dilated depthwise convolution but by SpaceToBatch. In the WebAssembly backend, at 640x360
+    and ratio .5, MobileNetV3's depthwise ones take 7 ms of a frame in place of 47. ResNet50 is a quarter smaller.
     """
     weights = dict(model.weights)
     nodes = {node["name"]: node for node in model.nodes}
@@ -36,7 +36,7 @@ def dilated(model: GraphModel) -> GraphModel:
 def clipped(model: GraphModel) -> GraphModel:
     """A maximum of a minimum is one clip. Both bounds are constants.
 
-    In the WebAssembly backend, at 640x360 and ratio .5, the two took 36 ms of 290, and the clip takes 4.
+    In the WebAssembly backend, at 640x360 and ratio .5, the two took 32 ms of a frame, and clips take less than 3.
     """
     nodes = {node["name"]: node for node in model.nodes}
     uses = _uses(model)
