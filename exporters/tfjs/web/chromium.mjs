@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { encode, failure } from "../../web/messages.mjs";
 import { answer, requests } from "../../web/pipe.mjs";
@@ -31,12 +32,7 @@ try {
   const { chromium } = await import("playwright-core");
   const exchange = { request: null, answer: null };
   const server = await serve(routes(), exchange);
-  const browser = await chromium.launch({
-    executablePath,
-    args: [...QUIET, ...GPU[backend]],
-    chromiumSandbox: process.getuid() !== 0, // which root cannot have
-    handleSIGTERM: false,
-  });
+  const browser = await launch(chromium);
   const page = await browser.newPage();
   const trouble = troubleOf(page);
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -52,10 +48,26 @@ try {
 }
 process.exit(); // the server would wait for more
 
+async function launch(chromium) {
+  try {
+    return await chromium.launch({
+      executablePath,
+      args: [...QUIET, ...GPU[backend]],
+      chromiumSandbox: process.getuid() !== 0, // which root cannot have
+      handleSIGTERM: false,
+    });
+  } catch (error) {
+    // Playwright tells a long story, in which these lines are what Chromium had to say.
+    const said = error.message.split("\n").filter((line) => line.startsWith("[pid=") && line.includes("[err] "));
+    const last = said.findLast((line) => line.includes(":FATAL:")) ?? said.at(-1) ?? error.message;
+    throw new Error(`${executablePath} does not start: ${last.replace(/^\[pid=\d+\]\[err\] /, "")}`);
+  }
+}
+
 /** What a page may ask for, and where it lies. Of the model, that is model.json and what this names. */
 function routes() {
   const { resolve } = createRequire(import.meta.url);
-  const here = import.meta.dirname;
+  const here = dirname(fileURLToPath(import.meta.url));
   const tf = dirname(resolve("@tensorflow/tfjs"));
   const wasm = dirname(resolve("@tensorflow/tfjs-backend-wasm"));
   const webgpu = dirname(resolve("@tensorflow/tfjs-backend-webgpu"));

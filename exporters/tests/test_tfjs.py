@@ -1,0 +1,282 @@
+"""TensorFlow.js models: told, inspected, and refused where they are not what they should be."""
+
+import json
+import shutil
+import stat
+import zipfile
+
+import pytest
+
+from exporters import archive, recognise
+from exporters.archive import unpacked
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError
+from exporters.tests.tfjs_files import RELEASED, SHARD, copied, zipped
+from exporters.tfjs import read
+from exporters.tfjs.artifact import inspect
+
+
+@pytest.fixture
+def released(shared):
+    return shared / RELEASED
+
+
+@pytest.fixture(params=["folder", "zip", "zip with a top folder"])
+def guise(request, released, tmp_path):
+    if request.param == "folder":
+        return released
+    return zipped(released, tmp_path / "model.any", top="rvm" if "top" in request.param else "")
+
+
+def test_the_released_model_in_every_guise(guise):
+    assert recognise(guise) == "tfjs"
+    artifact = inspect(guise)
+    assert (artifact.path, artifact.format) == (guise, "tfjs")
+    assert (artifact.variant, artifact.refiner, artifact.precision) == ("mobilenetv3", "fast_guided_filter", "int8")
+    assert (artifact.refine, artifact.fixed, dict(artifact.metadata)) == ("auto", None, {})
+    assert tuple(tensor.name for tensor in artifact.inputs) == INPUTS
+    assert tuple(tensor.name for tensor in artifact.outputs) == OUTPUTS
+    assert {tensor.dtype for tensor in (*artifact.inputs, *artifact.outputs)} == {"float32"}
+    assert artifact.inputs[0].shape == ("any", "any", "any", 3)
+    assert artifact.outputs[5].shape == ("any", "any", "any", 64)
+    assert artifact.facts["control flow"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"), [("uint8", "int8"), ("float16", "fp16"), ("uint16", "fp16"), (None, "fp32")]
+)
+def test_the_precision_is_that_of_the_kernels(stored, expected, released, tmp_path):
+    """The coarsest of them: some may be kept finer."""
+
+    def change(model):
+        kernels = [entry for entry in model["weightsManifest"][0]["weights"] if len(entry["shape"]) == 4]
+        for kernel in kernels[1:]:
+            kernel["quantization"]["dtype"] = stored
+            if stored is None:
+                del kernel["quantization"]
+        del kernels[0]["quantization"]
+
+    path = copied(released, tmp_path / "model", change)
+    model = json.loads((path / "model.json").read_text())
+    sizes = [read._weight(path, entry).nbytes for entry in model["weightsManifest"][0]["weights"]]
+    (path / SHARD).write_bytes(bytes(sum(sizes)))
+    assert inspect(path).precision == expected
+
+
+def test_metadata_and_clean_names_are_read(released, tmp_path):
+    def change(model):
+        model["userDefinedMetadata"] = {"variant": "mobilenetv3", "weights_sha256": "abc", "signature": {}}
+        inputs = model["signature"]["inputs"]
+        model["signature"]["inputs"] = {key.removesuffix(":0"): inputs[key] for key in sorted(inputs)}
+
+    artifact = inspect(copied(released, tmp_path / "model", change))
+    assert dict(artifact.metadata) == {"variant": "mobilenetv3", "weights_sha256": "abc"}
+    assert tuple(tensor.name for tensor in artifact.inputs) == INPUTS
+
+
+def drop_an_input(model):
+    del model["signature"]["inputs"]["src"]
+
+
+def swap_axes(model):
+    entry = model["weightsManifest"][0]["weights"][0]
+    entry["shape"] = entry["shape"][::-1]
+
+
+def no_shape(model):
+    model["weightsManifest"][0]["weights"][0]["shape"] = [3, -3, 3, 16]
+
+
+def text_for_a_shape(model):
+    model["weightsManifest"][0]["weights"][0]["shape"] = "3333"
+
+
+def other_dtype(model):
+    model["weightsManifest"][0]["weights"][0]["dtype"] = "int32"
+
+
+def unknown_dtype(model):
+    model["weightsManifest"][0]["weights"][0]["dtype"] = "complex64"
+
+
+def unknown_quantization(model):
+    model["weightsManifest"][0]["weights"][0]["quantization"]["dtype"] = "int4"
+
+
+def unknown_weight(model):
+    model["weightsManifest"][0]["weights"][0]["name"] = "other"
+
+
+def coarser(model):
+    del model["weightsManifest"][0]["weights"][0]["quantization"]
+
+
+def other_shard(model):
+    model["weightsManifest"][0]["paths"] = ["group1-shard2of2.bin"]
+
+
+def shard_outside(model):
+    model["weightsManifest"][0]["paths"] = [f"../model/{SHARD}"]
+
+
+def shard_from_the_root(model):
+    model["weightsManifest"][0]["paths"] = ["/etc/passwd"]
+
+
+def layers_model(model):
+    model["format"] = "layers-model"
+
+
+def other_network(model):
+    for node in model["modelTopology"]["node"]:
+        if node["name"] == model["weightsManifest"][0]["weights"][0]["name"]:
+            node["attr"]["value"]["tensor"]["tensorShape"]["dim"].reverse()
+    swap_axes(model)
+
+
+SPOILED = {
+    drop_an_input: "not of a matting network",
+    swap_axes: r"of float32 \(16, 3, 3, 3\) in its manifest, but of DT_FLOAT \(3, 3, 3, 16\) in its graph",
+    other_network: "not of a matting network",
+    no_shape: r"the impossible shape \(3, -3, 3, 16\)",
+    text_for_a_shape: "the impossible shape",
+    other_dtype: r"of int32 .* in its manifest, but of DT_FLOAT",
+    unknown_dtype: "unknown dtype 'complex64'",
+    unknown_quantization: r"unknown dtype 'float32' \('int4'\)",
+    unknown_weight: "'other' that its graph does not know",
+    coarser: "truncated: group1-shard1of1.bin should have 3740651 bytes together, and has 3739355",
+    other_shard: "lacks its weights in 'group1-shard2of2.bin': No such file",
+    shard_outside: "names weights outside its folder",
+    shard_from_the_root: "names weights outside its folder: '/etc/passwd'",
+    layers_model: "of format 'layers-model'; give a TensorFlow.js graph-model",
+    lambda model: model.pop("modelTopology"): "no graph model as converters write it: KeyError 'modelTopology'",
+    lambda model: model.update(weightsManifest=5): "no graph model as converters write it: TypeError",
+    lambda model: model["modelTopology"].update(node=["src"]): "no graph model as converters write it: TypeError",
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SPOILED.items())
+def test_a_spoiled_model_is_refused_in_a_line(change, message, released, tmp_path):
+    path = copied(released, tmp_path / "model", change)
+    assert recognise(path) == "tfjs"
+    with pytest.raises(ArtifactError, match=message) as error:
+        inspect(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("length", [100, 3739354])
+def test_a_truncated_shard(length, released, tmp_path):
+    path = copied(released, tmp_path / "model")
+    (path / SHARD).write_bytes((released / SHARD).read_bytes()[:length])
+    with pytest.raises(ArtifactError, match=f"truncated: {SHARD} should have 3739355 bytes together, and has {length}"):
+        inspect(path)
+
+
+def test_a_shard_that_is_too_long(released, tmp_path):
+    path = copied(released, tmp_path / "model")
+    (path / SHARD).write_bytes((released / SHARD).read_bytes() + b"1")
+    with pytest.raises(ArtifactError, match="not this model's"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("text", ["", '{"format": "graph-model", ', "[" * 100_000, "\xff", "[]", "3"])
+def test_a_model_json_that_is_none(text, tmp_path):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"has a model\.json") as error:
+        inspect(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_json_of_any_length(monkeypatch, released):
+    monkeypatch.setattr(read, "MOST_JSON", 1000)
+    with pytest.raises(ArtifactError, match=r"model\.json of 626575 bytes; at most 1000 are read"):
+        inspect(released)
+
+
+@pytest.mark.parametrize("names", [[], ["readme.txt"], ["a/model.json", "b/model.json"], ["a/b/model.json"]])
+def test_a_zip_file_of_something_else(names, tmp_path):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as zip_file:
+        for name in names:
+            zip_file.writestr(name, "{}")
+    with pytest.raises(ArtifactError, match="none of the formats known here"):
+        recognise(path)
+    with pytest.raises(ArtifactError, match=r"model\.zip holds no model\.json"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("name", ["../model.bin", "a/../../b", "/etc/b", "..\\b", "C:/b", "a/.."])
+def test_a_zip_file_that_would_write_elsewhere(name, tmp_path):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as zip_file:
+        zip_file.writestr("model.json", "{}")
+        zip_file.writestr(name, "boo")
+    with pytest.raises(ArtifactError, match=r"is refused: its entry .* lies outside the archive"):
+        inspect(path)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_link_in_a_zip_file_is_none_when_unpacked(tmp_path):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as zip_file:
+        zip_file.writestr("model.json", "{}")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        zip_file.writestr(link, "/etc/passwd")
+    with unpacked(path, "model.json") as folder:
+        assert not (folder / "link").is_symlink()
+        assert (folder / "link").read_text() == "/etc/passwd"
+    assert not folder.exists()
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
+        zip_file.writestr("model.json", " " * 10_000_000)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
+    with pytest.raises(ArtifactError, match=r"is refused: 1 entries of \d+ bytes would unpack to 10000000"):
+        inspect(path)
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_BYTES", 4_000_000), ("MOST_ENTRIES", 1), ("MOST_RATIO", 1.5)])
+def test_other_bounds_on_zip_files(name, most, released, tmp_path, monkeypatch):
+    path = zipped(released, tmp_path / "model.zip")
+    inspect(path)
+    monkeypatch.setattr(archive, name, most)
+    with pytest.raises(ArtifactError, match="is refused: 2 entries"):
+        inspect(path)
+
+
+def test_a_damaged_zip_file(released, tmp_path):
+    path = zipped(released, tmp_path / "model.zip", compression=zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"model\.zip is damaged: Bad CRC-32"):
+        inspect(path)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtifactError, match="none of the formats known here"):
+        recognise(path)
+    with pytest.raises(ArtifactError, match=r"model\.zip is damaged: "):
+        inspect(path)
+
+
+def test_nothing_is_left_of_what_was_unpacked(released, tmp_path, monkeypatch):
+    path = zipped(released, tmp_path / "model.zip")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    inspect(path)
+    with unpacked(path, "model.json") as folder:
+        assert folder.is_relative_to(tmp_path / "temporary")
+        assert {file.name for file in folder.iterdir()} == {"model.json", SHARD}
+    assert [*(tmp_path / "temporary").iterdir()] == []
+
+
+def test_a_disk_that_is_full(released, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    path = zipped(released, tmp_path / "model.zip")
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(ArtifactError, match=r"cannot unpack .*model\.zip: No space left on device"):
+        inspect(path)
