@@ -13,7 +13,7 @@ import pytest
 
 from exporters import load_runtime, process
 from exporters.spec import OUTPUTS, ArtifactError, MissingPackage
-from exporters.tests.tfjs_files import RELEASED, copied, without_space_to_batch, zipped
+from exporters.tests.tfjs_files import RELEASED, SHARD, copied, without_space_to_batch, zipped
 from exporters.tfjs import FORMAT
 from exporters.tfjs.artifact import inspect
 from exporters.tfjs.chromium import find_chromium
@@ -25,11 +25,11 @@ FRAMES = np.random.default_rng(0).random((3, 1, 3, 64, 96), np.float32)
 
 # Against Node over three small frames of noise at ratio .5, states and foreground came to 6.7e-6 with WebGL and 6.9e-6
 # with WebGPU, both in float32 on SwiftShader, and alpha to 2.3e-4 and 6.6e-6: the fast guided filter divides by little
-# more than 1e-5 in a few pixels. The limits are three times that; wasm gives the very same bits. Over the golden
-# frames alpha was up to 6.2e-6 (WebGL) and 5.5e-6 (WebGPU) away at ratio 1, and 1.2e-3 (WebGL) at .5.
+# more than 1e-5 in a few pixels. The limits are three times that; wasm gave the very same bits on one core.
+# Over the golden frames alpha was up to 6.2e-6 (WebGL) and 5.5e-6 (WebGPU) away at ratio 1, and 1.2e-3 (WebGL) at .5.
 OTHERS = ("fgr", "r1o", "r2o", "r3o", "r4o")
 LIMITS = {
-    "chromium-wasm": {"pha": 0, **dict.fromkeys(OTHERS, 0)},
+    "chromium-wasm": {"pha": 2e-5, **dict.fromkeys(OTHERS, 2e-5)},
     "chromium-webgl": {"pha": 7e-4, **dict.fromkeys(OTHERS, 2e-5)},
     "chromium-webgpu": {"pha": 2e-5, **dict.fromkeys(OTHERS, 2e-5)},
 }
@@ -229,6 +229,19 @@ def test_a_graph_that_does_not_run(change, message, runtime, shared, started, tm
         [*play(runtime, artifact, FRAMES, 0.5)]
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
+    assert_gone({started[0].pid})
+
+
+def test_weights_that_went_away(runtime, shared, started, tmp_path):
+    """A page hears of it from the server, and says so in its console."""
+    artifact = inspect(copied(shared / RELEASED, tmp_path / "model"))
+    (artifact.path / SHARD).unlink()
+    with (
+        pytest.raises(ArtifactError, match=r"does not run in .*(no such file|status of 404)") as error,
+        runtime.load(artifact, "cpu", 0.5),
+    ):
+        pass
+    assert "\n" not in str(error.value)
     assert_gone({started[0].pid})
 
 

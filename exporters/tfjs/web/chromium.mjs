@@ -3,7 +3,7 @@
 // The page comes from a server in here, as do the library, the model and the frames. Chromium ends with this process,
 // however that ends; what it keeps on the disk lies in the folder `scratch`.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { dirname, extname, join } from "node:path";
@@ -105,12 +105,13 @@ async function serve(files, exchange) {
         parts.push(part);
       }
       exchange.answer = Buffer.concat(parts);
-    } else if (request.url in files) {
-      const file = files[request.url];
-      response.setHeader("Content-Type", TYPES[extname(file ?? ".js")] ?? "application/octet-stream");
-      response.write(file === null ? "\n" : readFileSync(file));
+    } else if (files[request.url] === null) {
+      response.setHeader("Content-Type", TYPES[".js"]);
+    } else if (existsSync(files[request.url])) {
+      response.setHeader("Content-Type", TYPES[extname(files[request.url])] ?? "application/octet-stream");
+      response.write(readFileSync(files[request.url]));
     } else {
-      response.statusCode = 404;
+      response.statusCode = 404; // which the page's console tells
     }
     response.end();
   });
