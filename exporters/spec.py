@@ -181,7 +181,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """An exported file, ours or not, as told from the file itself.
+    """An exported file or folder, ours or not, as told from itself.
 
     `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
     `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset.

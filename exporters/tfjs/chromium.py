@@ -17,7 +17,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 def browsing(artifact: Artifact, device: Device, ratio: float, backend: str) -> Iterator[Step]:
     """Play a model in a page, on one backend of TensorFlow.js and no other. Raises what `step.playing` does."""
     runtime = f"chromium-{backend}"
-    with tempfile.TemporaryDirectory(prefix="rvm-export-", ignore_cleanup_errors=True) as scratch:
+    # A short name, since Chromium has a socket in there, whose path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="rvm-", ignore_cleanup_errors=True) as scratch:
         arguments = (backend, find_chromium(runtime), scratch)
         with playing(artifact, device, ratio, runtime, "chromium.mjs", arguments) as step:
             yield step

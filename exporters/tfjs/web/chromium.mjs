@@ -3,10 +3,11 @@
 // The page comes from a server in here, as do the library, the model and the frames. Chromium ends with this process,
 // however that ends; what it keeps on the disk lies in the folder `scratch`.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { encode, failure } from "../../web/messages.mjs";
 import { answer, requests } from "../../web/pipe.mjs";
@@ -31,12 +32,7 @@ try {
   const { chromium } = await import("playwright-core");
   const exchange = { request: null, answer: null };
   const server = await serve(routes(), exchange);
-  const browser = await chromium.launch({
-    executablePath,
-    args: [...QUIET, ...GPU[backend]],
-    chromiumSandbox: process.getuid() !== 0, // which root cannot have
-    handleSIGTERM: false,
-  });
+  const browser = await launch(chromium);
   const page = await browser.newPage();
   const trouble = troubleOf(page);
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -52,10 +48,26 @@ try {
 }
 process.exit(); // the server would wait for more
 
+async function launch(chromium) {
+  try {
+    return await chromium.launch({
+      executablePath,
+      args: [...QUIET, ...GPU[backend]],
+      chromiumSandbox: process.getuid() !== 0, // which root cannot have
+      handleSIGTERM: false,
+    });
+  } catch (error) {
+    // Playwright tells a long story, in which these lines are what Chromium had to say.
+    const said = error.message.split("\n").filter((line) => line.startsWith("[pid=") && line.includes("[err] "));
+    const last = said.findLast((line) => line.includes(":FATAL:")) ?? said.at(-1) ?? error.message;
+    throw new Error(`${executablePath} does not start: ${last.replace(/^\[pid=\d+\]\[err\] /, "")}`);
+  }
+}
+
 /** What a page may ask for, and where it lies. Of the model, that is model.json and what this names. */
 function routes() {
   const { resolve } = createRequire(import.meta.url);
-  const here = import.meta.dirname;
+  const here = dirname(fileURLToPath(import.meta.url));
   const tf = dirname(resolve("@tensorflow/tfjs"));
   const wasm = dirname(resolve("@tensorflow/tfjs-backend-wasm"));
   const webgpu = dirname(resolve("@tensorflow/tfjs-backend-webgpu"));
@@ -93,12 +105,13 @@ async function serve(files, exchange) {
         parts.push(part);
       }
       exchange.answer = Buffer.concat(parts);
-    } else if (request.url in files) {
-      const file = files[request.url];
-      response.setHeader("Content-Type", TYPES[extname(file ?? ".js")] ?? "application/octet-stream");
-      response.write(file === null ? "\n" : readFileSync(file));
+    } else if (files[request.url] === null) {
+      response.setHeader("Content-Type", TYPES[".js"]);
+    } else if (existsSync(files[request.url])) {
+      response.setHeader("Content-Type", TYPES[extname(files[request.url])] ?? "application/octet-stream");
+      response.write(readFileSync(files[request.url]));
     } else {
-      response.statusCode = 404;
+      response.statusCode = 404; // which the page's console tells
     }
     response.end();
   });

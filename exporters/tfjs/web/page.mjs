@@ -6,6 +6,9 @@ import { decode, encode, endOfLine } from "/web/messages.mjs";
 import { load } from "/player.mjs";
 
 window.start = async (backend, method) => {
+  if (!crossOriginIsolated) {
+    throw new Error("the page is not cross-origin isolated, and would have no threads");
+  }
   tf.wasm?.setWasmPaths("/wasm/");
   const run = await load(tf, backend, "/model/model.json", method);
 
