@@ -20,7 +20,7 @@ export: $(READY) ## Set up, then export and verify MobileNetV3 in every format i
 	$(BIN)/rvm-export tfjs --output dist --force
 
 test: $(READY) ## Set up, then run all tests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .

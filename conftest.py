@@ -60,7 +60,7 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
-def chromium(node: str) -> str:  # noqa: ARG001 (which drives it)
+def chromium(node: str) -> str:
     """The path of a Chromium that can run TensorFlow.js."""
     try:
         return find_chromium("the test")

@@ -4,6 +4,7 @@ Trained weights and the real clip are not part of the project. They lie in `../s
 environment variable RVM_SHARED points; what needs them is skipped, with that reason, where they are missing.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,8 +90,8 @@ TEST_BUDGET, SOAK_BUDGET = 600_000, 1_400_000
 
 def affordable(play: Play, format_name: str, precision: str, budget: int) -> bool:
     """Whether a play ends in reasonable time: PyTorch's half precision is slow on a CPU, and so is WebAssembly."""
-    slow = (format_name, precision) == ("torchscript", "fp16") or format_name == "tfjs"
-    return not slow or play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
+    share = {("torchscript", "fp16"): 1.0}.get((format_name, precision), 0.5 if format_name == "tfjs" else math.inf)
+    return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget * share
 
 
 def shared_folder() -> Path | None:

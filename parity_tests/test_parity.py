@@ -21,7 +21,7 @@ MATRIX = [
         id=f"{play}-{refiner}-{name}-{precision}",
         marks=[]
         if affordable(play, name, precision, TEST_BUDGET)
-        else pytest.mark.skip("PyTorch has no fast half on a CPU"),
+        else pytest.mark.skip("too slow for a test; `make soak` plays it"),
     )
     for play in PLAYS
     if not play.long
@@ -38,14 +38,23 @@ def reference(play, refiner, refine):
     return [*play_reference(network, play_clip(play), play.ratio)]
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Where artifacts are made once for all plays."""
+    return tmp_path_factory.mktemp("artifacts")
+
+
 @pytest.mark.parametrize(("play", "refiner", "name", "precision"), MATRIX)
-def test_clip_matches_reference(play, refiner, name, precision, request, tmp_path):
+def test_clip_matches_reference(play, refiner, name, precision, request, folder):
     if play.kind == "trained":
         request.getfixturevalue("shared")
+    if name == "tfjs":
+        request.getfixturevalue("node")
     checkpoint = play_checkpoint(play.weights, play.variant, refiner)
-    path = tmp_path / "artifact"
-    spec = FORMATS[name].spec(variant=play.variant, refiner=refiner, precision=precision)
-    load_exporter(name).export(checkpoint, spec, path)
+    path = folder / "-".join((play.weights, play.variant, refiner, name, precision))
+    if not path.exists():
+        spec = FORMATS[name].spec(variant=play.variant, refiner=refiner, precision=precision)
+        load_exporter(name).export(checkpoint, spec, path)
     artifact = load_runtime(name).inspect(path)
     expected = reference(play, refiner, reference_network(artifact, checkpoint).refine)
     report = verify(artifact, checkpoint, play_clip(play), play.ratio, reference=expected)

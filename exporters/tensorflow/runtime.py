@@ -69,7 +69,7 @@ def inspect(path: Path) -> Artifact:
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
     if device == "cuda" and not tf.config.list_physical_devices("GPU"):
-        raise DeviceError(f"TensorFlow {tf.__version__} sees no GPU here; use --device cpu")
+        raise DeviceError(f"TensorFlow {tf.__version__} has no CUDA GPU here; use --device cpu")
     place = "/GPU:0" if device == "cuda" else "/CPU:0"
     with unpacked(artifact.path, GRAPH) as folder, tf.device(place):
         try:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
-spec = FORMATS[sys.argv[1]].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp16")
+spec = FORMATS[sys.argv[1]].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision=sys.argv[3])
 load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv[2]))
 """
 
@@ -28,7 +28,7 @@ def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
     for k, zone in ((1, "UTC"), (2, "Asia/Tokyo")):
         checkout = tmp_path / f"checkout{k}"
         for package in ("rvm_model", "exporters"):
-            shutil.copytree(ROOT / package, checkout / package)
+            shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("node_modules"))
         environment = os.environ | {
             "PYTHONPATH": str(checkout),
             "PYTHONHASHSEED": str(k),
@@ -37,6 +37,11 @@ def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
             "USER": f"user{k}",
         }
         code = f"import exporters; assert exporters.__file__.startswith({str(checkout)!r}){EXPORT}"
-        subprocess.run([sys.executable, "-c", code, name, f"file{k}"], cwd=checkout, env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code, name, f"file{k}", FORMATS[name].precisions[-1]],
+            cwd=checkout,
+            env=environment,
+            check=True,
+        )
         contents.append((checkout / f"file{k}").read_bytes())
     assert contents[0] == contents[1]

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from exporters.metadata import identity
 from exporters.tensorflow.saved_model import write_saved_model
 from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
-from exporters.tfjs.graph import read, tidy, write
+from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
 from exporters.tfjs.rewrite import clipped, dilated
 from exporters.weights import Conv, lowered_convs
@@ -24,13 +25,9 @@ _ALMOST_ZERO = 1e-30
 
 def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
-    convs = {name: _with_bias(conv) for name, conv in lowered_convs(checkpoint.network()).items()}
-    del convs[SEGMENTATION]
+    model = _graph_model(checkpoint)
     with TemporaryDirectory() as desk:
-        saved_model, converted, folder = (Path(desk) / name for name in ("saved_model", "converted", "model"))
-        write_saved_model(convs, None, saved_model)
-        convert(saved_model, converted)
-        model = clipped(dilated(tidy(read(converted))))
+        folder = Path(desk) / "model"
         metadata = identity(
             checkpoint,
             spec,
@@ -42,6 +39,18 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         write(model, STORES[spec.precision](model.weights), metadata, folder)
         shutil.copy(Path(__file__).with_name("rvm.js"), folder)
         pack(folder, path, spec.file_name("", seeded=False))
+
+
+@lru_cache(maxsize=1)
+def _graph_model(checkpoint: Checkpoint) -> GraphModel:
+    """With float32 weights. The latest is kept: files of all precisions are made from one, which takes long."""
+    convs = {name: _with_bias(conv) for name, conv in lowered_convs(checkpoint.network()).items()}
+    del convs[SEGMENTATION]
+    with TemporaryDirectory() as desk:
+        saved_model, converted = Path(desk) / "saved_model", Path(desk) / "converted"
+        write_saved_model(convs, None, saved_model)
+        convert(saved_model, converted)
+        return clipped(dilated(tidy(read(converted))))
 
 
 def _with_bias(conv: Conv) -> Conv:
