@@ -81,6 +81,10 @@ HALF_DIVISION = (
 # for any size and for this one, no output went beyond .29 of its limit, whether in onnxruntime 1.32.0, in
 # onnxruntime-web 1.30.0 (wasm) or in OpenVINO 2026.4.1. Over eleven small plays of `plays.py` (odd sizes, a batch,
 # ratio 1, seeded weights, ResNet50), with both refiners and precisions, it was .35, .59 and .49.
+STORED_HALF = "weights stored in half precision, all arithmetic in float32"
+STORED_EIGHT = "weights stored in eight bits, the costliest in half precision; all arithmetic in float32"
+STORED_HALF_DIVISION, STORED_EIGHT_DIVISION = (f"{stored}; {DIVISION}" for stored in (STORED_HALF, STORED_EIGHT))
+
 TOLERANCES: dict[Case, Tolerance] = {
     Case("onnx", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(1.9e-5, 6.1e-7), pha=Error(2.9e-5, 2.3e-7), states=Error(6.9e-5, 1.4e-6), why=ORDER
