@@ -206,6 +206,78 @@ TOLERANCES: dict[Case, Tolerance] = {
     Case("tensorflow", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
         fgr=Error(1.2e-2, 6.5e-7), pha=Error(1.6e-3, 4.9e-6), states=Error(2.9e-6, 1.5e-7), why=DIVISION
     ),
+    Case("tfjs", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(2.2e-5, 7.4e-7), pha=Error(4.1e-5, 3.5e-7), states=Error(1.0e-4, 2.1e-6), why=ORDER
+    ),
+    Case("tfjs", "fp32", "deep_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(1.1e-5, 1.9e-7), pha=Error(9.8e-6, 5.0e-8), states=Error(3.4e-5, 1.2e-6), why=ORDER
+    ),
+    Case("tfjs", "fp32", "deep_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(3.4e-6, 1.2e-7), pha=Error(4.5e-6, 2.5e-7), states=Error(3.8e-6, 3.5e-7), why=ORDER
+    ),
+    Case("tfjs", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(3.0e-6, 1.3e-7), pha=Error(2.8e-6, 2.3e-7), states=Error(4.1e-6, 3.4e-7), why=ORDER
+    ),
+    Case("tfjs", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(1.3e-3, 3.1e-6), pha=Error(2.8e-3, 4.9e-7), states=Error(1.0e-4, 2.1e-6), why=DIVISION
+    ),
+    Case("tfjs", "fp32", "fast_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(4.9e-4, 1.4e-6), pha=Error(1.3e-3, 2.9e-7), states=Error(3.4e-5, 1.2e-6), why=DIVISION
+    ),
+    Case("tfjs", "fp32", "fast_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(1.0e-2, 1.2e-6), pha=Error(1.6e-3, 7.0e-6), states=Error(3.8e-6, 3.5e-7), why=DIVISION
+    ),
+    Case("tfjs", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(6.9e-3, 6.8e-7), pha=Error(1.2e-3, 4.9e-6), states=Error(4.1e-6, 3.4e-7), why=DIVISION
+    ),
+    Case("tfjs", "fp16", "deep_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(2.2e-2, 8.6e-4), pha=Error(2.6e-2, 1.4e-4), states=Error(8.1e-2, 1.9e-3), why=STORED_HALF
+    ),
+    Case("tfjs", "fp16", "deep_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(1.9e-2, 3.8e-4), pha=Error(1.7e-2, 6.3e-5), states=Error(6.0e-2, 1.4e-3), why=STORED_HALF
+    ),
+    Case("tfjs", "fp16", "deep_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(3.6e-3, 7.2e-5), pha=Error(2.4e-3, 3.3e-4), states=Error(3.8e-3, 3.1e-4), why=STORED_HALF
+    ),
+    Case("tfjs", "fp16", "deep_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(2.5e-3, 7.6e-5), pha=Error(2.3e-3, 3.4e-4), states=Error(3.0e-3, 2.9e-4), why=STORED_HALF
+    ),
+    Case("tfjs", "fp16", "fast_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.3e-1, 3.8e-4), states=Error(8.1e-2, 1.9e-3), why=STORED_HALF_DIVISION
+    ),
+    Case("tfjs", "fp16", "fast_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(2.9e-1, 3.0e-3), pha=Error(4.6e-1, 8.6e-4), states=Error(6.0e-2, 1.4e-3), why=STORED_HALF_DIVISION
+    ),
+    Case("tfjs", "fp16", "fast_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(1.0, 2.2e-3), pha=Error(7.5e-1, 1.2e-2), states=Error(3.8e-3, 3.1e-4), why=STORED_HALF_DIVISION
+    ),
+    Case("tfjs", "fp16", "fast_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(1.0, 1.6e-3), pha=Error(4.7e-1, 1.0e-2), states=Error(3.0e-3, 2.9e-4), why=STORED_HALF_DIVISION
+    ),
+    Case("tfjs", "int8", "deep_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(3.6e-1, 2.1e-2), pha=Error(4.4e-1, 5.8e-3), states=Error(1.6, 5.4e-2), why=STORED_EIGHT
+    ),
+    Case("tfjs", "int8", "deep_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(2.3e-1, 7.8e-3), pha=Error(1.6e-1, 9.7e-4), states=Error(9.9e-1, 4.3e-2), why=STORED_EIGHT
+    ),
+    Case("tfjs", "int8", "deep_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(3.1e-2, 8.2e-4), pha=Error(2.5e-2, 2.3e-3), states=Error(3.0e-2, 4.8e-3), why=STORED_EIGHT
+    ),
+    Case("tfjs", "int8", "deep_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(2.8e-2, 7.8e-4), pha=Error(1.7e-2, 2.4e-3), states=Error(2.9e-2, 4.7e-3), why=STORED_EIGHT
+    ),
+    Case("tfjs", "int8", "fast_guided_filter", "trained", "exact"): Tolerance(
+        fgr=Error(3.9e-1, 2.3e-2), pha=Error(5.1e-1, 5.9e-3), states=Error(1.6, 5.4e-2), why=STORED_EIGHT_DIVISION
+    ),
+    Case("tfjs", "int8", "fast_guided_filter", "trained", "rounded"): Tolerance(
+        fgr=Error(2.3e-1, 9.2e-3), pha=Error(4.6e-1, 1.2e-3), states=Error(9.9e-1, 4.3e-2), why=STORED_EIGHT_DIVISION
+    ),
+    Case("tfjs", "int8", "fast_guided_filter", "seeded", "exact"): Tolerance(
+        fgr=Error(1.0, 2.5e-3), pha=Error(7.5e-1, 1.2e-2), states=Error(3.0e-2, 4.8e-3), why=STORED_EIGHT_DIVISION
+    ),
+    Case("tfjs", "int8", "fast_guided_filter", "seeded", "rounded"): Tolerance(
+        fgr=Error(1.0, 2.0e-3), pha=Error(4.7e-1, 1.0e-2), states=Error(2.8e-2, 4.7e-3), why=STORED_EIGHT_DIVISION
+    ),
 }
 
 OTHERS = {"fp32": "onnx", "fp16": "torchscript", "int8": "tfjs"}

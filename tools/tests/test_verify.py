@@ -53,7 +53,8 @@ def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
 
 def test_the_default_runtime_is_shown_too(artifact, run):
     report = json.loads(run("verify", artifact, "--frames", 16, "--json", "-").out)[0]
-    assert report["runtime"] == {".onnx": "onnxruntime", ".torchscript": "torch"}[artifact.suffix]
+    defaults = {"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch"}
+    assert report["runtime"] == defaults[report["format"]]
 
 
 def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
