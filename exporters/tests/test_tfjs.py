@@ -20,7 +20,7 @@ from exporters.tfjs import MODEL, TfjsSpec, convert, recognise
 from exporters.tfjs import export as tfjs_export
 from exporters.tfjs.graph import GraphModel, Stored, tidy
 from exporters.tfjs.quantise import HALF_SHARE, STORES, restored
-from exporters.tfjs.rewrite import clipped, dilated, merged, sizes_on_cpu
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
 from rvm_model import load_checkpoint
 from rvm_model.state import STATE_CHANNELS
 
@@ -329,6 +329,17 @@ def test_a_constant_that_is_read_as_a_number_is_no_images():
     nodes = {node["name"]: node for node in model.nodes}
     assert nodes["sum"]["input"][1] == "one_1"
     assert nodes["fgr/Minimum"]["input"][1] == "one"
+
+
+def test_only_outputs_are_copies():
+    model = tidy(_converted())
+    copies = [
+        {"name": f"copy{k}", "op": "Identity", "input": [of], "attr": {}} for k, of in ((1, "conv"), (2, "copy1"))
+    ]
+    reader = {"name": "reader", "op": "Relu", "input": ["copy2"], "attr": {}}
+    nodes = {node["name"]: node for node in direct(replace(model, nodes=(*model.nodes, *copies, reader))).nodes}
+    assert nodes["reader"]["input"] == ["conv"]
+    assert {name for name, node in nodes.items() if node["op"] == "Identity"} == {*OUTPUTS}
 
 
 def test_the_ratio_that_sizes_come_from_is_used_for_nothing_else():

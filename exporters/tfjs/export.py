@@ -15,7 +15,7 @@ from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
 from exporters.tfjs.graph import read, tidy, write
 from exporters.tfjs.quantise import STORES
-from exporters.tfjs.rewrite import clipped, dilated, merged, sizes_on_cpu
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
 from exporters.weights import Conv, lowered_convs
 from rvm_model.checkpoint import Checkpoint
 
@@ -30,7 +30,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         saved_model, converted, folder = (Path(desk) / name for name in ("saved_model", "converted", "model"))
         write_saved_model(convs, None, saved_model)
         convert(saved_model, converted)
-        model = sizes_on_cpu(merged(clipped(dilated(tidy(read(converted))))))
+        model = sizes_on_cpu(merged(clipped(dilated(direct(tidy(read(converted)))))))
         metadata = identity(
             checkpoint,
             spec,

@@ -59,6 +59,26 @@ def clipped(model: GraphModel) -> GraphModel:
     return replace(model, nodes=tuple(nodes.values()))
 
 
+def direct(model: GraphModel) -> GraphModel:
+    """What reads a copy of a node reads the node; only outputs are copies."""
+    outputs = model.header["signature"]["outputs"].keys()
+    sources = {
+        node["name"]: node["input"][0]
+        for node in model.nodes
+        if node["op"] == "Identity" and node["name"] not in outputs
+    }
+
+    def source(name: str) -> str:
+        return source(sources[name]) if name in sources else name
+
+    nodes = tuple(
+        node | {"input": [source(each) for each in node["input"]]} if "input" in node else node
+        for node in model.nodes
+        if node["name"] not in sources
+    )
+    return replace(model, nodes=nodes)
+
+
 def merged(model: GraphModel) -> GraphModel:
     """Constants that are equal are one, where they are read in the same way; halves the text.
 
