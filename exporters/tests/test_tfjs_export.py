@@ -20,7 +20,7 @@ from exporters.tfjs import MODEL, TfjsSpec, convert, recognise
 from exporters.tfjs import export as tfjs_export
 from exporters.tfjs.graph import GraphModel, Stored, tidy
 from exporters.tfjs.quantise import HALF_SHARE, STORES, restored
-from exporters.tfjs.rewrite import clipped, dilated
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
 from rvm_model import load_checkpoint
 from rvm_model.state import STATE_CHANNELS
 
@@ -315,11 +315,40 @@ def test_whatever_order_a_graph_comes_in_it_is_written_in_one(seed):
     assert [*given.weights] == [*expected.weights]
 
 
-def test_equal_constants_are_one_and_unused_ones_gone():
-    model = tidy(_converted())
+def test_unused_constants_are_gone_and_equal_ones_are_one():
+    model = merged(tidy(_converted()))
     assert [*model.weights] == ["kernel", "one", "zero"]
     assert [node["name"] for node in model.nodes if node["op"] == "Const"] == ["kernel", "one", "zero"]
     assert not any({"device", "_input_shapes"} & {*node, *node["attr"]} for node in model.nodes)
+
+
+def test_a_constant_that_is_read_as_a_number_is_no_images():
+    model = tidy(_converted())
+    add = {"name": "sum", "op": "AddV2", "input": ["conv", "one_1"], "attr": {}}
+    model = merged(replace(model, nodes=(*model.nodes, add)))
+    nodes = {node["name"]: node for node in model.nodes}
+    assert nodes["sum"]["input"][1] == "one_1"
+    assert nodes["fgr/Minimum"]["input"][1] == "one"
+
+
+def test_only_outputs_are_copies():
+    model = tidy(_converted())
+    copies = [
+        {"name": f"copy{k}", "op": "Identity", "input": [of], "attr": {}} for k, of in ((1, "conv"), (2, "copy1"))
+    ]
+    reader = {"name": "reader", "op": "Relu", "input": ["copy2"], "attr": {}}
+    nodes = {node["name"]: node for node in direct(replace(model, nodes=(*model.nodes, *copies, reader))).nodes}
+    assert nodes["reader"]["input"] == ["conv"]
+    assert {name for name, node in nodes.items() if node["op"] == "Identity"} == {*OUTPUTS}
+
+
+def test_the_ratio_that_sizes_come_from_is_used_for_nothing_else():
+    model = tidy(_converted())
+    size = {"name": "size", "op": "Mul", "input": ["downsample_ratio", "one"], "attr": {}}
+    step = {"name": "step", "op": "RealDiv", "input": ["one", "downsample_ratio"], "attr": {}}
+    nodes = {node["name"]: node for node in sizes_on_cpu(replace(model, nodes=(*model.nodes, size, step))).nodes}
+    assert nodes["size"]["input"] == ["downsample_ratio", "one"]
+    assert nodes["step"]["input"] == ["one", "downsample_ratio/copy"]
 
 
 def test_a_stuffed_kernel_is_dilated_and_its_constant_says_so():

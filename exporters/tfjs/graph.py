@@ -2,7 +2,7 @@
 
 The converter's own file differs from build to build: in the order of attributes and, worse, of the signature, so that
 `model.execute([...])` would take its inputs in another order each time. Here everything has one order. What TF.js does
-not read is left out, equal constants are one, and nodes have short names, which halves the text.
+not read is left out, and nodes have short names.
 """
 
 import json
@@ -74,16 +74,10 @@ def tidy(model: GraphModel) -> GraphModel:
 
     kept: dict[str, Json] = {}
     weights: Weights = {}
-    originals: dict[tuple[Any, ...], str] = {}
     for old in _in_order(nodes, [*INPUTS, *outputs.values()]):
         node = nodes[old]
         if node["op"] == "Const":
-            value = model.weights[old]
-            original = originals.setdefault((value.dtype, value.shape, value.tobytes()), names[old])
-            if original != names[old]:
-                names[old] = original
-                continue
-            weights[original] = value
+            weights[names[old]] = model.weights[old]
         kept[names[old]] = _bare(node, names)
 
     def side(tensors: Mapping[str, Json], order: tuple[str, ...]) -> Json:

@@ -1,8 +1,15 @@
-"""Two operations that TF.js has in all its backends, and that what we get from TensorFlow does without."""
+"""What suits TF.js better than what we get from TensorFlow; the numbers that come out are the same.
+
+Some of it is for its WebGPU backend. That computes with small tensors on the CPU until something has brought them to
+the GPU, and cannot read from there what an operation must know beforehand, such as a size.
+"""
 
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from exporters.tfjs.graph import GraphModel, Json, inputs_of
 
@@ -50,6 +57,67 @@ def clipped(model: GraphModel) -> GraphModel:
                 nodes[node["name"]] = node | {"op": "ClipByValue", "input": [x, least, most]}
                 del nodes[inner]
     return replace(model, nodes=tuple(nodes.values()))
+
+
+def direct(model: GraphModel) -> GraphModel:
+    """What reads a copy of a node reads the node; only outputs are copies."""
+    outputs = model.header["signature"]["outputs"].keys()
+    sources = {
+        node["name"]: node["input"][0]
+        for node in model.nodes
+        if node["op"] == "Identity" and node["name"] not in outputs
+    }
+
+    def source(name: str) -> str:
+        return source(sources[name]) if name in sources else name
+
+    nodes = tuple(
+        node | {"input": [source(each) for each in node["input"]]} if "input" in node else node
+        for node in model.nodes
+        if node["name"] not in sources
+    )
+    return replace(model, nodes=nodes)
+
+
+def merged(model: GraphModel) -> GraphModel:
+    """Constants that are equal are one, where they are read in the same way; halves the text.
+
+    One that is read as a number, by a Range or a clip, must not be one that an image is computed with.
+    """
+    roles: dict[str, set[tuple[str, int]]] = {}
+    for node in model.nodes:
+        for index, name in enumerate(inputs_of(node)):
+            roles.setdefault(name, set()).add((node["op"], index))
+    originals: dict[tuple[Any, ...], str] = {}
+    names = {
+        name: originals.setdefault((value.dtype, value.shape, value.tobytes(), *sorted(roles[name])), name)
+        for name, value in model.weights.items()
+    }
+    nodes = tuple(
+        node | {"input": [names.get(each, each) for each in node["input"]]} if "input" in node else node
+        for node in model.nodes
+        if names.get(node["name"], node["name"]) == node["name"]
+    )
+    return replace(model, nodes=nodes, weights={name: model.weights[name] for name in originals.values()})
+
+
+def sizes_on_cpu(model: GraphModel) -> GraphModel:
+    """The ratio that sizes are computed from is brought to no GPU: whatever else needs it reads a sum with zero."""
+    ratio, zero, copy = "downsample_ratio", "downsample_ratio/zero", "downsample_ratio/copy"
+    value = {"dtype": "DT_FLOAT", "tensorShape": {}}
+    added = (
+        {"name": zero, "op": "Const", "attr": {"dtype": {"type": "DT_FLOAT"}, "value": {"tensor": value}}},
+        {"name": copy, "op": "AddV2", "input": [ratio, zero], "attr": {"T": {"type": "DT_FLOAT"}}},
+    )
+    nodes: list[Json] = []
+    for node in model.nodes:
+        if ratio in inputs_of(node) and node["op"] != "Mul":
+            nodes.append(node | {"input": [copy if each == ratio else each for each in node["input"]]})
+        else:
+            nodes.append(node)
+        if node["name"] == ratio:
+            nodes.extend(added)
+    return replace(model, nodes=tuple(nodes), weights=model.weights | {zero: np.zeros((), np.float32)})
 
 
 def _uses(model: GraphModel) -> Counter[str]:
