@@ -6,7 +6,7 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check soak picture lock clean
+.PHONY: help export test check soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(READY) ## Lint, types, and the import contract
 soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
+
+speed: $(READY) ## Time ONNX files against a traced one on a quiet machine (needs ../shared)
+	$(BIN)/python -m tools.speed
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.picture
