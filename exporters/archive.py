@@ -23,7 +23,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplemente
 """What `zipfile` raises for flipped bits: an unknown method or an encrypted entry too."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those that `zipfile` reads piece by piece. Of bzip2 and lzma it unpacks all that a piece holds, whatever it claims."""
+"""Those that `zipfile` reads by pieces. Of bzip2 and lzma it unpacks all that a piece holds, whatever it claims."""
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format can tell; a real one would be another every time
 
