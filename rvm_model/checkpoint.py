@@ -116,6 +116,18 @@ def load_checkpoint(
     return _from_file(Path(source), "file", variant, refiner)
 
 
+def load_checkpoint_file(path: Path) -> Checkpoint:
+    """A `.pth` or `.safetensors` file of any variant and refiner, which its keys tell.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    shapes = _shapes(_read(path))
+    pairs = ((variant, refiner) for variant in VARIANTS for refiner in REFINERS)
+    variant, refiner = next((pair for pair in pairs if expected_shapes(*pair) == shapes), (VARIANTS[0], REFINERS[0]))
+    return _from_file(path, "file", variant, refiner)
+
+
 def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
     """See `Checkpoint.weights_sha256`. Counters do not count, nor do keys' order or the weights' width."""
     digest = hashlib.sha256()
@@ -262,7 +274,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refiner: str) -> None:
     expected = expected_shapes(variant, refiner)
-    given = {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
+    given = _shapes(state_dict)
     if given == expected:
         return
     for other_variant in VARIANTS:
@@ -292,6 +304,10 @@ def expected_shapes(variant: str, refiner: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         network = MattingNetwork(variant, refiner)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+
+
+def _shapes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
 
 
 def _listed(keys: list[str]) -> str:
