@@ -4,17 +4,23 @@ Scheduler and workers are the user's: `dask scheduler`, and on each machine `das
 With one thread a worker runs one job at a time. What it is sent are names of functions and plain values, so that all of
 them, the scheduler too, need rvm-export in the same version, and the workers the extras that the jobs need. Paths in a
 job are the worker's: files lie in a folder that all machines have at the same place. How many threads a job has is the
-worker's matter too: Dask gives it one unless DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__OMP_NUM_THREADS says more. A job
-whose machine goes is taken to another by Dask itself, as often as the scheduler's `allowed-failures` says.
+worker's matter too: Dask gives it one, unless DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__OMP_NUM_THREADS says more. A
+job whose machine goes is taken to another by Dask itself, as often as the scheduler's `allowed-failures` says; if none
+is left, it waits for one.
 """
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from rvm_model import __version__
 from rvm_model.errors import UserError
 from tools.processes import Place
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 CONNECT_SECONDS = 10
 """For the scheduler to answer, and for a first worker to be there."""
@@ -32,7 +38,8 @@ def dask_cluster(address: str) -> Iterator[Place]:
         address: Of the scheduler, such as tcp://127.0.0.1:8786.
 
     Raises:
-        ClusterError: distributed is not installed, the scheduler does not answer, or it has no workers.
+        ClusterError: distributed is not installed, the scheduler does not answer, it has no workers, or they have
+            not this rvm-export.
     """
     if find_spec("distributed") is None:
         raise ClusterError("--cluster needs distributed; run: pip install 'rvm-export[cluster]'")
@@ -47,13 +54,11 @@ def dask_cluster(address: str) -> Iterator[Place]:
             raise ClusterError(
                 f"the Dask cluster at {address} has no workers; start some: dask worker {address} --nthreads 1"
             ) from error
-        executor = client.get_executor(pure=False)  # a job that is tried again is run again
-        try:
-            yield Place(executor=executor, stopped=is_withdrawn)
-        finally:
-            executor.shutdown(wait=False)
+        _check_versions(client)
+        # A job that is tried again is run again, and not remembered.
+        yield Place(executor=client.get_executor(pure=False), stopped=is_withdrawn)
     finally:
-        client.close(timeout=CONNECT_SECONDS)
+        client.close(timeout=CONNECT_SECONDS)  # which withdraws what it has submitted
 
 
 def is_withdrawn() -> bool:
@@ -81,3 +86,22 @@ def _check_address(address: str) -> None:
             f"no Dask scheduler answers at {address!r} ({str(error) or f'silent for {CONNECT_SECONDS} s'}); give the "
             "address that `dask scheduler` shows, such as tcp://127.0.0.1:8786"
         ) from error
+
+
+def _check_versions(client: "Client") -> None:
+    """Raises ClusterError unless all have this version. A worker that cannot import a job's call is lost, silently."""
+
+    # Within a function, so that it is sent itself and not by name.
+    def installed() -> str:
+        try:
+            import tools.cluster  # noqa: F401
+            from rvm_model import __version__
+        except ImportError as error:
+            return f"no rvm-export ({error})"
+        return f"rvm-export {__version__}"
+
+    found = {"the scheduler": client.run_on_scheduler(installed)}
+    found |= {f"the worker at {address}": each for address, each in client.run(installed).items()}
+    for who, what in found.items():
+        if what != f"rvm-export {__version__}":
+            raise ClusterError(f"{who} has {what}; install {__version__} with the scheduler and all its workers")

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from rvm_model import __version__
 from rvm_model.errors import UserError
 from tools.cluster import dask_cluster
 from tools.messages import stderr_console
@@ -144,7 +143,7 @@ def _refuse_same_files(jobs: Sequence[Job]) -> None:
 def _submit(place: Place, job: Job) -> Future[_Attempt]:
     # Pickled twice: what the job's module imports is then imported within the attempt, and if that fails it is said.
     call = pickle.dumps((job.function, job.arguments))
-    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from, __version__)))
+    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
     try:
         return place.executor.submit(in_process, attempt, place.stopped, place.environment)
     except Exception as error:  # of a Dask client that has lost its scheduler, and is closed
@@ -153,14 +152,12 @@ def _submit(place: Place, job: Job) -> Future[_Attempt]:
         return failed
 
 
-def _attempt(call: bytes, files: tuple[Path, ...], made_from: str, version: str) -> _Attempt:
+def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
     """Run a job, in its own process; whatever it raises is put into words there."""
     start = time.monotonic()
     value, error, code = _NOTHING, "", 0
     with warnings.catch_warnings(record=True) as caught:
         try:
-            if version != __version__:
-                raise UserError(f"the worker has rvm-export {__version__}, not {version}; install the same on both")
             function, arguments = pickle.loads(call)  # noqa: S301 - from our own process, or the user's cluster
             if files:
                 forget(files)
@@ -181,11 +178,7 @@ def _attempt_of(future: Future[_Attempt]) -> _Attempt:
         return _Attempt(error="the cluster gave it up: its scheduler is gone, or has forgotten it", code=1)
     except ProcessDied as error:
         return _Attempt(error=str(error), code=1)
-    except Exception as error:  # what Dask says when a machine goes, or cannot take the call
-        # The scheduler gives the second for any reason.
-        if isinstance(error, ModuleNotFoundError) or "deserialization" in str(error):
-            install = f"install rvm-export {__version__} with its scheduler and all its workers"
-            return _Attempt(error=f"the cluster cannot import the job; {install}", code=2)
+    except Exception as error:  # what Dask says, of a machine that went, say
         return _Attempt(error=f"{type(error).__name__}: {_one_line(str(error))}", code=1)
 
 

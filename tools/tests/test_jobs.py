@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rvm_model import __version__
 from rvm_model.errors import UserError
-from tools import cluster, jobs, processes, records
+from tools import cluster, processes, records
 from tools.cluster import ClusterError
 from tools.jobs import Job, run_jobs, to_table
 from tools.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
@@ -359,12 +359,13 @@ def test_a_cluster_that_goes_away_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("lacking", ["scheduler", "worker"])
 def test_a_cluster_without_rvm_export(lacking, tmp_path):
-    with cluster_of(tmp_path, workers=1, lacking=[lacking]) as address:
-        (result,) = run_jobs([job(f.pid)], 1, address)
-    assert (result.outcome, result.code) == ("failed", 2)
-    assert result.error == (
-        f"the cluster cannot import the job; install rvm-export {__version__} with its scheduler and all its workers"
-    )
+    with (
+        cluster_of(tmp_path, workers=1, lacking=[lacking]) as address,
+        pytest.raises(
+            ClusterError, match=rf"the {lacking}.* has no rvm-export.*; install {__version__} with the scheduler"
+        ),
+    ):
+        run_jobs([job(f.pid)], 1, address)
 
 
 @pytest.mark.parametrize(
@@ -404,8 +405,9 @@ def test_distributed_may_be_missing(monkeypatch):
         run_jobs([job(f.pid)], 1, "tcp://127.0.0.1:8786")
 
 
-def test_a_worker_of_another_version(run, monkeypatch):
-    monkeypatch.setattr(jobs, "__version__", "0.0.1")
-    (result,) = run(job(f.pid))
-    assert (result.outcome, result.code) == ("failed", 2)
-    assert "not 0.0.1; install the same on both" in result.error
+def test_a_worker_of_another_version(address, monkeypatch):
+    monkeypatch.setattr(cluster, "__version__", "0.0.1")
+    with pytest.raises(
+        ClusterError, match=rf"^the scheduler has rvm-export {__version__}; install 0.0.1 with the scheduler"
+    ):
+        run_jobs([job(f.pid)], 1, address)
