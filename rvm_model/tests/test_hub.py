@@ -59,3 +59,7 @@ def test_every_dependency_is_there_and_said():
     }
     foreign = imported - sys.stdlib_module_names - {"rvm_model"}
     assert foreign <= {*hubconf.dependencies}
+
+
+def test_the_converter_is_ours():
+    assert torch.hub.load(ROOT, "converter", source="local") is importlib.import_module("rvm_model").convert_video
