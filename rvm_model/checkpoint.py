@@ -83,7 +83,10 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    source: str | Path = "auto", variant: str = "mobilenetv3", refiner: str = "deep_guided_filter"
+    source: str | Path = "auto",
+    variant: str = "mobilenetv3",
+    refiner: str = "deep_guided_filter",
+    progress: bool = True,
 ) -> Checkpoint:
     """Weights for a variant and refiner.
 
@@ -93,6 +96,7 @@ def load_checkpoint(
             warning. Half-precision weights are widened to float32.
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
+        progress: Show a bar while a checkpoint is downloaded.
 
     Raises:
         CheckpointError: no such file, a damaged or unsafe one, keys or shapes that differ from the network's, weights
@@ -103,10 +107,10 @@ def load_checkpoint(
     if source == "seeded":
         return _seeded(variant, refiner)
     if source == "official":
-        return _official(variant, refiner)
+        return _official(variant, refiner, progress)
     if source == "auto":
         try:
-            return _official(variant, refiner)
+            return _official(variant, refiner, progress)
         except DownloadError as error:
             warnings.warn(
                 f"{error}; going on with SEEDED weights, which matte nothing: good for trying the tools, not for use",
@@ -140,15 +144,20 @@ def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def download(
-    variant: str, folder: Path | None = None, url: str | None = None, timeout: tuple[float, float] = (10, 30)
+    variant: str,
+    folder: Path | None = None,
+    url: str | None = None,
+    timeout: tuple[float, float] = (10, 30),
+    progress: bool = True,
 ) -> Path:
-    """The released checkpoint, downloaded with a progress bar unless the folder holds it whole.
+    """The released checkpoint, downloaded unless the folder holds it whole.
 
     Args:
         variant: `mobilenetv3` or `resnet50`.
         folder: The cache; by default the user's.
         url: The release; by default RVM_RELEASE_URL, else GitHub.
         timeout: Seconds to wait for a connection, and for the next bytes.
+        progress: Show a bar.
 
     Raises:
         DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of them leaves a file.
@@ -162,7 +171,7 @@ def download(
             known_hash=f"sha256:{sha256}",
             fname=name,
             path=folder or pooch.os_cache("rvm-export"),
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),
+            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout),
         )
     except requests.HTTPError as error:
         raise DownloadError(f"cannot download {url}: HTTP {error.response.status_code}") from error
@@ -199,8 +208,8 @@ def _seeded(variant: str, refiner: str) -> Checkpoint:
     )
 
 
-def _official(variant: str, refiner: str) -> Checkpoint:
-    checkpoint = _from_file(download(variant), "official", variant, "deep_guided_filter")
+def _official(variant: str, refiner: str, progress: bool) -> Checkpoint:
+    checkpoint = _from_file(download(variant, progress=progress), "official", variant, "deep_guided_filter")
     return checkpoint if refiner == "deep_guided_filter" else checkpoint.with_fast_guided_filter()
 
 
