@@ -1,4 +1,4 @@
-"""An iterator that runs ahead of its consumer, in a thread of its own: so the stages of a pipeline work side by side."""
+"""An iterator that runs ahead of its consumer, in a thread of its own, so that stages work side by side."""
 
 from collections.abc import Generator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What a composition is laid over: a colour, a picture, a video that begins again when it ends, or the blurred source."""
+"""What a composition is laid over: a colour, a picture, a video in a loop, or the source blurred."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from rvm_model.pixels import Image, to_floats
 from rvm_model.source import open_source
 
 Background = Callable[[Image, Image, float], Image]
-"""A source frame (3, H, W), its alpha (1, H, W) and its time in seconds to what lies behind it: (3, H, W) or (3, 1, 1), RGB
-in [0, 1].
+"""A source frame (3, H, W), its alpha (1, H, W) and its time in seconds to what lies behind it: (3, H, W) or (3, 1, 1),
+RGB in [0, 1].
 """
 
 GREEN = "#78ff9b"
@@ -55,10 +55,10 @@ def _coloured(name: str) -> Background:
             f"no such background: {name}; give a colour (green, '#00ff00'), a picture, a video, or blur"
         ) from error
     colour = np.array(rgb, np.float32).reshape(3, 1, 1) / np.float32(255)
-    return lambda src, pha, seconds: colour
+    return lambda *_: colour
 
 
-def blurred(src: Image, pha: Image, seconds: float) -> Image:
+def blurred(src: Image, pha: Image, _seconds: float) -> Image:
     """The frame out of focus, without what is in front: no halo of the figure's own colours around it."""
     height, width = src.shape[1:]
     scale = _BLUR_PIXELS / (_BLUR_SIDE * max(height, width))
@@ -78,7 +78,7 @@ def _playing(path: Path, width: int, height: int) -> Background:
     frames = _endless(path, width, height)
     (_, shown), coming = next(frames), next(frames, None)
 
-    def background(src: Image, pha: Image, seconds: float) -> Image:
+    def background(_src: Image, _pha: Image, seconds: float) -> Image:
         nonlocal shown, coming
         while coming is not None and coming[0] <= seconds:
             (_, shown), coming = coming, next(frames, None)

@@ -71,8 +71,8 @@ _UNLISTED = _Codec()
 # For a codec without a quality of its own: enough for a picture without visible loss, in bits a pixel and frame.
 _BITS_PER_PIXEL = 0.2
 
-# Pixel formats, the best first, of which an encoder gets the first that it has. By what goes in, and whether it has more
-# than 8 bits. "odd": an odd width or height, where chroma at half the size is out of the question.
+# Pixel formats, the best first, of which an encoder gets the first that it has. By what goes in, and whether it has
+# more than 8 bits. "odd": an odd width or height, where chroma at half the size is out of the question.
 _YUV_FORMATS = {
     ("plain", False): ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p"),
     ("plain", True): ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"),

@@ -137,6 +137,6 @@ def check_size(width: int, height: int, path: Path) -> None:
     """Raises VideoError for a frame that has no pixels, or would take gigabytes."""
     if min(width, height) < 1 or max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise VideoError(
-            f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a side "
-            f"are, and {MOST_PIXELS} in all"
+            f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a "
+            f"side are, and {MOST_PIXELS} in all"
         )

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from rvm_model.ahead import ahead
 from rvm_model.background import GREEN, Background, open_background
-from rvm_model.frames import TimedFrame
+from rvm_model.frames import Source, TimedFrame
 from rvm_model.pixels import to_floats, to_pixels
 from rvm_model.progress import frames_progress
 from rvm_model.sink import Sink, open_sink
-from rvm_model.source import Source, open_source
+from rvm_model.source import open_source
 from rvm_model.state import auto_downsample_ratio
 
 Kind = Literal["composition", "alpha", "foreground"]
@@ -26,9 +26,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Images = NDArray[np.float32]
 
-Play = Callable[[Images], tuple[Images | None, Images | None]]
-"""Frames (T, 3, H, W), RGB in [0, 1], that follow each other and those of the call before, to their fgr (T, 3, H, W) and
-pha (T, 1, H, W); None is what a model was made without. It keeps the recurrent states.
+Play = Callable[[Images], tuple[Images, Images]]
+"""Frames (T, 3, H, W), RGB in [0, 1], that follow each other and those of the call before, to their fgr (T, 3, H, W)
+and pha (T, 1, H, W), of which one that a model was made without is empty, (T, 0, H, W). It keeps the recurrent states.
 """
 
 _CHUNKS_AHEAD = 2
@@ -47,7 +47,7 @@ class _Matted:
     """One frame, float32 in [0, 1], (C, H, W)."""
 
     src: Images
-    fgr: Images | None
+    fgr: Images
     pha: Images
     seconds: float
 
@@ -58,7 +58,7 @@ def matte_source(
     sinks: Mapping[Kind, Sink],
     background: Background | None,
     seq_chunk: int = 1,
-    on_frames: Callable[[int], object] = lambda frames: None,
+    on_frames: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Play a source to its end, or to where it is damaged, and write what the sinks take.
 
@@ -71,16 +71,18 @@ def matte_source(
         on_frames: Told how many frames were written since it was last called.
     """
     first = None
-    with closing(ahead(_chunks(source, seq_chunk), _CHUNKS_AHEAD)) as chunks:
-        with closing(ahead(_played(chunks, play), _CHUNKS_AHEAD)) as played:
-            for chunk, fgr, pha in played:
-                for k, frame in enumerate(chunk.frames):
-                    first = frame.pts if first is None else first
-                    seconds = float((frame.pts - first) * source.properties.time_base)
-                    matted = _Matted(src=chunk.src[k], fgr=None if fgr is None else fgr[k], pha=pha[k], seconds=seconds)
-                    for kind, sink in sinks.items():
-                        sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
-                on_frames(len(chunk.frames))
+    with (
+        closing(ahead(_chunks(source, seq_chunk), _CHUNKS_AHEAD)) as chunks,
+        closing(ahead(_played(chunks, play), _CHUNKS_AHEAD)) as played,
+    ):
+        for chunk, mattes in played:
+            for frame, src, fgr, pha in zip(chunk.frames, chunk.src, *mattes, strict=True):
+                first = frame.pts if first is None else first
+                seconds = float((frame.pts - first) * source.properties.time_base)
+                matted = _Matted(src=src, fgr=fgr, pha=pha, seconds=seconds)
+                for kind, sink in sinks.items():
+                    sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
+            on_frames(len(chunk.frames))
 
 
 def _chunks(source: Source, length: int) -> Generator[_Chunk]:
@@ -89,9 +91,9 @@ def _chunks(source: Source, length: int) -> Generator[_Chunk]:
         yield _Chunk(frames=chunk, src=np.stack([to_floats(frame.pixels) for frame in chunk]))
 
 
-def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, Images | None, Images]]:
+def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
     for chunk in chunks:
-        yield chunk, *play(chunk.src)
+        yield chunk, play(chunk.src)
 
 
 def _composition(matted: _Matted, background: Background | None) -> Images:
@@ -104,13 +106,13 @@ def _composition(matted: _Matted, background: Background | None) -> Images:
 
 _RENDER: dict[Kind, Callable[[_Matted, Background | None], Images]] = {
     "composition": _composition,
-    "alpha": lambda matted, background: matted.pha,
-    "foreground": lambda matted, background: matted.fgr,
+    "alpha": lambda matted, _: matted.pha,
+    "foreground": lambda matted, _: matted.fgr,
 }
 """What goes into each kind of output: (C, H, W), one channel for grey, four with transparency."""
 
 
-def network_play(model: Any, ratio: float, device: torch.device, dtype: torch.dtype) -> Play:
+def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dtype: torch.dtype) -> Play:
     """A `MattingNetwork`, or anything that is called like one, from the first frame of a clip on."""
     states: list[torch.Tensor | None] = [None] * 4
 
@@ -124,7 +126,7 @@ def network_play(model: Any, ratio: float, device: torch.device, dtype: torch.dt
 
 
 def convert_video(
-    model: Any,
+    model: torch.nn.Module,
     input_source: str | Path,
     input_resize: tuple[int, int] | None = None,
     downsample_ratio: float | None = None,
@@ -134,7 +136,7 @@ def convert_video(
     output_foreground: str | Path | None = None,
     output_video_mbps: float | None = None,
     seq_chunk: int = 1,
-    num_workers: int = 0,
+    num_workers: int = 0,  # noqa: ARG001 - the released signature has it
     progress: bool = True,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -162,8 +164,12 @@ def convert_video(
         VideoError: an input that cannot be read, or an output that cannot be written; nothing is left of it then.
         UserWarning: (a warning) the input is damaged; what came before the damage has been written.
     """
-    given = {"composition": output_composition, "alpha": output_alpha, "foreground": output_foreground}
-    outputs = {kind: Path(given[kind]) for kind in KINDS if given[kind] is not None}
+    given: dict[Kind, str | Path | None] = {
+        "composition": output_composition,
+        "alpha": output_alpha,
+        "foreground": output_foreground,
+    }
+    outputs: dict[Kind, Path] = {kind: Path(path) for kind, path in given.items() if path is not None}
     if not outputs:
         raise ValueError("give at least one of output_composition, output_alpha, output_foreground")
     if output_type not in ("video", "png_sequence"):
@@ -177,16 +183,17 @@ def convert_video(
             raise ValueError(
                 f"{path} is no output of type {output_type}: videos have a suffix, folders of PNG have none"
             )
-    parameter = next(iter(getattr(model, "parameters", tuple)()), None)
-    if parameter is None and (device is None or dtype is None):
+    parameter = next(iter(model.parameters()), None)
+    if parameter is not None:
+        device, dtype = device or parameter.device, dtype or parameter.dtype
+    if device is None or dtype is None:
         raise ValueError("the model has no parameters to tell its device and dtype; give both")
-    if isinstance(model, torch.nn.Module):
-        model.eval()
+    model.eval()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(Path(input_source), resize=input_resize))
         own = source.properties
         ratio = auto_downsample_ratio(own.height, own.width) if downsample_ratio is None else downsample_ratio
-        play = network_play(model, ratio, torch.device(device or parameter.device), dtype or parameter.dtype)
+        play = network_play(model, ratio, torch.device(device), dtype)
         with_alpha = output_type == "png_sequence"
         sinks = {
             kind: stack.enter_context(

@@ -27,7 +27,7 @@ def frames_progress(name: str, total: int | None, shown: bool = True) -> Iterato
             yield bar.update
         return
     lines = _Lines(name, total)
-    yield lines.update if shown else lambda frames: None
+    yield lines.update if shown else lambda _: None
     if shown:
         lines.say()
 

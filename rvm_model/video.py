@@ -1,7 +1,7 @@
 """The released project's readers and writers, with its names and signatures, over PyAV and Pillow.
 
-They deal in PIL images and tensors, one clip at a time; `source.py` and `sink.py` are what keeps timestamps, depth, colours
-and sound.
+They deal in PIL images and tensors, one clip at a time; `source.py` and `sink.py` are what keeps timestamps, depth,
+colours and sound.
 """
 
 import os
@@ -93,7 +93,7 @@ class VideoReader(Dataset[Any]):
 
 
 class ImageSequenceReader(Dataset[Any]):
-    """The pictures of a folder (png, jpg, jpeg) by their number, in natural order: PIL images, or what `transform` makes."""
+    """The pictures of a folder (png, jpg, jpeg) by their number, in natural order, as `VideoReader` has its frames."""
 
     def __init__(self, path: str | Path, transform: Transform | None = None):
         self.path, self.transform = Path(path), transform

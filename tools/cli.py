@@ -207,9 +207,7 @@ def matte(
     ],
     composition: Annotated[
         str | None,
-        typer.Option(
-            metavar="OUT", help="The figure over the background. {name} in any OUT stands for the input's name."
-        ),
+        typer.Option(metavar="OUT", help="The figure over the background. In any OUT, {name} is the input's own."),
     ] = None,
     alpha: Annotated[str | None, typer.Option(metavar="OUT", help="How opaque each pixel is, as grey.")] = None,
     foreground: Annotated[

@@ -202,7 +202,7 @@ def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind,
     for kind, output in outputs.items():
         if several and PLACEHOLDER not in output:
             raise MatteError(
-                f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it, as in out/{PLACEHOLDER}.mp4"
+                f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it: out/{PLACEHOLDER}.mp4"
             )
     name = clip.resolve().stem if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES) else clip.resolve().name
     return {kind: Path(output.replace(PLACEHOLDER, name)) for kind, output in outputs.items()}
@@ -224,7 +224,7 @@ def _check_places(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions)
 def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: bool) -> Job:
     """Without a progress bar of its own; what is there and made from the same is left out, unless `force`."""
     files = [
-        path for path in (clip, Path(options.model), Path(options.background or "")) if path.is_file() or path.is_dir()
+        path for path in (clip, Path(options.model), Path(options.background or "-")) if path.is_file() or path.is_dir()
     ]
     try:
         made_from = fingerprint(

@@ -55,9 +55,10 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
     with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
         state: State = None
 
-        def play(src: Images) -> tuple[Images | None, Images | None]:
+        def play(src: Images) -> tuple[Images, Images]:
             nonlocal state
             matte, state = step(src, state)
-            return matte.fgr, matte.pha
+            nothing = src[:, :0]
+            return nothing if matte.fgr is None else matte.fgr, nothing if matte.pha is None else matte.pha
 
         yield play

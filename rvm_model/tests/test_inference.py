@@ -115,11 +115,11 @@ def test_wrong_arguments(arguments, message, network, clip, tmp_path, monkeypatc
 
 
 def test_a_damaged_clip_gives_what_there_is_and_a_warning(network, clip, tmp_path):
-    content = clip.read_bytes()
-    clip.write_bytes(content[: len(content) * 2 // 3])
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
     with pytest.warns(UserWarning, match=r"clip\.mkv"):
         convert_video(network, clip, output_alpha=tmp_path / "alpha.mkv", downsample_ratio=RATIO, progress=False)
-    assert 0 < len(read(tmp_path / "alpha.mkv")) < 7
+    assert 0 < len(read(tmp_path / "alpha.mkv")) < 40
 
 
 class Failing(torch.nn.Module):
@@ -155,4 +155,4 @@ def test_nothing_is_left_of_what_failed(error, after, clip, tmp_path):
 
 def test_progress_is_a_line_where_there_is_no_terminal(network, clip, tmp_path, capfd):
     convert_video(network, clip, output_alpha=tmp_path / "alpha.mp4", downsample_ratio=RATIO)
-    assert capfd.readouterr().err.startswith("clip.mkv: 7/7 [00:")
+    assert capfd.readouterr().err.startswith("clip.mkv: 100% 7/7 [00:")

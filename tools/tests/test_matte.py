@@ -195,13 +195,13 @@ def test_a_model_that_is_none(model, clip, out, run):
 
 
 def test_a_clip_that_is_cut_off_gives_what_there_is(clip, out, run):
-    content = clip.read_bytes()
-    clip.write_bytes(content[: len(content) * 2 // 3])
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
     result = run("matte", clip, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
     assert result.code == 1
     assert "clip.mkv" in result.error
     assert "what came before was written" in result.error
-    assert 0 < len(read(out / "a.mkv")) < 5
+    assert 0 < len(read(out / "a.mkv")) < 40
 
 
 def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_path):
