@@ -1,4 +1,4 @@
-"""Robust Video Matting in PyTorch: the network, its size rules, its checkpoints.
+"""Robust Video Matting in PyTorch: the network, its size rules, its checkpoints, video in and out.
 
 Names are imported when first asked for, so that the size rules do not cost an import of torch.
 """
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from rvm_model.state import auto_downsample_ratio as auto_downsample_ratio
     from rvm_model.state import internal_size as internal_size
     from rvm_model.state import state_shapes as state_shapes
+    from rvm_model.video import ImageSequenceReader as ImageSequenceReader
+    from rvm_model.video import ImageSequenceWriter as ImageSequenceWriter
+    from rvm_model.video import ToTensor as ToTensor
+    from rvm_model.video import VideoReader as VideoReader
+    from rvm_model.video import VideoWriter as VideoWriter
 
 _HOME = {
     "Checkpoint": "checkpoint",
@@ -23,6 +28,11 @@ _HOME = {
     "auto_downsample_ratio": "state",
     "internal_size": "state",
     "state_shapes": "state",
+    "ImageSequenceReader": "video",
+    "ImageSequenceWriter": "video",
+    "ToTensor": "video",
+    "VideoReader": "video",
+    "VideoWriter": "video",
 }
 __all__ = ["__version__", *_HOME]
 __version__ = "0.1.0"

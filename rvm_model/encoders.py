@@ -71,8 +71,7 @@ _UNLISTED = _Codec()
 # For a codec without a quality of its own: enough for a picture without visible loss, in bits a pixel and frame.
 _BITS_PER_PIXEL = 0.2
 
-# Pixel formats, the best first, of which an encoder gets the first that it has. By: does it hold RGB without loss, alpha,
-# grey, more than 8 bits.
+# Pixel formats, the best first, of which an encoder gets the first that it has. RGB is for those that lose nothing.
 _YUV = ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p")
 _YUV_ODD = ("yuv444p", "yuv444p10le", "yuv420p")
 _YUV_DEEP = ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le")

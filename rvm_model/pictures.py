@@ -34,7 +34,7 @@ class PictureSource(Source):
         first = None
         for pts, file in enumerate(files):
             try:
-                pixels = _read_picture(file)
+                pixels = read_picture(file)
                 if first is None:
                     first = pixels
                     width, height = self.window.resize or (pixels.shape[1], pixels.shape[0])
@@ -81,7 +81,7 @@ def natural_order(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
-def _read_picture(file: Path) -> Pixels:
+def read_picture(file: Path) -> Pixels:
     """Upright (EXIF), without its alpha; (H, W, 3), uint8, or uint16 of a PNG of 16 bits."""
     try:
         with Image.open(file) as image:
