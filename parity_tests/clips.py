@@ -4,23 +4,20 @@ A clip is short and kept whole, as 8-bit pixels. Sixteen frames are the least: t
 a runner that drops its states is perfect on the first.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from rvm_model.errors import UserError
+from rvm_model.source import VideoError, open_source
 
 FEWEST_FRAMES = 16
 DEFAULT_FRAMES = 24
 BUILTIN_NAME = "built-in clip"
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 Pixels = NDArray[np.uint8]
 
@@ -81,16 +78,14 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
     if path is None:
         return builtin_clip(frames)
     try:
-        if not path.exists():
-            raise ClipError(f"no such clip: {path}; give an image folder or a video file")
-        read = _read_folder if path.is_dir() else _read_video
-    except OSError as error:
-        raise ClipError(f"cannot read {path}: {error.strerror}") from error
-    images = [*islice(read(path), frames)]
+        with open_source(path, max_frames=frames) as source:
+            images = [_eight_bits(frame.pixels) for frame in source]
+    except VideoError as error:
+        raise ClipError(str(error)) from error
+    if source.loss is not None:
+        raise ClipError(source.loss)
     if len(images) < FEWEST_FRAMES:
         raise ClipError(f"{path} has {len(images)} frames; a comparison needs at least {FEWEST_FRAMES}")
-    if len({image.shape for image in images}) > 1:
-        raise ClipError(f"the frames of {path} differ in size; give frames of one size")
     pixels = np.array(images)[:, None]
     if (pixels == pixels[:1]).all():
         raise ClipError(f"the frames of {path} are all alike; a comparison needs motion")
@@ -132,32 +127,6 @@ def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.rand
     return pixels
 
 
-def _read_folder(path: Path) -> Iterable[Pixels]:
-    images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
-    if not images:
-        raise ClipError(f"no {', '.join(_IMAGE_SUFFIXES)} in {path}; give a folder of frames or a video file")
-    for file in sorted(images, key=_natural_order):
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ClipError(f"{file} has more than 8 bits a channel; give 8-bit images")
-                yield np.asarray(image.convert("RGB"))
-        # Pillow's errors for damaged files, and for pictures so large that they look like an attack.
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ClipError(f"cannot read {file}: {error}") from error
-
-
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
-def _read_video(path: Path) -> Iterable[Pixels]:
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ClipError(f"{path} has no video in it")
-            for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        raise ClipError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error
+def _eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Pixels:
+    """A copy, so that the decoder's own memory is not held for the whole clip."""
+    return (pixels >> (pixels.itemsize * 8 - 8)).astype(np.uint8)

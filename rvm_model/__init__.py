@@ -1,4 +1,4 @@
-"""Robust Video Matting in PyTorch: the network, its size rules, its checkpoints, and videos in and out.
+"""Robust Video Matting in PyTorch: the network, its size rules, its checkpoints, video in and out.
 
 Names are imported when first asked for, so that the size rules do not cost an import of torch.
 """

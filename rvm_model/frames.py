@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from rvm_model.colour import INTERPOLATION, Colour, VideoError
+from rvm_model.colour import Colour, VideoError, interpolation
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 2**28
@@ -127,7 +127,7 @@ class Source(ABC):
             src_colorspace=colour.scaler_matrix,
             src_color_range=colour.range_code,
             dst_color_range=ColorRange.JPEG,
-            interpolation=INTERPOLATION,
+            interpolation=interpolation(bits),
         )
         pixels: Pixels = converted.to_ndarray()
         return pixels
@@ -137,6 +137,6 @@ def check_size(width: int, height: int, path: Path) -> None:
     """Raises VideoError for a frame that has no pixels, or would take gigabytes."""
     if min(width, height) < 1 or max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise VideoError(
-            f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a "
-            f"side are, and {MOST_PIXELS} in all"
+            f"{path}: frames of {width}x{height} cannot be handled; give 1 to {LARGEST_SIDE} pixels a side, "
+            f"and at most {MOST_PIXELS} in all"
         )

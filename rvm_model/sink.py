@@ -1,7 +1,7 @@
 """Writing: a video, a folder of PNG, or one picture; what the suffix says.
 
-A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds no
-more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
+A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds
+no more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
 """
 
 import shutil
@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from rvm_model.audio import AudioCopy
-from rvm_model.colour import INTERPOLATION, Colour, VideoError
+from rvm_model.colour import Colour, VideoError, interpolation
 from rvm_model.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
 from rvm_model.frames import Audio, Pixels, Properties, check_size
 from rvm_model.pictures import IMAGE_SUFFIXES
@@ -49,6 +49,7 @@ class Sink(ABC):
 
     def __init__(self, path: Path, like: Properties, channels: int):
         self.path, self.like = path, like
+        self._shape = (like.height, like.width) if channels == 1 else (like.height, like.width, channels)
         self._channels = channels
         self._last_pts: int | None = None
         self._reformatter = VideoReformatter()
@@ -57,18 +58,16 @@ class Sink(ABC):
         """One frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
-            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and scaled if
-                they have another size.
+            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied.
             pts: When it is shown, in `like.time_base`; more than the last frame's.
 
         Raises:
             ValueError: another shape or dtype, or a `pts` that does not increase.
             VideoError: the disk is full, or the codec refuses.
         """
-        channels = pixels.shape[2] if pixels.ndim == 3 else 1
-        if channels != self._channels or pixels.dtype not in (np.uint8, np.uint16):
+        if pixels.shape != self._shape or pixels.dtype not in (np.uint8, np.uint16):
             raise ValueError(
-                f"{self.path} takes uint8 or uint16 of {self._channels} channels, not {pixels.dtype} of {pixels.shape}"
+                f"{self.path} takes uint8 or uint16 of {self._shape}, not {pixels.dtype} of {pixels.shape}"
             )
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"{self.path}: a frame's pts of {pts} does not come after {self._last_pts}")
@@ -106,13 +105,11 @@ class Sink(ABC):
         )
         frame = self._reformatter.reformat(
             rgb,
-            self.like.width,
-            self.like.height,
-            pixel_format,
+            format=pixel_format,
             src_color_range=ColorRange.JPEG,
             dst_color_range=colour.range_code,
             dst_colorspace=colour.scaler_matrix,
-            interpolation=INTERPOLATION,
+            interpolation=interpolation(8),
         )
         frame.colorspace, frame.color_range = colour.matrix, colour.range_code
         frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
@@ -134,14 +131,14 @@ def open_sink(
     """A file or folder that has the size, timestamps, depth and colours of `like`.
 
     The suffix says what it is: .mp4, .mkv, .mov, .webm or .avi a video, H.264 unless it is WebM (VP9) or `codec` says
-    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name, or a
-    folder that holds nothing but PNG.
+    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name, or
+    a folder that holds nothing but PNG.
 
     With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. More than 8 bits are kept (as 10 in a lossy
     video, as 16 in PNG and lossless ones) where the codec can.
 
-    H.264 and H.265 cannot hold an odd width or height with chroma at half the size, so such a video is 4:4:4, and some
-    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it counts.
+    H.264 and H.265 cannot hold an odd width or height with chroma at half the size. Such a video is 4:4:4, which few
+    hardware decoders play: where that counts, take libvpx-vp9, which can, or an even size.
 
     AVI knows no timestamps: frames go to the nearest of a constant rate.
 
@@ -151,8 +148,8 @@ def open_sink(
         alpha: Frames are (H, W, 4), with straight alpha.
         grey: Frames are (H, W).
         codec: One of FFmpeg's encoders, libx265 or ffv1 for instance.
-        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9 (24)
-            and libsvtav1 (28). Others have none.
+        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9
+            (24) and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
         audio: Sound to copy, packet by packet. What the container cannot hold is left out, with a UserWarning.
 
@@ -210,7 +207,8 @@ class _VideoSink(Sink):
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
-                f"{encoder.name} cannot write {path} ({like.width}x{like.height}, {encoder.pixel_format}): {error}"
+                f"{encoder.name} cannot write {path} ({like.width}x{like.height}, {encoder.pixel_format}): "
+                f"{getattr(error, 'strerror', error)}; give another codec"
             ) from error
 
     def _add_stream(self) -> VideoStream:
@@ -286,11 +284,11 @@ class _JpegSink(Sink):
         super().__init__(path, like, channels)
         self._staged = staged
 
-    def _encode(self, pixels: Pixels, pts: int) -> None:
+    def _encode(self, pixels: Pixels, pts: int) -> None:  # noqa: ARG002 - a picture is shown at any time
         if self._last_pts is not None:
             raise VideoError(f"{self.path} holds one picture only; give a video's name, or a folder's without suffix")
-        frame = self._frame(pixels, "gray" if self._channels == 1 else "rgb24", self.like.colour.in_rgb(), pts)
-        Image.fromarray(frame.to_ndarray()).save(self._staged, "JPEG", quality=95)
+        eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+        Image.fromarray(np.ascontiguousarray(eight)).save(self._staged, "JPEG", quality=95)
 
     def _flush(self) -> None:
         """The one frame was written at once."""

@@ -16,7 +16,8 @@ from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from rvm_model.colour import VideoError, colour_of
+from rvm_model.colour import VideoError as VideoError
+from rvm_model.colour import colour_of
 from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
 from rvm_model.frames import Properties as Properties
 from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
@@ -65,11 +66,24 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
 
 
+def frame_times(path: Path) -> list[Fraction]:
+    """When each frame of a video begins, in seconds from its beginning: of all that will come, without decoding one.
+
+    Raises:
+        VideoError: not a video.
+    """
+    with ExitStack() as opened:
+        source = _open(path, Window(), opened)
+        if not isinstance(source, VideoSource):
+            raise VideoError(f"{path} is no video; give a video file")
+        return source.times()
+
+
 class VideoSource(Source):
     """The video of a file that FFmpeg can read.
 
-    Timestamps are the file's, but for two kinds: AVI and raw streams have none that can be relied on, theirs are counted
-    at the frame rate; MPEG streams start at any time of day, theirs are counted from the beginning.
+    Timestamps are the file's, but for two kinds: AVI and raw streams have none that can be relied on, theirs are
+    counted at the frame rate; MPEG streams start at any time of day, theirs are counted from the beginning.
     """
 
     def __init__(self, path: Path, window: Window, container: InputContainer):
@@ -115,6 +129,20 @@ class VideoSource(Source):
             if self._shown == self.window.max_frames:
                 return
         self._check_whole()
+
+    def times(self) -> list[Fraction]:
+        """See `frame_times`. Nothing can be read afterwards."""
+        clock = self._clock
+        self._container.seek(0)
+        packets = [
+            packet.pts
+            for packet in self._container.demux(self._stream)
+            if packet.size and not packet.is_discard and not packet.is_corrupt
+        ]
+        stamps = [pts for pts in packets if pts is not None]
+        if clock.counted or len(stamps) < len(packets):
+            return [index / clock.frame_rate for index in range(len(packets))]
+        return [pts * clock.time_base - clock.origin for pts in sorted(stamps)]
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """All frames from the last that can be decoded by itself before `start` on. What is damaged is left out."""
