@@ -249,6 +249,7 @@ def matte(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
 ) -> None:
+    from rvm_model.inference import Kind
     from tools.matte import MatteOptions, matte_all
     from tools.sizes import parse_resolution
     from tools.verify import parse_ratio
@@ -267,7 +268,7 @@ def matte(
         quality=quality,
         mbps=mbps,
     )
-    given = {"composition": composition, "alpha": alpha, "foreground": foreground}
+    given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
     outputs = {kind: path for kind, path in given.items() if path is not None}
     raise typer.Exit(matte_all(inputs, outputs, options, force, jobs, cluster))
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
-from parity_tests.plays import play_checkpoint, shared_folder
+from parity_tests.plays import needed_shared_folder, play_checkpoint
 from rvm_model.network import MattingNetwork
 from rvm_model.sink import open_sink
 from rvm_model.source import open_source
@@ -74,7 +74,7 @@ def plain_loop(network: MattingNetwork, clip: Path, output: Path, ratio: float) 
 
 def long_clip(path: Path, width: int, height: int) -> Path:
     """The real clip, scaled, forwards and backwards to so many frames."""
-    with open_source(shared_folder() / "clip" / "clip.mp4", (width, height)) as source:
+    with open_source(needed_shared_folder() / "clip" / "clip.mp4", (width, height)) as source:
         like = source.properties
         frames = [frame.pixels for frame in source]
     turns = [*frames, *frames[-2:0:-1]]
