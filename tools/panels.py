@@ -18,11 +18,12 @@ def panels(images: Sequence[NDArray[np.floating]], size: tuple[int, int], gap: i
 
     Right of each and below is a gap of so many pixels, which tells one black panel from the next.
     """
-    row = [
-        np.dstack([np.pad(_panel(image, size)[..., k], (0, gap), constant_values=_GROUND[k]) for k in range(3)])
-        for image in images
-    ]
-    return np.concatenate(row, axis=1)
+    width, height = size
+    row = np.full((height + gap, len(images) * (width + gap), 3), _GROUND, np.uint8)
+    for k, image in enumerate(images):
+        left = k * (width + gap)
+        row[:height, left : left + width] = _panel(image, size)
+    return row
 
 
 def strip(texts: Sequence[str], width: int) -> Pixels:
