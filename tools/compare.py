@@ -136,7 +136,7 @@ def _inspect(path: Path) -> Artifact:
 
 def _checkpoint(source: str, like: Artifact | None) -> Checkpoint:
     """A file of whichever variant and refiner it is; others of the other model's, if that is an artifact."""
-    kinds = [*product(VARIANTS, REFINERS)]
+    kinds: list[tuple[str, str]] = [*product(VARIANTS, REFINERS)]
     if source in ("official", "seeded"):
         kinds = [(like.variant, like.refiner)] if like else kinds[:1]
     for variant, refiner in kinds:
@@ -156,9 +156,10 @@ def _alpha(model: str, outputs: FrameOutputs) -> Alpha:
     """One image, (1, H, W), in [0, 1]."""
     if "pha" not in outputs:
         raise CompareError(f"{model} was made without alpha, which is what is compared; give another file")
-    if not np.isfinite(outputs["pha"]).all():
+    alpha: Alpha = outputs["pha"][0]
+    if not np.isfinite(alpha).all():
         raise CompareError(f"{model} gives values that are not finite, which cannot be drawn; see rvm-export verify")
-    return outputs["pha"][0]
+    return alpha
 
 
 def _draw(src: Alpha, one: Alpha, other: Alpha, amplify: float, size: tuple[int, int]) -> Row:

@@ -53,7 +53,7 @@ def test_a_picture_shows_the_mattes_and_their_difference(other, run, tmp_path):
         src, one, two = frames[(k + 1) * FRAMES // ROWS - 1]
         difference = np.clip(np.abs(one - two) * 20, 0, 1)
         for panel, image in zip(row, (src[0], one, two, difference), strict=True):
-            assert np.abs(panel - shrunk(image)).max() <= 2 / 255
+            assert np.abs(panel - shrunk(image)).max() < 2.5 / 255
     assert rows[:, 3].max() > 0.1
     said = f"alpha differs by {max(map(np.max, gaps)):.2g} at most, by {np.mean(gaps):.2g} on average over 16 frames"
     assert said in result.err
@@ -74,8 +74,8 @@ def test_any_format_plays(artifact, run, tmp_path):
     result = run("compare", artifact, "seeded", "--output", tmp_path / "out.png", "--frames", FRAMES)
     assert result.code == 0, result.err
     _, rows = read(tmp_path / "out.png")
-    assert np.abs(rows[:, 1] - rows[:, 2]).max() <= 1 / 255
-    assert rows[:, 3].max() <= 1 / 255
+    assert np.abs(rows[:, 1] - rows[:, 2]).max() < 1.5 / 255
+    assert rows[:, 3].max() < 1.5 / 255
     assert rows[:, 1].std() > 0.05
 
 
