@@ -1,0 +1,89 @@
+"""What the numbers of a video mean: its colour matrix, range, primaries and transfer, read, assumed and written.
+
+Frames are RGB here, in the source's own primaries and transfer; nothing is tone-mapped. Only the matrix (YCbCr to RGB)
+and the range (16..235 or 0..255) are computed with. Where a file does not tell them:
+
+* Matrix: BT.709 from 1280 pixels of width or 577 of height on, BT.601 below. That is what players assume, so the network
+  sees what people see. (FFmpeg's own converter assumes BT.601 at any size.)
+* Range: limited, as H.264 and H.265 say of a stream that does not tell; full for FFmpeg's `yuvj` formats (motion JPEG).
+
+What was assumed is written into the output, so that nobody has to assume it again. Primaries and transfer, which nothing
+depends on here, stay as they are, untold if untold.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+from av.video.reformatter import ColorRange, Interpolation
+
+from rvm_model.errors import UserError
+
+RGB = 0
+BT709 = 1
+UNTOLD = 2
+BT601 = 6
+BT2020 = 9
+SRGB_TRANSFER = 13
+
+# FFmpeg's scaler has its own numbers for the matrices it can compute with.
+_SCALER_MATRIX = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, BT2020: 9}
+
+# Chroma interpolated and rounded, not cut: on flat colours at most 1/255 off and back, where FFmpeg's default is 2/255.
+INTERPOLATION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class VideoError(UserError):
+    """A video or picture that cannot be read or written. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """Code points of ITU-T H.273, which are FFmpeg's; 2 is untold. `matrix` is never untold."""
+
+    matrix: int
+    full_range: bool
+    primaries: int
+    transfer: int
+
+    def in_yuv(self) -> "Colour":
+        """The same colours in a YCbCr format: RGB becomes limited BT.709."""
+        return replace(self, matrix=BT709, full_range=False) if self.matrix == RGB else self
+
+    def in_rgb(self) -> "Colour":
+        return replace(self, matrix=RGB, full_range=True)
+
+    @property
+    def range_code(self) -> ColorRange:
+        return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+    @property
+    def scaler_matrix(self) -> int | None:
+        """The matrix for PyAV's `reformat`; None for RGB, which has none."""
+        return _SCALER_MATRIX.get(self.matrix)
+
+
+SRGB = Colour(matrix=RGB, full_range=True, primaries=BT709, transfer=SRGB_TRANSFER)
+"""Of pictures."""
+
+
+def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
+    """What a decoded frame of `path` says of itself, and what is assumed where it does not.
+
+    Raises:
+        VideoError: a matrix that FFmpeg's scaler cannot compute with (YCgCo, ICtCp and the like).
+    """
+    if frame.format.is_rgb:
+        matrix, full_range = RGB, True
+    else:
+        matrix = _assumed_matrix(frame) if frame.colorspace in (RGB, UNTOLD, 3) else frame.colorspace
+        full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+        if matrix not in _SCALER_MATRIX:
+            raise VideoError(
+                f"{path} has a colour matrix (number {matrix} of ITU-T H.273) that cannot be handled; convert it to BT.709"
+            )
+    return Colour(matrix=matrix, full_range=full_range, primaries=frame.color_primaries, transfer=frame.color_trc)
+
+
+def _assumed_matrix(frame: av.VideoFrame) -> int:
+    return BT709 if frame.width >= 1280 or frame.height > 576 else BT601

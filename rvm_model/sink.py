@@ -1,0 +1,341 @@
+"""Writing: a video, a folder of PNG, or one picture; what the suffix says.
+
+A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds no
+more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from uuid import uuid4
+
+import av
+import numpy as np
+from av.codec.context import CodecContext
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.stream import VideoStream
+from PIL import Image
+
+from rvm_model.audio import AudioCopy
+from rvm_model.colour import INTERPOLATION, Colour, VideoError
+from rvm_model.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
+from rvm_model.frames import Audio, Pixels, Properties, check_size
+from rvm_model.pictures import IMAGE_SUFFIXES
+
+_RGB_FORMATS = {
+    (1, 1): "gray",
+    (3, 1): "rgb24",
+    (4, 1): "rgba",
+    (1, 2): "gray16le",
+    (3, 2): "rgb48le",
+    (4, 2): "rgba64le",
+}
+_PNG_FORMATS = {
+    (1, 1): "gray",
+    (3, 1): "rgb24",
+    (4, 1): "rgba",
+    (1, 2): "gray16be",
+    (3, 2): "rgb48be",
+    (4, 2): "rgba64be",
+}
+
+
+class Sink(ABC):
+    """Takes frames in order. What `open_sink` gives."""
+
+    def __init__(self, path: Path, like: Properties, channels: int):
+        self.path, self.like = path, like
+        self._shape = (like.height, like.width) if channels == 1 else (like.height, like.width, channels)
+        self._channels = channels
+        self._last_pts: int | None = None
+        self._reformatter = VideoReformatter()
+
+    def write(self, pixels: Pixels, pts: int) -> None:
+        """One frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
+
+        Args:
+            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied.
+            pts: When it is shown, in `like.time_base`; more than the last frame's.
+
+        Raises:
+            ValueError: another shape or dtype, or a `pts` that does not increase.
+            VideoError: the disk is full, or the codec refuses.
+        """
+        if pixels.shape != self._shape or pixels.dtype not in (np.uint8, np.uint16):
+            raise ValueError(
+                f"{self.path} takes uint8 or uint16 of {self._shape}, not {pixels.dtype} of {pixels.shape}"
+            )
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ValueError(f"{self.path}: a frame's pts of {pts} does not come after {self._last_pts}")
+        with self._told():
+            self._encode(pixels, pts)
+        self._last_pts = pts
+
+    def finish(self) -> None:
+        """Writes what is still in the encoder.
+
+        Raises:
+            VideoError: the disk is full, or there was no frame.
+        """
+        if self._last_pts is None:
+            raise VideoError(f"{self.path} would hold no frame")
+        with self._told():
+            self._flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    @abstractmethod
+    def _encode(self, pixels: Pixels, pts: int) -> None: ...
+
+    @abstractmethod
+    def _flush(self) -> None: ...
+
+    def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
+        rgb = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(pixels), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
+        )
+        frame = self._reformatter.reformat(
+            rgb,
+            format=pixel_format,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=colour.range_code,
+            dst_colorspace=colour.scaler_matrix,
+            interpolation=INTERPOLATION,
+        )
+        frame.colorspace, frame.color_range = colour.matrix, colour.range_code
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        frame.pts = pts
+        return frame
+
+
+@contextmanager
+def open_sink(
+    path: Path,
+    like: Properties,
+    alpha: bool,
+    grey: bool = False,
+    codec: str | None = None,
+    quality: int | None = None,
+    mbps: float | None = None,
+    audio: Audio | None = None,
+) -> Iterator[Sink]:
+    """A file or folder that has the size, timestamps, depth and colours of `like`.
+
+    The suffix says what it is: .mp4, .mkv, .mov, .webm or .avi a video, H.264 unless it is WebM (VP9) or `codec` says
+    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name, or a
+    folder that holds nothing but PNG.
+
+    With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. More than 8 bits are kept (as 10 in a lossy
+    video, as 16 in PNG and lossless ones) where the codec can.
+
+    H.264 and H.265 cannot hold an odd width or height with chroma at half the size, so such a video is 4:4:4, and some
+    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it counts.
+
+    AVI knows no timestamps: frames go to the nearest of a constant rate.
+
+    Args:
+        path: The final name. Folders on the way to it are made.
+        like: What the frames come from. `width` and `height` are theirs.
+        alpha: Frames are (H, W, 4), with straight alpha.
+        grey: Frames are (H, W).
+        codec: One of FFmpeg's encoders, libx265 or ffv1 for instance.
+        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9 (24)
+            and libsvtav1 (28). Others have none.
+        mbps: Bit rate in Mbit/s, instead of a quality.
+        audio: Sound to copy, packet by packet. What the container cannot hold is left out, with a UserWarning.
+
+    Raises:
+        VideoError: an unknown suffix, a place that cannot be written to, a codec that is missing or cannot do what was
+            asked for, alpha where the suffix has none, more than one frame for a picture.
+    """
+    suffix = path.suffix.lower()
+    channels = 1 if grey else 4 if alpha else 3
+    check_size(like.width, like.height, path)
+    if suffix not in (*CONTAINERS, *IMAGE_SUFFIXES, ""):
+        raise VideoError(
+            f"{path} ends in none of {', '.join((*CONTAINERS, *IMAGE_SUFFIXES))}, nor is it a folder's name"
+        )
+    if suffix not in CONTAINERS and (codec, quality, mbps) != (None, None, None):
+        raise VideoError(f"{path} is no video, so it has no codec, quality or bit rate; leave them out")
+    encoder = choose_encoder(path, like, alpha, grey, codec, quality, mbps) if suffix in CONTAINERS else None
+    if suffix in IMAGE_SUFFIXES and not (like.still or like.frames == 1):
+        raise VideoError(f"{path} holds one picture only; give a video's name, or a folder's, which has no suffix")
+    if alpha and suffix in (".jpg", ".jpeg"):
+        raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}, or a .png")
+    with _staged(path, folder=not suffix) as staged, ExitStack() as opened:
+        sink: Sink
+        if encoder is not None:
+            sink = _VideoSink(path, like, channels, staged, encoder, audio, opened)
+        elif not suffix or suffix == ".png":
+            sink = _PngSink(path, like, channels, staged)
+        else:
+            sink = _JpegSink(path, like, channels, staged)
+        yield sink
+        sink.finish()
+
+
+class _VideoSink(Sink):
+    def __init__(
+        self,
+        path: Path,
+        like: Properties,
+        channels: int,
+        staged: Path,
+        encoder: Encoder,
+        audio: Audio | None,
+        opened: ExitStack,
+    ):
+        super().__init__(path, like, channels)
+        self._encoder = encoder
+        rgb = av.VideoFormat(encoder.pixel_format).is_rgb
+        self._colour = like.colour.in_rgb() if rgb else like.colour.in_yuv()
+        try:
+            self._container: OutputContainer = opened.enter_context(
+                av.open(f"file:{staged}", "w", format=encoder.container.format)
+            )
+            self._stream = self._add_stream()
+            self._audio = opened.enter_context(AudioCopy(audio, self._container, path)) if audio else None
+            self._container.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{encoder.name} cannot write {path} ({like.width}x{like.height}, {encoder.pixel_format}): {error}"
+            ) from error
+
+    def _add_stream(self) -> VideoStream:
+        encoder, like = self._encoder, self.like
+        stream: VideoStream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = like.width, like.height, encoder.pixel_format
+        context.time_base = stream.time_base = (
+            1 / like.frame_rate if encoder.container.constant_rate else like.time_base
+        )
+        context.sample_aspect_ratio = like.pixel_aspect
+        context.colorspace, context.color_range = self._colour.matrix, self._colour.range_code
+        context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
+        context.thread_type = "AUTO"
+        if encoder.bit_rate is not None:
+            context.bit_rate = encoder.bit_rate
+        if encoder.tag is not None:
+            context.codec_tag = encoder.tag
+        return stream
+
+    def _encode(self, pixels: Pixels, pts: int) -> None:
+        frame = self._frame(pixels, self._encoder.pixel_format, self._colour, pts)
+        frame.time_base = self.like.time_base
+        if self._audio is not None:
+            self._audio.copy_until(pts * self.like.time_base)
+        self._container.mux(self._stream.encode(frame))
+
+    def _flush(self) -> None:
+        assert self._last_pts is not None
+        self._container.mux(self._stream.encode(None))
+        if self._audio is not None:
+            self._audio.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
+        self._container.close()
+
+
+class _PngSink(Sink):
+    """A folder of PNG, or one. FFmpeg's encoder, as it has 16 bits and compresses several frames at a time."""
+
+    def __init__(self, path: Path, like: Properties, channels: int, staged: Path):
+        super().__init__(path, like, channels)
+        self._staged = staged
+        self._written = 0
+        self._pixel_format = _PNG_FORMATS[channels, 1 if like.bits == 8 else 2]
+        context = CodecContext.create("png", "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt = like.width, like.height, self._pixel_format
+        context.time_base = like.time_base
+        context.thread_type = "FRAME"
+        self._context = context
+
+    def _encode(self, pixels: Pixels, pts: int) -> None:
+        colour = self.like.colour.in_rgb()
+        self._save(self._context.encode(self._frame(pixels, self._pixel_format, colour, pts)))
+
+    def _flush(self) -> None:
+        self._save(self._context.encode(None))
+
+    def _save(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if self._staged.is_dir():
+                (self._staged / f"{self._written:04d}.png").write_bytes(packet)
+            elif self._written:
+                raise VideoError(
+                    f"{self.path} holds one picture only; give a video's name, or a folder's without suffix"
+                )
+            else:
+                self._staged.write_bytes(packet)
+            self._written += 1
+
+
+class _JpegSink(Sink):
+    def __init__(self, path: Path, like: Properties, channels: int, staged: Path):
+        super().__init__(path, like, channels)
+        self._staged = staged
+
+    def _encode(self, pixels: Pixels, pts: int) -> None:
+        if self._last_pts is not None:
+            raise VideoError(f"{self.path} holds one picture only; give a video's name, or a folder's without suffix")
+        eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+        Image.fromarray(np.ascontiguousarray(eight)).save(self._staged, "JPEG", quality=95)
+
+    def _flush(self) -> None:
+        """The one frame was written at once."""
+
+
+@contextmanager
+def _staged(path: Path, folder: bool) -> Iterator[Path]:
+    """A hidden name beside `path`, which becomes `path` at the end, or nothing if an exception comes."""
+    staged = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+    try:
+        if path.exists() and folder != path.is_dir():
+            raise VideoError(
+                f"{path} is a {'file, not a folder' if folder else 'folder, not a file'}; give another name"
+            )
+        if folder and path.is_dir() and any(file.suffix.lower() != ".png" for file in path.iterdir()):
+            raise VideoError(f"{path} holds more than PNG files, which would be lost; give a new folder's name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            staged.mkdir()
+        else:
+            staged.touch()
+    except OSError as error:
+        raise VideoError(f"cannot write {path}: {error.strerror}; give another place") from error
+    try:
+        yield staged
+        try:
+            _replace(staged, path)
+        except OSError as error:
+            raise VideoError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        _remove(staged)
+
+
+def _replace(staged: Path, path: Path) -> None:
+    """A folder cannot take another's place, which is first moved aside."""
+    if not path.is_dir():
+        staged.replace(path)
+        return
+    aside = staged.with_name(f"{staged.name}-old")
+    path.replace(aside)
+    staged.replace(path)
+    shutil.rmtree(aside)
+
+
+def _remove(staged: Path) -> None:
+    with suppress(OSError):
+        if staged.is_dir():
+            shutil.rmtree(staged)
+        else:
+            staged.unlink(missing_ok=True)
