@@ -7,7 +7,7 @@ convert_video = torch.hub.load("OWNER/REPOSITORY", "converter")
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rvm_model import MattingNetwork
@@ -34,11 +34,12 @@ def resnet50(pretrained: bool = True, progress: bool = True) -> "MattingNetwork"
     return _network("resnet50", pretrained, progress)
 
 
-def converter() -> Callable[..., None]:
+def converter() -> Callable[..., Any]:
     """`rvm_model.convert_video`, which mattes a whole video."""
     from rvm_model import convert_video
 
-    return convert_video
+    function: Callable[..., Any] = convert_video
+    return function
 
 
 def _network(variant: str, pretrained: bool, progress: bool) -> "MattingNetwork":

@@ -321,6 +321,37 @@ def bisect(
 
 
 @app.command(
+    short_help="Show two models' mattes and their difference.",
+    help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
+    "all as a video. What takes any size is played at the other's, if that has only one. Prints the file's path. "
+    f"{CODE_WARNING}",
+)
+def compare(
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A file of any format, a .pth or .safetensors checkpoint, official or seeded."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same format or not.")],
+    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="The picture, or the video.")],
+    clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    downsample_ratio: Annotated[
+        str,
+        typer.Option(
+            metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip."
+        ),
+    ] = "auto",
+    amplify: Annotated[float, typer.Option(help="What the difference is multiplied by to be seen.")] = 20,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    from tools.compare import compare_models
+
+    typer.echo(compare_models(a, b, clip, frames, downsample_ratio, amplify, output, force))
+
+
+@app.command(
     short_help="Show what a file is.",
     help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
 )
