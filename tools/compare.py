@@ -4,26 +4,24 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters import load_runtime, recognise
 from exporters.spec import Artifact
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.verify import fit_size
-from rvm_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from rvm_model.checkpoint import Checkpoint
 from rvm_model.colour import SRGB
 from rvm_model.errors import UserError
 from rvm_model.frames import Properties
 from rvm_model.sink import open_sink
-from rvm_model.state import REFINERS, VARIANTS
 from tools.messages import stderr_console, working
+from tools.models import open_models
 from tools.panels import Pixels, panels, strip
 from tools.publish import OutputError, publish, refuse_existing
 from tools.verify import auto_ratio, parse_ratio
@@ -75,20 +73,19 @@ def compare_models(
     writers = {".png": _write_png, ".mp4": _write_mp4}
     _check(a, b, clip_path, amplify, output, [*writers], force)
     console = stderr_console()
-    artifacts = [None if _is_checkpoint(model) else _inspect(Path(model)) for model in (a, b)]
+    models = open_models(a, b)
     clip, given = load_clip(clip_path, frames), parse_ratio(ratio_text)
     ratio = given
-    for artifact in artifacts:
-        if artifact is not None and artifact.fixed is not None:
-            clip, ratio = fit_size(artifact, clip, given)
+    for model in models:
+        if isinstance(model, Artifact) and model.fixed is not None:
+            clip, ratio = fit_size(model, clip, given)
             break
     ratio = auto_ratio(clip) if ratio is None else ratio
-    like = next((artifact for artifact in artifacts if artifact is not None), None)
     players = [
-        _play_checkpoint(_checkpoint(model, like), clip, ratio)
-        if artifact is None
-        else play_artifact(artifact, *fit_size(artifact, clip, given if artifact.fixed else ratio))
-        for model, artifact in zip((a, b), artifacts, strict=True)
+        play_artifact(model, *fit_size(model, clip, given if model.fixed else ratio))
+        if isinstance(model, Artifact)
+        else _play_checkpoint(model, clip, ratio)
+        for model in models
     ]
     labels = ["source", *(Path(model).name for model in (a, b)), f"difference x{amplify:g}"]
     size = _panel_size(clip)
@@ -124,28 +121,6 @@ def _check(
         refuse_existing(output, force)
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
-
-
-def _is_checkpoint(model: str) -> bool:
-    return model in ("official", "seeded") or Path(model).suffix in (".pth", ".safetensors")
-
-
-def _inspect(path: Path) -> Artifact:
-    return load_runtime(recognise(path)).inspect(path)
-
-
-def _checkpoint(source: str, like: Artifact | None) -> Checkpoint:
-    """A file of whichever variant and refiner it is; others of the other model's, if that is an artifact."""
-    kinds: list[tuple[str, str]] = [*product(VARIANTS, REFINERS)]
-    if source in ("official", "seeded"):
-        kinds = [(like.variant, like.refiner)] if like else kinds[:1]
-    for variant, refiner in kinds:
-        try:
-            return load_checkpoint(source, variant, refiner)
-        except CheckpointError as error:
-            if " is a checkpoint of " not in str(error):  # another kind's, whose turn comes
-                raise
-    raise AssertionError("a file was of a kind that is not among all kinds")
 
 
 def _play_checkpoint(checkpoint: Checkpoint, clip: Clip, ratio: float) -> Generator[FrameOutputs]:

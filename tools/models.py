@@ -20,6 +20,18 @@ _NAMED = ("official", "seeded")
 _CHECKPOINT_SUFFIXES = (".pth", ".safetensors")
 
 
+def open_models(*names: str) -> list[Model]:
+    """What each name stands for. `official` and `seeded` are of the variant and refiner of an exported file among them.
+
+    Raises:
+        UserError: as `open_model`.
+    """
+    opened = {name: open_model(name) for name in names if name not in _NAMED}
+    like = next((model for model in opened.values() if isinstance(model, Artifact)), None)
+    kind = (like.variant, like.refiner) if like else ()
+    return [opened[name] if name in opened else load_checkpoint(name, *kind) for name in names]
+
+
 def open_model(name: str) -> Model:
     """What a name stands for: `official` or `seeded` weights, a .pth or .safetensors file, else an exported file.
 
