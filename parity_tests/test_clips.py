@@ -95,7 +95,7 @@ def test_too_few_frames_found(tmp_path):
 
 
 def test_no_such_clip(tmp_path):
-    with pytest.raises(ClipError, match="no such clip"):
+    with pytest.raises(ClipError, match="no such file"):
         load_clip(tmp_path / "none")
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import av
@@ -102,7 +103,7 @@ class Sink(ABC):
 
     def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
         rgb = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
+            cast(Pixels, np.ascontiguousarray(pixels)), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
         )
         frame = self._reformatter.reformat(
             rgb,
@@ -216,7 +217,8 @@ class _VideoSink(Sink):
 
     def _add_stream(self) -> VideoStream:
         encoder, like = self._encoder, self.like
-        stream: VideoStream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        stream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = like.width, like.height, encoder.pixel_format
         context.time_base = stream.time_base = (
@@ -269,7 +271,7 @@ class _PngSink(Sink):
     def _flush(self) -> None:
         self._save(self._context.encode(None))
 
-    def _save(self, packets: list[av.Packet]) -> None:
+    def _save(self, packets: "list[av.Packet[VideoStream]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
                 (self._staged / f"{self._written:04d}.png").write_bytes(packet)
