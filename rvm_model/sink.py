@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import av
@@ -100,9 +101,8 @@ class Sink(ABC):
     def _flush(self) -> None: ...
 
     def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
-        rgb = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
-        )
+        rgb_format = _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
+        rgb = av.VideoFrame.from_ndarray(cast(Pixels, np.ascontiguousarray(pixels)), rgb_format)
         frame = self._reformatter.reformat(
             rgb,
             format=pixel_format,
@@ -200,7 +200,7 @@ class _VideoSink(Sink):
         self._colour = like.colour.in_rgb() if rgb else like.colour.in_yuv()
         try:
             self._container: OutputContainer = opened.enter_context(
-                av.open(f"file:{staged}", "w", format=encoder.container.format)
+                av.open(f"file:{staged}", "w", format=encoder.container.format, container_options=self._muxer_options())
             )
             self._stream = self._add_stream()
             self._audio = opened.enter_context(AudioCopy(audio, self._container, path)) if audio else None
@@ -211,9 +211,16 @@ class _VideoSink(Sink):
                 f"{getattr(error, 'strerror', error)}; give another codec"
             ) from error
 
+    def _muxer_options(self) -> dict[str, str]:
+        """MP4 and MOV tell when their tracks begin in a unit of its own, which is a millisecond if nobody chooses."""
+        if self._encoder.container.format not in ("mp4", "mov"):
+            return {}
+        return {"movie_timescale": str(self.like.time_base.denominator)}
+
     def _add_stream(self) -> VideoStream:
         encoder, like = self._encoder, self.like
-        stream: VideoStream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        stream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = like.width, like.height, encoder.pixel_format
         context.time_base = stream.time_base = (
@@ -266,7 +273,7 @@ class _PngSink(Sink):
     def _flush(self) -> None:
         self._save(self._context.encode(None))
 
-    def _save(self, packets: list[av.Packet]) -> None:
+    def _save(self, packets: "list[av.Packet[Any]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
                 (self._staged / f"{self._written:04d}.png").write_bytes(packet)

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Disposition
@@ -21,6 +23,10 @@ from rvm_model.colour import colour_of
 from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
 from rvm_model.frames import Properties as Properties
 from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
+
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
+_NO_TIMESTAMPS = cast(int, Flags.no_timestamps.value)
+_ANY_START = cast(int, Flags.ts_discont.value)
 
 
 @contextmanager
@@ -58,7 +64,7 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return PictureSource(path, window)
         # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
-        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
+        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace", options=_LIMITS))
         return VideoSource(path, window, container)
     except av.FFmpegError as error:
         raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
@@ -94,7 +100,7 @@ class VideoSource(Source):
         if codec is None:
             raise VideoError(f"{path} has a video that this FFmpeg cannot decode; convert it to H.264")
         check_size(codec.width, codec.height, path)
-        codec.options = {"max_pixels": str(MOST_PIXELS)}
+        codec.options = _LIMITS
         codec.thread_type = "AUTO"
         self._container, self._stream = container, streams[0]
         self._clock = _Clock.of(container, streams[0], window)
@@ -163,7 +169,7 @@ class VideoSource(Source):
             self._note_damage(error.strerror)
             yield from self._decode(None)
 
-    def _decode(self, packet: "av.Packet[VideoStream] | None") -> list[av.VideoFrame]:
+    def _decode(self, packet: "av.Packet[Any] | None") -> list[av.VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
@@ -186,8 +192,10 @@ class VideoSource(Source):
             whole = self._reached.get(self._stream.index, 0) * base >= end - self._clock.slack
         elif self._container.duration is not None:
             end = Fraction((self._container.start_time or 0) + self._container.duration, av.time_base)
-            times = [reached * self._container.streams[index].time_base for index, reached in self._reached.items()]
-            whole = max(times, default=Fraction(0)) >= end - self._clock.slack
+            bases = [stream.time_base or Fraction(0) for stream in self._container.streams]
+            whole = (
+                max((pts * bases[index] for index, pts in self._reached.items()), default=0) >= end - self._clock.slack
+            )
         else:
             whole = True
         if not whole:
@@ -237,7 +245,7 @@ class _Layout:
         The nearest of its eight right-angled positions counts.
         """
         side_data = frame.side_data.get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
+        a, b, _, c, d = np.frombuffer(bytes(cast(Buffer, side_data)), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
         transposed = bool(abs(int(b)) > abs(int(a)))
         x, y = (c, b) if transposed else (a, d)
         return cls(
@@ -261,7 +269,7 @@ class _Layout:
             return pixels
         turned = pixels.swapaxes(0, 1) if self.transposed else pixels
         turned = turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
-        return np.ascontiguousarray(turned)
+        return cast(Pixels, np.ascontiguousarray(turned))
 
 
 class _Clock:
@@ -279,7 +287,7 @@ class _Clock:
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, window: Window) -> "_Clock":
         flags = container.format.flags
-        counted = bool(flags & Flags.no_timestamps.value) or container.format.name == "avi"
+        counted = bool(flags & _NO_TIMESTAMPS) or container.format.name == "avi"
         rate = Fraction((None if counted else stream.average_rate) or stream.guessed_rate or 30)
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
@@ -287,7 +295,7 @@ class _Clock:
             clock.begin = clock.ticks(origin + Fraction(window.start))
         if window.end is not None:
             clock.end = clock.ticks(origin + Fraction(window.end))
-        starts_anywhere = bool(flags & Flags.ts_discont.value)
+        starts_anywhere = bool(flags & _ANY_START)
         clock.shift = clock.ticks(Fraction(window.start) + (origin if starts_anywhere else 0))
         return clock
 
@@ -332,7 +340,7 @@ class _Clock:
             count = stream.frames
         else:
             if stream.duration is not None:
-                duration = stream.duration * stream.time_base
+                duration = stream.duration * self.time_base
             elif container.duration is not None:
                 duration = Fraction(container.duration, av.time_base)
             else:

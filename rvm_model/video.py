@@ -1,7 +1,7 @@
 """The released project's readers and writers, over PyAV and Pillow, for loops that were written for them.
 
-`VideoReader` and `ImageSequenceReader` are torch Datasets, frames by index; the writers take tensors in [0, 1]. New code
-is better served by `rvm_model.source` and `rvm_model.sink`, which keep timestamps, depth and colours.
+`VideoReader` and `ImageSequenceReader` are torch Datasets, frames by index; the writers take tensors in [0, 1]. New
+code is better served by `rvm_model.source` and `rvm_model.sink`, which keep timestamps, depth and colours.
 """
 
 import os
@@ -176,7 +176,7 @@ class VideoWriter:
 
 
 class ImageSequenceReader(Dataset[Any]):
-    """The pictures (png, jpg, jpeg) of a folder in natural order, RGB, as PIL images or what `transform` makes of them."""
+    """The pictures of a folder (png, jpg, jpeg) in natural order, RGB, as PIL images or what `transform` makes."""
 
     def __init__(self, path: str | os.PathLike[str], transform: Transform | None = None):
         self._files, self._transform = picture_files(Path(path)), transform
