@@ -3,6 +3,7 @@
 Frames come one by one, in the order they are shown. A source is opened, read and closed by one thread.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -333,6 +334,7 @@ class _Clock:
             end=None if window.end is None else self.origin + Fraction(window.end),
             shift=self.shift * self.time_base,
             until_video_ends=window.max_frames is not None,
+            ticks=math.lcm(*(stream.time_base.denominator for stream in container.streams.audio if stream.time_base)),
         )
 
     def expected_frames(self, container: InputContainer, stream: VideoStream, window: Window) -> int | None:

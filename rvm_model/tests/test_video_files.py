@@ -2,6 +2,7 @@
 
 import shutil
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -150,7 +151,7 @@ def test_size_rate_and_count_stay(tmp_path, suffix, rate):
 def test_odd_sizes_stay(tmp_path, name, size):
     codec = {"hevc.mp4": "libx265", "prores.mov": "prores_ks"}.get(name)
     like = properties(width=size[0], height=size[1])
-    source, frames = read(write(tmp_path / name, 3, like, codec=codec))
+    _, frames = read(write(tmp_path / name, 3, like, codec=codec))
     assert {frame.pixels.shape for frame in frames} == {(size[1], size[0], 3)}
     assert np.abs(bars(frames[1].pixels) - PATCHES).max() < 12
 
@@ -179,7 +180,7 @@ def test_a_transport_stream_counts_from_its_beginning(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".webm"])
 def test_start_end_and_most_frames(tmp_path, suffix):
-    whole, frames = read(write(tmp_path / f"clip{suffix}"))
+    _, frames = read(write(tmp_path / f"clip{suffix}"))
     part, cut = read(tmp_path / f"clip{suffix}", start=0.5, end=1)
     assert len(cut) == 12
     assert abs(times(part, cut)[0]) <= Fraction(1, 1000)
@@ -335,7 +336,7 @@ def test_the_untold_real_clip_is_bt601(shared):
 
 def test_a_matrix_that_is_not_known(tmp_path):
     write(tmp_path / "clip.mp4", 2, properties(colour=Colour(matrix=8, full_range=False, primaries=1, transfer=1)))
-    with pytest.raises(VideoError, match="H.273 number 8"):
+    with pytest.raises(VideoError, match=r"H\.273 number 8"):
         read(tmp_path / "clip.mp4")
 
 
@@ -370,7 +371,7 @@ def test_alpha_survives(tmp_path, name, options):
 def test_a_folder_holds_what_was_written(tmp_path, bits):
     write(tmp_path / "frames", 12, properties(bits=bits), alpha=True)
     assert sorted(file.name for file in (tmp_path / "frames").iterdir()) == [f"{k:04d}.png" for k in range(12)]
-    source, frames = read(tmp_path / "frames")
+    _, frames = read(tmp_path / "frames")
     for k, frame in enumerate(frames):
         assert (frame.pixels == picture(k).astype(frame.pixels.dtype) * (1 if bits == 8 else 257)).all()
     with Image.open(tmp_path / "frames" / "0003.png") as image:
@@ -452,7 +453,10 @@ def test_sound_is_copied_byte_by_byte(tmp_path, suffix, codec):
     original = with_sound(tmp_path / f"in{'.mkv' if codec == 'libopus' else '.mp4'}", codec)
     copy(original, tmp_path / f"out{suffix}")
     before, after = sound_packets(original), sound_packets(tmp_path / f"out{suffix}")
+    if suffix == ".mkv":
+        assert before.pop(0)[0] < 0, "the packet with which AAC starts early"
     assert [packet for _, packet in after] == [packet for _, packet in before]
+    assert times(*read(original)) == pytest.approx(times(*read(tmp_path / f"out{suffix}")), abs=6e-4)
     assert all(abs(a - b) <= Fraction(1, 1000) for (a, _), (b, _) in zip(after, before, strict=True))
 
 
@@ -530,7 +534,7 @@ def test_flipped_bits_crash_nothing(tmp_path, suffix):
         try:
             source, frames = read(path)
             lost += source.loss is not None
-            assert all(a.pts < b.pts for a, b in zip(frames, frames[1:], strict=False))
+            assert all(a.pts < b.pts for a, b in pairwise(frames))
         except VideoError as error:
             assert "\n" not in str(error)
             lost += 1
@@ -640,10 +644,14 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.mov", "folder", "deep/er/a.mkv"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_leaves_nothing(tmp_path, name, error):
-    with pytest.raises(error), open_sink(tmp_path / name, properties(), alpha=False) as sink:
-        for k in range(10):
-            sink.write(picture(k), 1000 * k)
-        raise error
+    def interrupted():
+        with open_sink(tmp_path / name, properties(), alpha=False) as sink:
+            for k in range(10):
+                sink.write(picture(k), 1000 * k)
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert [file for file in tmp_path.rglob("*") if file.is_file() or file.name == "folder"] == []
 
 
@@ -666,14 +674,12 @@ def test_no_frame_is_no_file(tmp_path):
 
 
 def test_wrong_frames_are_a_mistake_of_the_caller(tmp_path):
-    with (
-        pytest.raises(ValueError, match="does not come after"),
-        open_sink(tmp_path / "a.mp4", properties(), alpha=False) as sink,
-    ):
+    with open_sink(tmp_path / "a.mp4", properties(), alpha=False) as sink:
         with pytest.raises(ValueError, match="takes uint8 or uint16"):
             sink.write(picture()[..., 0], 0)
         sink.write(picture(), 0)
-        sink.write(picture(), 0)
+        with pytest.raises(ValueError, match="does not come after"):
+            sink.write(picture(), 0)
 
 
 def test_quality_and_bit_rate_count(tmp_path):
