@@ -99,7 +99,7 @@ class VideoSource(Source):
             raise VideoError(f"{path} has no video in it")
         codec = streams[0].codec_context
         if codec is None:
-            raise VideoError(f"{path} has a video that this FFmpeg cannot decode; convert it to H.264")
+            raise VideoError(f"cannot read {path} as a video: this FFmpeg has no decoder for it; convert it to H.264")
         check_size(codec.width, codec.height, path)
         codec.options = _LIMITS
         codec.thread_type = "AUTO"
@@ -108,6 +108,7 @@ class VideoSource(Source):
         self.audio = self._clock.audio(container, path, window)
         self._shown = 0
         self._packets = 0
+        self._damage: list[tuple[int | None, str | None]] = []
         self._reached: dict[int, int] = {}
         super().__init__(path, window)
 
@@ -119,8 +120,11 @@ class VideoSource(Source):
                 continue
             if clock.end is not None and pts >= clock.end:
                 return
-            if frame.is_corrupt:
-                self._note_damage("a frame is corrupt")
+            if frame.is_corrupt and self.loss is None:
+                self.loss = (
+                    f"{self.path} is damaged at frame {self._shown + 1} ({clock.last_time:.1f} s): it is corrupt"
+                )
+            self._tell_damage(before=pts)
             if layout is None:
                 layout = _Layout.of(frame)
                 self.properties = self._describe(frame, layout)
@@ -135,6 +139,7 @@ class VideoSource(Source):
             yield TimedFrame(pixels=pixels, pts=pts - clock.shift)
             if self._shown == self.window.max_frames:
                 return
+        self._tell_damage(before=None)
         self._check_whole()
 
     def times(self) -> list[Fraction]:
@@ -167,19 +172,21 @@ class VideoSource(Source):
                     self._packets += packet.size > 0
                     yield from self._decode(packet)
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            self._damage.append((None, error.strerror))
             yield from self._decode(None)
 
     def _decode(self, packet: "av.Packet[Any] | None") -> list[av.VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            self._damage.append((None if packet is None else packet.pts, error.strerror))
             return []
 
-    def _note_damage(self, what: str | None) -> None:
-        if self.loss is None:
-            self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
+    def _tell_damage(self, before: int | None) -> None:
+        """Turns damage into a loss when the frames around it are known: a decoder works several frames ahead."""
+        for pts, what in self._damage:
+            if self.loss is None and (before is None or (pts is not None and pts < before)):
+                self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
 
     def _check_whole(self) -> None:
         """Notes a loss if the file ended before its time."""

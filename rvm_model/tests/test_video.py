@@ -54,6 +54,8 @@ def test_in_order_the_file_is_opened_once(clip, monkeypatch):
     assert len(opened) == 1
 
 
+# On a machine with one core two workers are too many; fork after threads is what is tested here.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_in_a_data_loader(clip, workers):
     with VideoReader(clip, transform=ToTensor()) as reader:
