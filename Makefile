@@ -6,7 +6,7 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check soak picture lock clean
+.PHONY: help export test check soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/res
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
 
+speed: $(READY) ## Time ONNX files against a traced one on a quiet machine (needs ../shared)
+	$(BIN)/python -m tools.speed
+
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.picture
 
@@ -47,7 +50,7 @@ $(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,cluster,dev]'
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
 	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
 	@touch $@

@@ -22,6 +22,8 @@ MOST_RATIO = 50
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
 """What `zipfile` raises for flipped bits: an unknown method or an encrypted entry too."""
 
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that `zipfile` reads by pieces. Of bzip2 and lzma it unpacks all that a piece holds, whatever it claims."""
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format can tell; a real one would be another every time
 
@@ -87,13 +89,19 @@ def _root(names: list[str], marker: str) -> str | None:
 
 
 def _refuse_unsafe(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """By the sizes that are claimed; `zipfile` never unpacks more of an entry than it claims."""
+    """By the unpacked sizes that are claimed, since `zipfile` never unpacks more, over the size of the file itself."""
     for entry in entries:
         name = entry.orig_filename
+        if entry.compress_type not in _METHODS:
+            raise ArtifactError(
+                f"{path} is refused: its entry {name[:100]!r} is packed by method {entry.compress_type}; pack it "
+                "stored or deflated, as zip tools do by default"
+            )
         parts = PurePosixPath(name).parts
         if ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or ":" in name or "\0" in name:
             raise ArtifactError(f"{path} is refused: its entry {name[:100]!r} lies outside the archive")
-    unpacked_bytes, packed_bytes = sum(each.file_size for each in entries), sum(each.compress_size for each in entries)
+    unpacked_bytes = sum(each.file_size for each in entries)
+    packed_bytes = min(sum(each.compress_size for each in entries), path.stat().st_size)
     if len(entries) > MOST_ENTRIES or unpacked_bytes > min(MOST_BYTES, MOST_RATIO * packed_bytes):
         raise ArtifactError(
             f"{path} is refused: {len(entries)} entries of {packed_bytes} bytes would unpack to {unpacked_bytes}, "

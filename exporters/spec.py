@@ -92,6 +92,9 @@ class Fixed:
     ratio: float
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", float(self.ratio))  # a 1 that is an int would be no baked-in number
+
     def metadata(self) -> dict[str, str]:
         """What a file says of its size."""
         return {

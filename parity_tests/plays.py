@@ -100,6 +100,16 @@ def shared_folder() -> Path | None:
     return folder if (folder / REAL_CLIP).is_dir() else None
 
 
+def needed_shared_folder() -> Path:
+    """The same. Raises FileNotFoundError on a machine that has none."""
+    folder = shared_folder()
+    if folder is None:
+        raise FileNotFoundError(
+            "no trained weights here: they lie in ../shared beside the project, or where RVM_SHARED points"
+        )
+    return folder
+
+
 @lru_cache(maxsize=4)
 def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     """Seeded weights, or trained ones of the shared folder.
@@ -109,7 +119,7 @@ def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     """
     if weights == "seeded":
         return load_checkpoint("seeded", variant, refiner)
-    trained = load_checkpoint(_shared() / TRAINED.format(weights), variant)
+    trained = load_checkpoint(needed_shared_folder() / TRAINED.format(weights), variant)
     return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
 
 
@@ -122,14 +132,5 @@ def play_clip(play: Play) -> Clip:
     if play.clip == "builtin":
         clip = builtin_clip(play.frames, play.width, play.height)
     else:
-        clip = load_clip(_shared() / REAL_CLIP, play.frames)
+        clip = load_clip(needed_shared_folder() / REAL_CLIP, play.frames)
     return clip.fitted(play.width, play.height, play.batch)
-
-
-def _shared() -> Path:
-    folder = shared_folder()
-    if folder is None:
-        raise FileNotFoundError(
-            "no trained weights here: they lie in ../shared beside the project, or where RVM_SHARED points"
-        )
-    return folder

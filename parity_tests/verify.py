@@ -131,6 +131,11 @@ def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | N
             f"{artifact.path} was made from other weights than {checkpoint.name} (sha256 {claimed[:12]}..., not "
             f"{checkpoint.weights_sha256[:12]}...); give its checkpoint with --checkpoint"
         )
+    return fit_size(artifact, clip, ratio)
+
+
+def fit_size(artifact: Artifact, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
+    """The same, whatever weights it holds."""
     fixed = artifact.fixed
     if fixed is not None:
         if ratio not in (None, fixed.ratio):

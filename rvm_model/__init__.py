@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rvm_model.checkpoint import Checkpoint as Checkpoint
     from rvm_model.checkpoint import CheckpointError as CheckpointError
     from rvm_model.checkpoint import load_checkpoint as load_checkpoint
+    from rvm_model.inference import convert_video as convert_video
     from rvm_model.network import MattingNetwork as MattingNetwork
     from rvm_model.state import auto_downsample_ratio as auto_downsample_ratio
     from rvm_model.state import internal_size as internal_size
@@ -24,6 +25,7 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "CheckpointError": "checkpoint",
     "load_checkpoint": "checkpoint",
+    "convert_video": "inference",
     "MattingNetwork": "network",
     "auto_downsample_ratio": "state",
     "internal_size": "state",

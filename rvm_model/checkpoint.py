@@ -83,7 +83,10 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    source: str | Path = "auto", variant: str = "mobilenetv3", refiner: str = "deep_guided_filter"
+    source: str | Path = "auto",
+    variant: str = "mobilenetv3",
+    refiner: str = "deep_guided_filter",
+    progress: bool = True,
 ) -> Checkpoint:
     """Weights for a variant and refiner.
 
@@ -93,6 +96,7 @@ def load_checkpoint(
             warning. Half-precision weights are widened to float32.
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
+        progress: Show a bar while a checkpoint is downloaded.
 
     Raises:
         CheckpointError: no such file, a damaged or unsafe one, keys or shapes that differ from the network's, weights
@@ -103,10 +107,10 @@ def load_checkpoint(
     if source == "seeded":
         return _seeded(variant, refiner)
     if source == "official":
-        return _official(variant, refiner)
+        return _official(variant, refiner, progress)
     if source == "auto":
         try:
-            return _official(variant, refiner)
+            return _official(variant, refiner, progress)
         except DownloadError as error:
             warnings.warn(
                 f"{error}; going on with SEEDED weights, which matte nothing: good for trying the tools, not for use",
@@ -114,6 +118,18 @@ def load_checkpoint(
             )
             return _seeded(variant, refiner)
     return _from_file(Path(source), "file", variant, refiner)
+
+
+def load_checkpoint_file(path: Path) -> Checkpoint:
+    """A `.pth` or `.safetensors` file of any variant and refiner, which its keys tell.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    shapes = _shapes(_read(path))
+    pairs = ((variant, refiner) for variant in VARIANTS for refiner in REFINERS)
+    variant, refiner = next((pair for pair in pairs if expected_shapes(*pair) == shapes), (VARIANTS[0], REFINERS[0]))
+    return _from_file(path, "file", variant, refiner)
 
 
 def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
@@ -128,15 +144,20 @@ def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def download(
-    variant: str, folder: Path | None = None, url: str | None = None, timeout: tuple[float, float] = (10, 30)
+    variant: str,
+    folder: Path | None = None,
+    url: str | None = None,
+    timeout: tuple[float, float] = (10, 30),
+    progress: bool = True,
 ) -> Path:
-    """The released checkpoint, downloaded with a progress bar unless the folder holds it whole.
+    """The released checkpoint, downloaded unless the folder holds it whole.
 
     Args:
         variant: `mobilenetv3` or `resnet50`.
         folder: The cache; by default the user's.
         url: The release; by default RVM_RELEASE_URL, else GitHub.
         timeout: Seconds to wait for a connection, and for the next bytes.
+        progress: Show a bar.
 
     Raises:
         DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of them leaves a file.
@@ -150,7 +171,7 @@ def download(
             known_hash=f"sha256:{sha256}",
             fname=name,
             path=folder or pooch.os_cache("rvm-export"),
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),
+            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout),
         )
     except requests.HTTPError as error:
         raise DownloadError(f"cannot download {url}: HTTP {error.response.status_code}") from error
@@ -187,8 +208,8 @@ def _seeded(variant: str, refiner: str) -> Checkpoint:
     )
 
 
-def _official(variant: str, refiner: str) -> Checkpoint:
-    checkpoint = _from_file(download(variant), "official", variant, "deep_guided_filter")
+def _official(variant: str, refiner: str, progress: bool) -> Checkpoint:
+    checkpoint = _from_file(download(variant, progress=progress), "official", variant, "deep_guided_filter")
     return checkpoint if refiner == "deep_guided_filter" else checkpoint.with_fast_guided_filter()
 
 
@@ -262,7 +283,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refiner: str) -> None:
     expected = expected_shapes(variant, refiner)
-    given = {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
+    given = _shapes(state_dict)
     if given == expected:
         return
     for other_variant in VARIANTS:
@@ -292,6 +313,10 @@ def expected_shapes(variant: str, refiner: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         network = MattingNetwork(variant, refiner)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+
+
+def _shapes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
 
 
 def _listed(keys: list[str]) -> str:

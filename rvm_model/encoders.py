@@ -87,6 +87,11 @@ _GREY = ("gray",)
 _GREY_DEEP = ("gray16le", "gray16be")
 
 
+def holds_alpha(suffix: str) -> bool:
+    """Whether an output of that suffix can be transparent: some videos, a folder of PNG (no suffix), a PNG."""
+    return suffix in ("", ".png") or (suffix in CONTAINERS and CONTAINERS[suffix].alpha_codec is not None)
+
+
 def choose_encoder(
     path: Path, like: Properties, alpha: bool, grey: bool, codec: str | None, quality: int | None, mbps: float | None
 ) -> Encoder:

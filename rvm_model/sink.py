@@ -51,7 +51,6 @@ class Sink(ABC):
 
     def __init__(self, path: Path, like: Properties, channels: int):
         self.path, self.like = path, like
-        self._shape = (like.height, like.width) if channels == 1 else (like.height, like.width, channels)
         self._channels = channels
         self._last_pts: int | None = None
         self._reformatter = VideoReformatter()
@@ -60,16 +59,18 @@ class Sink(ABC):
         """One frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
-            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied.
+            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and
+                scaled if they have another size than `like`.
             pts: When it is shown, in `like.time_base`; more than the last frame's.
 
         Raises:
-            ValueError: another shape or dtype, or a `pts` that does not increase.
+            ValueError: other channels, another dtype, or a `pts` that does not increase.
             VideoError: the disk is full, or the codec refuses.
         """
-        if pixels.shape != self._shape or pixels.dtype not in (np.uint8, np.uint16):
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        if channels != self._channels or pixels.dtype not in (np.uint8, np.uint16):
             raise ValueError(
-                f"{self.path} takes uint8 or uint16 of {self._shape}, not {pixels.dtype} of {pixels.shape}"
+                f"{self.path} takes uint8 or uint16 of {self._channels} channels, not {pixels.dtype} of {pixels.shape}"
             )
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"{self.path}: a frame's pts of {pts} does not come after {self._last_pts}")
@@ -106,7 +107,9 @@ class Sink(ABC):
         rgb = av.VideoFrame.from_ndarray(cast(Pixels, np.ascontiguousarray(pixels)), rgb_format)
         frame = self._reformatter.reformat(
             rgb,
-            format=pixel_format,
+            self.like.width,
+            self.like.height,
+            pixel_format,
             src_color_range=ColorRange.JPEG,
             dst_color_range=colour.range_code,
             dst_colorspace=colour.scaler_matrix,
@@ -302,11 +305,11 @@ class _JpegSink(Sink):
         super().__init__(path, like, channels)
         self._staged = staged
 
-    def _encode(self, pixels: Pixels, pts: int) -> None:  # noqa: ARG002 - a picture is shown at any time
+    def _encode(self, pixels: Pixels, pts: int) -> None:
         if self._last_pts is not None:
             raise VideoError(f"{self.path} holds one picture only; give a video's name, or a folder's without suffix")
-        eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-        Image.fromarray(np.ascontiguousarray(eight)).save(self._staged, "JPEG", quality=95)
+        frame = self._frame(pixels, "gray" if self._channels == 1 else "rgb24", self.like.colour.in_rgb(), pts)
+        Image.fromarray(frame.to_ndarray()).save(self._staged, "JPEG", quality=95)
 
     def _flush(self) -> None:
         """The one frame was written at once."""

@@ -188,6 +188,92 @@ def verify(
 
 
 @app.command(
+    short_help="Matte videos, image folders and pictures.",
+    help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output says "
+    "what it becomes: .mp4, .mkv, .mov, .webm or .avi a video (H.264, WebM VP9), none a folder of PNG, .png or .jpg a "
+    "picture. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, and over green "
+    f"elsewhere. Several inputs, or a folder of videos, run side by side. Exit code 1 is a damaged input, of which the "
+    f"part before the damage was written. {CODE_WARNING}",
+)
+def matte(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of pictures or of videos.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="ARTIFACT|CHECKPOINT", help="A file of any format, a .pth or .safetensors file, official or seeded."
+        ),
+    ],
+    composition: Annotated[
+        str | None,
+        typer.Option(metavar="OUT", help="The figure over the background. In any OUT, {name} is the input's own."),
+    ] = None,
+    alpha: Annotated[str | None, typer.Option(metavar="OUT", help="How opaque each pixel is, as grey.")] = None,
+    foreground: Annotated[
+        str | None, typer.Option(metavar="OUT", help="The figure's own colours, not premultiplied.")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="COLOUR|IMAGE|VIDEO|blur", help="What the composition is laid over.")
+    ] = None,
+    downsample_ratio: Annotated[
+        str, typer.Option(metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1.")
+    ] = "auto",
+    resize: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Scale the frames to this size, and write it.")
+    ] = None,
+    seq_chunk: Annotated[
+        int, typer.Option(metavar="N", help="Frames that go through a checkpoint's network together.")
+    ] = 1,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", callback=one_of("cpu", "cuda"), help="Where the network runs.")
+    ] = "cpu",
+    start: Annotated[float, typer.Option(metavar="SECONDS", help="Leave out what is before.")] = 0,
+    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="Leave out what is from here on.")] = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many.")] = None,
+    codec: Annotated[
+        str | None, typer.Option(metavar="NAME", help="FFmpeg's name of a video encoder, libx265 for example.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(metavar="CRF", help="Of video: 0 (best) to 51; to 63 for VP9 and AV1.")
+    ] = None,
+    mbps: Annotated[
+        float | None, typer.Option(metavar="MBIT/S", help="Bit rate of video, in place of a quality.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Inputs at a time; by default as cores and memory allow.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://127.0.0.1:8786; see the README."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+) -> None:
+    from rvm_model.inference import Kind
+    from tools.matte import MatteOptions, matte_all
+    from tools.sizes import parse_resolution
+    from tools.verify import parse_ratio
+
+    options = MatteOptions(
+        model=model,
+        background=background,
+        downsample_ratio=parse_ratio(downsample_ratio),
+        resize=None if resize is None else parse_resolution("--resize", resize),
+        seq_chunk=seq_chunk,
+        device=device,
+        start=start,
+        end=end,
+        max_frames=max_frames,
+        codec=codec,
+        quality=quality,
+        mbps=mbps,
+    )
+    given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
+    outputs = {kind: path for kind, path in given.items() if path is not None}
+    raise typer.Exit(matte_all(inputs, outputs, options, force, jobs, cluster))
+
+
+@app.command(
     short_help="Name the first layer at which an ONNX file drifts.",
     help="Run an ONNX file layer by layer over a clip, and name the first of the network's modules whose output drifts "
     "from PyTorch's or another file's. Both sides get the reference's states before every frame, so that drift is not "
@@ -232,6 +318,37 @@ def bisect(
     raise typer.Exit(
         bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json)
     )
+
+
+@app.command(
+    short_help="Show two models' mattes and their difference.",
+    help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
+    "all as a video. What takes any size is played at the other's, if that has only one. Prints the file's path. "
+    f"{CODE_WARNING}",
+)
+def compare(
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A file of any format, a .pth or .safetensors checkpoint, official or seeded."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same format or not.")],
+    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="The picture, or the video.")],
+    clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    downsample_ratio: Annotated[
+        str,
+        typer.Option(
+            metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1, and .5 for the built-in clip."
+        ),
+    ] = "auto",
+    amplify: Annotated[float, typer.Option(help="What the difference is multiplied by to be seen.")] = 20,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    from tools.compare import compare_models
+
+    typer.echo(compare_models(a, b, clip, frames, downsample_ratio, amplify, output, force))
 
 
 @app.command(

@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from exporters import FORMATS, load_exporter, load_runtime
 from parity_tests.clips import load_clip
 from parity_tests.play import play_artifact
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
+from tools.panels import panels
 
 WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
 PICTURE = Path(__file__).parents[1] / "docs" / "matte.jpg"
@@ -33,15 +33,10 @@ def main() -> None:
         load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
     src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]
-    panels = [src, np.repeat(pha, 3, axis=0), fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]
+    shown = [src, pha, fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]
     PICTURE.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.concatenate([_panel(image) for image in panels], axis=1)).save(PICTURE, quality=88)
+    Image.fromarray(panels(shown, PANEL)).save(PICTURE, quality=88)
     print(PICTURE)  # noqa: T201
-
-
-def _panel(image: NDArray[np.floating]) -> NDArray[np.uint8]:
-    pixels = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
-    return np.asarray(Image.fromarray(pixels).resize(PANEL, Image.Resampling.LANCZOS))
 
 
 if __name__ == "__main__":

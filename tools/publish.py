@@ -40,6 +40,8 @@ def resolve_output(output: Path, file_name: str, suffix: str, seeded: bool, forc
         raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
     if suffix and path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
+    if not suffix and path.is_file():
+        raise OutputError(f"{path} is a file; remove it, or give another --output, to write the folder {file_name}")
     if seeded and "seeded" not in path.name:
         raise OutputError(
             f"{path} would hold seeded weights, which its name must tell; call it {path.stem}_seeded{suffix}"
@@ -90,9 +92,10 @@ def _replace(staged: Path, path: Path, aside: Path) -> None:
     if not path.is_dir():
         staged.replace(path)
         return
-    path.replace(aside)
     try:
+        path.replace(aside)
         staged.replace(path)
     except BaseException:
-        aside.replace(path)
+        if aside.exists():
+            aside.replace(path)
         raise

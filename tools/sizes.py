@@ -30,13 +30,19 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
     ]
 
 
-def _size(resolution: str, ratio_text: str, batch: int) -> Fixed:
-    match = re.fullmatch(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", resolution)
+def parse_resolution(option: str, text: str) -> tuple[int, int]:
+    """Width and height. Raises UserError for a text that is none, or sides that are too long."""
+    match = re.fullmatch(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", text)
     if match is None:
-        raise UserError(f"--resolution {resolution}: give width x height in pixels, such as 1280x720")
+        raise UserError(f"{option} {text}: give width x height in pixels, such as 1280x720")
     width, height = int(match[1]), int(match[2])
     if max(width, height) > LONGEST_SIDE:
-        raise UserError(f"--resolution {resolution}: give sides of at most {LONGEST_SIDE} pixels")
+        raise UserError(f"{option} {text}: give sides of at most {LONGEST_SIDE} pixels")
+    return width, height
+
+
+def _size(resolution: str, ratio_text: str, batch: int) -> Fixed:
+    width, height = parse_resolution("--resolution", resolution)
     fixed = Fixed(width=width, height=height, ratio=_ratio(width, height, ratio_text), batch=batch)
     fixed.refuse_beyond_memory()
     return fixed

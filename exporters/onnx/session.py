@@ -1,5 +1,6 @@
 """onnxruntime's sessions, and what it says when it cannot."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,8 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
     """
     path = artifact.path
     options = ort.SessionOptions()
+    # Unlike PyTorch and TensorFlow it asks nobody how many threads it may have, and processes side by side would fight.
+    options.intra_op_num_threads = _threads()
     options.log_severity_level = 4  # what it would say as an error it raises as well
     # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -61,6 +64,12 @@ def said_in_one_line(artifact: Artifact) -> Iterator[None]:
         yield
     except _ERRORS as error:
         raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
+
+
+def _threads() -> int:
+    """What OMP_NUM_THREADS says, which may be a list, by depth; 0 stands for as many as there are cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 def _no_cuda() -> str:

@@ -15,7 +15,9 @@ METADATA = "assets.extra/rvm_export.json"
 class TensorflowSpec(FixableSpec):
     """One SavedModel."""
 
-    folder: bool = field(default=False, metadata={"help": "Write a folder instead of a zip file."})
+    folder: bool = field(
+        default=False, metadata={"help": "Write a folder instead of a zip file; --output is where to put it."}
+    )
 
     def words(self) -> list[str]:
         return [*super().words(), "tf"]

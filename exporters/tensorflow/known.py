@@ -15,7 +15,12 @@ OPERATIONS = {
     # Conditions and calls.
     *("Assert", "Equal", "Greater", "GreaterEqual", "If", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr"),
     *("Merge", "NoOp", "NotEqual", "PartitionedCall", "StatefulPartitionedCall", "StatelessIf", "Switch"),
-    # Weights, and how a SavedModel reads and writes its own.
-    *("AssignVariableOp", "Const", "DisableCopyOnRead", "Identity", "IdentityN", "MergeV2Checkpoints", "Placeholder"),
-    *("ReadVariableOp", "RestoreV2", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin", "VarHandleOp"),
+    # Weights.
+    *("Const", "Identity", "IdentityN", "Placeholder", "ReadVariableOp", "VarHandleOp"),
 }
+
+SAVING = {
+    *("AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"),
+    *("StaticRegexFullMatch", "StringJoin"),
+}
+"""How a SavedModel restores its weights, and could save them: never in what is called for a frame."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from exporters.identify import identify
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from exporters.tensorflow import GRAPH, METADATA
-from exporters.tensorflow.known import OPERATIONS
+from exporters.tensorflow.known import OPERATIONS, SAVING
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
 
@@ -68,8 +68,10 @@ def inspect(path: Path) -> Artifact:
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
-    if device == "cuda" and not tf.config.list_physical_devices("GPU"):
-        raise DeviceError(f"TensorFlow {tf.__version__} has no CUDA GPU here; use --device cpu")
+    if device == "cuda":
+        if not tf.config.list_physical_devices("GPU"):
+            raise DeviceError(f"TensorFlow {tf.__version__} has no CUDA GPU here; use --device cpu")
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     place = "/GPU:0" if device == "cuda" else "/CPU:0"
     with unpacked(artifact.path, GRAPH) as folder, tf.device(place):
         try:
@@ -115,13 +117,36 @@ def read_graph(path: Path, folder: Path) -> Any:
     if len(model.meta_graphs) != 1:
         raise ArtifactError(f"{path} holds {len(model.meta_graphs)} graphs; expected one")
     graph = model.meta_graphs[0]
-    nodes = [*graph.graph_def.node, *(n for each in graph.graph_def.library.function for n in each.node_def)]
-    functions = {function.signature.name for function in graph.graph_def.library.function}
-    unknown = sorted({node.op for node in nodes} - OPERATIONS - functions)
+    functions = {each.signature.name: each for each in graph.graph_def.library.function}
+    nodes = [*graph.graph_def.node, *(node for each in functions.values() for node in each.node_def)]
+    for_frames = [node for name in _called_for_frames(graph, functions) for node in functions[name].node_def]
+    unknown = {node.op for node in nodes} - OPERATIONS - SAVING - {*functions}
+    unknown |= {node.op for node in (*graph.graph_def.node, *for_frames)} & SAVING
     if unknown:
         # Some read and write files, or run code: a SavedModel is a program.
-        raise ArtifactError(f"{path} has operations that a matting network does not need: {', '.join(unknown[:5])}")
+        shown = ", ".join(sorted(unknown)[:5])
+        raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
     return graph
+
+
+def _called_for_frames(graph: Any, functions: Mapping[str, Any]) -> set[str]:
+    """The functions that a consumer can call, and those that they call: all but what restores and saves weights."""
+    saver = {graph.saver_def.save_tensor_name.partition(":")[0], graph.saver_def.restore_op_name}
+    nodes = [node for node in graph.graph_def.node if node.name not in saver]
+    waiting = [*graph.object_graph_def.concrete_functions, *(name for node in nodes for name in _callees(node))]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in functions and name not in found:
+            found.add(name)
+            waiting += [callee for node in functions[name].node_def for callee in _callees(node)]
+    return found
+
+
+def _callees(node: Any) -> set[str]:
+    """The names of functions that a node may run."""
+    values = node.attr.values()
+    return {node.op, *(value.func.name for value in values), *(f.name for value in values for f in value.list.func)}
 
 
 def _weight_shapes(path: Path, folder: Path) -> list[tuple[int, ...]]:
@@ -163,4 +188,7 @@ def _tensor_info(name: str, info: Any) -> TensorInfo:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:500]
+    """The first that says what is wrong, not where."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Graph execution error:", "Detected at node"))]
+    return (told or [type(error).__name__])[0][:500]

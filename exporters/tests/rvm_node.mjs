@@ -61,10 +61,10 @@ await first(56);
 const again = await first(40);
 
 const errors = [];
-for (const spoil of [() => (matting.downsampleRatio = 2), () => (matting.downsampleRatio = NaN)]) {
-  spoil();
+for (const [ratio, batch] of [[2, 1], [NaN, 1], [0.001, 1], [0.5, 2]]) {
+  matting.downsampleRatio = ratio;
   try {
-    matting.matte(frame(0));
+    matting.matte(tf.stack(Array(batch).fill(frame(0))));
   } catch (error) {
     errors.push(`${error.name}: ${error.message}`);
   }

@@ -17,6 +17,7 @@ from exporters import load_exporter, load_runtime, process
 from exporters.node import OLDEST_NODE, find_node
 from exporters.onnx import OnnxSpec, openvino_runtime, web_runtime
 from exporters.onnx.artifact import inspect
+from exporters.onnx.session import open_session
 from exporters.spec import ArtifactError, Fixed, MissingPackage
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
@@ -230,3 +231,9 @@ def test_make_says_in_a_line_that_node_is_missing(tmp_path):
     assert told.returncode == 2
     assert "Node 20 or newer is needed" in told.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0)])
+def test_onnxruntime_has_as_many_threads_as_others(said, threads, artifact, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert open_session(artifact, "cpu").get_session_options().intra_op_num_threads == threads

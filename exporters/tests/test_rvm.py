@@ -62,10 +62,12 @@ def test_a_reset_and_another_size_begin_again(in_node):
     assert in_node["once"] == in_node["again"]
 
 
-def test_a_ratio_that_is_none_is_said(in_node):
+def test_what_cannot_be_matted_is_said(in_node):
     assert [error.partition(";")[0] for error in in_node["errors"]] == [
         "RangeError: the downsample ratio is 2",
         "RangeError: the downsample ratio is NaN",
+        "RangeError: the downsample ratio 0.001 leaves no pixel of 64x48",
+        "RangeError: there are 2 frames",
     ]
 
 

@@ -133,7 +133,23 @@ def other_network(model):
     swap_axes(model)
 
 
+def weight_without_an_entry(model):
+    model["weightsManifest"][0]["weights"].pop()
+
+
+def whole_numbers(model):
+    """Kernels of int32, in graph and manifest alike, and as many bytes as before."""
+    entries = {entry["name"]: entry for entry in model["weightsManifest"][0]["weights"]}
+    for node in model["modelTopology"]["node"]:
+        if node["name"] in entries and len(entries[node["name"]]["shape"]) == 4:
+            node["attr"]["value"]["tensor"]["dtype"] = "DT_INT32"
+            node["attr"]["dtype"]["type"] = "DT_INT32"
+            entries[node["name"]]["dtype"] = "int32"
+
+
 SPOILED = {
+    weight_without_an_entry: "no weights for '.*', a constant of its graph",
+    whole_numbers: "not of a matting network",
     drop_an_input: "not of a matting network",
     swap_axes: r"of float32 \(16, 3, 3, 3\) in its manifest, but of DT_FLOAT \(3, 3, 3, 16\) in its graph",
     other_network: "not of a matting network",
@@ -235,6 +251,31 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
         zip_file.writestr("model.json", " " * 10_000_000)
     monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
     with pytest.raises(ArtifactError, match=r"is refused: 1 entries of \d+ bytes would unpack to 10000000"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_unpack_more_than_they_claim(method, tmp_path, monkeypatch):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w", method) as zip_file:
+        zip_file.writestr("model.json", "{}")
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
+    with pytest.raises(ArtifactError, match=f"'model.json' is packed by method {method}; pack it stored or deflated"):
+        inspect(path)
+
+
+def test_packed_sizes_that_are_made_up(tmp_path, monkeypatch):
+    """The claim of a packed size makes any ratio look small."""
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
+        zip_file.writestr("model.json", " " * 10_000_000)
+    with zipfile.ZipFile(path) as zip_file:
+        packed = zip_file.getinfo("model.json").compress_size
+    content, directory = path.read_bytes(), path.read_bytes().rindex(b"PK\1\2")
+    claim = content[directory:].replace(packed.to_bytes(4, "little"), (5_000_000).to_bytes(4, "little"), 1)
+    path.write_bytes(content[:directory] + claim)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
+    with pytest.raises(ArtifactError, match="is refused: 1 entries"):
         inspect(path)
 
 

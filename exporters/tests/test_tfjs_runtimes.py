@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters import load_runtime, process
+from exporters import load_exporter, load_runtime, process
 from exporters.spec import OUTPUTS, ArtifactError, MissingPackage
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, without_space_to_batch, zipped
-from exporters.tfjs import FORMAT
+from exporters.tfjs import FORMAT, TfjsSpec
 from exporters.tfjs.artifact import inspect
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER
+from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
 
 GOLDEN = ("256x256_ratio1", "512x288_ratio05", "640x360_ratio0375")
@@ -122,6 +123,18 @@ def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
             index = OUTPUTS.index(output)
             assert one[index].shape == other[index].shape
             assert np.abs(one[index] - other[index]).max() <= limit, output
+
+
+@pytest.mark.parametrize("name", ["chromium-webgl", "chromium-webgpu"])
+def test_our_own_model_agrees_with_node_too(name, chromium, node, tmp_path):
+    spec = TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8")
+    load_exporter("tfjs").export(load_checkpoint("seeded"), spec, tmp_path / "model.zip")
+    artifact = inspect(tmp_path / "model.zip")
+    expected = [*play(load_runtime("tfjs"), artifact, FRAMES[:2], 0.5)]
+    given = [*play(load_runtime("tfjs", name), artifact, FRAMES[:2], 0.5)]
+    for one, other in zip(expected, given, strict=True):
+        for index, output in enumerate(OUTPUTS):
+            assert np.abs(one[index] - other[index]).max() <= 2e-5, output
 
 
 def test_every_browser_runtime_is_in_that_test():

@@ -19,12 +19,12 @@ def inspect(path: Path) -> Artifact:
         model = read(folder, path)
     kernels = [weight for weight in model.weights if len(weight.shape) == 4]
     found = identify({_as_in_pytorch(weight) for weight in kernels})
-    tensors = (*model.inputs.values(), *model.outputs.values())
+    dtypes = {each.dtype for each in (*model.inputs.values(), *model.outputs.values())}
     if (
         found is None
         or {*model.inputs} != {*INPUTS}
         or {*model.outputs} != {*OUTPUTS}
-        or any(tensor.dtype != "float32" for tensor in tensors)
+        or dtypes | {kernel.dtype for kernel in kernels} != {"float32"}
     ):
         raise ArtifactError(
             f"{path} is a TensorFlow.js model, but not of a matting network as rvm-export and RVM v1.0.0 write it"

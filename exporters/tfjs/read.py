@@ -75,15 +75,19 @@ def read(folder: Path, path: Path) -> GraphModel:
         signature = content.get("signature") or content["userDefinedMetadata"]["signature"]
         inputs, outputs = (_tensors(signature[side]) for side in ("inputs", "outputs"))
         constants = {str(node["name"]): node for node in nodes if node["op"] == "Const"}
+        listed = [weight for _, weights in groups for weight in weights]
+        for weight in listed:
+            _check_constant(path, weight, constants.get(weight.name))
+        missing = sorted({*constants} - {weight.name for weight in listed})
+        if missing:
+            raise ArtifactError(f"{path} has no weights for {missing[0][-100:]!r}, a constant of its graph")
         for shards, weights in groups:
-            for weight in weights:
-                _check_constant(path, weight, constants.get(weight.name))
             _check_shards(path, folder, shards, sum(weight.nbytes for weight in weights))
         metadata = content.get("userDefinedMetadata") or {}
         return GraphModel(
             inputs=inputs,
             outputs=outputs,
-            weights=tuple(weight for _, weights in groups for weight in weights),
+            weights=tuple(listed),
             nodes=len(nodes),
             control_flow=any(node["op"] in _CONTROL_FLOW for node in nodes),
             converter=str(content.get("convertedBy")),

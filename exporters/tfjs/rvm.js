@@ -51,13 +51,16 @@ export class Matting {
    *   (1, H, W, 3), RGB in [0, 1], which stays the caller's.
    * @returns {{fgr: Tensor, pha: Tensor}} Foreground (1, H, W, 3), not premultiplied, and opacity (1, H, W, 1), float32
    *   in [0, 1]. They are the caller's to dispose of.
-   * @throws {RangeError} The frame has no pixels yet, or the ratio is not in (0, 1].
+   * @throws {RangeError} The frame has no pixels yet, there are several, the ratio is not in (0, 1], or leaves no pixel.
    */
   matte(frame) {
     const tf = this.#tf;
     const outputs = tf.tidy(() => {
       const src = this.#toTensor(frame);
-      const [, height, width] = src.shape;
+      const [batch, height, width] = src.shape;
+      if (batch !== 1) {
+        throw new RangeError(`there are ${batch} frames; give one after the other, or each its own Matting`);
+      }
       const ratio = this.#ratioOf(height, width);
       this.#resetIfOther(`${width}x${height} ${ratio}`);
       const inputs = { src, downsample_ratio: tf.scalar(ratio) };
@@ -120,6 +123,9 @@ export class Matting {
     const ratio = this.downsampleRatio ?? Math.min(512 / Math.max(height, width), 1);
     if (!(ratio > 0 && ratio <= 1)) {
       throw new RangeError(`the downsample ratio is ${ratio}; give a number in (0, 1], or null`);
+    }
+    if (Math.floor(Math.min(height, width) * ratio) < 1) {
+      throw new RangeError(`the downsample ratio ${ratio} leaves no pixel of ${width}x${height}; give a larger one`);
     }
     return ratio;
   }

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -157,3 +158,13 @@ def test_auto_falls_back_loudly(server, release):
     release(f"{server}/missing")
     with pytest.warns(UserWarning, match="SEEDED"):
         assert load_checkpoint("auto").seeded
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_hub_has_the_release(progress, server, release, capfd):
+    release(f"{server}/good")
+    root = Path(__file__).resolve().parents[2]
+    network = torch.hub.load(root, "mobilenetv3", source="local", progress=progress)
+    weights = load_checkpoint("seeded").state_dict  # which is what this release holds
+    assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
+    assert ("100%" in capfd.readouterr().err) == progress

@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from exporters.tests.tfjs_files import RELEASED
+from tools.publish import ExportFailed, publish
 
 
 @pytest.fixture
@@ -48,3 +50,58 @@ def test_a_folder_is_no_output_file(tmp_path, run):
     result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / "rvm.onnx")
     assert result.code == 2
     assert "rvm.onnx is a folder; give a file that ends in .onnx" in result.error
+
+
+def content(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def export_folder(run, output, *options):
+    return run("tensorflow", "--folder", "--checkpoint", "seeded", "--no-verify", "--output", output, *options)
+
+
+def test_a_model_is_written_as_a_folder_and_replaced_by_force(run, tmp_path):
+    path = tmp_path / "rvm_mobilenetv3_tf_seeded"
+    assert export_folder(run, tmp_path).out == f"{path}\n"
+    written = content(path)
+    assert "saved_model.pb" in written
+
+    (path / "saved_model.pb").write_text("old")
+    (path / "mine").write_text("mine")
+    refused = export_folder(run, tmp_path)
+    assert (refused.code, refused.error.partition("; ")[2]) == (
+        2,
+        "use --force to replace it, or --output to write elsewhere",
+    )
+    assert (path / "mine").exists()
+    assert export_folder(run, tmp_path, "--force").code == 0
+    assert content(path) == written
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_file_is_not_replaced_by_a_folder(run, tmp_path):
+    (tmp_path / "rvm_mobilenetv3_tf_seeded").write_text("mine")
+    result = export_folder(run, tmp_path, "--force")
+    assert result.code == 2
+    assert "is a file; remove it, or give another --output" in result.error
+    assert (tmp_path / "rvm_mobilenetv3_tf_seeded").read_text() == "mine"
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_folder_that_cannot_be_replaced_stays(fails, tmp_path, monkeypatch):
+    """The disk fails as the old folder is moved aside, or as the new one takes its place."""
+    path, calls, replace = tmp_path / "model", [], Path.replace
+    path.mkdir()
+    (path / "old").write_text("old")
+
+    def failing(self, target):
+        calls.append(target)
+        if len(calls) == fails:
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(ExportFailed, match=r"cannot write .*: Input/output error"):
+        publish(path, lambda folder: folder.mkdir(), lambda folder: None, force=True)
+    assert content(path) == {"old": b"old"}
+    assert [*tmp_path.iterdir()] == [path]

@@ -10,7 +10,7 @@ from exporters import FORMATS
 HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "PIL", "av", "requests"}
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "info"))])
+@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "compare", "info"))])
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"

@@ -1,0 +1,88 @@
+"""Matting a video end to end, against the plain loop that reads, infers and writes in turn, interleaved on a CPU.
+
+Writes `tools/results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file is faster than PyTorch, one
+frame at a time, with the same reader and writer; the median over rounds and its range. The clip is the real one, scaled
+and played again and again to 100 frames. Run from the tree, on a quiet machine: `python -m tools.matte_speed`.
+"""
+
+import csv
+import platform
+import statistics
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from exporters import load_exporter
+from exporters.onnx import OnnxSpec
+from parity_tests.plays import needed_shared_folder, play_checkpoint
+from rvm_model.network import MattingNetwork
+from rvm_model.sink import open_sink
+from rvm_model.source import open_source
+from rvm_model.video import ToTensor, VideoReader, VideoWriter
+from tools.matte import MatteOptions, matte_one
+
+RESULTS = Path(__file__).parent / "results" / "matte_speed_cpu.csv"
+FRAMES, ROUNDS = 100, 3
+SIZES = ((1920, 1080, 0.25), (1280, 720, 0.375))
+COLUMNS = ["resolution", "downsample_ratio", "frames", "threads", "ratio_median", "ratio_least", "ratio_most"]
+COLUMNS += ["rounds", "torch", "onnxruntime", "processor"]
+GREEN = torch.tensor([0.47, 1, 0.6]).view(3, 1, 1)
+
+
+def main() -> None:
+    """Measure and write."""
+    console = Console(stderr=True)
+    checkpoint = play_checkpoint("consensus_fp16", "mobilenetv3", "deep_guided_filter")
+    spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+    with tempfile.TemporaryDirectory() as desk, RESULTS.open("w", newline="") as file:
+        model, folder = Path(desk) / "model.onnx", Path(desk)
+        load_exporter("onnx").export(checkpoint, spec, model)
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for width, height, ratio in SIZES:
+            clip = long_clip(folder / f"{height}.mp4", width, height)
+            ratios = []
+            for _ in range(ROUNDS):
+                start = time.perf_counter()
+                plain_loop(checkpoint.network(), clip, folder / "plain.mp4", ratio)
+                middle = time.perf_counter()
+                options = MatteOptions(model=str(model), downsample_ratio=ratio)
+                matte_one(clip, {"composition": folder / "ours.mp4"}, options, progress=False)
+                ratios.append((middle - start) / (time.perf_counter() - middle))
+                console.print(f"{width}x{height}: {ratios[-1]:.2f}", highlight=False)
+            figures = (f"{each:.3f}" for each in (statistics.median(ratios), min(ratios), max(ratios)))
+            conditions = (ROUNDS, version("torch"), version("onnxruntime"), platform.processor() or platform.machine())
+            writer.writerow([f"{width}x{height}", ratio, FRAMES, torch.get_num_threads(), *figures, *conditions])
+
+
+def plain_loop(network: MattingNetwork, clip: Path, output: Path, ratio: float) -> None:
+    """As the released README has it."""
+    reader = VideoReader(str(clip), transform=ToTensor())
+    writer = VideoWriter(str(output), frame_rate=reader.frame_rate)
+    states: list[torch.Tensor | None] = [None] * 4
+    with torch.no_grad():
+        for src in DataLoader(reader):
+            fgr, pha, *states = network(src, *states, ratio)
+            writer.write(fgr * pha + GREEN * (1 - pha))
+    writer.close()
+
+
+def long_clip(path: Path, width: int, height: int) -> Path:
+    """The real clip, scaled, forwards and backwards to so many frames."""
+    with open_source(needed_shared_folder() / "clip" / "clip.mp4", (width, height)) as source:
+        like = source.properties
+        frames = [frame.pixels for frame in source]
+    turns = [*frames, *frames[-2:0:-1]]
+    with open_sink(path, like, alpha=False) as sink:
+        for k in range(FRAMES):
+            sink.write(turns[k % len(turns)], round(k / (like.frame_rate * like.time_base)))
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What jobs do in the tests. A module of its own, which other processes import by name and quickly."""
+
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+
+from rvm_model.errors import UserError
+
+
+def square(x):
+    return x * x
+
+
+def write(path, text="whole"):
+    path.with_suffix(".partial").write_text(text)
+    path.with_suffix(".partial").replace(path)
+    return os.getpid()
+
+
+def count(path):
+    """How often it was called with this path, now included."""
+    with path.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len(path.read_text().split())
+
+
+def fail(path):
+    count(path)
+    raise ZeroDivisionError("on\npurpose")
+
+
+def refuse(path):
+    count(path)
+    raise UserError(f"{path} is none;\ngive one")
+
+
+def fail_once(path):
+    if count(path) == 1:
+        raise OSError(5, "Input/output error", str(path))
+    return "second"
+
+
+def die(path):
+    count(path)
+    os._exit(7)
+
+
+def die_once(path):
+    if count(path) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "second"
+
+
+class OddError(Exception):
+    """Pickle writes it, and cannot read it."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def raise_odd():
+    raise OddError("one", "two")
+
+
+def give_unpicklable():
+    return lambda: None
+
+
+def import_missing():
+    import missing_package  # noqa: F401
+
+
+def warn():
+    for _ in range(2):
+        warnings.warn("audio is left out", stacklevel=2)
+
+
+def threads():
+    return [os.environ.get(name) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")]
+
+
+def half_write(folder, name):
+    """Begin a file, say so, and take long; as `publish` does, tidy up when interrupted."""
+    partial = Path(folder) / f"{name}.partial"
+    try:
+        partial.write_text("half")
+        (Path(folder) / f"{name}.{os.getpid()}.began").touch()
+        time.sleep(60)
+        partial.replace(Path(folder) / name)
+    finally:
+        time.sleep(0.2)  # a second signal falls into this
+        partial.unlink(missing_ok=True)
+
+
+def hold_on(folder, name):
+    """As native code does that never comes back to Python: no SIGINT, and no SIGTERM, ends it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    (Path(folder) / f"{name}.{os.getpid()}.began").touch()
+    time.sleep(60)
+
+
+def pid():
+    return os.getpid()
