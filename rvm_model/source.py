@@ -65,7 +65,7 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return PictureSource(path, window)
         # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
-        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace", options=_LIMITS))
+        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
         return VideoSource(path, window, container)
     except av.FFmpegError as error:
         raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
