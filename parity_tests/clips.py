@@ -78,8 +78,12 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
     if path is None:
         return builtin_clip(frames)
     try:
+        if not path.exists():
+            raise ClipError(f"no such clip: {path}; give an image folder or a video file")
         with open_source(path, max_frames=frames) as source:
             images = [_eight_bits(frame.pixels) for frame in source]
+    except OSError as error:
+        raise ClipError(f"cannot read {path}: {error.strerror}") from error
     except VideoError as error:
         raise ClipError(str(error)) from error
     if source.loss is not None:

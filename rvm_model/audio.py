@@ -11,6 +11,7 @@ from typing import Self, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.stream import Stream
 
 from rvm_model.frames import Audio
 
@@ -21,11 +22,12 @@ _TRACKS_APART = 2
 class AudioCopy:
     """All sound tracks of `audio`, written as the video goes on, so that the two lie beside each other in the file.
 
-    A track that the container cannot hold is left out, with a UserWarning that names it.
+    A track that the container cannot hold is left out, with a UserWarning that names it. Where a container has no
+    `negative_times`, packets that end before 0, with which encoders start, are left out: it would shift all else.
     """
 
-    def __init__(self, audio: Audio, output: OutputContainer, path: Path):
-        self._audio, self._output = audio, output
+    def __init__(self, audio: Audio, output: OutputContainer, path: Path, negative_times: bool):
+        self._audio, self._output, self._negative_times = audio, output, negative_times
         self._input = av.open(f"file:{audio.path}", metadata_errors="replace")
         self._copies: dict[int, AudioStream] = {}
         for stream in self._input.streams.audio:
@@ -60,7 +62,7 @@ class AudioCopy:
                 return
             self._next = next(self._packets, None)
 
-    def _read(self) -> Iterator[tuple[Fraction, "av.Packet[AudioStream]"]]:
+    def _read(self) -> Iterator[tuple[Fraction, "av.Packet[Stream]"]]:
         """Packets for the output, with the seconds at which they begin there."""
         audio, last = self._audio, dict.fromkeys(self._copies, -(2**63))
         streams = [stream for stream in self._input.streams.audio if stream.index in self._copies]
@@ -76,7 +78,10 @@ class AudioCopy:
                     continue
                 last[packet.stream_index] = packet.dts
                 time = packet.pts * packet.time_base
-                if audio.start is not None and time < audio.start:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                if (audio.start is not None and time < audio.start) or (
+                    end <= audio.shift and not self._negative_times
+                ):
                     continue
                 if audio.end is not None and time >= audio.end:
                     if time > audio.end + _TRACKS_APART:

@@ -20,12 +20,13 @@ class Container:
     codec: str
     alpha_codec: str | None = None
     constant_rate: bool = False
+    negative_times: bool = False
 
 
 CONTAINERS = {
-    ".mp4": Container(format="mp4", codec="libx264"),
+    ".mp4": Container(format="mp4", codec="libx264", negative_times=True),
     ".mkv": Container(format="matroska", codec="libx264"),
-    ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks"),
+    ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks", negative_times=True),
     ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
     ".avi": Container(format="avi", codec="libx264", constant_rate=True),
 }

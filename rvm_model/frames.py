@@ -57,7 +57,8 @@ class Audio:
     """The sound of a video file, for a sink to copy.
 
     That from `start` to before `end`, in seconds by the file's own clock, to be written `shift` seconds earlier. None
-    is no bound. With `until_video_ends`, what begins after the sink's last frame is left out too.
+    is no bound. With `until_video_ends`, what begins after the sink's last frame is left out too. `ticks` is the fewest
+    parts of a second in which the timestamps of all its tracks are whole numbers.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Audio:
     end: Fraction | None
     shift: Fraction
     until_video_ends: bool
+    ticks: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,6 @@ class Source(ABC):
             dst_color_range=ColorRange.JPEG,
             interpolation=interpolation(bits),
         )
-        # Integers, in these two formats.
         return cast(Pixels, converted.to_ndarray())
 
 

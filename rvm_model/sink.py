@@ -4,12 +4,13 @@ A sink writes under a hidden name in the same folder and renames when it is whol
 no more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
 """
 
+import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 import av
@@ -102,9 +103,8 @@ class Sink(ABC):
     def _flush(self) -> None: ...
 
     def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
-        rgb = av.VideoFrame.from_ndarray(
-            cast(Pixels, np.ascontiguousarray(pixels)), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
-        )
+        rgb_format = _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
+        rgb = av.VideoFrame.from_ndarray(cast(Pixels, np.ascontiguousarray(pixels)), rgb_format)
         frame = self._reformatter.reformat(
             rgb,
             self.like.width,
@@ -143,6 +143,8 @@ def open_sink(
 
     H.264 and H.265 cannot hold an odd width or height with chroma at half the size. Such a video is 4:4:4, which few
     hardware decoders play: where that counts, take libvpx-vp9, which can, or an even size.
+
+    Matroska, WebM and AVI have no time before 0: the packet by which AAC starts early is left out there.
 
     AVI knows no timestamps: frames go to the nearest of a constant rate.
 
@@ -204,16 +206,30 @@ class _VideoSink(Sink):
         self._colour = like.colour.in_rgb() if rgb else like.colour.in_yuv()
         try:
             self._container: OutputContainer = opened.enter_context(
-                av.open(f"file:{staged}", "w", format=encoder.container.format)
+                av.open(
+                    f"file:{staged}", "w", format=encoder.container.format, container_options=self._muxer_options(audio)
+                )
             )
             self._stream = self._add_stream()
-            self._audio = opened.enter_context(AudioCopy(audio, self._container, path)) if audio else None
+            self._audio = (
+                opened.enter_context(AudioCopy(audio, self._container, path, encoder.container.negative_times))
+                if audio
+                else None
+            )
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{encoder.name} cannot write {path} ({like.width}x{like.height}, {encoder.pixel_format}): "
                 f"{getattr(error, 'strerror', error)}; give another codec"
             ) from error
+
+    def _muxer_options(self, audio: Audio | None) -> dict[str, str]:
+        """MP4 and MOV tell when their tracks begin in a unit of its own, which is a millisecond if nobody chooses."""
+        if self._encoder.container.format not in ("mp4", "mov"):
+            return {}
+        ticks = self.like.time_base.denominator
+        both = math.lcm(ticks, audio.ticks) if audio else ticks
+        return {"movie_timescale": str(both if both < 2**31 else ticks)}
 
     def _add_stream(self) -> VideoStream:
         encoder, like = self._encoder, self.like
@@ -271,7 +287,7 @@ class _PngSink(Sink):
     def _flush(self) -> None:
         self._save(self._context.encode(None))
 
-    def _save(self, packets: "list[av.Packet[VideoStream]]") -> None:
+    def _save(self, packets: "list[av.Packet[Any]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
                 (self._staged / f"{self._written:04d}.png").write_bytes(packet)

@@ -3,19 +3,20 @@
 Frames come one by one, in the order they are shown. A source is opened, read and closed by one thread.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
 from av.format import Flags
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from rvm_model.colour import VideoError as VideoError
@@ -23,6 +24,10 @@ from rvm_model.colour import colour_of
 from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
 from rvm_model.frames import Properties as Properties
 from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
+
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
+_NO_TIMESTAMPS = cast(int, Flags.no_timestamps.value)
+_ANY_START = cast(int, Flags.ts_discont.value)
 
 
 @contextmanager
@@ -94,15 +99,16 @@ class VideoSource(Source):
             raise VideoError(f"{path} has no video in it")
         codec = streams[0].codec_context
         if codec is None:
-            raise VideoError(f"{path} has a video that this FFmpeg cannot decode; convert it to H.264")
+            raise VideoError(f"cannot read {path} as a video: this FFmpeg has no decoder for it; convert it to H.264")
         check_size(codec.width, codec.height, path)
-        codec.options = {"max_pixels": str(MOST_PIXELS)}
+        codec.options = _LIMITS
         codec.thread_type = "AUTO"
         self._container, self._stream = container, streams[0]
         self._clock = _Clock.of(container, streams[0], window)
         self.audio = self._clock.audio(container, path, window)
         self._shown = 0
         self._packets = 0
+        self._damage: list[tuple[int | None, str | None]] = []
         self._reached: dict[int, int] = {}
         super().__init__(path, window)
 
@@ -114,8 +120,11 @@ class VideoSource(Source):
                 continue
             if clock.end is not None and pts >= clock.end:
                 return
-            if frame.is_corrupt:
-                self._note_damage("a frame is corrupt")
+            if frame.is_corrupt and self.loss is None:
+                self.loss = (
+                    f"{self.path} is damaged at frame {self._shown + 1} ({clock.last_time:.1f} s): it is corrupt"
+                )
+            self._tell_damage(before=pts)
             if layout is None:
                 layout = _Layout.of(frame)
                 self.properties = self._describe(frame, layout)
@@ -130,6 +139,7 @@ class VideoSource(Source):
             yield TimedFrame(pixels=pixels, pts=pts - clock.shift)
             if self._shown == self.window.max_frames:
                 return
+        self._tell_damage(before=None)
         self._check_whole()
 
     def times(self) -> list[Fraction]:
@@ -160,21 +170,23 @@ class VideoSource(Source):
                     self._reached[index] = max(end, self._reached.get(index, end))
                 if packet.stream_index == self._stream.index:
                     self._packets += packet.size > 0
-                    yield from self._decode(cast("av.Packet[VideoStream]", packet))
+                    yield from self._decode(packet)
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            self._damage.append((None, error.strerror))
             yield from self._decode(None)
 
-    def _decode(self, packet: "av.Packet[VideoStream] | None") -> list[av.VideoFrame]:
+    def _decode(self, packet: "av.Packet[Any] | None") -> list[av.VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            self._damage.append((None if packet is None else packet.pts, error.strerror))
             return []
 
-    def _note_damage(self, what: str | None) -> None:
-        if self.loss is None:
-            self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
+    def _tell_damage(self, before: int | None) -> None:
+        """Turns damage into a loss when the frames around it are known: a decoder works several frames ahead."""
+        for pts, what in self._damage:
+            if self.loss is None and (before is None or (pts is not None and pts < before)):
+                self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
 
     def _check_whole(self) -> None:
         """Notes a loss if the file ended before its time."""
@@ -188,8 +200,10 @@ class VideoSource(Source):
             whole = self._reached.get(self._stream.index, 0) * base >= end - self._clock.slack
         elif self._container.duration is not None:
             end = Fraction((self._container.start_time or 0) + self._container.duration, av.time_base)
-            times = [reached * _time_base(self._container.streams[index]) for index, reached in self._reached.items()]
-            whole = max(times, default=Fraction(0)) >= end - self._clock.slack
+            bases = [stream.time_base or Fraction(0) for stream in self._container.streams]
+            whole = (
+                max((pts * bases[index] for index, pts in self._reached.items()), default=0) >= end - self._clock.slack
+            )
         else:
             whole = True
         if not whole:
@@ -238,9 +252,8 @@ class _Layout:
 
         The nearest of its eight right-angled positions counts.
         """
-        # Typed as if it knew motion vectors only.
-        side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+        a, b, _, c, d = np.frombuffer(bytes(cast(Buffer, side_data)), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
         transposed = bool(abs(int(b)) > abs(int(a)))
         x, y = (c, b) if transposed else (a, d)
         return cls(
@@ -282,7 +295,7 @@ class _Clock:
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, window: Window) -> "_Clock":
         flags = container.format.flags
-        counted = bool(flags & cast(int, Flags.no_timestamps.value)) or container.format.name == "avi"
+        counted = bool(flags & _NO_TIMESTAMPS) or container.format.name == "avi"
         rate = Fraction((None if counted else stream.average_rate) or stream.guessed_rate or 30)
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
@@ -290,7 +303,7 @@ class _Clock:
             clock.begin = clock.ticks(origin + Fraction(window.start))
         if window.end is not None:
             clock.end = clock.ticks(origin + Fraction(window.end))
-        starts_anywhere = bool(flags & cast(int, Flags.ts_discont.value))
+        starts_anywhere = bool(flags & _ANY_START)
         clock.shift = clock.ticks(Fraction(window.start) + (origin if starts_anywhere else 0))
         return clock
 
@@ -328,6 +341,7 @@ class _Clock:
             end=None if window.end is None else self.origin + Fraction(window.end),
             shift=self.shift * self.time_base,
             until_video_ends=window.max_frames is not None,
+            ticks=math.lcm(*(stream.time_base.denominator for stream in container.streams.audio if stream.time_base)),
         )
 
     def expected_frames(self, container: InputContainer, stream: VideoStream, window: Window) -> int | None:
@@ -335,7 +349,7 @@ class _Clock:
             count = stream.frames
         else:
             if stream.duration is not None:
-                duration = stream.duration * _time_base(stream)
+                duration = stream.duration * self.time_base
             elif container.duration is not None:
                 duration = Fraction(container.duration, av.time_base)
             else:
@@ -343,9 +357,3 @@ class _Clock:
             end = duration if window.end is None else min(duration, Fraction(window.end))
             count = round((end - Fraction(window.start)) * self.frame_rate)
         return count if window.max_frames is None else min(count, window.max_frames)
-
-
-def _time_base(stream: Stream) -> Fraction:
-    """Of a stream with timestamps, which has one."""
-    assert stream.time_base is not None
-    return stream.time_base

@@ -176,7 +176,7 @@ class VideoWriter:
 
 
 class ImageSequenceReader(Dataset[Any]):
-    """The pictures (png, jpg, jpeg) of a folder in natural order, as PIL images or what `transform` makes of them."""
+    """The pictures of a folder (png, jpg, jpeg) in natural order, RGB, as PIL images or what `transform` makes."""
 
     def __init__(self, path: str | os.PathLike[str], transform: Transform | None = None):
         self._files, self._transform = picture_files(Path(path)), transform
