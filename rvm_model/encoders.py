@@ -47,8 +47,8 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class _Codec:
-    """`smallest` is the shortest side it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder has
-    none. `odd` says whether it can hold an odd width with chroma at half the size.
+    """`smallest` is the shortest side it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
+    has none. `odd` says whether it can hold an odd width with chroma at half the size.
     """
 
     smallest: int = 1

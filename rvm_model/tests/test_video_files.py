@@ -582,7 +582,10 @@ def test_a_video_without_frames(tmp_path):
         read(path)
 
 
-def test_a_huge_frame_is_refused_before_decoding(tmp_path):
+@pytest.mark.parametrize(
+    ("size", "message"), [((20000, 500), "20000x500"), ((20000, 20000), "larger ones than FFmpeg")]
+)
+def test_a_huge_frame_is_refused_before_decoding(tmp_path, size, message):
     avi = tmp_path / "huge.avi"
     with av.open(str(avi), "w") as output:
         stream = output.add_stream("rawvideo", rate=24)
@@ -590,9 +593,9 @@ def test_a_huge_frame_is_refused_before_decoding(tmp_path):
         output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(), "rgb24")))
     content = bytearray(avi.read_bytes())
     at = content.index(b"strf") + 12
-    content[at : at + 8] = np.array([20000, 20000], "<i4").tobytes()
+    content[at : at + 8] = np.array(size, "<i4").tobytes()
     avi.write_bytes(content)
-    with pytest.raises(VideoError, match="20000x20000"):
+    with pytest.raises(VideoError, match=message):
         read(avi)
 
 
