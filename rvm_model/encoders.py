@@ -60,7 +60,8 @@ class _Codec:
 
 
 _CODECS = {
-    "libx264": _Codec(worst_crf=51, crf=18),
+    # At 1920x1080 on one core 23 frames a second, 9 with the default preset, at about the same size.
+    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}),
     # Of less than 64 pixels a side, some sizes (33x48, 32x48) overwrite memory that is not x265's.
     "libx265": _Codec(smallest=64, worst_crf=51, crf=20, options={"x265-params": "log-level=error"}),
     "libvpx-vp9": _Codec(worst_crf=63, crf=24, options={"row-mt": "1", "cpu-used": "4"}, odd=True),
