@@ -47,10 +47,11 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class _Codec:
-    """`worst_crf` is the end of the scale of `quality`, None if the encoder has none. `odd` says whether it can hold an
-    odd width with chroma at half the size.
+    """`smallest` is the shortest side it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
+    has none. `odd` says whether it can hold an odd width with chroma at half the size.
     """
 
+    smallest: int = 1
     worst_crf: int | None = None
     crf: int = 0
     options: dict[str, str] = field(default_factory=dict)
@@ -59,8 +60,10 @@ class _Codec:
 
 
 _CODECS = {
-    "libx264": _Codec(worst_crf=51, crf=18),
-    "libx265": _Codec(worst_crf=51, crf=20, options={"x265-params": "log-level=error"}),
+    # At 1920x1080 on one core 23 frames a second, 9 with the default preset, at about the same size.
+    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}),
+    # Of less than 64 pixels a side, some sizes (33x48, 32x48) overwrite memory that is not x265's.
+    "libx265": _Codec(smallest=64, worst_crf=51, crf=20, options={"x265-params": "log-level=error"}),
     "libvpx-vp9": _Codec(worst_crf=63, crf=24, options={"row-mt": "1", "cpu-used": "4"}, odd=True),
     "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True),
     "prores_ks": _Codec(rate_controlled=False),
@@ -102,6 +105,11 @@ def choose_encoder(
         raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
     row = _CODECS.get(name, _UNLISTED)
     available = _available(path, name)
+    if min(like.width, like.height) < row.smallest:
+        raise VideoError(
+            f"{name} cannot write {path} of {like.width}x{like.height}: a side must have at least {row.smallest} "
+            "pixels; give another codec"
+        )
     options = dict(row.options)
     if quality is not None:
         if mbps is not None:

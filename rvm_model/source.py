@@ -100,6 +100,8 @@ class VideoSource(Source):
         codec = streams[0].codec_context
         if codec is None:
             raise VideoError(f"cannot read {path} as a video: this FFmpeg has no decoder for it; convert it to H.264")
+        if not codec.width:
+            raise VideoError(f"cannot read {path} as a video: it has no frame, or larger ones than FFmpeg decodes")
         check_size(codec.width, codec.height, path)
         codec.options = _LIMITS
         codec.thread_type = "AUTO"
