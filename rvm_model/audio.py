@@ -11,7 +11,6 @@ from typing import Self, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.stream import Stream
 
 from rvm_model.frames import Audio
 
@@ -62,7 +61,7 @@ class AudioCopy:
                 return
             self._next = next(self._packets, None)
 
-    def _read(self) -> Iterator[tuple[Fraction, "av.Packet[Stream]"]]:
+    def _read(self) -> Iterator[tuple[Fraction, "av.Packet[AudioStream]"]]:
         """Packets for the output, with the seconds at which they begin there."""
         audio, last = self._audio, dict.fromkeys(self._copies, -(2**63))
         streams = [stream for stream in self._input.streams.audio if stream.index in self._copies]

@@ -4,6 +4,7 @@
 code is better served by `rvm_model.source` and `rvm_model.sink`, which keep timestamps, depth and colours.
 """
 
+import gc
 import os
 import weakref
 from collections.abc import Callable
@@ -27,6 +28,10 @@ from rvm_model.sink import Sink, open_sink
 from rvm_model.source import frame_times, open_source
 
 Transform = Callable[[Image.Image], Any]
+
+# A forked child, such as a DataLoader's worker, has none of its parent's threads. A decoder of the parent that is
+# garbage already would be freed in the child by chance, and wait there for its threads for ever.
+os.register_at_fork(after_in_child=gc.freeze)
 
 _NEAR = 32
 """Frames ahead that are decoded and dropped rather than sought."""

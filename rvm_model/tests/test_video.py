@@ -1,7 +1,10 @@
 """The released project's readers and writers, and its loop."""
 
 import gc
+import os
 import pickle
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +67,29 @@ def test_in_a_data_loader(clip, workers):
     assert [len(batch) for batch in batches] == [3] * 13 + [1]
     left = torch.cat(batches)[..., :24].mean((1, 2, 3)) * 51
     assert left.round().tolist() == [*range(FRAMES)]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_leaves_its_parents_garbage_alone(clip):
+    """Or it would wait for the threads of a decoder, which only the parent has, for ever."""
+    gc.disable()
+    try:
+        reader = VideoReader(clip)
+        reader[5]
+        reader.itself = reader
+        del reader
+        child = os.fork()
+        if not child:
+            gc.collect()
+            os._exit(0)
+    finally:
+        gc.enable()
+    end = time.monotonic() + 20
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    assert ended[1] == 0
 
 
 def test_a_reader_can_be_sent_to_another_process(clip):
