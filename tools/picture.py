@@ -1,28 +1,30 @@
-"""The README's picture: a frame of the real clip, matted by an ONNX file that this project exported.
+"""The README's pictures: a frame of the real clip, matted by an ONNX file that this project exported.
 
-Needs the trained weights and the clip of `../shared`. Writes `docs/matte.jpg`.
+Needs the trained weights and the clip of `../shared`. Writes `docs/matte.jpg` and `docs/composition.jpg`.
 """
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from exporters import FORMATS, load_exporter, load_runtime
 from parity_tests.clips import load_clip
 from parity_tests.play import play_artifact
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
+from tools.matte import MatteOptions, matte_one
 from tools.panels import panels
 
 WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
-PICTURE = Path(__file__).parents[1] / "docs" / "matte.jpg"
+DOCS = Path(__file__).parents[1] / "docs"
 BACKGROUND = np.array([0.16, 0.63, 0.53], np.float32)[:, None, None]
 FRAME, RATIO, PANEL = 20, 0.5, (400, 225)
 
 
 def main() -> None:
-    """Source, alpha, foreground and the composite over a colour, side by side."""
+    """Source, alpha, foreground and the composite over a colour; and the composites of `rvm-export matte`."""
     shared = shared_folder()
     if shared is None:
         raise SystemExit("the picture needs ../shared, or RVM_SHARED")
@@ -32,11 +34,21 @@ def main() -> None:
         spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
         load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
+        composites = [composite(path, shared / REAL_CLIP, background) for background in (None, "blur", "#b5532f")]
     src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]
     shown = [src, pha, fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]
-    PICTURE.parent.mkdir(exist_ok=True)
-    Image.fromarray(panels(shown, PANEL)).save(PICTURE, quality=88)
-    print(PICTURE)  # noqa: T201
+    DOCS.mkdir(exist_ok=True)
+    for name, images in {"matte.jpg": shown, "composition.jpg": [src, *composites]}.items():
+        Image.fromarray(panels(images, PANEL)).save(DOCS / name, quality=88)
+        print(DOCS / name)  # noqa: T201
+
+
+def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.floating]:
+    """The frame as the command writes it, into a video."""
+    output = model.parent / "composition.mkv"
+    options = MatteOptions(model=str(model), downsample_ratio=RATIO, background=background)
+    matte_one(clip, {"composition": output}, options, progress=False)
+    return [*load_clip(output)][FRAME][0]
 
 
 if __name__ == "__main__":
