@@ -32,8 +32,9 @@ soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/res
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
 
-speed: $(READY) ## Time ONNX files against a traced one on a quiet machine (needs ../shared)
+speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
 	$(BIN)/python -m tools.speed
+	$(BIN)/python -m tools.matte_speed
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.picture

@@ -1,8 +1,8 @@
 """Matting a video end to end, against the plain loop that reads, infers and writes in turn, interleaved on a CPU.
 
-Writes `tools/results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file is faster than PyTorch, one
-frame at a time, with the same reader and writer; the median over rounds and its range. The clip is the real one, scaled
-and played again and again to 100 frames. Run from the tree, on a quiet machine: `python -m tools.matte_speed`.
+Writes `tools/results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file, of any size or
+of this one, is faster than PyTorch, one frame at a time, with the same reader and writer; the median over rounds and
+its range. The clip is the real one, scaled and played again and again to 100 frames. Run from the tree, on a quiet machine: `python -m tools.matte_speed`.
 """
 
 import csv
@@ -10,6 +10,8 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from torch.utils.data import DataLoader
 
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
+from exporters.spec import Fixed
 from parity_tests.plays import needed_shared_folder, play_checkpoint
+from rvm_model.inference import Kind
 from rvm_model.network import MattingNetwork
 from rvm_model.sink import open_sink
 from rvm_model.source import open_source
@@ -28,8 +32,8 @@ from tools.matte import MatteOptions, matte_one
 
 RESULTS = Path(__file__).parent / "results" / "matte_speed_cpu.csv"
 FRAMES, ROUNDS = 100, 3
-SIZES = ((1920, 1080, 0.25), (1280, 720, 0.375))
-COLUMNS = ["resolution", "downsample_ratio", "frames", "threads", "ratio_median", "ratio_least", "ratio_most"]
+SIZES = (Fixed(width=1920, height=1080, ratio=0.25), Fixed(width=1280, height=720, ratio=0.375))
+COLUMNS = ["resolution", "downsample_ratio", "file", "frames", "threads", "ratio_median", "ratio_least", "ratio_most"]
 COLUMNS += ["rounds", "torch", "onnxruntime", "processor"]
 GREEN = torch.tensor([0.47, 1, 0.6]).view(3, 1, 1)
 
@@ -38,32 +42,57 @@ def main() -> None:
     """Measure and write."""
     console = Console(stderr=True)
     checkpoint = play_checkpoint("consensus_fp16", "mobilenetv3", "deep_guided_filter")
-    spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
     with tempfile.TemporaryDirectory() as desk, RESULTS.open("w", newline="") as file:
-        model, folder = Path(desk) / "model.onnx", Path(desk)
-        load_exporter("onnx").export(checkpoint, spec, model)
+        folder = Path(desk)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for width, height, ratio in SIZES:
-            clip = long_clip(folder / f"{height}.mp4", width, height)
-            ratios = []
+        for size in SIZES:
+            models = {name: folder / f"{name}.onnx" for name in ("dynamic", "banded")}
+            for name, path in models.items():
+                spec = OnnxSpec(
+                    variant="mobilenetv3",
+                    refiner="deep_guided_filter",
+                    precision="fp32",
+                    fixed=size if name == "banded" else None,
+                    banded=name == "banded",
+                )
+                load_exporter("onnx").export(checkpoint, spec, path)
+            clip = long_clip(folder / "clip.mp4", size.width, size.height)
+            ratios: dict[str, list[float]] = {name: [] for name in models}
             for _ in range(ROUNDS):
-                start = time.perf_counter()
-                plain_loop(checkpoint.network(), clip, folder / "plain.mp4", ratio)
-                middle = time.perf_counter()
-                options = MatteOptions(model=str(model), downsample_ratio=ratio)
-                matte_one(clip, {"composition": folder / "ours.mp4"}, options, progress=False)
-                ratios.append((middle - start) / (time.perf_counter() - middle))
-                console.print(f"{width}x{height}: {ratios[-1]:.2f}", highlight=False)
-            figures = (f"{each:.3f}" for each in (statistics.median(ratios), min(ratios), max(ratios)))
-            conditions = (ROUNDS, version("torch"), version("onnxruntime"), platform.processor() or platform.machine())
-            writer.writerow([f"{width}x{height}", ratio, FRAMES, torch.get_num_threads(), *figures, *conditions])
+                plain = timed(partial(plain_loop, checkpoint.network(), clip, folder, size.ratio))
+                for name, model in models.items():
+                    options = MatteOptions(model=str(model), downsample_ratio=size.ratio)
+                    ours = timed(partial(matte_one, clip, outputs(folder), options, progress=False))
+                    ratios[name].append(plain / ours)
+                    console.print(f"{size.width}x{size.height} {name}: {ratios[name][-1]:.2f}", highlight=False)
+            for name, measured in ratios.items():
+                figures = (f"{each:.3f}" for each in (statistics.median(measured), min(measured), max(measured)))
+                setting = (f"{size.width}x{size.height}", f"{size.ratio:g}", name, FRAMES, torch.get_num_threads())
+                conditions = (
+                    ROUNDS,
+                    version("torch"),
+                    version("onnxruntime"),
+                    platform.processor() or platform.machine(),
+                )
+                writer.writerow([*setting, *figures, *conditions])
 
 
-def plain_loop(network: MattingNetwork, clip: Path, output: Path, ratio: float) -> None:
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def outputs(folder: Path) -> dict[Kind, Path]:
+    return {"composition": folder / "ours.mp4"}
+
+
+def plain_loop(network: MattingNetwork, clip: Path, folder: Path, ratio: float) -> None:
     """As the released README has it."""
     reader = VideoReader(str(clip), transform=ToTensor())
-    writer = VideoWriter(str(output), frame_rate=reader.frame_rate)
+    writer = VideoWriter(str(folder / "plain.mp4"), frame_rate=reader.frame_rate)
     states: list[torch.Tensor | None] = [None] * 4
     with torch.no_grad():
         for src in DataLoader(reader):

@@ -48,7 +48,8 @@ def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.flo
     output = model.parent / "composition.mkv"
     options = MatteOptions(model=str(model), downsample_ratio=RATIO, background=background)
     matte_one(clip, {"composition": output}, options, progress=False)
-    return [*load_clip(output)][FRAME][0]
+    pixels: NDArray[np.floating] = [*load_clip(output)][FRAME][0]
+    return pixels
 
 
 if __name__ == "__main__":
