@@ -1,8 +1,9 @@
 """Matting a video end to end, against the plain loop that reads, infers and writes in turn, interleaved on a CPU.
 
-Writes `tools/results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file, of any size or
-of this one, is faster than PyTorch, one frame at a time, with the same reader and writer; the median over rounds and
-its range. The clip is the real one, scaled and played again and again to 100 frames. Run from the tree, on a quiet machine: `python -m tools.matte_speed`.
+Writes `tools/results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file, of any size or of this
+one, is faster than PyTorch, one frame at a time, with the same reader and writer; the median over rounds and its
+range. The clip is the real one, scaled and played again and again to 100 frames. Run from the tree, on a quiet
+machine: `python -m tools.matte_speed`.
 """
 
 import csv
