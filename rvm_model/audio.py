@@ -6,7 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -71,7 +71,7 @@ class AudioCopy:
                 self._input.seek(int(audio.start * av.time_base))
         # Damage to the sound ends it; damage to the file is told by the video's source.
         with suppress(av.FFmpegError):
-            for packet in self._input.demux(*streams):
+            for packet in cast("Iterator[av.Packet[AudioStream]]", self._input.demux(*streams)):
                 if packet.pts is None or packet.dts is None or packet.dts <= last[packet.stream_index]:
                     continue
                 last[packet.stream_index] = packet.dts

@@ -80,7 +80,8 @@ def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
         full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         if matrix not in _SCALER_MATRIX:
             raise VideoError(
-                f"{path} has a colour matrix (number {matrix} of ITU-T H.273) that is not known here; convert it to BT.709"
+                f"{path} has a colour matrix (number {matrix} of ITU-T H.273) that is not known here; "
+                "convert it to BT.709"
             )
     return Colour(matrix=matrix, full_range=full_range, primaries=frame.color_primaries, transfer=frame.color_trc)
 

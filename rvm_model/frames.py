@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -129,8 +130,8 @@ class Source(ABC):
             dst_color_range=ColorRange.JPEG,
             interpolation=INTERPOLATION,
         )
-        pixels: Pixels = converted.to_ndarray()
-        return pixels
+        # Integers, in these two formats.
+        return cast(Pixels, converted.to_ndarray())
 
 
 def check_size(width: int, height: int, path: Path) -> None:

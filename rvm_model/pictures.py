@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -58,7 +59,8 @@ class PictureSource(Source):
         width, height = self.properties.width, self.properties.height
         if pixels.shape[:2] == (height, width):
             return pixels
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24" if pixels.itemsize == 1 else "rgb48le")
+        contiguous = cast(Pixels, np.ascontiguousarray(pixels))
+        frame = av.VideoFrame.from_ndarray(contiguous, "rgb24" if pixels.itemsize == 1 else "rgb48le")
         return self.rgb(frame, SRGB, self.properties.bits, width, height)
 
 
@@ -91,8 +93,7 @@ def read_picture(file: Path) -> Pixels:
         # Pillow would cut each channel to 8 bits.
         with av.open(f"file:{file}") as container:
             (frame,) = islice(container.decode(video=0), 1)
-            pixels: Pixels = frame.to_ndarray(format="rgb48le")
-            return pixels
+            return cast(Pixels, frame.to_ndarray(format="rgb48le"))
     # Pillow's errors for damaged files, and for pictures so large that they look like an attack; FFmpeg's.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
         raise VideoError(f"cannot read {file}: {error}") from error

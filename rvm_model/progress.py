@@ -45,6 +45,6 @@ class _Lines:
     def say(self) -> None:
         self.said = time.monotonic()
         meter = tqdm.format_meter(
-            self.done, self.total, self.said - self.began, ncols=0, unit="frames", prefix=self.name
+            self.done, self.total or 0, self.said - self.began, ncols=0, unit="frames", prefix=self.name
         )
         print(meter, file=sys.stderr, flush=True)  # noqa: T201

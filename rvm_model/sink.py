@@ -1,7 +1,7 @@
 """Writing: a video, a folder of PNG, or one picture; what the suffix says.
 
-A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds no
-more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
+A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds
+no more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import av
@@ -57,8 +58,8 @@ class Sink(ABC):
         """One frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
-            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and scaled if
-                they have another size.
+            pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and
+                scaled if they have another size.
             pts: When it is shown, in `like.time_base`; more than the last frame's.
 
         Raises:
@@ -102,7 +103,7 @@ class Sink(ABC):
 
     def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
         rgb = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
+            cast(Pixels, np.ascontiguousarray(pixels)), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
         )
         frame = self._reformatter.reformat(
             rgb,
@@ -134,14 +135,15 @@ def open_sink(
     """A file or folder that has the size, timestamps, depth and colours of `like`.
 
     The suffix says what it is: .mp4, .mkv, .mov, .webm or .avi a video, H.264 unless it is WebM (VP9) or `codec` says
-    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name, or a
-    folder that holds nothing but PNG.
+    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name,
+    or a folder that holds nothing but PNG.
 
     With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. More than 8 bits are kept (as 10 in a lossy
     video, as 16 in PNG and lossless ones) where the codec can.
 
     H.264 and H.265 cannot hold an odd width or height with chroma at half the size, so such a video is 4:4:4, and some
-    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it counts.
+    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it
+    counts.
 
     AVI knows no timestamps: frames go to the nearest of a constant rate.
 
@@ -151,8 +153,8 @@ def open_sink(
         alpha: Frames are (H, W, 4), with straight alpha.
         grey: Frames are (H, W).
         codec: One of FFmpeg's encoders, libx265 or ffv1 for instance.
-        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9 (24)
-            and libsvtav1 (28). Others have none.
+        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9
+            (24) and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
         audio: Sound to copy, packet by packet. What the container cannot hold is left out, with a UserWarning.
 
@@ -215,7 +217,8 @@ class _VideoSink(Sink):
 
     def _add_stream(self) -> VideoStream:
         encoder, like = self._encoder, self.like
-        stream: VideoStream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        stream = self._container.add_stream(encoder.name, rate=like.frame_rate, options=encoder.options)
+        assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = like.width, like.height, encoder.pixel_format
         context.time_base = stream.time_base = (
@@ -268,7 +271,7 @@ class _PngSink(Sink):
     def _flush(self) -> None:
         self._save(self._context.encode(None))
 
-    def _save(self, packets: list[av.Packet]) -> None:
+    def _save(self, packets: "list[av.Packet[VideoStream]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
                 (self._staged / f"{self._written:04d}.png").write_bytes(packet)

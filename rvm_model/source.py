@@ -3,17 +3,19 @@
 Frames come one by one, in the order they are shown. A source is opened, read and closed by one thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.container import InputContainer
 from av.format import Flags
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from rvm_model.colour import VideoError, colour_of
@@ -68,8 +70,8 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
 class VideoSource(Source):
     """The video of a file that FFmpeg can read.
 
-    Timestamps are the file's, but for two kinds: AVI and raw streams have none that can be relied on, theirs are counted
-    at the frame rate; MPEG streams start at any time of day, theirs are counted from the beginning.
+    Timestamps are the file's, but for two kinds: AVI and raw streams have none that can be relied on, theirs are
+    counted at the frame rate; MPEG streams start at any time of day, theirs are counted from the beginning.
     """
 
     def __init__(self, path: Path, window: Window, container: InputContainer):
@@ -130,7 +132,7 @@ class VideoSource(Source):
                     self._reached[index] = max(end, self._reached.get(index, end))
                 if packet.stream_index == self._stream.index:
                     self._packets += packet.size > 0
-                    yield from self._decode(packet)
+                    yield from self._decode(cast("av.Packet[VideoStream]", packet))
         except av.FFmpegError as error:
             self._note_damage(error.strerror)
             yield from self._decode(None)
@@ -158,7 +160,7 @@ class VideoSource(Source):
             whole = self._reached.get(self._stream.index, 0) * base >= end - self._clock.slack
         elif self._container.duration is not None:
             end = Fraction((self._container.start_time or 0) + self._container.duration, av.time_base)
-            times = [reached * self._container.streams[index].time_base for index, reached in self._reached.items()]
+            times = [reached * _time_base(self._container.streams[index]) for index, reached in self._reached.items()]
             whole = max(times, default=Fraction(0)) >= end - self._clock.slack
         else:
             whole = True
@@ -208,8 +210,9 @@ class _Layout:
 
         The nearest of its eight right-angled positions counts.
         """
-        side_data = frame.side_data.get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
+        # Typed as if it knew motion vectors only.
+        side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+        a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
         transposed = bool(abs(int(b)) > abs(int(a)))
         x, y = (c, b) if transposed else (a, d)
         return cls(
@@ -233,7 +236,7 @@ class _Layout:
             return pixels
         turned = pixels.swapaxes(0, 1) if self.transposed else pixels
         turned = turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
-        return np.ascontiguousarray(turned)
+        return cast(Pixels, np.ascontiguousarray(turned))
 
 
 class _Clock:
@@ -251,7 +254,7 @@ class _Clock:
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, window: Window) -> "_Clock":
         flags = container.format.flags
-        counted = bool(flags & Flags.no_timestamps.value) or container.format.name == "avi"
+        counted = bool(flags & cast(int, Flags.no_timestamps.value)) or container.format.name == "avi"
         rate = Fraction((None if counted else stream.average_rate) or stream.guessed_rate or 30)
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
@@ -259,7 +262,7 @@ class _Clock:
             clock.begin = clock.ticks(origin + Fraction(window.start))
         if window.end is not None:
             clock.end = clock.ticks(origin + Fraction(window.end))
-        starts_anywhere = bool(flags & Flags.ts_discont.value)
+        starts_anywhere = bool(flags & cast(int, Flags.ts_discont.value))
         clock.shift = clock.ticks(Fraction(window.start) + (origin if starts_anywhere else 0))
         return clock
 
@@ -304,7 +307,7 @@ class _Clock:
             count = stream.frames
         else:
             if stream.duration is not None:
-                duration = stream.duration * stream.time_base
+                duration = stream.duration * _time_base(stream)
             elif container.duration is not None:
                 duration = Fraction(container.duration, av.time_base)
             else:
@@ -312,3 +315,9 @@ class _Clock:
             end = duration if window.end is None else min(duration, Fraction(window.end))
             count = round((end - Fraction(window.start)) * self.frame_rate)
         return count if window.max_frames is None else min(count, window.max_frames)
+
+
+def _time_base(stream: Stream) -> Fraction:
+    """Of a stream with timestamps, which has one."""
+    assert stream.time_base is not None
+    return stream.time_base

@@ -198,5 +198,5 @@ def _times(path: Path) -> list[Fraction]:
     """When each frame is shown, in order, without decoding them."""
     with av.open(f"file:{path}", metadata_errors="replace") as container:
         stream = container.streams.video[0]
-        packets = (packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
-        return sorted(packet.pts * packet.time_base for packet in packets)
+        packets = (packet for packet in container.demux(stream) if not packet.is_discard)
+        return sorted(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
