@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from rvm_model.colour import INTERPOLATION, Colour, VideoError
+from rvm_model.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 2**28
@@ -128,10 +128,15 @@ class Source(ABC):
             src_colorspace=colour.scaler_matrix,
             src_color_range=colour.range_code,
             dst_color_range=ColorRange.JPEG,
-            interpolation=INTERPOLATION,
+            interpolation=INTERPOLATION if bits == 8 else DEEP_INTERPOLATION,
         )
         # Integers, in these two formats.
-        return cast(Pixels, converted.to_ndarray())
+        pixels = cast(Pixels, converted.to_ndarray())
+        if bits > 8 and colour.matrix != RGB:
+            # FFmpeg's white is 255 * 256 there.
+            pixels = np.minimum(pixels, np.uint16(65280))
+            pixels += pixels >> 8
+        return pixels
 
 
 def check_size(width: int, height: int, path: Path) -> None:

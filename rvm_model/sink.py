@@ -102,9 +102,8 @@ class Sink(ABC):
     def _flush(self) -> None: ...
 
     def _frame(self, pixels: Pixels, pixel_format: str, colour: Colour, pts: int) -> av.VideoFrame:
-        rgb = av.VideoFrame.from_ndarray(
-            cast(Pixels, np.ascontiguousarray(pixels)), _RGB_FORMATS[self._channels, pixels.dtype.itemsize]
-        )
+        pixels = _for_format(cast(Pixels, np.ascontiguousarray(pixels)), pixel_format)
+        rgb = av.VideoFrame.from_ndarray(pixels, _RGB_FORMATS[self._channels, pixels.dtype.itemsize])
         frame = self._reformatter.reformat(
             rgb,
             self.like.width,
@@ -119,6 +118,20 @@ class Sink(ABC):
         frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
         frame.pts = pts
         return frame
+
+
+def _for_format(pixels: Pixels, pixel_format: str) -> Pixels:
+    """What FFmpeg converts without a shift of brightness: white is 65535 in its deep RGB, else 255 or 255 * 256."""
+    wanted = av.VideoFormat(pixel_format)
+    deep_rgb = wanted.components[0].bits > 8 and (wanted.is_rgb or pixel_format.startswith("gray"))
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * np.uint16(257) if deep_rgb else pixels
+    if deep_rgb:
+        return pixels
+    scaled = pixels.astype(np.uint16)
+    colours = scaled[..., :3]  # alpha is scaled well
+    colours -= colours >> 8
+    return scaled
 
 
 @contextmanager

@@ -23,6 +23,9 @@ from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Win
 from rvm_model.frames import Properties as Properties
 from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
 
+_FIRST_STEP_BACK = Fraction(2)
+"""Seconds, and then four times as many, and so on, to look further back for a frame that can be decoded by itself."""
+
 
 @contextmanager
 def open_source(
@@ -80,7 +83,9 @@ class VideoSource(Source):
             raise VideoError(f"{path} has no video in it")
         codec = streams[0].codec_context
         if codec is None:
-            raise VideoError(f"{path} has a video that this FFmpeg cannot decode; convert it to H.264")
+            raise VideoError(
+                f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
+            )
         check_size(codec.width, codec.height, path)
         codec.options = {"max_pixels": str(MOST_PIXELS)}
         codec.thread_type = "AUTO"
@@ -90,6 +95,7 @@ class VideoSource(Source):
         self._shown = 0
         self._packets = 0
         self._reached: dict[int, int] = {}
+        self._damage: _Damage | None = None
         super().__init__(path, window)
 
     def read(self) -> Iterator[TimedFrame]:
@@ -101,7 +107,9 @@ class VideoSource(Source):
             if clock.end is not None and pts >= clock.end:
                 return
             if frame.is_corrupt:
-                self._note_damage("a frame is corrupt")
+                self._note_damage("a frame is corrupt", pts)
+            if self._damage is not None and self._damage.pts is not None and pts >= self._damage.pts:
+                self._tell_damage()
             if layout is None:
                 layout = _Layout.of(frame)
                 self.properties = self._describe(frame, layout)
@@ -116,15 +124,33 @@ class VideoSource(Source):
             yield TimedFrame(pixels=pixels, pts=pts - clock.shift)
             if self._shown == self.window.max_frames:
                 return
+        self._tell_damage()
         self._check_whole()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """All frames from the last that can be decoded by itself before `start` on. What is damaged is left out."""
-        clock = self._clock
-        if clock.begin is not None and not clock.counted:
+        """All frames from one before `start` on, or at it. What is damaged is left out."""
+        begin, back = self._clock.begin, self._clock.ticks(_FIRST_STEP_BACK)
+        if begin is None or self._clock.counted:
+            yield from self._played()
+            return
+        # An MPEG stream has no index: seeking ends anywhere, and what can be decoded may begin too late.
+        at, earliest = begin, self._clock.ticks(self._clock.origin - _FIRST_STEP_BACK)
+        while True:
             # Where a file cannot seek, all of it is decoded.
             with suppress(av.FFmpegError):
-                self._container.seek(clock.begin, stream=self._stream)
+                self._container.seek(at, stream=self._stream)
+            self._packets, self._reached, self._damage = 0, {}, None
+            frames = self._played()
+            first = next(frames, None)
+            if at <= earliest or (first is not None and first.pts is not None and first.pts <= begin):
+                break
+            at, back = max(begin - back, earliest), 4 * back
+        if first is not None:
+            yield first
+        yield from frames
+
+    def _played(self) -> Iterator[av.VideoFrame]:
+        """All frames from where the file is."""
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
@@ -134,19 +160,27 @@ class VideoSource(Source):
                     self._packets += packet.size > 0
                     yield from self._decode(cast("av.Packet[VideoStream]", packet))
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            # All that is still in the decoder comes before it.
+            self._note_damage(error.strerror, None)
             yield from self._decode(None)
 
     def _decode(self, packet: "av.Packet[VideoStream] | None") -> list[av.VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            self._note_damage(error.strerror)
+            counted = self._clock.counted or packet is None
+            self._note_damage(error.strerror, self._packets - 1 if counted else packet.pts)
             return []
 
-    def _note_damage(self, what: str | None) -> None:
-        if self.loss is None:
-            self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
+    def _note_damage(self, what: str | None, pts: int | None) -> None:
+        """The first counts. It is told when the decoder, which runs ahead, has given all frames before it."""
+        self._damage = self._damage or _Damage(what=what, pts=pts)
+
+    def _tell_damage(self) -> None:
+        if self.loss is None and self._damage is not None:
+            self.loss = (
+                f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {self._damage.what}"
+            )
 
     def _check_whole(self) -> None:
         """Notes a loss if the file ended before its time."""
@@ -192,6 +226,14 @@ class VideoSource(Source):
         width, height = (shown.height, shown.width) if layout.transposed else (shown.width, shown.height)
         pixels = self.rgb(frame, shown.colour, shown.bits, width, height)
         return layout.upright(pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Damage:
+    """`pts` is that of the frame which it hit, None if it ended the file."""
+
+    what: str | None
+    pts: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

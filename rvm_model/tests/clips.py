@@ -71,6 +71,9 @@ def write_clip(path: Path, frames: list[np.ndarray], rate: int = 25) -> Path:
     return path
 
 
+_FINE = {"libx264": {"crf": "8"}, "libx265": {"crf": "8", "x265-params": "log-level=error"}}
+
+
 def encode_clip(
     path: Path,
     frames: list[np.ndarray] | list[av.VideoFrame],
@@ -105,7 +108,7 @@ def encode_clip(
     """
     frames = [each if isinstance(each, av.VideoFrame) else av.VideoFrame.from_ndarray(each) for each in frames]
     with av.open(str(path), "w", format=container, options=mux or {}) as file:
-        stream = file.add_stream(codec, rate=rate, options={"crf": "8", **(options or {})} if "x26" in codec else options)
+        stream = file.add_stream(codec, rate=rate, options={**_FINE.get(codec, {}), **(options or {})})
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pixel_format
         stream.time_base = stream.codec_context.time_base = time_base
         for name, value in fields.items():
