@@ -79,7 +79,7 @@ def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
     if frame.format.is_rgb:
         matrix, full_range = RGB, True
     else:
-        matrix = _assumed_matrix(frame) if frame.colorspace in (RGB, UNTOLD, 3) else frame.colorspace
+        matrix = assumed_matrix(frame.width, frame.height) if frame.colorspace in (RGB, UNTOLD, 3) else frame.colorspace
         full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         if matrix not in _SCALER_MATRIX:
             raise VideoError(
@@ -89,5 +89,6 @@ def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
     return Colour(matrix=matrix, full_range=full_range, primaries=frame.color_primaries, transfer=frame.color_trc)
 
 
-def _assumed_matrix(frame: av.VideoFrame) -> int:
-    return BT709 if frame.width >= 1280 or frame.height > 576 else BT601
+def assumed_matrix(width: int, height: int) -> int:
+    """Where a file does not tell."""
+    return BT709 if width >= 1280 or height > 576 else BT601

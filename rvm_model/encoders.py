@@ -1,13 +1,13 @@
 """Which encoder and which pixel format a video file gets, as data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 
-from rvm_model.colour import VideoError
+from rvm_model.colour import Colour, VideoError, assumed_matrix
 from rvm_model.frames import Properties
 
 
@@ -19,6 +19,8 @@ class Container:
     codec: str
     alpha_codec: str | None = None
     constant_rate: bool = False
+    tells_matrix: bool = True
+    tells_range: bool = False
 
 
 CONTAINERS = {
@@ -26,7 +28,7 @@ CONTAINERS = {
     ".mkv": Container(format="matroska", codec="libx264"),
     ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks"),
     ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
-    ".avi": Container(format="avi", codec="libx264", constant_rate=True),
+    ".avi": Container(format="avi", codec="libx264", constant_rate=True, tells_matrix=False),
 }
 ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which has no suffix"
 
@@ -41,12 +43,20 @@ class Encoder:
     options: dict[str, str]
     bit_rate: int | None
     tag: str | None
+    tells_matrix: bool
+    tells_range: bool
+
+    def told(self, colour: Colour, width: int, height: int) -> Colour:
+        """What the file can tell of the matrix and the range; else that which players assume."""
+        matrix = colour.matrix if self.tells_matrix else assumed_matrix(width, height)
+        return replace(colour, matrix=matrix, full_range=colour.full_range and self.tells_range)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Codec:
     """`worst_crf` is the end of the scale of `quality`, None if the encoder has none. `odd` says whether it can hold an
-    odd width with chroma at half the size. A `lossless` one gets RGB as it is.
+    odd width with chroma at half the size. A `lossless` one gets RGB as it is. `tells_matrix` and `tells_range` say
+    whether its own stream does, for containers that do not.
     """
 
     worst_crf: int | None = None
@@ -55,14 +65,25 @@ class _Codec:
     odd: bool = False
     lossless: bool = False
     rate_controlled: bool = True
+    tells_matrix: bool = False
+    tells_range: bool = False
 
 
 _CODECS = {
-    "libx264": _Codec(worst_crf=51, crf=18),
-    "libx265": _Codec(worst_crf=51, crf=20, options={"x265-params": "log-level=error"}),
-    "libvpx-vp9": _Codec(worst_crf=63, crf=24, options={"row-mt": "1", "cpu-used": "4"}, odd=True),
-    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True),
-    "prores_ks": _Codec(rate_controlled=False),
+    "libx264": _Codec(worst_crf=51, crf=18, tells_matrix=True, tells_range=True),
+    "libx265": _Codec(
+        worst_crf=51, crf=20, options={"x265-params": "log-level=error"}, tells_matrix=True, tells_range=True
+    ),
+    "libvpx-vp9": _Codec(
+        worst_crf=63,
+        crf=24,
+        options={"row-mt": "1", "cpu-used": "4"},
+        odd=True,
+        tells_matrix=True,
+        tells_range=True,
+    ),
+    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True, tells_matrix=True, tells_range=True),
+    "prores_ks": _Codec(rate_controlled=False, tells_matrix=True),
     "ffv1": _Codec(options={"level": "3", "slicecrc": "1"}, odd=True, lossless=True, rate_controlled=False),
     "mpeg4": _Codec(odd=True),
 }
@@ -99,8 +120,9 @@ def choose_encoder(
     name = codec or (container.alpha_codec if alpha else container.codec)
     if name is None:
         raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
-    row = _CODECS.get(name, _UNLISTED)
     available = _available(path, name)
+    name = available.name  # `h264` is libx264
+    row = _CODECS.get(name, _UNLISTED)
     options = dict(row.options)
     if quality is not None:
         if mbps is not None:
@@ -132,6 +154,8 @@ def choose_encoder(
         bit_rate=bit_rate,
         # Without this name of H.265 Apple's players do not open it.
         tag="hvc1" if name == "libx265" and container.format in ("mp4", "mov") else None,
+        tells_matrix=row.tells_matrix or container.tells_matrix,
+        tells_range=row.tells_range or container.tells_range,
     )
 
 
@@ -150,7 +174,7 @@ def _available(path: Path, name: str) -> Codec:
         codec = Codec(name, "w")
     except UnknownCodecError as error:
         raise VideoError(f"this FFmpeg has no video encoder {name}; for {path.suffix} there are {usual}") from error
-    if codec.type != "video" or name not in supported:
+    if codec.type != "video" or codec.name not in supported:
         raise VideoError(f"{path.suffix} cannot hold video of {name}; give one of {usual}, or another suffix")
     return codec
 

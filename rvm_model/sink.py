@@ -44,6 +44,9 @@ _PNG_FORMATS = {
     (4, 2): "rgba64be",
 }
 
+_SHORT_FOR_X265 = 2
+"""Frames of which x265 leaves the decoding times unset (4.1); so few are decoded as they are shown."""
+
 
 class Sink(ABC):
     """Takes frames in order. What `open_sink` gives."""
@@ -215,7 +218,8 @@ class _VideoSink(Sink):
         super().__init__(path, like, channels)
         self._encoder = encoder
         rgb = av.VideoFormat(encoder.pixel_format).is_rgb
-        self._colour = like.colour.in_rgb() if rgb else like.colour.in_yuv()
+        self._colour = like.colour.in_rgb() if rgb else encoder.told(like.colour.in_yuv(), like.width, like.height)
+        self._written = 0
         try:
             self._container: OutputContainer = opened.enter_context(
                 av.open(f"file:{staged}", "w", format=encoder.container.format)
@@ -253,10 +257,15 @@ class _VideoSink(Sink):
         if self._audio is not None:
             self._audio.copy_until(pts * self.like.time_base)
         self._container.mux(self._stream.encode(frame))
+        self._written += 1
 
     def _flush(self) -> None:
         assert self._last_pts is not None
-        self._container.mux(self._stream.encode(None))
+        packets = self._stream.encode(None)
+        if self._encoder.name == "libx265" and self._written <= _SHORT_FOR_X265:
+            for packet in packets:
+                packet.dts = packet.pts
+        self._container.mux(packets)
         if self._audio is not None:
             self._audio.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
         self._container.close()
@@ -341,14 +350,19 @@ def _staged(path: Path, folder: bool) -> Iterator[Path]:
 
 
 def _replace(staged: Path, path: Path) -> None:
-    """A folder cannot take another's place, which is first moved aside."""
+    """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
     if not path.is_dir():
         staged.replace(path)
         return
     aside = staged.with_name(f"{staged.name}-old")
-    path.replace(aside)
-    staged.replace(path)
-    shutil.rmtree(aside)
+    try:
+        path.replace(aside)
+        staged.replace(path)
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove(staged: Path) -> None:

@@ -26,6 +26,8 @@ from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
 _FIRST_STEP_BACK = Fraction(2)
 """Seconds, and then four times as many, and so on, to look further back for a frame that can be decoded by itself."""
 
+_HIGHEST_RATE = 1000
+
 
 @contextmanager
 def open_source(
@@ -156,7 +158,8 @@ class VideoSource(Source):
                 if packet.pts is not None:
                     index, end = packet.stream_index, packet.pts + (packet.duration or 0)
                     self._reached[index] = max(end, self._reached.get(index, end))
-                if packet.stream_index == self._stream.index:
+                # A packet that says a stream has ended has no index of its own.
+                if packet.stream.index == self._stream.index:
                     self._packets += packet.size > 0
                     yield from self._decode(cast("av.Packet[VideoStream]", packet))
         except av.FFmpegError as error:
@@ -297,7 +300,9 @@ class _Clock:
     def of(cls, container: InputContainer, stream: VideoStream, window: Window) -> "_Clock":
         flags = container.format.flags
         counted = bool(flags & cast(int, Flags.no_timestamps.value)) or container.format.name == "avi"
-        rate = Fraction((None if counted else stream.average_rate) or stream.guessed_rate or 30)
+        rates = [None if counted else stream.average_rate, stream.guessed_rate]
+        # Streams whose rate varies may say that of their clock.
+        rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= _HIGHEST_RATE), Fraction(30))
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
         if window.start:
