@@ -161,7 +161,8 @@ def open_sink(
     players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it
     counts.
 
-    AVI knows no timestamps: frames go to the nearest of a constant rate.
+    AVI knows no timestamps: frames go to the nearest of a constant rate. A matrix or range that a file cannot tell
+    (the full range in ProRes) becomes what everybody assumes. WebM loses pixels that are not square.
 
     Args:
         path: The final name. Folders on the way to it are made.

@@ -63,13 +63,51 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
             raise VideoError(f"no such file: {path}; give a video, a picture or a folder of pictures")
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return PictureSource(path, window)
-        # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
-        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
-        return VideoSource(path, window, container)
-    except av.FFmpegError as error:
-        raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
+    return VideoSource(path, window, _open_container(path, opened))
+
+
+def _open_container(path: Path, opened: ExitStack) -> InputContainer:
+    try:
+        # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
+        return opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
+    except (av.FFmpegError, ValueError) as error:
+        raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error
+
+
+def _video_of(container: InputContainer, path: Path) -> VideoStream:
+    """The first that is no cover picture."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError(f"{path} has no video in it")
+    if streams[0].codec_context is None:
+        raise VideoError(
+            f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
+        )
+    return streams[0]
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    """When each frame of a video is shown, in order: seconds from its beginning, as `open_source` counts its `start`.
+
+    Nothing is decoded, so a frame that is damaged counts.
+
+    Raises:
+        VideoError: as `open_source` does.
+    """
+    window = Window()
+    with ExitStack() as opened:
+        container = _open_container(path, opened)
+        stream = _video_of(container, path)
+        clock = _Clock.of(container, stream, window)
+        try:
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        except av.FFmpegError as error:
+            raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
+    if clock.counted:
+        return [k / clock.frame_rate for k in range(len(packets))]
+    return sorted(packet.pts * packet.time_base - clock.origin for packet in packets if packet.pts is not None)
 
 
 class VideoSource(Source):
@@ -80,19 +118,13 @@ class VideoSource(Source):
     """
 
     def __init__(self, path: Path, window: Window, container: InputContainer):
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise VideoError(f"{path} has no video in it")
-        codec = streams[0].codec_context
-        if codec is None:
-            raise VideoError(
-                f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
-            )
+        stream = _video_of(container, path)
+        codec = stream.codec_context
         check_size(codec.width, codec.height, path)
         codec.options = {"max_pixels": str(MOST_PIXELS)}
         codec.thread_type = "AUTO"
-        self._container, self._stream = container, streams[0]
-        self._clock = _Clock.of(container, streams[0], window)
+        self._container, self._stream = container, stream
+        self._clock = _Clock.of(container, stream, window)
         self.audio = self._clock.audio(container, path, window)
         self._shown = 0
         self._packets = 0

@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import av
 import numpy as np
 import torch
 from PIL import Image
@@ -25,7 +25,7 @@ from rvm_model.frames import Properties, TimedFrame
 from rvm_model.pictures import picture_files, read_picture
 from rvm_model.pixels import to_pixels
 from rvm_model.sink import Sink, open_sink
-from rvm_model.source import open_source
+from rvm_model.source import frame_times, open_source
 
 Transform = Callable[[Image.Image], Any]
 
@@ -56,6 +56,9 @@ class VideoReader(Dataset[Any]):
         with open_source(self.path) as source:
             self.frame_rate = float(source.properties.frame_rate)
         self._times = _times(self.path)
+        least = min((after - before for before, after in pairwise(self._times)), default=Fraction(1))
+        # Seconds before a frame to begin at, so that it is not lost by rounding.
+        self._margin = min(least / 3, Fraction(1, 10_000))
         self._playing: tuple[int, int, ExitStack, Iterator[TimedFrame]] | None = None
 
     def __len__(self) -> int:
@@ -77,11 +80,10 @@ class VideoReader(Dataset[Any]):
         """The next one of what is playing in this process, or the first of what begins there."""
         at = (os.getpid(), number)
         if self._playing is None or self._playing[:2] != at:
-            if self._playing is not None and self._playing[0] == os.getpid():
-                self._playing[2].close()
+            if self._playing is not None:
+                _put_away(self._playing[0], self._playing[2])
             opened = ExitStack()
-            # Before the frame by less than any two are apart.
-            start = max(self._times[number] - self._times[0] - Fraction(1, 10_000), Fraction(0))
+            start = max(self._times[number] - self._margin, Fraction(0))
             source = opened.enter_context(open_source(self.path, start=float(start)))
             self._playing = (*at, opened, iter(source))
         _, _, opened, frames = self._playing
@@ -147,8 +149,11 @@ class VideoWriter(_Writer):
             frames: (T, C, H, W) or (1, T, C, H, W), RGB or one channel of grey, in [0, 1].
 
         Raises:
+            ValueError: it is closed.
             VideoError: the file cannot be written.
         """
+        if not self._finish.alive:
+            raise ValueError(f"{self.path} is closed; nothing can be written any more")
         for frame in frames.detach().cpu().float().flatten(0, -4):
             pixels = to_pixels(frame.clamp(0, 1).numpy(), np.dtype(np.uint8))
             if self._sink is None:
@@ -195,8 +200,27 @@ class ImageSequenceWriter(_Writer):
 
 
 def _times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in order, without decoding them."""
-    with av.open(f"file:{path}", metadata_errors="replace") as container:
-        stream = container.streams.video[0]
-        packets = (packet for packet in container.demux(stream) if not packet.is_discard)
-        return sorted(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
+    """When each frame is shown, in order; decoding them only if the last one is damaged, as in a file that was cut off."""
+    times = frame_times(path)
+    try:
+        with open_source(path, start=float(max(times[-1] - Fraction(1, 10_000), Fraction(0)))) as source:
+            if len([*source]) == 1 and source.loss is None:
+                return times
+    except VideoError:
+        pass
+    with open_source(path) as source:
+        begin = times[0]
+        base = source.properties.time_base
+        shown = [frame.pts * base for frame in source]
+    return [begin + each - shown[0] for each in shown]
+
+
+_INHERITED: list[ExitStack] = []
+
+
+def _put_away(process: int, opened: ExitStack) -> None:
+    """Close a decoder, unless it belongs to the process that this one was forked from: its threads are not here."""
+    if process == os.getpid():
+        opened.close()
+    else:
+        _INHERITED.append(opened)
