@@ -4,23 +4,22 @@ A clip is short and kept whole, as 8-bit pixels. Sixteen frames are the least: t
 a runner that drops its states is perfect on the first.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rvm_model.colour import VideoError
 from rvm_model.errors import UserError
+from rvm_model.pixels import to_8_bits
+from rvm_model.source import open_source
 
 FEWEST_FRAMES = 16
 DEFAULT_FRAMES = 24
 BUILTIN_NAME = "built-in clip"
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 Pixels = NDArray[np.uint8]
 
@@ -70,11 +69,11 @@ class Clip:
 
 
 def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
-    """The first `frames` frames of an image folder or a video file; without a path the built-in clip.
+    """The first `frames` frames of an image folder or a video file, in 8 bits; without a path the built-in clip.
 
     Raises:
-        ClipError: fewer than 16 frames asked for or found, no such file, nothing that can be decoded, images of
-            different sizes, or frames that are all alike.
+        ClipError: fewer than 16 frames asked for or found, no such file, something among them that cannot be decoded,
+            images of different sizes or depths, or frames that are all alike.
     """
     if frames < FEWEST_FRAMES:
         raise ClipError(f"{frames} frames are too few to compare on; give at least {FEWEST_FRAMES}")
@@ -83,14 +82,16 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
     try:
         if not path.exists():
             raise ClipError(f"no such clip: {path}; give an image folder or a video file")
-        read = _read_folder if path.is_dir() else _read_video
+        with open_source(path, max_frames=frames) as source:
+            images = [to_8_bits(frame.pixels) for frame in source]
+    except VideoError as error:
+        raise ClipError(str(error)) from error
     except OSError as error:
         raise ClipError(f"cannot read {path}: {error.strerror}") from error
-    images = [*islice(read(path), frames)]
+    if source.loss is not None:
+        raise ClipError(source.loss)
     if len(images) < FEWEST_FRAMES:
         raise ClipError(f"{path} has {len(images)} frames; a comparison needs at least {FEWEST_FRAMES}")
-    if len({image.shape for image in images}) > 1:
-        raise ClipError(f"the frames of {path} differ in size; give frames of one size")
     pixels = np.array(images)[:, None]
     if (pixels == pixels[:1]).all():
         raise ClipError(f"the frames of {path} are all alike; a comparison needs motion")
@@ -130,34 +131,3 @@ def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.rand
     image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
     pixels: Pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return pixels
-
-
-def _read_folder(path: Path) -> Iterable[Pixels]:
-    images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
-    if not images:
-        raise ClipError(f"no {', '.join(_IMAGE_SUFFIXES)} in {path}; give a folder of frames or a video file")
-    for file in sorted(images, key=_natural_order):
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ClipError(f"{file} has more than 8 bits a channel; give 8-bit images")
-                yield np.asarray(image.convert("RGB"))
-        # Pillow's errors for damaged files, and for pictures so large that they look like an attack.
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ClipError(f"cannot read {file}: {error}") from error
-
-
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
-def _read_video(path: Path) -> Iterable[Pixels]:
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ClipError(f"{path} has no video in it")
-            for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        raise ClipError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error

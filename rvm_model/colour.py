@@ -32,7 +32,7 @@ _SCALER_MATRIX = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, BT2020: 9}
 # Chroma interpolated and rounded, not cut: on flat colours at most 1/255 off and back, where FFmpeg's default is 2/255.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 INTERPOLATION = Interpolation.BILINEAR | _EXACT
-# To 16 bits the bilinear filter gives wrong colours where chroma has half the height and the range is full (libswscale 9).
+# To 16 bits libswscale 9's bilinear filter gives wrong colours where chroma has half the height and the range is full.
 DEEP_INTERPOLATION = Interpolation.BICUBIC | _EXACT
 
 

@@ -65,7 +65,11 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
             return PictureSource(path, window)
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
-    return VideoSource(path, window, _open_container(path, opened))
+    container = _open_container(path, opened)
+    try:
+        return VideoSource(path, window, container)
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
 
 
 def _open_container(path: Path, opened: ExitStack) -> InputContainer:
@@ -203,8 +207,10 @@ class VideoSource(Source):
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            counted = self._clock.counted or packet is None
-            self._note_damage(error.strerror, self._packets - 1 if counted else packet.pts)
+            if self._clock.counted:
+                self._note_damage(error.strerror, self._packets - 1)
+            else:
+                self._note_damage(error.strerror, None if packet is None else packet.pts)
             return []
 
     def _note_damage(self, what: str | None, pts: int | None) -> None:

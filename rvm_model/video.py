@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from rvm_model.colour import SRGB, VideoError
 from rvm_model.frames import Properties, TimedFrame
 from rvm_model.pictures import picture_files, read_picture
-from rvm_model.pixels import to_pixels
+from rvm_model.pixels import to_8_bits, to_pixels
 from rvm_model.sink import Sink, open_sink
 from rvm_model.source import frame_times, open_source
 
@@ -69,8 +69,7 @@ class VideoReader(Dataset[Any]):
         if not -count <= number < count:
             raise IndexError(f"{self.path} has {count} frames, and none of number {number}")
         frame = self._frame(number % count)
-        pixels = frame.pixels if frame.pixels.dtype == np.uint8 else (frame.pixels >> 8).astype(np.uint8)
-        image = Image.fromarray(pixels)
+        image = Image.fromarray(to_8_bits(frame.pixels))
         return image if self.transform is None else self.transform(image)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,8 +104,7 @@ class ImageSequenceReader(Dataset[Any]):
         return len(self.files)
 
     def __getitem__(self, number: int) -> Any:
-        pixels = read_picture(self.files[number])
-        image = Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+        image = Image.fromarray(to_8_bits(read_picture(self.files[number])))
         return image if self.transform is None else self.transform(image)
 
 
@@ -200,7 +198,7 @@ class ImageSequenceWriter(_Writer):
 
 
 def _times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in order; decoding them only if the last one is damaged, as in a file that was cut off."""
+    """When each frame is shown, in order. They are decoded only if the last one is damaged: the file was cut off."""
     times = frame_times(path)
     try:
         with open_source(path, start=float(max(times[-1] - Fraction(1, 10_000), Fraction(0)))) as source:

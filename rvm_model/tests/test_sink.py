@@ -386,12 +386,12 @@ def test_frames_of_another_size_are_scaled(name, channels, tmp_path):
     still = name.startswith("still")
     large = drawn(1 if still else 3, 128, 96)
     frames = {1: [each[..., 0] for each in large], 3: large, 4: [each[..., [0, 1, 2, 0]] for each in large]}[channels]
-    path = save(
-        tmp_path / name, frames, STILL if still else LIKE, alpha=channels == 4, grey=channels == 1
-    )
+    path = save(tmp_path / name, frames, STILL if still else LIKE, alpha=channels == 4, grey=channels == 1)
     pixels, _, properties = read(path)
     assert (properties.width, properties.height) == (64, 48)
-    expected = [np.asarray(Image.fromarray(each).resize((64, 48), Image.Resampling.BOX).convert("RGB")) for each in frames]
+    expected = [
+        np.asarray(Image.fromarray(each).resize((64, 48), Image.Resampling.BOX).convert("RGB")) for each in frames
+    ]
     assert near(pixels, expected, 4)
 
 
@@ -439,7 +439,8 @@ def test_a_file_is_not_replaced_by_a_folder_nor_the_other_way_round(tmp_path):
 
 def snapshot(folder):
     return {
-        str(each.relative_to(folder)): None if each.is_dir() else each.read_bytes() for each in sorted(folder.rglob("*"))
+        str(each.relative_to(folder)): None if each.is_dir() else each.read_bytes()
+        for each in sorted(folder.rglob("*"))
     }
 
 
@@ -456,9 +457,13 @@ def test_an_exception_leaves_what_was_there(name, existing, error, tmp_path):
     if existing:
         save(path, CLIP[:1], like)
     before = snapshot(tmp_path)
-    with pytest.raises(error), open_sink(path, like, alpha=False) as sink:
-        sink.write(CLIP[1], 0)
+
+    def failing():
+        yield CLIP[1]
         raise error
+
+    with pytest.raises(error):
+        save(path, failing(), like)
     assert snapshot(tmp_path) == before
 
 
@@ -561,9 +566,8 @@ def test_frames_need_not_be_contiguous_nor_are_they_changed(tmp_path):
     ],
 )
 def test_a_wrong_frame(pixels, pts, tmp_path):
-    with pytest.raises(ValueError, match=r"clip\.mkv"), open_sink(tmp_path / "clip.mkv", LIKE, alpha=False) as sink:
-        sink.write(CLIP[0], 0)
-        sink.write(pixels, pts)
+    with pytest.raises(ValueError, match=r"clip\.mkv"):
+        save(tmp_path / "clip.mkv", [CLIP[0], pixels], pts=[0, pts])
     assert not [*tmp_path.iterdir()]
 
 
