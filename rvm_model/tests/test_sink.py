@@ -251,6 +251,15 @@ def test_8_bit_frames_in_a_deep_file_and_the_other_way_round(codec, tmp_path):
         assert pixels.min() == np.iinfo(pixels.dtype).max
 
 
+@pytest.mark.parametrize(("level", "luma"), [(65535, 940), (32896, 504), (0, 64)])
+def test_16_bit_frames_are_no_brighter_in_a_video(level, luma, tmp_path):
+    frame = np.full((48, 64, 3), level, np.uint16)
+    path = save(tmp_path / "clip.mp4", [frame], replace(LIKE, bits=10), quality=0)
+    with av.open(str(path)) as file:
+        plane = next(file.decode(video=0)).planes[0]
+    assert np.frombuffer(bytes(plane), np.uint16)[:32].tolist() == [luma] * 32
+
+
 STRIPES = np.tile(np.repeat(PATCHES, 16, 0), (48, 1, 1)).astype(np.uint8)
 
 

@@ -6,8 +6,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
+import rvm_model.source
 from rvm_model.colour import BT601, BT709, BT2020, RGB, SRGB, UNTOLD, VideoError
 from rvm_model.frames import LARGEST_SIDE
 from rvm_model.source import open_source
@@ -380,6 +382,27 @@ def test_a_huge_video_is_refused_before_it_is_decoded(width, height, write):
     path.write_bytes(content)
     with pytest.raises(VideoError, match="cannot be handled"):
         read(path)
+
+
+def test_a_frame_that_turns_out_to_be_huge_is_not_decoded(write, monkeypatch):
+    monkeypatch.setattr(rvm_model.source, "MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(VideoError, match=r"damaged after frame 0|as a video"):
+        read(write("mkv", CLIP[:2]))
+
+
+def test_a_cover_is_not_the_video(tmp_path):
+    with av.open(str(tmp_path / "clip.mp4"), "w") as file:
+        cover, video = file.add_stream("mjpeg", rate=25), file.add_stream("libx264", rate=25)
+        for stream, pixel_format in ((cover, "yuvj420p"), (video, "yuv420p")):
+            stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        cover.disposition = Disposition.attached_pic
+        cover.codec_context.color_range = 2
+        file.mux(cover.encode(av.VideoFrame(64, 48, "yuvj420p")))
+        file.mux(cover.encode(None))
+        for frame in CLIP[:5]:
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
+        file.mux(video.encode(None))
+    assert near(read(tmp_path / "clip.mp4")[0], CLIP[:5])
 
 
 def test_no_such_file(tmp_path):
