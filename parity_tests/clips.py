@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rvm_model.colour import VideoError
 from rvm_model.errors import UserError
-from rvm_model.source import VideoError, open_source
+from rvm_model.pixels import to_8_bits
+from rvm_model.source import open_source
 
 FEWEST_FRAMES = 16
 DEFAULT_FRAMES = 24
@@ -67,11 +69,11 @@ class Clip:
 
 
 def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
-    """The first `frames` frames of an image folder or a video file; without a path the built-in clip.
+    """The first `frames` frames of an image folder or a video file, in 8 bits; without a path the built-in clip.
 
     Raises:
-        ClipError: fewer than 16 frames asked for or found, no such file, nothing that can be decoded, images of
-            different sizes, or frames that are all alike.
+        ClipError: fewer than 16 frames asked for or found, no such file, something among them that cannot be decoded,
+            images of different sizes or depths, or frames that are all alike.
     """
     if frames < FEWEST_FRAMES:
         raise ClipError(f"{frames} frames are too few to compare on; give at least {FEWEST_FRAMES}")
@@ -81,11 +83,11 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
         if not path.exists():
             raise ClipError(f"no such clip: {path}; give an image folder or a video file")
         with open_source(path, max_frames=frames) as source:
-            images = [_eight_bits(frame.pixels) for frame in source]
-    except OSError as error:
-        raise ClipError(f"cannot read {path}: {error.strerror}") from error
+            images = [to_8_bits(frame.pixels) for frame in source]
     except VideoError as error:
         raise ClipError(str(error)) from error
+    except OSError as error:
+        raise ClipError(f"cannot read {path}: {error.strerror}") from error
     if source.loss is not None:
         raise ClipError(source.loss)
     if len(images) < FEWEST_FRAMES:
@@ -129,8 +131,3 @@ def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.rand
     image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
     pixels: Pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return pixels
-
-
-def _eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Pixels:
-    """A copy, so that the decoder's own memory is not held for the whole clip."""
-    return (pixels >> (pixels.itemsize * 8 - 8)).astype(np.uint8)

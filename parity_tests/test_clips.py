@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from parity_tests.clips import ClipError, builtin_clip, load_clip
+from rvm_model.tests.clips import drawn, encode_clip
 
 
 def write_frames(folder, count, size=(32, 24), change=True):
@@ -95,7 +96,7 @@ def test_too_few_frames_found(tmp_path):
 
 
 def test_no_such_clip(tmp_path):
-    with pytest.raises(ClipError, match="no such file"):
+    with pytest.raises(ClipError, match="no such clip"):
         load_clip(tmp_path / "none")
 
 
@@ -115,6 +116,22 @@ def test_a_damaged_image(tmp_path):
     (folder / "frame7.png").write_bytes((folder / "frame7.png").read_bytes()[:40])
     with pytest.raises(ClipError, match=r"cannot read .*frame7"):
         load_clip(folder)
+
+
+def test_a_deep_video_is_read_in_8_bits(tmp_path):
+    frames = drawn(16, 64, 48)
+    encode_clip(tmp_path / "clip.mkv", frames, pixel_format="yuv420p10le")
+    read = load_clip(tmp_path / "clip.mkv").pixels
+    assert read.dtype == np.uint8
+    assert np.abs(read[:, 0].astype(int) - frames).mean() < 4
+
+
+def test_a_video_that_is_cut_off(tmp_path):
+    content = encode_clip(tmp_path / "clip.mkv", drawn(100, 64, 48)).read_bytes()
+    (tmp_path / "clip.mkv").write_bytes(content[: len(content) * 2 // 3])
+    assert len(load_clip(tmp_path / "clip.mkv", 24)) == 24
+    with pytest.raises(ClipError, match=r"clip\.mkv is (truncated|damaged) after frame"):
+        load_clip(tmp_path / "clip.mkv", 100)
 
 
 def test_images_of_16_bits(tmp_path):

@@ -3,8 +3,8 @@
 Frames are RGB here, in the source's own primaries and transfer; nothing is tone-mapped. Only the matrix (YCbCr to RGB)
 and the range (16..235 or 0..255) are computed with. Where a file does not tell them:
 
-* Matrix: BT.709 from 1280 pixels of width or 577 of height on, BT.601 below. That is what players assume (mpv's rule),
-  so the network sees what people see. (FFmpeg's own converter assumes BT.601 at any size.)
+* Matrix: BT.709 from 1280 pixels of width or 577 of height on, BT.601 below. That is what players assume, so the
+  network sees what people see. (FFmpeg's own converter assumes BT.601 at any size.)
 * Range: limited, as H.264 and H.265 say of a stream that does not tell; full for FFmpeg's `yuvj` formats (motion JPEG).
 
 What was assumed is written into the output, so that nobody has to assume it again. Primaries and transfer, which
@@ -29,16 +29,11 @@ SRGB_TRANSFER = 13
 # FFmpeg's scaler has its own numbers for the matrices it can compute with.
 _SCALER_MATRIX = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, BT2020: 9}
 
-# Chroma interpolated and rounded, not cut: flat colours come back within 1/255, where FFmpeg's default is 2 off.
+# Chroma interpolated and rounded, not cut: on flat colours at most 1/255 off and back, where FFmpeg's default is 2/255.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-def interpolation(bits: int) -> Interpolation:
-    """How FFmpeg's scaler is to convert to RGB of so many bits.
-
-    Bilinear is twice as fast, but gives wrong colours where 4:2:0 becomes RGB of 16 bits (FFmpeg 8).
-    """
-    return _EXACT | (Interpolation.BILINEAR if bits == 8 else Interpolation.BICUBIC)
+INTERPOLATION = Interpolation.BILINEAR | _EXACT
+# To 16 bits libswscale 9's bilinear filter gives wrong colours where chroma has half the height and the range is full.
+DEEP_INTERPOLATION = Interpolation.BICUBIC | _EXACT
 
 
 class VideoError(UserError):
@@ -84,14 +79,16 @@ def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
     if frame.format.is_rgb:
         matrix, full_range = RGB, True
     else:
-        matrix = _assumed_matrix(frame) if frame.colorspace in (RGB, UNTOLD, 3) else frame.colorspace
+        matrix = assumed_matrix(frame.width, frame.height) if frame.colorspace in (RGB, UNTOLD, 3) else frame.colorspace
         full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         if matrix not in _SCALER_MATRIX:
             raise VideoError(
-                f"{path} has a colour matrix (H.273 number {matrix}) that is not known here; convert it to BT.709"
+                f"{path} has a colour matrix (number {matrix} of ITU-T H.273) that is not known here; "
+                "convert it to BT.709"
             )
     return Colour(matrix=matrix, full_range=full_range, primaries=frame.color_primaries, transfer=frame.color_trc)
 
 
-def _assumed_matrix(frame: av.VideoFrame) -> int:
-    return BT709 if frame.width >= 1280 or frame.height > 576 else BT601
+def assumed_matrix(width: int, height: int) -> int:
+    """Where a file does not tell."""
+    return BT709 if width >= 1280 or height > 576 else BT601

@@ -1,14 +1,13 @@
 """Which encoder and which pixel format a video file gets, as data."""
 
-from dataclasses import dataclass, field
-from io import BytesIO
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 
-from rvm_model.colour import VideoError
+from rvm_model.colour import Colour, VideoError, assumed_matrix
 from rvm_model.frames import Properties
 
 
@@ -21,6 +20,8 @@ class Container:
     alpha_codec: str | None = None
     constant_rate: bool = False
     negative_times: bool = False
+    tells_matrix: bool = True
+    tells_range: bool = False
 
 
 CONTAINERS = {
@@ -28,7 +29,7 @@ CONTAINERS = {
     ".mkv": Container(format="matroska", codec="libx264"),
     ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks", negative_times=True),
     ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
-    ".avi": Container(format="avi", codec="libx264", constant_rate=True),
+    ".avi": Container(format="avi", codec="libx264", constant_rate=True, tells_matrix=False),
 }
 ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which has no suffix"
 
@@ -43,31 +44,56 @@ class Encoder:
     options: dict[str, str]
     bit_rate: int | None
     tag: str | None
+    tells_matrix: bool
+    tells_range: bool
+
+    def told(self, colour: Colour, width: int, height: int) -> Colour:
+        """What the file can tell of the matrix and the range; else that which players assume."""
+        matrix = colour.matrix if self.tells_matrix else assumed_matrix(width, height)
+        return replace(colour, matrix=matrix, full_range=colour.full_range and self.tells_range)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Codec:
-    """`smallest` is the shortest side it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
-    has none. `odd` says whether it can hold an odd width with chroma at half the size.
+    """`narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
+    has none. `odd` says whether it can hold an odd width with chroma at half the size. A `lossless` one gets RGB as
+    it is. `tells_matrix` and `tells_range` say whether its own stream does, for containers that do not.
     """
 
-    smallest: int = 1
+    narrowest: int = 1
     worst_crf: int | None = None
     crf: int = 0
     options: dict[str, str] = field(default_factory=dict)
     odd: bool = False
+    lossless: bool = False
     rate_controlled: bool = True
+    tells_matrix: bool = False
+    tells_range: bool = False
 
 
 _CODECS = {
-    # At 1920x1080 on one core 23 frames a second, 9 with the default preset, at about the same size.
-    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}),
-    # Of less than 64 pixels a side, some sizes (33x48, 32x48) overwrite memory that is not x265's.
-    "libx265": _Codec(smallest=64, worst_crf=51, crf=20, options={"x265-params": "log-level=error"}),
-    "libvpx-vp9": _Codec(worst_crf=63, crf=24, options={"row-mt": "1", "cpu-used": "4"}, odd=True),
-    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True),
-    "prores_ks": _Codec(rate_controlled=False),
-    "ffv1": _Codec(options={"level": "3", "slicecrc": "1"}, odd=True, rate_controlled=False),
+    # Twice as fast as the default preset and more, at about the same size, on the real clip at 1920x1080.
+    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}, tells_matrix=True, tells_range=True),
+    # At widths up to 48 x265 overwrites memory that is not its own, at any height, as glibc's MALLOC_CHECK_ finds.
+    "libx265": _Codec(
+        narrowest=49,
+        worst_crf=51,
+        crf=20,
+        options={"x265-params": "log-level=error"},
+        tells_matrix=True,
+        tells_range=True,
+    ),
+    "libvpx-vp9": _Codec(
+        worst_crf=63,
+        crf=24,
+        options={"row-mt": "1", "cpu-used": "4"},
+        odd=True,
+        tells_matrix=True,
+        tells_range=True,
+    ),
+    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True, tells_matrix=True, tells_range=True),
+    "prores_ks": _Codec(rate_controlled=False, tells_matrix=True),
+    "ffv1": _Codec(options={"level": "3", "slicecrc": "1"}, odd=True, lossless=True, rate_controlled=False),
     "mpeg4": _Codec(odd=True),
 }
 _UNLISTED = _Codec()
@@ -75,24 +101,24 @@ _UNLISTED = _Codec()
 # For a codec without a quality of its own: enough for a picture without visible loss, in bits a pixel and frame.
 _BITS_PER_PIXEL = 0.2
 
-# Pixel formats, the best first, of which an encoder gets the first that it has. RGB is for those that lose nothing.
-_YUV = ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p")
-_YUV_ODD = ("yuv444p", "yuv444p10le", "yuv420p")
-_YUV_DEEP = ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le")
-_YUV_DEEP_ODD = ("yuv444p10le",)
-_YUV_ALPHA = ("yuva420p", "yuva444p", "yuva444p10le")
-_YUV_ALPHA_DEEP = ("yuva444p10le", "yuva422p10le", "yuva420p10le")
-_RGB = ("bgr0", "rgb24", "gbrp", "rgb32", "bgr24")
-_RGB_DEEP = ("rgb48le", "gbrp16le")
-_RGB_ALPHA = ("bgra", "rgba", "argb", "gbrap")
-_RGB_ALPHA_DEEP = ("rgba64le", "gbrap16le")
-_GREY = ("gray",)
-_GREY_DEEP = ("gray16le", "gray16be")
-
-
-def holds_alpha(suffix: str) -> bool:
-    """Whether an output of that suffix can be transparent: some videos, a folder of PNG (no suffix), a PNG."""
-    return suffix in ("", ".png") or (suffix in CONTAINERS and CONTAINERS[suffix].alpha_codec is not None)
+# Pixel formats, the best first, of which an encoder gets the first that it has. By what goes in, and whether it has
+# more than 8 bits. "odd": an odd width or height, where chroma at half the size is out of the question.
+_YUV_FORMATS = {
+    ("plain", False): ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p"),
+    ("plain", True): ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"),
+    ("odd", False): ("yuv444p", "yuv444p10le"),
+    ("odd", True): ("yuv444p10le",),
+    ("alpha", False): ("yuva420p", "yuva444p", "yuva444p10le"),
+    ("alpha", True): ("yuva444p10le", "yuva422p10le", "yuva420p10le"),
+}
+_RGB_FORMATS = {
+    ("plain", False): ("bgr0", "rgb24", "gbrp", "bgr24"),
+    ("plain", True): ("rgb48le", "gbrp16le"),
+    ("alpha", False): ("bgra", "rgba", "argb", "gbrap"),
+    ("alpha", True): ("rgba64le", "gbrap16le"),
+    ("grey", False): ("gray",),
+    ("grey", True): ("gray16le", "gray16be"),
+}
 
 
 def choose_encoder(
@@ -103,12 +129,13 @@ def choose_encoder(
     name = codec or (container.alpha_codec if alpha else container.codec)
     if name is None:
         raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
-    row = _CODECS.get(name, _UNLISTED)
     available = _available(path, name)
-    if min(like.width, like.height) < row.smallest:
+    name = available.name  # `h264` is libx264
+    row = _CODECS.get(name, _UNLISTED)
+    if like.width < row.narrowest:
         raise VideoError(
-            f"{name} cannot write {path} of {like.width}x{like.height}: a side must have at least {row.smallest} "
-            "pixels; give another codec"
+            f"{name} cannot write {path} of {like.width}x{like.height}: frames must be at least {row.narrowest} pixels "
+            "wide; give another codec"
         )
     options = dict(row.options)
     if quality is not None:
@@ -130,7 +157,7 @@ def choose_encoder(
         options["crf"] = str(row.crf if quality is None else quality)
     elif row.rate_controlled:
         bit_rate = int(_BITS_PER_PIXEL * like.width * like.height * like.frame_rate)
-    pixel_format = _pixel_format(path, available, like, alpha, grey, row.odd)
+    pixel_format = _pixel_format(path, name, available, like, alpha, grey, row)
     if name == "prores_ks":
         options["profile"] = "4444" if "444" in pixel_format else "hq"
     return Encoder(
@@ -141,49 +168,45 @@ def choose_encoder(
         bit_rate=bit_rate,
         # Without this name of H.265 Apple's players do not open it.
         tag="hvc1" if name == "libx265" and container.format in ("mp4", "mov") else None,
+        tells_matrix=row.tells_matrix or container.tells_matrix,
+        tells_range=row.tells_range or container.tells_range,
     )
+
+
+def holds_alpha(suffix: str) -> bool:
+    """Whether an output of that suffix can be transparent: some videos, a folder of PNG (no suffix), a PNG."""
+    return suffix in ("", ".png") or (suffix in CONTAINERS and CONTAINERS[suffix].alpha_codec is not None)
 
 
 def _available(path: Path, name: str) -> Codec:
     """The encoder, if this FFmpeg has it and the container can hold it."""
-    suffix = path.suffix.lower()
-    with av.open(BytesIO(), "w", format=CONTAINERS[suffix].format) as file:
+    container = CONTAINERS[path.suffix.lower()]
+    with av.open("/dev/null", "w", format=container.format) as file:
         supported = file.supported_codecs
+    usual = ", ".join(codec for codec in _CODECS if codec in supported)
     try:
         codec = Codec(name, "w")
-    except UnknownCodecError:
-        codec = None
-    if codec is None or codec.type != "video" or name not in supported:
-        known = ", ".join(known for known in _CODECS if known in supported and _exists(known))
-        wrong = f"a {suffix} file cannot hold it" if name in supported | av.codecs_available else "this FFmpeg has none"
-        raise VideoError(f"no codec {name} for {path}: {wrong}; give one of {known}")
+    except UnknownCodecError as error:
+        raise VideoError(f"this FFmpeg has no video encoder {name}; for {path.suffix} there are {usual}") from error
+    if codec.type != "video" or codec.name not in supported:
+        raise VideoError(f"{path.suffix} cannot hold video of {name}; give one of {usual}, or another suffix")
     return codec
 
 
-def _exists(name: str) -> bool:
-    try:
-        return Codec(name, "w").is_encoder
-    except UnknownCodecError:
-        return False
-
-
-def _pixel_format(path: Path, codec: Codec, like: Properties, alpha: bool, grey: bool, holds_odd: bool) -> str:
-    deep, odd = like.bits > 8, bool(like.width % 2 or like.height % 2) and not holds_odd
-    lossless = codec.lossless and not codec.lossy
-    wanted: tuple[str, ...] = ()
-    if alpha:
-        wanted = _RGB_ALPHA_DEEP * (deep and lossless) + _RGB_ALPHA * lossless
-        wanted += _YUV_ALPHA_DEEP * deep + _YUV_ALPHA
-    else:
-        if lossless:
-            wanted = (_GREY_DEEP * deep + _GREY) * grey + _RGB_DEEP * deep + _RGB
-        wanted += (_YUV_DEEP_ODD if odd else _YUV_DEEP) * deep + (_YUV_ODD if odd else _YUV)
-    available = {video_format.name for video_format in codec.video_formats or ()}
-    found = next((name for name in wanted if name in available), None)
+def _pixel_format(path: Path, name: str, codec: Codec, like: Properties, alpha: bool, grey: bool, row: _Codec) -> str:
+    """The best of an encoder's formats for what goes in."""
+    deep = like.bits > 8
+    uneven = like.width % 2 == 1 or like.height % 2 == 1
+    kind = "alpha" if alpha else "odd" if uneven and not row.odd else "plain"
+    exact = "alpha" if alpha else "grey" if grey else "plain"
+    wanted = (*_RGB_FORMATS[exact, deep], *_RGB_FORMATS[exact, False]) if row.lossless else ()
+    wanted += (*_YUV_FORMATS[kind, deep], *_YUV_FORMATS[kind, False], *_RGB_FORMATS[exact, False])
+    has = {each.name for each in codec.video_formats or ()}
+    found = next((each for each in wanted if each in has), None)
+    if found is None and alpha:
+        raise VideoError(f"{name} cannot hold alpha in {path}; give {ALPHA_OUTPUTS}")
     if found is None:
         raise VideoError(
-            f"{codec.name} cannot hold alpha; give {ALPHA_OUTPUTS}"
-            if alpha
-            else f"{codec.name} takes none of the pixel formats that are made here for {path}; give another codec"
+            f"{name} cannot hold frames of {like.width}x{like.height} in {path}; give even sides, or another"
         )
     return found

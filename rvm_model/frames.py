@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from rvm_model.colour import Colour, VideoError, interpolation
+from rvm_model.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 2**28
@@ -130,15 +130,21 @@ class Source(ABC):
             src_colorspace=colour.scaler_matrix,
             src_color_range=colour.range_code,
             dst_color_range=ColorRange.JPEG,
-            interpolation=interpolation(bits),
+            interpolation=INTERPOLATION if bits == 8 else DEEP_INTERPOLATION,
         )
-        return cast(Pixels, converted.to_ndarray())
+        # Integers, in these two formats.
+        pixels = cast(Pixels, converted.to_ndarray())
+        if bits > 8 and colour.matrix != RGB:
+            # FFmpeg's white is 255 * 256 there.
+            pixels = np.minimum(pixels, np.uint16(65280))
+            pixels += pixels >> 8
+        return pixels
 
 
 def check_size(width: int, height: int, path: Path) -> None:
     """Raises VideoError for a frame that has no pixels, or would take gigabytes."""
     if min(width, height) < 1 or max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise VideoError(
-            f"{path}: frames of {width}x{height} cannot be handled; give 1 to {LARGEST_SIDE} pixels a side, "
-            f"and at most {MOST_PIXELS} in all"
+            f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a "
+            f"side are, and {MOST_PIXELS} in all"
         )

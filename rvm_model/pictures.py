@@ -59,7 +59,8 @@ class PictureSource(Source):
         width, height = self.properties.width, self.properties.height
         if pixels.shape[:2] == (height, width):
             return pixels
-        frame = av.VideoFrame.from_ndarray(pixels, "rgb24" if pixels.itemsize == 1 else "rgb48le")
+        contiguous = cast(Pixels, np.ascontiguousarray(pixels))
+        frame = av.VideoFrame.from_ndarray(contiguous, "rgb24" if pixels.itemsize == 1 else "rgb48le")
         return self.rgb(frame, SRGB, self.properties.bits, width, height)
 
 

@@ -4,30 +4,30 @@ Frames come one by one, in the order they are shown. A source is opened, read an
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
 from av.format import Flags
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from rvm_model.colour import VideoError as VideoError
-from rvm_model.colour import colour_of
+from rvm_model.colour import VideoError, colour_of
 from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
 from rvm_model.frames import Properties as Properties
 from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
 
-_LIMITS = {"max_pixels": str(MOST_PIXELS)}
-_NO_TIMESTAMPS = cast(int, Flags.no_timestamps.value)
-_ANY_START = cast(int, Flags.ts_discont.value)
+_FIRST_STEP_BACK = Fraction(2)
+"""Seconds, and then four times as many, and so on, to look further back for a frame that can be decoded by itself."""
+
+_HIGHEST_RATE = 1000
 
 
 @contextmanager
@@ -64,26 +64,55 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
             raise VideoError(f"no such file: {path}; give a video, a picture or a folder of pictures")
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return PictureSource(path, window)
-        # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
-        container = opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
+    except OSError as error:
+        raise VideoError(f"cannot read {path}: {error.strerror}") from error
+    container = _open_container(path, opened)
+    try:
         return VideoSource(path, window, container)
     except av.FFmpegError as error:
         raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
-    except OSError as error:
-        raise VideoError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _open_container(path: Path, opened: ExitStack) -> InputContainer:
+    try:
+        # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
+        return opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
+    except (av.FFmpegError, ValueError) as error:
+        raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error
+
+
+def _video_of(container: InputContainer, path: Path) -> VideoStream:
+    """The first that is no cover picture."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError(f"{path} has no video in it")
+    if streams[0].codec_context is None:
+        raise VideoError(
+            f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
+        )
+    return streams[0]
 
 
 def frame_times(path: Path) -> list[Fraction]:
-    """When each frame of a video begins, in seconds from its beginning: of all that will come, without decoding one.
+    """When each frame of a video is shown, in order: seconds from its beginning, as `open_source` counts its `start`.
+
+    Nothing is decoded, so a frame that is damaged counts.
 
     Raises:
-        VideoError: not a video.
+        VideoError: as `open_source` does.
     """
+    window = Window()
     with ExitStack() as opened:
-        source = _open(path, Window(), opened)
-        if not isinstance(source, VideoSource):
-            raise VideoError(f"{path} is no video; give a video file")
-        return source.times()
+        container = _open_container(path, opened)
+        stream = _video_of(container, path)
+        clock = _Clock.of(container, stream, window)
+        try:
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        except av.FFmpegError as error:
+            raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
+    if clock.counted:
+        return [k / clock.frame_rate for k in range(len(packets))]
+    return sorted(packet.pts * packet.time_base - clock.origin for packet in packets if packet.pts is not None)
 
 
 class VideoSource(Source):
@@ -94,24 +123,18 @@ class VideoSource(Source):
     """
 
     def __init__(self, path: Path, window: Window, container: InputContainer):
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise VideoError(f"{path} has no video in it")
-        codec = streams[0].codec_context
-        if codec is None:
-            raise VideoError(f"cannot read {path} as a video: this FFmpeg has no decoder for it; convert it to H.264")
-        if not codec.width:
-            raise VideoError(f"cannot read {path} as a video: it has no frame, or larger ones than FFmpeg decodes")
+        stream = _video_of(container, path)
+        codec = stream.codec_context
         check_size(codec.width, codec.height, path)
-        codec.options = _LIMITS
+        codec.options = {"max_pixels": str(MOST_PIXELS)}
         codec.thread_type = "AUTO"
-        self._container, self._stream = container, streams[0]
-        self._clock = _Clock.of(container, streams[0], window)
+        self._container, self._stream = container, stream
+        self._clock = _Clock.of(container, stream, window)
         self.audio = self._clock.audio(container, path, window)
         self._shown = 0
         self._packets = 0
-        self._damage: list[tuple[int | None, str | None]] = []
         self._reached: dict[int, int] = {}
+        self._damage: _Damage | None = None
         super().__init__(path, window)
 
     def read(self) -> Iterator[TimedFrame]:
@@ -122,11 +145,10 @@ class VideoSource(Source):
                 continue
             if clock.end is not None and pts >= clock.end:
                 return
-            if frame.is_corrupt and self.loss is None:
-                self.loss = (
-                    f"{self.path} is damaged at frame {self._shown + 1} ({clock.last_time:.1f} s): it is corrupt"
-                )
-            self._tell_damage(before=pts)
+            if frame.is_corrupt:
+                self._note_damage("a frame is corrupt", pts)
+            if self._damage is not None and self._damage.pts is not None and pts >= self._damage.pts:
+                self._tell_damage()
             if layout is None:
                 layout = _Layout.of(frame)
                 self.properties = self._describe(frame, layout)
@@ -141,54 +163,66 @@ class VideoSource(Source):
             yield TimedFrame(pixels=pixels, pts=pts - clock.shift)
             if self._shown == self.window.max_frames:
                 return
-        self._tell_damage(before=None)
+        self._tell_damage()
         self._check_whole()
 
-    def times(self) -> list[Fraction]:
-        """See `frame_times`. Nothing can be read afterwards."""
-        clock = self._clock
-        self._container.seek(0)
-        packets = [
-            packet.pts
-            for packet in self._container.demux(self._stream)
-            if packet.size and not packet.is_discard and not packet.is_corrupt
-        ]
-        stamps = [pts for pts in packets if pts is not None]
-        if clock.counted or len(stamps) < len(packets):
-            return [index / clock.frame_rate for index in range(len(packets))]
-        return [pts * clock.time_base - clock.origin for pts in sorted(stamps)]
-
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """All frames from the last that can be decoded by itself before `start` on. What is damaged is left out."""
-        clock = self._clock
-        if clock.begin is not None and not clock.counted:
+        """All frames from one before `start` on, or at it. What is damaged is left out."""
+        begin, back = self._clock.begin, self._clock.ticks(_FIRST_STEP_BACK)
+        if begin is None or self._clock.counted:
+            yield from self._played()
+            return
+        # An MPEG stream has no index: seeking ends anywhere, and what can be decoded may begin too late.
+        at, earliest = begin, self._clock.ticks(self._clock.origin - _FIRST_STEP_BACK)
+        while True:
             # Where a file cannot seek, all of it is decoded.
             with suppress(av.FFmpegError):
-                self._container.seek(clock.begin, stream=self._stream)
+                self._container.seek(at, stream=self._stream)
+            self._packets, self._reached, self._damage = 0, {}, None
+            frames = self._played()
+            first = next(frames, None)
+            if at <= earliest or (first is not None and first.pts is not None and first.pts <= begin):
+                break
+            at, back = max(begin - back, earliest), 4 * back
+        if first is not None:
+            yield first
+        yield from frames
+
+    def _played(self) -> Iterator[av.VideoFrame]:
+        """All frames from where the file is."""
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
                     index, end = packet.stream_index, packet.pts + (packet.duration or 0)
                     self._reached[index] = max(end, self._reached.get(index, end))
-                if packet.stream_index == self._stream.index:
+                # A packet that says a stream has ended has no index of its own.
+                if packet.stream.index == self._stream.index:
                     self._packets += packet.size > 0
-                    yield from self._decode(packet)
+                    yield from self._decode(cast("av.Packet[VideoStream]", packet))
         except av.FFmpegError as error:
-            self._damage.append((None, error.strerror))
+            # All that is still in the decoder comes before it.
+            self._note_damage(error.strerror, None)
             yield from self._decode(None)
 
-    def _decode(self, packet: "av.Packet[Any] | None") -> list[av.VideoFrame]:
+    def _decode(self, packet: "av.Packet[VideoStream] | None") -> list[av.VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            self._damage.append((None if packet is None else packet.pts, error.strerror))
+            if self._clock.counted:
+                self._note_damage(error.strerror, self._packets - 1)
+            else:
+                self._note_damage(error.strerror, None if packet is None else packet.pts)
             return []
 
-    def _tell_damage(self, before: int | None) -> None:
-        """Turns damage into a loss when the frames around it are known: a decoder works several frames ahead."""
-        for pts, what in self._damage:
-            if self.loss is None and (before is None or (pts is not None and pts < before)):
-                self.loss = f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {what}"
+    def _note_damage(self, what: str | None, pts: int | None) -> None:
+        """The first counts. It is told when the decoder, which runs ahead, has given all frames before it."""
+        self._damage = self._damage or _Damage(what=what, pts=pts)
+
+    def _tell_damage(self) -> None:
+        if self.loss is None and self._damage is not None:
+            self.loss = (
+                f"{self.path} is damaged after frame {self._shown} ({self._clock.last_time:.1f} s): {self._damage.what}"
+            )
 
     def _check_whole(self) -> None:
         """Notes a loss if the file ended before its time."""
@@ -202,10 +236,8 @@ class VideoSource(Source):
             whole = self._reached.get(self._stream.index, 0) * base >= end - self._clock.slack
         elif self._container.duration is not None:
             end = Fraction((self._container.start_time or 0) + self._container.duration, av.time_base)
-            bases = [stream.time_base or Fraction(0) for stream in self._container.streams]
-            whole = (
-                max((pts * bases[index] for index, pts in self._reached.items()), default=0) >= end - self._clock.slack
-            )
+            times = [reached * _time_base(self._container.streams[index]) for index, reached in self._reached.items()]
+            whole = max(times, default=Fraction(0)) >= end - self._clock.slack
         else:
             whole = True
         if not whole:
@@ -239,6 +271,14 @@ class VideoSource(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Damage:
+    """`pts` is that of the frame which it hit, None if it ended the file."""
+
+    what: str | None
+    pts: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Layout:
     """How the pixels of a decoded frame lie, and how they are turned upright: transposed, then mirrored."""
 
@@ -254,8 +294,9 @@ class _Layout:
 
         The nearest of its eight right-angled positions counts.
         """
-        side_data = frame.side_data.get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(bytes(cast(Buffer, side_data)), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
+        # Typed as if it knew motion vectors only.
+        side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+        a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
         transposed = bool(abs(int(b)) > abs(int(a)))
         x, y = (c, b) if transposed else (a, d)
         return cls(
@@ -297,15 +338,17 @@ class _Clock:
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, window: Window) -> "_Clock":
         flags = container.format.flags
-        counted = bool(flags & _NO_TIMESTAMPS) or container.format.name == "avi"
-        rate = Fraction((None if counted else stream.average_rate) or stream.guessed_rate or 30)
+        counted = bool(flags & cast(int, Flags.no_timestamps.value)) or container.format.name == "avi"
+        rates = [None if counted else stream.average_rate, stream.guessed_rate]
+        # Streams whose rate varies may say that of their clock.
+        rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= _HIGHEST_RATE), Fraction(30))
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
         if window.start:
             clock.begin = clock.ticks(origin + Fraction(window.start))
         if window.end is not None:
             clock.end = clock.ticks(origin + Fraction(window.end))
-        starts_anywhere = bool(flags & _ANY_START)
+        starts_anywhere = bool(flags & cast(int, Flags.ts_discont.value))
         clock.shift = clock.ticks(Fraction(window.start) + (origin if starts_anywhere else 0))
         return clock
 
@@ -343,7 +386,7 @@ class _Clock:
             end=None if window.end is None else self.origin + Fraction(window.end),
             shift=self.shift * self.time_base,
             until_video_ends=window.max_frames is not None,
-            ticks=math.lcm(*(stream.time_base.denominator for stream in container.streams.audio if stream.time_base)),
+            ticks=math.lcm(*(_time_base(stream).denominator for stream in container.streams.audio)),
         )
 
     def expected_frames(self, container: InputContainer, stream: VideoStream, window: Window) -> int | None:
@@ -351,7 +394,7 @@ class _Clock:
             count = stream.frames
         else:
             if stream.duration is not None:
-                duration = stream.duration * self.time_base
+                duration = stream.duration * _time_base(stream)
             elif container.duration is not None:
                 duration = Fraction(container.duration, av.time_base)
             else:
@@ -359,3 +402,9 @@ class _Clock:
             end = duration if window.end is None else min(duration, Fraction(window.end))
             count = round((end - Fraction(window.start)) * self.frame_rate)
         return count if window.max_frames is None else min(count, window.max_frames)
+
+
+def _time_base(stream: Stream) -> Fraction:
+    """Of a stream with timestamps, which has one."""
+    assert stream.time_base is not None
+    return stream.time_base

@@ -1,79 +1,121 @@
-"""The released project's readers and writers, over PyAV and Pillow, for loops that were written for them.
+"""The released project's readers and writers, with its names and signatures, over PyAV and Pillow.
 
-`VideoReader` and `ImageSequenceReader` are torch Datasets, frames by index; the writers take tensors in [0, 1]. New
-code is better served by `rvm_model.source` and `rvm_model.sink`, which keep timestamps, depth and colours.
+They deal in PIL images and tensors, one clip at a time; `source.py` and `sink.py` are what keeps timestamps, depth,
+colours and sound.
 """
 
 import gc
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvm_model.colour import SRGB
-from rvm_model.frames import Pixels, Properties, Source
+from rvm_model.colour import SRGB, VideoError
+from rvm_model.frames import Properties, TimedFrame
 from rvm_model.pictures import picture_files, read_picture
+from rvm_model.pixels import to_8_bits, to_pixels
 from rvm_model.sink import Sink, open_sink
 from rvm_model.source import frame_times, open_source
 
 Transform = Callable[[Image.Image], Any]
 
+
 # A forked child, such as a DataLoader's worker, has none of its parent's threads. A decoder of the parent that is
 # garbage already would be freed in the child by chance, and wait there for its threads for ever.
 os.register_at_fork(after_in_child=gc.freeze)
 
-_NEAR = 32
-"""Frames ahead that are decoded and dropped rather than sought."""
+
+class ToTensor:
+    """What torchvision's does: a PIL image, or (H, W, C) uint8, to a float32 tensor (C, H, W) in [0, 1]."""
+
+    def __call__(self, picture: Any) -> Tensor:
+        pixels = np.array(picture, np.uint8)
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255
 
 
 class VideoReader(Dataset[Any]):
-    """The frames of a video by index, RGB of 8 bits, as PIL images or what `transform` makes of them.
+    """Frames of a video by their number: PIL images in RGB, or what `transform` makes of them.
 
-    In order, each frame is decoded once; elsewhere the file is sought. Works in the workers of a DataLoader.
+    In order they are decoded one after the other; any other order seeks. Works in a `DataLoader` with workers too.
+
+    Args:
+        path: What FFmpeg can read.
+        transform: Called with each frame.
+
+    Raises:
+        VideoError: no such file, or no video in it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], transform: Transform | None = None):
-        self._path, self._transform = Path(path), transform
-        self._times = frame_times(self._path)
-        with open_source(self._path, max_frames=1) as source:
-            self._frame_rate = source.properties.frame_rate
-        self._open: _Position | None = None
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """Frames a second, on average."""
-        return self._frame_rate
+    def __init__(self, path: str | Path, transform: Transform | None = None):
+        self.path, self.transform = Path(path), transform
+        with open_source(self.path) as source:
+            self.frame_rate = float(source.properties.frame_rate)
+        self._times = _times(self.path)
+        least = min((after - before for before, after in pairwise(self._times)), default=Fraction(1))
+        # Seconds before a frame to begin at, so that it is not lost by rounding.
+        self._margin = min(least / 3, Fraction(1, 10_000))
+        self._playing: tuple[int, int, ExitStack, Iterator[TimedFrame]] | None = None
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def __getitem__(self, index: int) -> Any:
-        """A frame; negative indices count from the end.
-
-        Raises:
-            IndexError: there is no such frame.
-            VideoError: it cannot be decoded.
-        """
-        index = range(len(self))[index]
-        position = self._open
-        if position is None or position.process != os.getpid() or not position.index <= index <= position.index + _NEAR:
-            self._open = position = _Position(self._path, self._times, index, abandoned=position)
-        image = Image.fromarray(_eight_bits(position.frame(index)))
-        return image if self._transform is None else self._transform(image)
+    def __getitem__(self, number: int) -> Any:
+        count = len(self)
+        if not -count <= number < count:
+            raise IndexError(f"{self.path} has {count} frames, and none of number {number}")
+        frame = self._frame(number % count)
+        image = Image.fromarray(to_8_bits(frame.pixels))
+        return image if self.transform is None else self.transform(image)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None}
+        return {**self.__dict__, "_playing": None}
+
+    def _frame(self, number: int) -> TimedFrame:
+        """The next one of what is playing in this process, or the first of what begins there."""
+        at = (os.getpid(), number)
+        if self._playing is None or self._playing[:2] != at:
+            if self._playing is not None:
+                _put_away(self._playing[0], self._playing[2])
+            opened = ExitStack()
+            start = max(self._times[number] - self._margin, Fraction(0))
+            source = opened.enter_context(open_source(self.path, start=float(start)))
+            self._playing = (*at, opened, iter(source))
+        _, _, opened, frames = self._playing
+        frame = next(frames, None)
+        if frame is None:
+            raise VideoError(f"frame {number} of {self.path} cannot be decoded")
+        self._playing = (os.getpid(), number + 1, opened, frames)
+        return frame
+
+
+class ImageSequenceReader(Dataset[Any]):
+    """The pictures of a folder (png, jpg, jpeg) by their number, in natural order, as `VideoReader` has its frames."""
+
+    def __init__(self, path: str | Path, transform: Transform | None = None):
+        self.path, self.transform = Path(path), transform
+        self.files = picture_files(self.path)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> Any:
+        image = Image.fromarray(to_8_bits(read_picture(self.files[number])))
+        return image if self.transform is None else self.transform(image)
+
+
+class _Writer:
+    """Whole when it is closed, at the end of a `with`, or when it is forgotten."""
 
     def __enter__(self) -> Self:
         return self
@@ -84,176 +126,105 @@ class VideoReader(Dataset[Any]):
         self.close()
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """Nothing can be written afterwards."""
 
 
-class _Position:
-    """A video opened at a frame, for the process that did so."""
-
-    def __init__(self, path: Path, times: list[Fraction], index: int, abandoned: "_Position | None"):
-        self.process, self.index, self._path = os.getpid(), index, path
-        # In a forked worker the parent's decoder has lost its threads: closing it would wait for them for ever.
-        self._abandoned = abandoned if abandoned is not None and abandoned.process != self.process else None
-        if abandoned is not None and self._abandoned is None:
-            abandoned.close()
-        self._opened = ExitStack()
-        # An index at time 0 needs no seeking, and there a file may hold frames before its beginning.
-        self._source: Source = self._opened.enter_context(open_source(path, start=float(times[index]) if index else 0))
-        self._frames = iter(self._source)
-
-    def frame(self, index: int) -> Pixels:
-        """That frame, which is this one or a later one."""
-        while True:
-            frame = next(self._frames, None)
-            self.index += 1
-            if frame is None:
-                raise IndexError(self._source.loss or f"{self._path} ends before frame {index}")
-            if self.index > index:
-                return frame.pixels
-
-    def close(self) -> None:
-        self._opened.close()
-
-
-class VideoWriter:
-    """A video from tensors: H.264, or VP9 for .webm. The file appears when the writer is closed, or goes out of use.
+class VideoWriter(_Writer):
+    """H.264, or VP9 for .webm.
 
     Args:
-        path: .mp4, .mkv, .mov, .webm or .avi.
+        path: Ends in .mp4, .mkv, .mov, .webm or .avi. It appears when the video is whole.
         frame_rate: Frames a second.
         bit_rate: Bits a second.
     """
 
-    def __init__(self, path: str | os.PathLike[str], frame_rate: float | Fraction, bit_rate: int = 1000000):
-        self._path, self._rate, self._bit_rate = Path(path), Fraction(frame_rate).limit_denominator(1001), bit_rate
+    def __init__(self, path: str | Path, frame_rate: float, bit_rate: int = 1_000_000):
+        self.path, self.bit_rate = Path(path), bit_rate
+        self.frame_rate = Fraction(frame_rate).limit_denominator(100_000)
+        self._opened = ExitStack()
         self._sink: Sink | None = None
         self._written = 0
-        self._opened = ExitStack()
-        # The released loop never closes its writer.
-        self._finalizer = weakref.finalize(self, self._opened.close)
+        self._finish = weakref.finalize(self, self._opened.close)
 
     def write(self, frames: Tensor) -> None:
-        """Frames of the same size as those before.
+        """Add frames.
 
         Args:
-            frames: (T, C, H, W) or (1, T, C, H, W) in [0, 1], C = 3 (RGB) or 1 (grey), any float dtype and device.
+            frames: (T, C, H, W) or (1, T, C, H, W), RGB or one channel of grey, in [0, 1].
 
         Raises:
-            ValueError: another shape.
+            ValueError: it is closed.
             VideoError: the file cannot be written.
         """
-        for pixels in _pixels(frames, channels=(1, 3)):
-            rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        if not self._finish.alive:
+            raise ValueError(f"{self.path} is closed; nothing can be written any more")
+        for frame in frames.detach().cpu().float().flatten(0, -4):
+            pixels = to_pixels(frame.clamp(0, 1).numpy(), np.dtype(np.uint8))
             if self._sink is None:
-                self._sink = self._opened.enter_context(
-                    open_sink(self._path, self._properties(rgb), alpha=False, mbps=self._bit_rate / 1e6)
-                )
-            self._sink.write(rgb, self._written)
+                self._sink = self._opened.enter_context(self._open(pixels))
+            self._sink.write(pixels, self._written)
             self._written += 1
 
-    def _properties(self, rgb: NDArray[np.uint8]) -> Properties:
-        height, width = rgb.shape[:2]
-        return Properties(
-            width=width,
-            height=height,
-            frame_rate=self._rate,
-            time_base=1 / self._rate,
+    def close(self) -> None:
+        self._finish()
+
+    def _open(self, pixels: np.ndarray[Any, Any]) -> Any:
+        like = Properties(
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            frame_rate=self.frame_rate,
+            time_base=1 / self.frame_rate,
             bits=8,
             colour=SRGB,
             frames=None,
             still=False,
         )
-
-    def close(self) -> None:
-        """Finishes the file and gives it its name. Without a frame there is none."""
-        self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._finalizer.detach()
-        self._opened.__exit__(kind, error, trace)
+        return open_sink(self.path, like, alpha=False, grey=pixels.ndim == 2, mbps=self.bit_rate / 1e6)
 
 
-class ImageSequenceReader(Dataset[Any]):
-    """The pictures of a folder (png, jpg, jpeg) in natural order, RGB, as PIL images or what `transform` makes."""
-
-    def __init__(self, path: str | os.PathLike[str], transform: Transform | None = None):
-        self._files, self._transform = picture_files(Path(path)), transform
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Any:
-        image = Image.fromarray(_eight_bits(read_picture(self._files[index])))
-        return image if self._transform is None else self._transform(image)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """There is nothing to close; a reader of videos has it."""
-
-
-class ImageSequenceWriter:
-    """Pictures 0000.jpg, 0001.jpg and so on in a folder, which is made. What has those names is replaced.
+class ImageSequenceWriter(_Writer):
+    """A folder of pictures: 0000.jpg and so on.
 
     Args:
-        path: The folder.
-        extension: jpg or png; what Pillow can write.
+        path: The folder, which is made.
+        extension: `jpg` or `png`; frames with alpha need `png`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], extension: str = "jpg"):
-        self._folder, self._extension = Path(path), extension
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: str | Path, extension: str = "jpg"):
+        self.path, self.extension = Path(path), extension
+        self.path.mkdir(parents=True, exist_ok=True)
         self._written = 0
 
     def write(self, frames: Tensor) -> None:
-        """Pictures (T, C, H, W) or (1, T, C, H, W) in [0, 1], C = 3 (RGB), 1 (grey) or 4 (RGBA; not for jpg)."""
-        for pixels in _pixels(frames, channels=(1, 3, 4)):
-            image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-            image.save(self._folder / f"{self._written:04d}.{self._extension}")
+        """Add frames: (T, C, H, W) or (1, T, C, H, W), C of 1, 3 or 4, in [0, 1]."""
+        for frame in frames.detach().cpu().float().flatten(0, -4):
+            picture = Image.fromarray(to_pixels(frame.clamp(0, 1).numpy(), np.dtype(np.uint8)))
+            picture.save(self.path / f"{self._written:04d}.{self.extension}")
             self._written += 1
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """There is nothing to close; a writer of videos has it."""
-
-
-class ToTensor:
-    """A PIL image, or a uint8 array (H, W, C) or (H, W), as a float32 tensor (C, H, W) in [0, 1]."""
-
-    def __call__(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
-        pixels = np.array(image)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-            raise TypeError(f"ToTensor takes images of 8 bits a channel, not {pixels.dtype} of {pixels.shape}")
-        return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1).to(torch.float32).div(255).contiguous()
+def _times(path: Path) -> list[Fraction]:
+    """When each frame is shown, in order. They are decoded only if the last one is damaged: the file was cut off."""
+    times = frame_times(path)
+    try:
+        with open_source(path, start=float(max(times[-1] - Fraction(1, 10_000), Fraction(0)))) as source:
+            if len([*source]) == 1 and source.loss is None:
+                return times
+    except VideoError:
+        pass
+    with open_source(path) as source:
+        begin = times[0]
+        base = source.properties.time_base
+        shown = [frame.pts * base for frame in source]
+    return [begin + each - shown[0] for each in shown]
 
 
-def _eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
-    return (pixels >> (pixels.itemsize * 8 - 8)).astype(np.uint8)
+_INHERITED: list[ExitStack] = []
 
 
-def _pixels(frames: Tensor, channels: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(T, C, H, W) in [0, 1] as (T, H, W, C) in 0..255."""
-    if frames.ndim == 5 and len(frames) == 1:
-        frames = frames[0]
-    if frames.ndim != 4 or frames.shape[1] not in channels:
-        allowed = " or ".join(map(str, channels))
-        raise ValueError(f"frames must be (T, C, H, W) with C = {allowed}, not {tuple(frames.shape)}")
-    scaled = frames.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    pixels: NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).cpu().numpy()
-    return np.ascontiguousarray(pixels)
+def _put_away(process: int, opened: ExitStack) -> None:
+    """Close a decoder, unless it belongs to the process that this one was forked from: its threads are not here."""
+    if process == os.getpid():
+        opened.close()
+    else:
+        _INHERITED.append(opened)

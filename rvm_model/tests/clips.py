@@ -1,13 +1,44 @@
 """Small clips to read."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 
 from rvm_model.colour import SRGB
 from rvm_model.frames import Properties
 from rvm_model.sink import open_sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A track that is silent but for one click, `click` seconds in; it begins at `begin`."""
+
+    codec: str
+    seconds: float
+    click: float
+    begin: float = 0
+
+    def add(self, file):
+        return file.add_stream(self.codec, rate=48000, layout="mono")
+
+    def encode(self, track):
+        wave = np.zeros(int(self.seconds * 48000), np.float32)
+        at = int((self.click - self.begin) * 48000)
+        wave[at : at + 960] = 0.9 * np.sin(np.arange(960) * 0.4)
+        sample_format = track.codec_context.format.name
+        packets = []
+        for k in range(0, len(wave), 960):
+            block = wave[None, k : k + 960]
+            if sample_format.startswith("s16"):
+                block = (block * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(block, format=sample_format, layout="mono")
+            frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+            frame.pts = k + int(self.begin * 48000)
+            packets += track.encode(frame)
+        return packets + track.encode(None)
 
 
 def drawn(count: int, width: int, height: int) -> list[np.ndarray]:
@@ -37,4 +68,60 @@ def write_clip(path: Path, frames: list[np.ndarray], rate: int = 25) -> Path:
     with open_sink(path, like, alpha=False, quality=5) as sink:
         for k, frame in enumerate(frames):
             sink.write(frame, k)
+    return path
+
+
+_FINE = {"libx264": {"crf": "8"}, "libx265": {"crf": "8", "x265-params": "log-level=error"}}
+
+
+def encode_clip(
+    path: Path,
+    frames: list[np.ndarray] | list[av.VideoFrame],
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    pts: list[int] | None = None,
+    time_base: Fraction = Fraction(1, 25),
+    rate: int = 25,
+    options: dict[str, str] | None = None,
+    mux: dict[str, str] | None = None,
+    container: str | None = None,
+    matrix: tuple[int, ...] | None = None,
+    sound: Sound | None = None,
+    **fields: int,
+) -> Path:
+    """With PyAV alone, so that a mistake that reader and writer share comes out.
+
+    Args:
+        path: Of the file.
+        frames: RGB, or ready to be encoded.
+        codec: An encoder of FFmpeg's.
+        pixel_format: Its own.
+        pts: In `time_base`; 0, 1, 2 and so on if not given.
+        time_base: Of the stream.
+        rate: Frames a second, as the file says.
+        options: The encoder's.
+        mux: The container's.
+        container: Its format, if the suffix does not tell.
+        matrix: Display matrix (a, b, c, d) in whole numbers.
+        sound: A track beside the video.
+        fields: Attributes of the codec context: colorspace, color_range and so on.
+    """
+    frames = [each if isinstance(each, av.VideoFrame) else av.VideoFrame.from_ndarray(each) for each in frames]
+    with av.open(str(path), "w", format=container, options=mux or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options={**_FINE.get(codec, {}), **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pixel_format
+        stream.time_base = stream.codec_context.time_base = time_base
+        for name, value in fields.items():
+            setattr(stream.codec_context, name, value)
+        if matrix is not None:
+            a, b, c, d = (65536 * each for each in matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+        track = None if sound is None else sound.add(file)
+        for k, frame in enumerate(frames):
+            shown = frame if frame.format.name == pixel_format else frame.reformat(format=pixel_format)
+            shown.pts, shown.time_base = (k if pts is None else pts[k]), time_base
+            file.mux(stream.encode(shown))
+        file.mux(stream.encode(None))
+        if sound is not None:
+            file.mux(sound.encode(track))
     return path
