@@ -1,6 +1,7 @@
 """What a composition is laid over: a colour, a picture, a video in a loop, or the source blurred."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def _endless(path: Path, width: int, height: int) -> Iterator[tuple[float, Image
                 first = frame.pts if first is None else first
                 seconds = began + float((frame.pts - first) * own.time_base)
                 yield seconds, to_floats(frame.pixels[top : top + height, left : left + width])
+            if source.loss is not None and began == 0:
+                warnings.warn(f"of the background, {source.loss}", stacklevel=2)
         if own.still:
             return
         began = seconds + float(1 / own.frame_rate)

@@ -204,7 +204,7 @@ def _pixel_format(path: Path, name: str, codec: Codec, like: Properties, alpha: 
     has = {each.name for each in codec.video_formats or ()}
     found = next((each for each in wanted if each in has), None)
     if found is None and alpha:
-        raise VideoError(f"{name} cannot hold alpha in {path}; give {ALPHA_OUTPUTS}")
+        raise VideoError(f"{name} cannot hold alpha in {path}; leave the codec out, or give a background")
     if found is None:
         raise VideoError(
             f"{name} cannot hold frames of {like.width}x{like.height} in {path}; give even sides, or another"

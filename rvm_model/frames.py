@@ -1,6 +1,5 @@
 """What sources and sinks exchange: frames, what is common to all of a source's, and the sound beside them."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rvm_model.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, Vid
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 2**28
+MOST_SECONDS = 1e9
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -80,7 +80,7 @@ class Window:
 
     def check(self, path: Path) -> None:
         """Raises VideoError if no frame could be in it."""
-        if not 0 <= self.start < (math.inf if self.end is None else self.end):
+        if not 0 <= self.start < (MOST_SECONDS if self.end is None else self.end) <= MOST_SECONDS:
             raise VideoError(
                 f"{path} from {self.start} to {self.end} s is nothing; give a start from 0 on before the end"
             )

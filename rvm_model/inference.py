@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from rvm_model.ahead import ahead
 from rvm_model.background import GREEN, Background, open_background
+from rvm_model.colour import VideoError
 from rvm_model.frames import Source, TimedFrame
 from rvm_model.pixels import to_floats, to_pixels
+from rvm_model.places import check_places
 from rvm_model.progress import frames_progress
 from rvm_model.sink import Sink, open_sink
 from rvm_model.source import open_source
@@ -69,6 +71,9 @@ def matte_source(
         background: Behind the composition.
         seq_chunk: Frames that go through the network together.
         on_frames: Told how many frames were written since it was last called.
+
+    Raises:
+        VideoError: the model gives values that are not finite, or a sink cannot be written to.
     """
     first = None
     with (
@@ -83,6 +88,8 @@ def matte_source(
                 for kind, sink in sinks.items():
                     sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
             on_frames(len(chunk.frames))
+    for sink in sinks.values():  # all of them, before any appears under its name
+        sink.finish()
 
 
 def _chunks(source: Source, length: int) -> Generator[_Chunk]:
@@ -93,7 +100,10 @@ def _chunks(source: Source, length: int) -> Generator[_Chunk]:
 
 def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
     for chunk in chunks:
-        yield chunk, play(chunk.src)
+        mattes = play(chunk.src)
+        if not all(np.isfinite(images).all() for images in mattes):
+            raise VideoError("the model gives values that are not finite, which cannot be drawn; see rvm-export verify")
+        yield chunk, mattes
 
 
 def _composition(matted: _Matted, background: Background | None) -> Images:
@@ -141,7 +151,7 @@ def convert_video(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Matte a video or an image folder, with the released converter's signature.
+    """Matte a video or an image folder, with the released converter's signature. What is there of outputs is replaced.
 
     Args:
         model: A `MattingNetwork`, or its TorchScript file loaded; on its device, in its dtype.
@@ -183,6 +193,7 @@ def convert_video(
             raise ValueError(
                 f"{path} is no output of type {output_type}: videos have a suffix, folders of PNG have none"
             )
+    check_places([Path(input_source)], [*outputs.values()])
     parameter = next(iter(model.parameters()), None)
     if parameter is not None:
         device, dtype = device or parameter.device, dtype or parameter.dtype

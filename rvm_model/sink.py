@@ -56,6 +56,7 @@ class Sink(ABC):
         self.path, self.like = path, like
         self._channels = channels
         self._last_pts: int | None = None
+        self._finished = False
         self._reformatter = VideoReformatter()
 
     def write(self, pixels: Pixels, pts: int) -> None:
@@ -82,15 +83,18 @@ class Sink(ABC):
         self._last_pts = pts
 
     def finish(self) -> None:
-        """Writes what is still in the encoder.
+        """Writes what is still in the encoder. Done already, it does nothing.
 
         Raises:
             VideoError: the disk is full, or there was no frame.
         """
+        if self._finished:
+            return
         if self._last_pts is None:
             raise VideoError(f"{self.path} would hold no frame")
         with self._told():
             self._flush()
+        self._finished = True
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -345,6 +349,9 @@ class _JpegSink(Sink):
 @contextmanager
 def _staged(path: Path, folder: bool) -> Iterator[Path]:
     """A hidden name beside `path`, which becomes `path` at the end, or nothing if an exception comes."""
+    if not path.name:
+        raise VideoError(f"{str(path)!r} is no name for an output; give a file's or a folder's")
+    path = path.resolve() if path.is_symlink() else path
     staged = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
     try:
         if path.exists() and folder != path.is_dir():

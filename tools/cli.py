@@ -5,6 +5,7 @@ failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 """
 
 import inspect
+import signal
 import sys
 import warnings
 from dataclasses import fields
@@ -323,7 +324,8 @@ def bisect(
 @app.command(
     short_help="Show two models' mattes and their difference.",
     help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
-    "all as a video. What takes any size is played at the other's, if that has only one. Prints the file's path. "
+    "every frame that is played as a video, 24 a second. What takes any size is played at the other's, if that has only "
+    "one. Prints the file's path. "
     f"{CODE_WARNING}",
 )
 def compare(
@@ -379,6 +381,9 @@ def start(
 
 def main() -> None:
     """Run the command; every error that is expected becomes one line and an exit code."""
+    # What a terminal that is closed and a machine that shuts down say is as Ctrl-C: nothing is left half-written.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     warnings.showwarning = _show_warning
     try:
         code = app(standalone_mode=False) or 0

@@ -25,7 +25,7 @@ from tools.cluster import dask_cluster
 from tools.messages import stderr_console
 from tools.processes import Place, ProcessDied, in_process, this_machine
 from tools.publish import ExportFailed
-from tools.records import forget, is_made, remember
+from tools.records import forget, made, remember
 
 ATTEMPTS = 2
 _NOTHING = pickle.dumps(None)
@@ -52,9 +52,10 @@ class Job:
 class Result:
     """What became of a job.
 
-    `value` is what its function returned; `error` is one line, or empty; `code` is the exit code that suits: 2 for what
-    the user can mend, 1 for any other failure. `seconds` are of the last attempt, without waiting, 0 where its process
-    died; `attempts` is 0 for a job that was skipped. `warnings` are what it warned of, each once.
+    `value` is what its function returned; of a skipped job only a text is kept. `error` is one line, or empty;
+    `code` is the exit code that suits: 2 for what the user can mend, 1 for any other failure. `seconds` are of
+    the last attempt, without waiting, 0 where its process died; `attempts` is 0 for a job that was skipped.
+    `warnings` are what it warned of, each once.
     """
 
     name: str
@@ -96,8 +97,9 @@ def run_jobs(jobs: Sequence[Job], processes: int, cluster: str | None = None) ->
     console = stderr_console()
     results: dict[int, Result] = {}
     for k, job in enumerate(jobs):
-        if job.files and job.made_from and is_made(job.files, job.made_from):
-            results[k] = Result(name=job.name, outcome="skipped")
+        record = made(job.files, job.made_from) if job.files and job.made_from else None
+        if record is not None:
+            results[k] = Result(name=job.name, outcome="skipped", value=record.said)
             _say(console, results[k])
     if len(results) < len(jobs):
         with dask_cluster(cluster) if cluster else this_machine(processes) as place:
@@ -161,9 +163,10 @@ def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
             function, arguments = pickle.loads(call)  # noqa: S301 - from our own process, or the user's cluster
             if files:
                 forget(files)
-            value = pickle.dumps(function(*arguments))
+            given = function(*arguments)
+            value = pickle.dumps(given)
             if files and made_from:
-                remember(files, made_from)
+                remember(files, made_from, given if isinstance(given, str) else None)
         except Exception as exception:
             error, code = _describe(exception)
     said = tuple(dict.fromkeys(_one_line(str(each.message)) for each in caught))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from exporters.spec import Artifact, Fixed
 from rvm_model.background import GREEN, open_background
-from rvm_model.encoders import holds_alpha
+from rvm_model.encoders import CONTAINERS, holds_alpha
 from rvm_model.errors import UserError
 from rvm_model.inference import Kind, matte_source
 from rvm_model.pictures import IMAGE_SUFFIXES
+from rvm_model.places import check_places
 from rvm_model.progress import frames_progress
 from rvm_model.sink import open_sink
 from rvm_model.source import open_source
@@ -20,10 +21,11 @@ from tools.messages import say_error, stderr_console
 from tools.models import Model, open_model, play_model
 from tools.processes import default_processes
 from tools.publish import refuse_existing
-from tools.records import fingerprint
+from tools.records import fingerprint, forget, others
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 PLACEHOLDER = "{name}"
+_NEEDED: dict[Kind, set[str]] = {"composition": {"fgr", "pha"}, "alpha": {"pha"}, "foreground": {"fgr"}}
 _JOB_MEMORY = 3_000_000_000
 """Bytes that one clip's process is reckoned with; 1920x1080 at ratio .25 with an ONNX file came to 1.5e9."""
 
@@ -77,23 +79,29 @@ def matte_all(
     """
     if not outputs:
         raise MatteError("nothing to write; give at least one of --composition, --alpha, --foreground")
+    _check_options(options, outputs)
     _check_model(open_model(options.model), outputs, options)
     clips = [clip for path in inputs for clip in _clips(path)]
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
-    for clip, paths in plans.items():
-        _check_places(clip, paths, options)
-    if len(plans) == 1 and cluster is None:
-        ((clip, paths),) = plans.items()
+    read = {*inputs, *clips, *_files(options)}
+    check_places([*read], [path for paths in plans.values() for path in paths.values()])
+    if clips == [*inputs] and len(clips) == 1 and cluster is None:
+        paths = plans[clips[0]]
         for path in paths.values():
             refuse_existing(path, force)
-        loss = matte_one(clip, paths, options)
-        return say_error(f"{loss}; what came before was written", 1) if loss else 0
-    jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
+        loss = matte_one(clips[0], paths, options)
+        return say_error(_told(loss), 1) if loss else 0
+    jobs = [_job(clip, paths, options) for clip, paths in plans.items()]
+    for job in jobs:
+        if force:
+            forget(job.files)
+        for path in others(job.files, job.made_from):
+            refuse_existing(path, force)
     results = run_jobs(jobs, processes or default_processes(len(jobs), _JOB_MEMORY), cluster)
     stderr_console().print(to_table(results))
     losses = [result.value for result in results if result.value]
     for loss in losses:
-        say_error(f"{loss}; what came before was written", 1)
+        say_error(_told(loss), 1)
     return max([1 if losses else 0, *(result.code for result in results)])
 
 
@@ -107,63 +115,65 @@ def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, pro
     model = open_model(options.model)
     fixed = _fixed(model)
     with ExitStack() as stack:
-        with open_source(clip, options.resize) as before:
-            shown = before.properties
-        resize = (fixed.width, fixed.height) if fixed else options.resize
-        source = stack.enter_context(open_source(clip, resize, options.start, options.end, options.max_frames))
+        source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
         own = source.properties
-        ratio = _ratio(clip, own.width, own.height, options.downsample_ratio, fixed)
+        ratio = _ratio(clip, own.width, own.height, options, fixed)
         play = stack.enter_context(play_model(model, options.device, ratio))
-        # Frames that were brought to a model's own size go back to theirs.
-        like = replace(own, width=shown.width, height=shown.height, pixel_aspect=shown.pixel_aspect)
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
         transparent = options.background is None and all(map(holds_alpha, suffixes))
         behind = None if transparent else open_background(options.background or GREEN, own.width, own.height)
-        sinks = {
-            kind: stack.enter_context(
+        sinks = {}
+        for kind, path in paths.items():
+            is_video = path.suffix.lower() in CONTAINERS
+            sinks[kind] = stack.enter_context(
                 open_sink(
                     path,
-                    like,
+                    own,
                     alpha=kind == "composition" and transparent,
                     grey=kind == "alpha",
-                    codec=options.codec,
-                    quality=options.quality,
-                    mbps=options.mbps,
+                    codec=options.codec if is_video else None,
+                    quality=options.quality if is_video else None,
+                    mbps=options.mbps if is_video else None,
                     audio=source.audio,
                 )
             )
-            for kind, path in paths.items()
-        }
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
         matte_source(source, play, sinks, behind, options.seq_chunk, on_frames)
         return source.loss
 
 
-def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOptions) -> None:
-    """Raises MatteError for what a model cannot do, whatever the clip."""
+def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
+    """Raises UserError for what would be wrong for any clip."""
     if options.seq_chunk < 1:
         raise MatteError(f"--seq-chunk {options.seq_chunk}: give 1 or more frames")
+    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps}
+    given = [name for name, value in of_video.items() if value is not None]
+    if given and not any(Path(output).suffix.lower() in CONTAINERS for output in outputs.values()):
+        raise MatteError(f"{given[0]} is for videos, and no output is one; leave it out")
+    if options.background is not None:
+        if "composition" not in outputs:
+            raise MatteError("--background is for --composition, which was not asked for; leave it out")
+        open_background(options.background, 16, 16)
+
+
+def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOptions) -> None:
+    """Raises MatteError for what a model cannot do, whatever the clip."""
     if not isinstance(model, Artifact):
         return
     if options.seq_chunk > 1:
         raise MatteError(f"{model.path} takes one frame after the other; --seq-chunk is for checkpoints, leave it out")
     given = {tensor.name for tensor in model.outputs}
-    missing = {"pha"} - given if [*outputs] == ["alpha"] else {"fgr", "pha"} - given
-    if missing:
-        raise MatteError(
-            f"{model.path} was made without {' and '.join(sorted(missing))}, which {' and '.join(outputs)} needs; "
-            "give another model"
-        )
+    for kind in outputs:
+        missing = sorted(_NEEDED[kind] - given)
+        if missing:
+            raise MatteError(
+                f"{model.path} was made without {' and '.join(missing)}, which --{kind} needs; give another model"
+            )
     fixed = _fixed(model)
     if fixed is None:
         return
     if fixed.batch != 1:
         raise MatteError(f"{model.path} was made for a batch of {fixed.batch}; give one that was made for a batch of 1")
-    size = f"{fixed.width}x{fixed.height}"
-    if options.resize not in (None, (fixed.width, fixed.height)):
-        raise MatteError(
-            f"{model.path} was made for {size}; give --resize {size}, or leave it out for the clip's own size"
-        )
     if options.downsample_ratio not in (None, fixed.ratio):
         raise MatteError(f"{model.path} has the ratio {fixed.ratio:g} baked in; leave --downsample-ratio out")
 
@@ -172,14 +182,16 @@ def _fixed(model: Model) -> Fixed | None:
     return model.fixed if isinstance(model, Artifact) else None
 
 
-def _ratio(clip: Path, width: int, height: int, asked: float | None, fixed: Fixed | None) -> float:
-    """What to play a clip at. Raises MatteError if that leaves no pixel, or needs more memory than there is."""
-    ratio = fixed.ratio if fixed else asked or auto_downsample_ratio(height, width)
+def _ratio(clip: Path, width: int, height: int, options: MatteOptions, fixed: Fixed | None) -> float:
+    """What to play a clip at. Raises UserError if that leaves no pixel, or needs more memory than there is."""
+    if fixed is not None:
+        return fixed.ratio
+    ratio = options.downsample_ratio or auto_downsample_ratio(height, width)
     try:
         internal_size(height, width, ratio)
     except ValueError as error:
         raise MatteError(f"{clip}: {error}") from error
-    Fixed(width=width, height=height, ratio=ratio).refuse_beyond_memory()
+    Fixed(width=width, height=height, ratio=ratio, batch=options.seq_chunk).refuse_beyond_memory()
     return ratio
 
 
@@ -204,45 +216,47 @@ def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind,
             raise MatteError(
                 f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it: out/{PLACEHOLDER}.mp4"
             )
-    name = clip.resolve().stem if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES) else clip.resolve().name
-    return {kind: Path(output.replace(PLACEHOLDER, name)) for kind, output in outputs.items()}
+    name = clip.name or clip.resolve().name
+    if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
+        name = name.removesuffix(clip.suffix)
+    paths = {}
+    for kind, output in outputs.items():
+        # A folder's name must have no suffix.
+        own = name if Path(output).suffix else name.replace(".", "_")
+        paths[kind] = Path(output.replace(PLACEHOLDER, own))
+    return paths
 
 
-def _check_places(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> None:
-    """Raises MatteError for an output that is an input, or another output."""
-    inputs = {clip.resolve(), Path(options.model).resolve()}
-    inputs |= {Path(options.background).resolve()} if options.background else set()
-    seen: set[Path] = set()
-    for kind, path in paths.items():
-        if path.resolve() in inputs:
-            raise MatteError(f"--{kind} {path} would overwrite an input; give another name")
-        if path.resolve() in seen:
-            raise MatteError(f"{path} was given for two outputs; give each its own")
-        seen.add(path.resolve())
+def _files(options: MatteOptions) -> list[Path]:
+    """What is read beside the clips."""
+    return [Path(name) for name in (options.model, options.background) if name and Path(name).exists()]
 
 
-def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: bool) -> Job:
-    """Without a progress bar of its own; what is there and made from the same is left out, unless `force`."""
-    files = [
-        path for path in (clip, Path(options.model), Path(options.background or "-")) if path.is_file() or path.is_dir()
-    ]
+def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
+    """Without a progress bar of its own; what is there and made from the same is left out.
+
+    With whole paths: a worker of a cluster is in another folder.
+    """
+    model, background = options.model, options.background
+    options = replace(
+        options,
+        model=str(Path(model).absolute()) if Path(model).exists() else model,
+        background=str(Path(background).absolute()) if background and Path(background).exists() else background,
+    )
+    paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
-        made_from = fingerprint(
-            files, {**asdict(options), "outputs": {kind: str(path) for kind, path in paths.items()}}
-        )
+        whole = {**asdict(options), "outputs": {kind: str(path) for kind, path in paths.items()}}
+        made_from = fingerprint([clip, *_files(options)], whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
     return Job(
         name=str(clip),
-        function=_run,
-        arguments=(clip, dict(paths), options, force),
+        function=matte_one,
+        arguments=(clip.absolute(), paths, options, False),
         files=tuple(paths.values()),
-        made_from="" if force else made_from,
+        made_from=made_from,
     )
 
 
-def _run(clip: Path, paths: dict[Kind, Path], options: MatteOptions, force: bool) -> str | None:
-    """The same in a process of its own, which does not tell how far it is."""
-    for path in paths.values():
-        refuse_existing(path, force)
-    return matte_one(clip, paths, options, progress=False)
+def _told(loss: str) -> str:
+    return f"{loss}; what came before was written"

@@ -32,7 +32,7 @@ from rvm_model.video import ToTensor, VideoReader, VideoWriter
 from tools.matte import MatteOptions, matte_one
 
 RESULTS = Path(__file__).parent / "results" / "matte_speed_cpu.csv"
-FRAMES, ROUNDS = 100, 3
+FRAMES, ROUNDS, MBPS = 100, 3, 1  # the released writer's bit rate
 SIZES = (Fixed(width=1920, height=1080, ratio=0.25), Fixed(width=1280, height=720, ratio=0.375))
 COLUMNS = ["resolution", "downsample_ratio", "file", "frames", "threads", "ratio_median", "ratio_least", "ratio_most"]
 COLUMNS += ["rounds", "torch", "onnxruntime", "processor"]
@@ -63,7 +63,7 @@ def main() -> None:
             for _ in range(ROUNDS):
                 plain = timed(partial(plain_loop, checkpoint.network(), clip, folder, size.ratio))
                 for name, model in models.items():
-                    options = MatteOptions(model=str(model), downsample_ratio=size.ratio)
+                    options = MatteOptions(model=str(model), downsample_ratio=size.ratio, mbps=MBPS)
                     ours = timed(partial(matte_one, clip, outputs(folder), options, progress=False))
                     ratios[name].append(plain / ours)
                     console.print(f"{size.width}x{size.height} {name}: {ratios[name][-1]:.2f}", highlight=False)
@@ -93,7 +93,7 @@ def outputs(folder: Path) -> dict[Kind, Path]:
 def plain_loop(network: MattingNetwork, clip: Path, folder: Path, ratio: float) -> None:
     """As the released README has it."""
     reader = VideoReader(str(clip), transform=ToTensor())
-    writer = VideoWriter(str(folder / "plain.mp4"), frame_rate=reader.frame_rate)
+    writer = VideoWriter(str(folder / "plain.mp4"), frame_rate=reader.frame_rate, bit_rate=int(MBPS * 1e6))
     states: list[torch.Tensor | None] = [None] * 4
     with torch.no_grad():
         for src in DataLoader(reader):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch.nn import functional as F
 
 from exporters import load_runtime, recognise
 from exporters.runtime import Device, State
@@ -21,13 +22,13 @@ _CHECKPOINT_SUFFIXES = (".pth", ".safetensors")
 
 
 def open_models(*names: str) -> list[Model]:
-    """What each name stands for. `official` and `seeded` are of the variant and refiner of an exported file among them.
+    """What each name stands for. `official` and `seeded` are of the variant and refiner of a file among them.
 
     Raises:
         UserError: as `open_model`.
     """
     opened = {name: open_model(name) for name in names if name not in _NAMED}
-    like = next((model for model in opened.values() if isinstance(model, Artifact)), None)
+    like = next(iter(opened.values()), None)
     kind = (like.variant, like.refiner) if like else ()
     return [opened[name] if name in opened else load_checkpoint(name, *kind) for name in names]
 
@@ -48,7 +49,7 @@ def open_model(name: str) -> Model:
 
 @contextmanager
 def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
-    """Ready to play one clip, from its first frame on.
+    """Ready to play one clip, from its first frame on. A file of one size plays any: frames are scaled, mattes back.
 
     Args:
         model: From `open_model`.
@@ -66,11 +67,21 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
         return
     with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
         state: State = None
+        fixed = model.fixed
 
         def play(src: Images) -> tuple[Images, Images]:
             nonlocal state
-            matte, state = step(src, state)
-            nothing = src[:, :0]
-            return nothing if matte.fgr is None else matte.fgr, nothing if matte.pha is None else matte.pha
+            height, width = src.shape[2:]
+            matte, state = step(_resized(src, fixed.height, fixed.width) if fixed else src, state)
+            fgr, pha = (src[:, :0] if image is None else image for image in (matte.fgr, matte.pha))
+            return _resized(fgr, height, width), _resized(pha, height, width)
 
         yield play
+
+
+def _resized(images: Images, height: int, width: int) -> Images:
+    """To a file's one size, and back."""
+    if images.shape[2:] == (height, width) or not images.size:
+        return images
+    resized = F.interpolate(torch.from_numpy(images), (height, width), mode="bilinear", antialias=True)
+    return resized.clamp(0, 1).numpy()

@@ -53,7 +53,7 @@ def resolve_output(output: Path, file_name: str, suffix: str, seeded: bool, forc
 def refuse_existing(path: Path, force: bool) -> None:
     """Raises OutputError if the file is there already and `force` is off."""
     if path.exists() and not force:
-        raise OutputError(f"{path} exists; use --force to replace it, or --output to write elsewhere")
+        raise OutputError(f"{path} exists; use --force to replace it, or write elsewhere")
 
 
 def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool) -> None:

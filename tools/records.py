@@ -1,18 +1,30 @@
 """What a job has made, and of what: a rerun skips it only while both are as they were.
 
 A file that is there is whole, since it appears under its final name only then. But of what input, and with which
-options? Neither a name nor a date tells, so a line is kept beside, in a hidden folder that may be deleted at any time:
+options? Neither a name nor a date tells, so a record is kept beside, in a hidden folder. It may be deleted at any time:
 what was made from the same is then made again.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from rvm_model import __version__
 
 FOLDER = ".rvm-export-made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """`sizes` in the order of the files; `said` is what the job said of them."""
+
+    made_from: str
+    sizes: list[Any]
+    said: str | None
 
 
 def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
@@ -30,34 +42,48 @@ def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
     return digest.hexdigest()
 
 
-def is_made(files: Sequence[Path], made_from: str) -> bool:
-    """Whether all files, or folders, are there, in the size that they were made in, and made from this."""
-    try:
-        return bool(json.loads(_record(files).read_text()) == _state(files, made_from))
-    except (OSError, ValueError):
-        return False
+def made(files: Sequence[Path], made_from: str) -> Record | None:
+    """The record, if all files, or folders, are there, in the size that they were made in, and made from this."""
+    return None if others(files, made_from, missing=True) else _read(files)
 
 
-def remember(files: Sequence[Path], made_from: str) -> None:
+def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list[Path]:
+    """Those that are there but were not made by such a job; with `missing` also those that are not there."""
+    record = _read(files)
+    sizes = record.sizes if record is not None and record.made_from == made_from else []
+    found = []
+    for path, size in zip_longest(files, sizes[: len(files)]):
+        if not path.exists():
+            found += [path] * missing
+        elif size != _sizes(path):
+            found.append(path)
+    return found
+
+
+def remember(files: Sequence[Path], made_from: str, said: str | None) -> None:
     """Keep what the files were made from. They are there, and whole."""
-    record = _record(files)
-    record.parent.mkdir(exist_ok=True)
-    staged = record.with_suffix(".partial")
-    staged.write_text(json.dumps(_state(files, made_from)))
-    staged.replace(record)
+    place = _place(files)
+    place.parent.mkdir(exist_ok=True)
+    staged = place.with_suffix(".partial")
+    sizes = [_sizes(path) for path in files]
+    staged.write_text(json.dumps({"made_from": made_from, "sizes": sizes, "said": said}))
+    staged.replace(place)
 
 
 def forget(files: Sequence[Path]) -> None:
     """Before they are made again: half of them may soon be of another kind."""
-    _record(files).unlink(missing_ok=True)
+    _place(files).unlink(missing_ok=True)
 
 
-def _record(files: Sequence[Path]) -> Path:
+def _read(files: Sequence[Path]) -> Record | None:
+    try:
+        return Record(**json.loads(_place(files).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _place(files: Sequence[Path]) -> Path:
     return files[0].parent / FOLDER / f"{files[0].name}.json"
-
-
-def _state(files: Sequence[Path], made_from: str) -> list[object]:
-    return [made_from, *(_sizes(path) for path in files)]
 
 
 def _sizes(path: Path) -> int | list[int]:

@@ -114,14 +114,6 @@ def test_wrong_arguments(arguments, message, network, clip, tmp_path, monkeypatc
     assert [*tmp_path.iterdir()] == [clip]
 
 
-def test_a_damaged_clip_gives_what_there_is_and_a_warning(network, clip, tmp_path):
-    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
-    clip.write_bytes(content[: len(content) // 2])
-    with pytest.warns(UserWarning, match=r"clip\.mkv"):
-        convert_video(network, clip, output_alpha=tmp_path / "alpha.mkv", downsample_ratio=RATIO, progress=False)
-    assert 0 < len(read(tmp_path / "alpha.mkv")) < 40
-
-
 class Failing(torch.nn.Module):
     """After some frames."""
 
@@ -135,6 +127,36 @@ class Failing(torch.nn.Module):
         if self.left < 0:
             raise self.error
         return [src[0][None], src[:, :, :1], *[None] * 4]
+
+
+@pytest.mark.parametrize(
+    "outputs", [{"output_alpha": "clip.mkv"}, {"output_alpha": "a.mp4", "output_foreground": "./a.mp4"}]
+)
+def test_places_that_would_be_overwritten(outputs, network, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = clip.read_bytes()
+    with pytest.raises(VideoError, match="would overwrite"):
+        convert_video(network, "clip.mkv", **outputs)
+    assert clip.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [clip]
+
+
+def test_a_model_that_gives_no_numbers(clip, tmp_path):
+    class Nothing(Failing):
+        def forward(self, src, *states):
+            return [src[0][None], src[:, :, :1] * float("nan"), *[None] * 4]
+
+    with pytest.raises(VideoError, match="not finite"):
+        convert_video(Nothing(None, 0), clip, output_alpha=tmp_path / "a.mp4", progress=False)
+    assert [*tmp_path.iterdir()] == [clip]
+
+
+def test_a_damaged_clip_gives_what_there_is_and_a_warning(network, clip, tmp_path):
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match=r"clip\.mkv"):
+        convert_video(network, clip, output_alpha=tmp_path / "alpha.mkv", downsample_ratio=RATIO, progress=False)
+    assert 0 < len(read(tmp_path / "alpha.mkv")) < 40
 
 
 @pytest.mark.parametrize("after", [0, 4])

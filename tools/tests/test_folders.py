@@ -71,7 +71,7 @@ def test_a_model_is_written_as_a_folder_and_replaced_by_force(run, tmp_path):
     refused = export_folder(run, tmp_path)
     assert (refused.code, refused.error.partition("; ")[2]) == (
         2,
-        "use --force to replace it, or --output to write elsewhere",
+        "use --force to replace it, or write elsewhere",
     )
     assert (path / "mine").exists()
     assert export_folder(run, tmp_path, "--force").code == 0

@@ -195,7 +195,7 @@ def test_a_rerun_skips_what_is_whole_and_made_from_the_same(run, tmp_path, capfd
 def test_no_executor_is_started_for_nothing(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these")
+    records.remember([path], "these", None)
     given = job(f.write, path, files=(path,), made_from="these")
     assert run_jobs([given], 1, "tcp://127.0.0.1:9")[0].outcome == "skipped"
     assert run_jobs([], 1, "tcp://127.0.0.1:9") == []
@@ -205,27 +205,27 @@ def test_a_failure_forgets_what_was_made(tmp_path):
     """Half of the files may be new by then, and of the same size as the old."""
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these")
+    records.remember([path], "these", None)
     assert run_jobs([job(f.fail, tmp_path / "n", files=(path,), made_from="others")], 1)[0].outcome == "failed"
-    assert not records.is_made([path], "these")
+    assert not records.made([path], "these")
 
 
 def test_folders_are_files_too(tmp_path):
     folder = tmp_path / "frames"
     (folder / "deeper").mkdir(parents=True)
     (folder / "deeper" / "1.png").write_text("one")
-    records.remember([folder], "these")
-    assert records.is_made([folder], "these")
+    records.remember([folder], "these", None)
+    assert records.made([folder], "these")
     (folder / "2.png").touch()
-    assert not records.is_made([folder], "these")
+    assert not records.made([folder], "these")
 
 
 def test_a_damaged_record_is_none(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these")
+    records.remember([path], "these", None)
     (tmp_path / records.FOLDER / "file.json").write_text("[")
-    assert not records.is_made([path], "these")
+    assert not records.made([path], "these")
 
 
 def test_fingerprints_tell_contents_names_and_options_apart(tmp_path):
@@ -249,7 +249,7 @@ def test_two_jobs_for_one_file_are_refused(tmp_path):
 def test_a_table_shows_what_became_of_all(tmp_path):
     path = tmp_path / "made"
     path.touch()
-    records.remember([path], "these")
+    records.remember([path], "these", None)
     results = run_jobs(
         [job(f.square, 1), job(f.fail, tmp_path / "[red]n"), job(f.write, path, files=(path,), made_from="these")], 1
     )

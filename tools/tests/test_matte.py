@@ -15,6 +15,8 @@ from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
+from rvm_model.colour import VideoError
+from rvm_model.sink import Sink as VideoSink
 from rvm_model.source import open_source
 from rvm_model.tests.clips import drawn, write_clip
 
@@ -109,7 +111,6 @@ def test_a_file_of_one_size_takes_any_clip_and_gives_it_back_in_its_size(fixed, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--resize", "96x64"), "was made for 128x64; give --resize 128x64, or leave it out"),
         (("--downsample-ratio", "0.25"), "has the ratio 0.5 baked in; leave --downsample-ratio out"),
         (("--seq-chunk", "4"), "--seq-chunk is for checkpoints"),
     ],
@@ -126,7 +127,7 @@ def test_a_file_without_a_foreground_gives_alpha_only(clip, out, run, tmp_path):
     assert run("matte", clip, "--model", model, "--alpha", out / "a.mp4", *RATIO).code == 0
     result = run("matte", clip, "--model", model, "--composition", out / "c.mp4", *RATIO)
     assert result.code == 2
-    assert "was made without fgr, which composition needs" in result.error
+    assert "was made without fgr, which --composition needs" in result.error
 
 
 def test_a_file_of_a_batch(clip, out, run, tmp_path):
@@ -150,11 +151,24 @@ def test_image_bytes(clip, out, run, tmp_path):
         (("text.mp4", "--alpha", "a.mp4"), "text.mp4"),
         (("empty", "--alpha", "a.mp4"), "in empty; give a folder"),
         (("clip.mkv",), "nothing to write; give at least one of --composition, --alpha, --foreground"),
-        (("clip.mkv", "--alpha", "clip.mkv"), "would overwrite an input"),
-        (("clip.mkv", "--alpha", "./clip.mkv", "--force"), "would overwrite an input"),
-        (("clip.mkv", "--alpha", "a.mp4", "--foreground", "./a.mp4"), "was given for two outputs"),
+        (("clip.mkv", "--alpha", "clip.mkv"), "would overwrite clip.mkv, which is read"),
+        (("clip.mkv", "--alpha", "./clip.mkv", "--force"), "would overwrite clip.mkv, which is read"),
+        (("clip.mkv", "--alpha", "a.mp4", "--foreground", "./a.mp4"), "would overwrite each other"),
         (("clip.mkv", "--alpha", "old.mp4"), "old.mp4 exists; use --force"),
         (("clip.mkv", "--alpha", "a.gif"), "a.gif ends in none of .mp4"),
+        (("clip.mkv", "--alpha", "."), "which is read; give another place"),
+        (("clip.mkv", "--alpha", "/"), "is no name for an output"),
+        (("clip.mkv", "--composition", "sub", "--background", "sub/clip.mkv", "--force"), "which is read"),
+        (("clip.mkv", "--composition", "sub/out", "--alpha", "sub/out/a"), "would overwrite each other"),
+        (("sub", "--alpha", "sub/{name}_a.mp4"), "sub/clip_a.mp4 lies in sub, which is read"),
+        (("clip.mkv", "--alpha", "loop/a.mp4"), "cannot use loop/a.mp4"),
+        (("clip.mkv", "--alpha", "a", "--codec", "libx264"), "--codec is for videos, and no output is one"),
+        (("clip.mkv", "--alpha", "a.mp4", "--background", "red"), "--background is for --composition"),
+        (("clip.mkv", "--composition", "a.mov", "--codec", "libx264"), "leave the codec out, or give a background"),
+        (("clip.mkv", "--alpha", "a.mp4", "--end", "inf"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "1e18"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "nan"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--seq-chunk", "100000"), "would need about"),
         (("clip.mkv", "--alpha", "text.mp4/a.mp4"), "cannot write text.mp4/a.mp4"),
         (("clip.mkv", "--alpha", "/proc/self/a.mp4"), "cannot write /proc/self/a.mp4"),
         (("clip.mkv", "--alpha", "a.mp4", "--codec", "libx999"), "libx999"),
@@ -169,7 +183,7 @@ def test_image_bytes(clip, out, run, tmp_path):
         (("clip.mkv", "--alpha", "a.mp4", "--start", "1", "--end", "1"), "clip.mkv from 1"),
         (("clip.mkv", "--alpha", "a.mp4", "--seq-chunk", "0"), "--seq-chunk 0"),
         (("clip.mkv", "clip.mkv", "--alpha", "a.mp4"), "one place for several inputs; put {name} into it"),
-        (("clip.mkv", "sub/clip.mkv", "--alpha", "{name}.mp4"), "would both write"),
+        (("clip.mkv", "sub/clip.mkv", "--alpha", "out/{name}.mp4"), "would overwrite each other"),
     ],
 )
 def test_wrong_words_are_said_in_one_line(arguments, message, run, tmp_path, monkeypatch):
@@ -180,6 +194,7 @@ def test_wrong_words_are_said_in_one_line(arguments, message, run, tmp_path, mon
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "old.mp4").write_text("mine")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     result = run("matte", "--model", "seeded", *arguments)
     assert (result.code, result.out) == (2, "")
@@ -220,14 +235,66 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     assert "2 skipped" in again.err
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.mp4")} == written
 
-    other = run(*arguments, "--background", "red")
+    other = run(*arguments, "--quality", "30")
     assert other.code == 2
-    assert "exists; use --force" in other.err
+    assert "exists; use --force" in other.error
+    assert "2 skipped" in run(*arguments).err  # what was refused has forgotten nothing
     assert run(*arguments, "--force").code == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.mp4")} != written
+    (out / "clip.mp4").unlink()
+    mended = run(*arguments)
+    assert mended.code == 0
+    assert "1 done, 1 skipped" in mended.err
 
 
-def test_ctrl_c_leaves_nothing(out, tmp_path):
+def test_a_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    for outcome in ("1 done", "1 skipped"):
+        result = run("matte", clip.parent, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+        assert result.code == 1
+        assert outcome in result.err
+        assert "what came before was written" in result.error
+
+
+def test_a_name_with_a_dot_and_a_link_are_as_they_are_given(clip, out, run):
+    (clip.parent / "talk.v1.mkv").symlink_to(clip)
+    clips = (clip, clip.parent / "talk.v1.mkv")
+    arguments = ("--alpha", out / "{name}_alpha", "--foreground", out / "{name}.mkv")
+    assert run("matte", *clips, "--model", "seeded", *arguments, *RATIO).code == 0
+    assert {each.name for each in out.iterdir()} >= {"clip_alpha", "clip.mkv", "talk_v1_alpha", "talk.v1.mkv"}
+
+
+def test_when_one_output_cannot_be_finished_there_is_none(clip, out, run, monkeypatch):
+    finish = VideoSink.finish
+
+    def full(self):
+        if self.path.suffix == ".mkv":
+            raise VideoError(f"cannot write {self.path}: No space left on device")
+        finish(self)
+
+    monkeypatch.setattr(VideoSink, "finish", full)
+    arguments = ("--alpha", out / "a.mp4", "--foreground", out / "f.mkv")
+    result = run("matte", clip, "--model", "seeded", *arguments, *RATIO)
+    assert result.code == 2
+    assert "No space left" in result.error
+    assert [*out.iterdir()] == []
+
+
+def test_a_background_is_not_distorted_by_a_file_of_one_size(fixed, clip, out, run, tmp_path):
+    """A picture of the clip's own size comes out pixel by pixel where nothing is in front."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "behind.png")
+    paths = ("--alpha", out / "alpha", "--composition", out / "com")
+    result = run("matte", clip, "--model", fixed, *paths, "--background", tmp_path / "behind.png")
+    assert result.code == 0
+    nothing = read(out / "alpha")[0, ..., 0] == 0
+    assert nothing.sum() > 50
+    np.testing.assert_array_equal(read(out / "com")[0][nothing], picture[nothing])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(number, out, tmp_path):
     clip = write_clip(tmp_path / "long.mkv", drawn(60, 640, 360))
     command = [sys.executable, "-c", "from tools.cli import main; main()"]
     process = subprocess.Popen(
@@ -238,7 +305,7 @@ def test_ctrl_c_leaves_nothing(out, tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "rvm-export: error: interrupted; nothing was left half-written"
