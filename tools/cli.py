@@ -324,8 +324,8 @@ def bisect(
 @app.command(
     short_help="Show two models' mattes and their difference.",
     help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
-    "every frame that is played as a video, 24 a second. What takes any size is played at the other's, if that has only "
-    "one. Prints the file's path. "
+    "every frame that is played as a video, 24 a second. What takes any size is played at the other's, if that has "
+    "only one. Prints the file's path. "
     f"{CODE_WARNING}",
 )
 def compare(
