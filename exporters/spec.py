@@ -1,10 +1,10 @@
 """What a format is, what is exported, what came out: plain values that all formats share. Nothing heavy is imported."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
@@ -77,10 +77,19 @@ class ExportSpec:
         """What the format's own options add to the file's name."""
         return []
 
+    def suffix(self, usual: str) -> str:
+        """How the name of what is written ends: mostly as the format's usually do."""
+        return usual
+
     @property
     def is_folder(self) -> bool:
-        """Whether a folder is written, whose name has no suffix, and no file."""
+        """Whether a folder is written, and no file."""
         return False
+
+    @classmethod
+    def together(cls, specs: Sequence[Self]) -> list[Self]:
+        """The files to make of those that were asked for at once, which differ in their size."""
+        return [*specs]
 
 
 @dataclass(frozen=True, kw_only=True)
