@@ -7,6 +7,7 @@ failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 import inspect
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,13 +72,13 @@ def add_export_command(name: str, description: Format) -> None:
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
         precision: Annotated[
-            list[str],
+            Sequence[str],
             typer.Option(
                 metavar="|".join(description.precisions),
                 callback=one_of(*description.precisions),
                 help="Repeatable, one file each.",
             ),
-        ] = [description.precisions[0]],
+        ] = description.precisions[:1],
         output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path(),
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,

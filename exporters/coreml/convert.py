@@ -91,7 +91,7 @@ def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed)
     if spec.tensor_io:
         matte = [*map(ct.TensorType, OUTPUTS[:2])]
     if spec.stateful:
-        traced = _traced(_Stateful(network, size, _level(spec), states), [src])
+        traced = _traced(_Stateful(_Frame(network, size, _level(spec)), states), [src])
         tensors = [ct.TensorType(shape=shape, dtype=np.float16) for shape in states]
         kept = {"states": [ct.StateType(tensor, name) for tensor, name in zip(tensors, _STATES, strict=True)]}
     else:
@@ -194,19 +194,20 @@ class _Frame(nn.Module):
         return (*(image if self.level == 1 else image * self.level for image in (fgr, pha)), *after)
 
 
-class _Stateful(_Frame):
+class _Stateful(nn.Module):
     """The same, its states held inside."""
 
-    def __init__(self, network: MattingNetwork, size: Fixed, level: int, shapes: Sequence[tuple[int, ...]]) -> None:
-        super().__init__(network, size, level)
+    def __init__(self, frame: _Frame, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.frame = frame
         for name, shape in zip(_STATES, shapes, strict=True):
             self.register_buffer(name, torch.zeros(shape))
 
     def forward(self, src: Tensor) -> tuple[Tensor, ...]:
         states = [self.get_buffer(name) for name in _STATES]
-        fgr, pha, *after = super().forward(src, *states)
+        fgr, pha, *after = self.frame(src, *states)
         for state, new in zip(states, after, strict=True):
-            state[:] = new  # the one way of assignment that coremltools takes for a state's
+            state[:] = new  # the one way to assign that coremltools knows
         return fgr, pha
 
 
@@ -214,7 +215,8 @@ def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
     """Inlined, and no value inside called as an output is: a neural network's layers need names of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.jit as a whole, and of the branches that are baked in on purpose
-        traced = torch.jit.trace(module.eval(), tuple(map(torch.zeros, shapes)), check_trace=False)
+        examples = tuple(map(torch.zeros, shapes))
+        traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # type: ignore[no-untyped-call]
     torch._C._jit_pass_inline(traced.graph)
     for node in traced.graph.nodes():
         for value in node.outputs():

@@ -1,4 +1,4 @@
-"""What a CoreML file says of itself to people and to apps: names, descriptions, licence; never when or where it was made.
+"""What a CoreML file says of itself to people and apps: names, descriptions, licence; not when or where it was made.
 
 The messages are CoreML's specification; nothing is imported for them.
 """

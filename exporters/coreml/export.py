@@ -9,7 +9,7 @@ import torch
 from exporters.archive import pack
 from exporters.coreml import CoremlSpec
 from exporters.coreml.convert import convert
-from exporters.coreml.package import write_package
+from exporters.coreml.write import write_package
 from exporters.metadata import identity, release
 from rvm_model.checkpoint import Checkpoint
 
