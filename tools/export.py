@@ -67,13 +67,16 @@ def _export_one(
             with working(console, f"verifying {path.name}"):
                 artifact = load_runtime(name).inspect(staged)
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
-                report = verify(artifact, checkpoint, builtin_clip(), ratio)
+                reports = [
+                    verify(each, checkpoint, builtin_clip(), ratio) for each in (artifact, *artifact.others)
+                ]
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
-        console.print(to_table(report))
-        for line in verdict(report):
-            console.print(line, soft_wrap=True)
-        if not report.ok:
+        for report in reports:
+            console.print(to_table(report))
+            for line in verdict(report):
+                console.print(line, soft_wrap=True)
+        if not all(report.ok for report in reports):
             raise ExportFailed(f"{path.name} does not compute what PyTorch computes, and was not kept")
 
     publish(path, write, check, force)

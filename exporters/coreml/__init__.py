@@ -182,4 +182,5 @@ FORMAT = Format(
     runtimes=_EVALUATOR,
     recognise=recognise,
     spec=CoremlSpec,
+    one_size=True,
 )
