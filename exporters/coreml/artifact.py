@@ -154,7 +154,7 @@ def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]
         if operation.type == "upsample_bilinear":
             factor = made[_given(operation, "scale_factor_height")]
             ratio = float(constant(factor.attributes["val"], stored.weights))
-    return weights, ratio, sum(operation.type != "const" for operation in block.operations)
+    return weights, ratio, sum(not operation.type.startswith("const") for operation in block.operations)
 
 
 def _given(operation: Any, name: str) -> str:
