@@ -36,7 +36,7 @@ class Format:
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
     which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
     `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options.
+    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Format:
     spec: type["ExportSpec"]
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
     afterwards: str = ""
+    one_size: bool = False
 
     @property
     def default_runtime(self) -> str:
@@ -196,7 +197,8 @@ class Artifact:
     """An exported file or folder, ours or not, as told from itself.
 
     `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
-    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset.
+    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset; `others`
+    are what the same file is besides, where it holds the network at several sizes.
     """
 
     path: Path
@@ -210,6 +212,7 @@ class Artifact:
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
     facts: Mapping[str, int | str]
+    others: tuple["Artifact", ...] = ()
 
     @property
     def image_bytes(self) -> bool:

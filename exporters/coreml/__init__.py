@@ -41,7 +41,9 @@ class CoremlSpec(FixableSpec):
 
     def __post_init__(self) -> None:
         if self.fixed is None:
-            raise SpecError("a CoreML file is for one size; give --resolution, such as 1280x720, and --downsample-ratio")
+            raise SpecError(
+                "a CoreML file is for one size; give --resolution, such as 1280x720, and --downsample-ratio"
+            )
         if self.target not in ("", *TARGETS):
             raise SpecError(f"target {self.target!r} is not one of {', '.join(TARGETS)}")
         for option, given in (("--stateful", self.stateful), ("--multifunction", self.multifunction)):
@@ -125,9 +127,7 @@ def _check_size(size: Fixed) -> None:
     height, width = size.height * size.ratio, size.width * size.ratio
     if height.is_integer() and width.is_integer():
         return
-    below, above = (
-        [_nearest(side, size.ratio, step) for side in (size.width, size.height)] for step in (-1, 1)
-    )
+    below, above = ([_nearest(side, size.ratio, step) for side in (size.width, size.height)] for step in (-1, 1))
     near = " or ".join(f"{w}x{h}" for w, h in (below, above) if w and h)
     raise SpecError(
         f"{size.width}x{size.height} at ratio {size.ratio:g} is {width:g}x{height:g} inside, and CoreML needs whole "
@@ -182,4 +182,5 @@ FORMAT = Format(
     runtimes=_EVALUATOR,
     recognise=recognise,
     spec=CoremlSpec,
+    one_size=True,
 )

@@ -6,17 +6,20 @@ what was traced before leaks into names. Nothing of that leaves this process.
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.coreml import CoremlSpec
+from exporters.coreml import CoremlSpec, function_name
+from exporters.coreml.describe import describe, give_images
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.network import MattingNetwork
@@ -26,6 +29,10 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 
 _UNUSED = ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao")
 _STATES = ("r1", "r2", "r3", "r4")
+_TARGETS = {"ios14": "iOS14", "ios16": "iOS16", "ios18": "iOS18"}
+
+_BITS = {"fp16": (16, "linear"), "int8": (8, "linear_symmetric")}
+"""Of a neural network's weights, and how they are made; rounding to half precision knows one way only."""
 
 _LEVELS = 255
 """The largest value of an image's channel: CoreML scales what comes in, and takes what goes out as it is."""
@@ -34,120 +41,111 @@ _FEWEST_TO_QUANTISE = 512
 """Weights of a tensor, above which it is stored in eight bits. Smaller ones gain nothing, and cost accuracy."""
 
 
-def convert(checkpoint: Checkpoint, spec: CoremlSpec, size: Fixed, folder: Path) -> None:
-    """Make `folder`, which must not be there: `model.mlmodel`, and `weights` where it is an ML program.
-
-    The specification is as coremltools leaves it, without what people read.
+def convert(checkpoint: Checkpoint, spec: CoremlSpec, metadata: Mapping[str, str], folder: Path) -> None:
+    """Make `folder`, which must not be there: `model.mlmodel`, and `weights` beside it where it is an ML program.
 
     Raises:
-        ArtifactError: it gave up; its last line says why.
+        ArtifactError: coremltools gave up; its last line says why.
     """
     folder.mkdir()
-    run("exporters.coreml.convert", (checkpoint, spec, size), folder)
-
-
-def run(module: str, request: Any, folder: Path) -> None:
-    """Let a module with coremltools in it answer a request into a folder. Raises ArtifactError."""
-    place = folder / "request"
-    place.write_bytes(pickle.dumps(request))
+    request = folder / "request"
+    request.write_bytes(pickle.dumps((checkpoint, spec, metadata)))
     done = subprocess.run(  # noqa: S603 (our own module)
-        [sys.executable, "-m", module, place.resolve(), folder.resolve()],
+        [sys.executable, "-m", "exporters.coreml.convert", request.resolve(), folder.resolve()],
         capture_output=True,
         text=True,
         cwd=Path(__file__).resolve().parents[2],
         env=os.environ | ENVIRONMENT,
     )
-    place.unlink()
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2]
         raise ArtifactError(f"coremltools could not convert: {last or f'exit code {done.returncode}'}")
 
 
-def coremltools() -> Any:
-    """The package, without what it would import only to look at."""
-    for package in _UNUSED:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
-    import coremltools as ct
-
-    return ct
-
-
 def main(request: Path, folder: Path) -> None:
     """In the process of its own."""
+    for package in _UNUSED:
+        sys.modules[package] = None  # type: ignore[assignment]
+    import coremltools as ct
+
     # Our own pickle, written a moment ago by the process that waits for this one.
     checkpoint: Checkpoint
     spec: CoremlSpec
-    size: Fixed
-    checkpoint, spec, size = pickle.loads(request.read_bytes())  # noqa: S301
-    ct = coremltools()
+    checkpoint, spec, metadata = pickle.loads(request.read_bytes())  # noqa: S301
     make = _neural_network if spec.is_neural_network else _ml_program
-    make(ct, checkpoint.network(), spec, size, folder)
+    models = [make(ct, checkpoint.network(), spec, size) for size in spec.sizes]
+    model = _together(ct, models, spec, folder) if spec.multifunction else models[0]
+    specification = model.get_spec()
+    if spec.is_neural_network and not spec.tensor_io:
+        give_images(specification, spec.sizes[0].width, spec.sizes[0].height)
+    describe(specification, metadata, optional_states=spec.is_neural_network)
+    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+    if not spec.is_neural_network:
+        shutil.copytree(model.weights_dir, folder / "weights")
 
 
-def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed, folder: Path) -> None:
+def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
     src, *states = _shapes(network, size)
-    level = 1 if spec.tensor_io else _LEVELS
-    image, matte = ct.ImageType("src", src, scale=1 / _LEVELS), [ct.ImageType("fgr"), ct.ImageType("pha", color_layout="G")]
+    given = [_source(ct, spec, src)]
+    matte = [ct.ImageType("fgr"), ct.ImageType("pha", color_layout=ct.colorlayout.GRAYSCALE)]
     if spec.tensor_io:
-        image, matte = ct.TensorType("src", src), [ct.TensorType("fgr"), ct.TensorType("pha")]
+        matte = [*map(ct.TensorType, OUTPUTS[:2])]
     if spec.stateful:
-        traced = _traced(_Stateful(network, size, level, states), [src])
-        more = {
-            "inputs": [image],
-            "outputs": matte,
-            "states": [ct.StateType(ct.TensorType(shape=shape), name) for name, shape in zip(_STATES, states, strict=True)],
-        }
+        traced = _traced(_Stateful(_Frame(network, size, _level(spec)), states), [src])
+        tensors = [ct.TensorType(shape=shape, dtype=np.float16) for shape in states]
+        kept = {"states": [ct.StateType(tensor, name) for tensor, name in zip(tensors, _STATES, strict=True)]}
     else:
-        traced = _traced(_Frame(network, size, level), [src, *states])
-        more = {
-            "inputs": [image, *(ct.TensorType(name, shape) for name, shape in zip(INPUTS[1:5], states, strict=True))],
-            "outputs": [*matte, *map(ct.TensorType, OUTPUTS[2:])],
-        }
+        traced = _traced(_Frame(network, size, _level(spec)), [src, *states])
+        given += [ct.TensorType(name, shape) for name, shape in zip(INPUTS[1:5], states, strict=True)]
+        matte += [*map(ct.TensorType, OUTPUTS[2:])]
+        kept = {}
     model = ct.convert(
         traced,
         convert_to="mlprogram",
-        minimum_deployment_target=_target(ct, spec),
+        minimum_deployment_target=getattr(ct.target, _TARGETS[spec.system]),
         compute_precision=_compute_precision(ct, spec),
+        inputs=given,
+        outputs=matte,
+        **kept,
         skip_model_load=True,
-        **more,
     )
-    if spec.precision == "int8":
-        quantiser = ct.optimize.coreml.OpLinearQuantizerConfig(
-            mode="linear_symmetric", granularity="per_channel", weight_threshold=_FEWEST_TO_QUANTISE
-        )
-        model = ct.optimize.coreml.linear_quantize_weights(
-            model, ct.optimize.coreml.OptimizationConfig(global_config=quantiser)
-        )
-    (folder / "model.mlmodel").write_bytes(model.get_spec().SerializeToString(deterministic=True))
-    Path(model.weights_dir).rename(folder / "weights")
+    if spec.precision != "int8":
+        return model
+    coreml = ct.optimize.coreml
+    symmetric = coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=_FEWEST_TO_QUANTISE)
+    return coreml.linear_quantize_weights(model, coreml.OptimizationConfig(global_config=symmetric))
 
 
-def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed, folder: Path) -> None:
-    """Images go out of a neural network only if its description says so afterwards: given so, coremltools fails."""
+def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
     src, *states = _shapes(network, size)
-    level = 1 if spec.tensor_io else _LEVELS
     model = ct.convert(
-        _traced(_Frame(network, size, level), [src, *states]),
+        _traced(_Frame(network, size, _level(spec)), [src, *states]),
         convert_to="neuralnetwork",
-        minimum_deployment_target=_target(ct, spec),
+        minimum_deployment_target=getattr(ct.target, _TARGETS[spec.system]),
         inputs=[
-            ct.TensorType("src", src) if spec.tensor_io else ct.ImageType("src", src, scale=1 / _LEVELS),
+            _source(ct, spec, src),
             *(
-                ct.TensorType(name, shape, default_value=torch.zeros(shape).numpy())
+                ct.TensorType(name, shape, default_value=np.zeros(shape, np.float32))
                 for name, shape in zip(INPUTS[1:5], states, strict=True)
             ),
         ],
         outputs=[*map(ct.TensorType, OUTPUTS)],
         skip_model_load=True,
     )
-    bits = {"fp32": 32, "fp16": 16, "int8": 8}[spec.precision]
-    if bits < 32:
-        model = ct.models.neural_network.quantization_utils.quantize_weights(model, bits, "linear_symmetric")
-    specification = model.get_spec()
-    for output in specification.description.output:
-        shape = (src[0], {"fgr": 3, "pha": 1}[output.name], *src[2:])
-        output.type.multiArrayType.shape.extend(shape)
-    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+    if spec.precision not in _BITS:
+        return model
+    return ct.models.neural_network.quantization_utils.quantize_weights(model, *_BITS[spec.precision])
+
+
+def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) -> Any:
+    """One program with a function for each size, which share their weights."""
+    functions = ct.utils.MultiFunctionDescriptor()
+    for size, model in zip(spec.sizes, models, strict=True):
+        functions.add_function(model.package_path, "main", function_name(size))
+    functions.default_function_name = function_name(spec.sizes[0])
+    path = str(folder / "together.mlpackage")
+    ct.utils.save_multifunction(functions, path)
+    return ct.models.MLModel(path, skip_model_load=True)
 
 
 def _shapes(network: MattingNetwork, size: Fixed) -> list[tuple[int, ...]]:
@@ -155,29 +153,33 @@ def _shapes(network: MattingNetwork, size: Fixed) -> list[tuple[int, ...]]:
     return [(1, 3, size.height, size.width), *state_shapes(network.variant, size.height, size.width, size.ratio)]
 
 
-def _target(ct: Any, spec: CoremlSpec) -> Any:
-    return getattr(ct.target, spec.system.replace("ios", "iOS"))
+def _source(ct: Any, spec: CoremlSpec, shape: tuple[int, ...]) -> Any:
+    return ct.TensorType("src", shape) if spec.tensor_io else ct.ImageType("src", shape, scale=1 / _LEVELS)
+
+
+def _level(spec: CoremlSpec) -> int:
+    return 1 if spec.tensor_io else _LEVELS
 
 
 def _compute_precision(ct: Any, spec: CoremlSpec) -> Any:
     if spec.precision == "fp32":
         return ct.precision.FLOAT32
-    if not spec.preprocess_fp32:
-        return ct.precision.FLOAT16
-    return ct.transform.FP16ComputePrecision(op_selector=_is_behind_the_first_convolution)
+    if spec.preprocess_fp32:
+        return ct.transform.FP16ComputePrecision(op_selector=_is_behind_the_first_convolution)
+    return ct.precision.FLOAT16
 
 
 def _is_behind_the_first_convolution(operation: Any) -> bool:
-    """Whether an operation of a program is not one of those that the first convolution needs."""
-    first = next(each for each in operation.enclosing_block.operations if each.op_type == "conv")
-    waiting, needed = [first], set()
+    """Whether an operation of a program is none of those that its first convolution needs."""
+    waiting = [next(each for each in operation.enclosing_block.operations if each.op_type == "conv")]
+    needed = {*waiting}
     while waiting:
         for given in waiting.pop().inputs.values():
             for variable in given if isinstance(given, (list, tuple)) else [given]:
                 if variable.op is not None and variable.op not in needed:
                     needed.add(variable.op)
                     waiting.append(variable.op)
-    return operation not in needed
+    return operation not in needed or operation.op_type == "conv"
 
 
 class _Frame(nn.Module):
@@ -192,19 +194,20 @@ class _Frame(nn.Module):
         return (*(image if self.level == 1 else image * self.level for image in (fgr, pha)), *after)
 
 
-class _Stateful(_Frame):
+class _Stateful(nn.Module):
     """The same, its states held inside."""
 
-    def __init__(self, network: MattingNetwork, size: Fixed, level: int, shapes: Sequence[tuple[int, ...]]) -> None:
-        super().__init__(network, size, level)
+    def __init__(self, frame: _Frame, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.frame = frame
         for name, shape in zip(_STATES, shapes, strict=True):
             self.register_buffer(name, torch.zeros(shape))
 
     def forward(self, src: Tensor) -> tuple[Tensor, ...]:
         states = [self.get_buffer(name) for name in _STATES]
-        fgr, pha, *after = super().forward(src, *states)
+        fgr, pha, *after = self.frame(src, *states)
         for state, new in zip(states, after, strict=True):
-            state[:] = new  # the one way of assignment that coremltools takes for a state's
+            state[:] = new  # the one way to assign that coremltools knows
         return fgr, pha
 
 
@@ -212,7 +215,8 @@ def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
     """Inlined, and no value inside called as an output is: a neural network's layers need names of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.jit as a whole, and of the branches that are baked in on purpose
-        traced = torch.jit.trace(module.eval(), tuple(map(torch.zeros, shapes)), check_trace=False)
+        examples = tuple(map(torch.zeros, shapes))
+        traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # type: ignore[no-untyped-call]
     torch._C._jit_pass_inline(traced.graph)
     for node in traced.graph.nodes():
         for value in node.outputs():
