@@ -1,5 +1,6 @@
 """CoreML: ML programs in packages, neural networks for older devices, converted from the traced network."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,7 +171,18 @@ def _varint(file: BinaryIO) -> int:
     return 0
 
 
-_EVALUATOR = {"evaluator": RuntimeInfo(module="runtime", extra="coreml", packages=("coremltools",))}
+_RUNTIMES = {
+    name: RuntimeInfo(module=f"{module}_runtime".removeprefix("_"), extra="coreml", packages=("coremltools",))
+    for name, module in {
+        "evaluator": "",
+        "evaluator-fp16": "half",
+        "coreml": "apple_all",
+        "coreml-cpu": "apple_cpu",
+        "coreml-gpu": "apple_gpu",
+        "coreml-ne": "apple_ne",
+    }.items()
+}
+"""The evaluator first, which runs anywhere; on a Mac, the real thing."""
 
 FORMAT = Format(
     title="CoreML",
@@ -179,7 +191,7 @@ FORMAT = Format(
     precisions=("fp16", "fp32", "int8"),
     extra="coreml",
     packages=("coremltools",),
-    runtimes=_EVALUATOR,
+    runtimes={"coreml": _RUNTIMES["coreml"]} | _RUNTIMES if sys.platform == "darwin" else _RUNTIMES,
     recognise=recognise,
     spec=CoremlSpec,
     one_size=True,

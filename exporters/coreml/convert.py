@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
+from exporters.coreml.package import DIGEST, digest
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.network import MattingNetwork
@@ -79,9 +80,12 @@ def main(request: Path, folder: Path) -> None:
     if spec.is_neural_network and not spec.tensor_io:
         give_images(specification, spec.sizes[0].width, spec.sizes[0].height)
     describe(specification, metadata, optional_states=spec.is_neural_network)
-    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+    files = {}
     if not spec.is_neural_network:
-        shutil.copytree(model.weights_dir, folder / "weights")
+        weights = shutil.copytree(model.weights_dir, folder / "weights")
+        files = {f"weights/{file.name}": file.read_bytes() for file in weights.iterdir()}
+    specification.description.metadata.userDefined[DIGEST] = digest(specification, files)
+    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
 
 
 def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:

@@ -143,7 +143,9 @@ def _chosen(description: Any, functions: Mapping[str, Any], name: str | None, si
         each for each, message in functions.items() if wanted in (None, each) and (not size or _size(message) == size)
     ]
     if len(found) != 1:
-        raise ArtifactError(f"it has {len(found)} functions called {wanted or 'anything'} of size {size}; it has {listed}")
+        raise ArtifactError(
+            f"it has {len(found)} functions called {wanted or 'anything'} of size {size}; it has {listed}"
+        )
     return found[0]
 
 
@@ -217,7 +219,9 @@ def _tried(program: Program) -> Program:
     shapes = program.graph.try_shapes({each.name: each.shape for each in (*program.inputs, *program.states)})
     for each in program.outputs:
         if each.shape and each.shape != shapes[each.name]:
-            raise ArtifactError(f"its output {each.name[:100]!r} is {shapes[each.name]} and not, as it says, {each.shape}")
+            raise ArtifactError(
+                f"its output {each.name[:100]!r} is {shapes[each.name]} and not, as it says, {each.shape}"
+            )
     for name, after in program.after.items():
         if shapes[after] != next(each.shape for each in program.states if each.name == name):
             raise ArtifactError(f"it writes {shapes[after]} to its state {name[:100]!r}")

@@ -116,7 +116,9 @@ class _Watch:
             )
         refuse_beyond_memory(held)
         if self.counter.get_total_flops() > MOST_FLOPS:
-            raise ArtifactError(f"it would take more than {MOST_FLOPS:.0e} operations a frame, as no matting network does")
+            raise ArtifactError(
+                f"it would take more than {MOST_FLOPS:.0e} operations a frame, as no matting network does"
+            )
         return value
 
 
@@ -124,7 +126,9 @@ def refuse_beyond_memory(values: int) -> None:
     """Raises ArtifactError if this machine could not hold so many at a time."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if values * _BYTES > memory:
-        raise ArtifactError(f"it asks for {values * _BYTES / 1e9:.0f} GB at a time; this machine has {memory / 1e9:.0f}")
+        raise ArtifactError(
+            f"it asks for {values * _BYTES / 1e9:.0f} GB at a time; this machine has {memory / 1e9:.0f}"
+        )
 
 
 def _round(node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001

@@ -187,9 +187,7 @@ class _Builder:
         (data,) = [binding.name for binding in operation.inputs["data"].arguments] or [""]
         written = f"{state} written {len(self.nodes)}"
         self.nodes.append(
-            Node(
-                kind="write_state", inputs=(data,), outputs=(written,), types=(self.states[state],), compute=identity
-            )
+            Node(kind="write_state", inputs=(data,), outputs=(written,), types=(self.states[state],), compute=identity)
         )
         self.current[state] = written
 
