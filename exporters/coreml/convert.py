@@ -4,6 +4,7 @@ It imports TensorFlow and more where they are installed, only to see what it cou
 what was traced before leaks into names. Nothing of that leaves this process.
 """
 
+import math
 import os
 import pickle
 import shutil
@@ -31,9 +32,6 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 _UNUSED = ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao")
 _STATES = ("r1", "r2", "r3", "r4")
 _TARGETS = {"ios14": "iOS14", "ios16": "iOS16", "ios18": "iOS18"}
-
-_BITS = {"fp16": (16, "linear"), "int8": (8, "linear_symmetric")}
-"""Of a neural network's weights, and how they are made; rounding to half precision knows one way only."""
 
 _LEVELS = 255
 """The largest value of an image's channel: CoreML scales what comes in, and takes what goes out as it is."""
@@ -136,9 +134,26 @@ def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fi
         outputs=[*map(ct.TensorType, OUTPUTS)],
         skip_model_load=True,
     )
-    if spec.precision not in _BITS:
-        return model
-    return ct.models.neural_network.quantization_utils.quantize_weights(model, *_BITS[spec.precision])
+    quantisation = ct.models.neural_network.quantization_utils
+    if spec.precision == "fp16":
+        return quantisation.quantize_weights(model, 16)
+    if spec.precision == "int8":
+        selector = _large_convolutions(quantisation)
+        return quantisation.quantize_weights(model, 8, "linear_symmetric", selector=selector)
+    return model
+
+
+def _large_convolutions(quantisation: Any) -> Any:
+    """The same weights of a neural network as of an ML program. Left to itself, coremltools takes all there are."""
+
+    class Selector(quantisation.QuantizedLayerSelector):  # type: ignore[misc]
+        def do_quantize(self, layer: Any, weight_param: str | None = None) -> bool:
+            if layer.WhichOneof("layer") != "convolution" or weight_param == "bias":
+                return False
+            shape = (layer.convolution.outputChannels, layer.convolution.kernelChannels, *layer.convolution.kernelSize)
+            return math.prod(shape) > _FEWEST_TO_QUANTISE
+
+    return Selector()
 
 
 def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) -> Any:
