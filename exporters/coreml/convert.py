@@ -151,7 +151,7 @@ def _large_convolutions(quantisation: Any) -> Any:
             if layer.WhichOneof("layer") != "convolution" or weight_param == "bias":
                 return False
             shape = (layer.convolution.outputChannels, layer.convolution.kernelChannels, *layer.convolution.kernelSize)
-            return math.prod(shape) > _FEWEST_TO_QUANTISE
+            return bool(math.prod(shape) > _FEWEST_TO_QUANTISE)
 
     return Selector()
 
