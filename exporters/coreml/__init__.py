@@ -15,6 +15,8 @@ TARGETS = ("ios14", "ios16", "ios18")
 _LEAST_KIND = 200
 """From here on are the field numbers of the kinds of model that CoreML has; an ONNX file's are all below."""
 
+_VERSION = b"\x08"  # field 1, a number
+
 
 @dataclass(frozen=True, kw_only=True)
 class CoremlSpec(FixableSpec):
@@ -119,7 +121,7 @@ def recognise(path: Path) -> bool:
     if path.is_dir() or holds(path, MANIFEST):
         return holds(path, MANIFEST)
     with path.open("rb") as file:
-        return any(number >= _LEAST_KIND for number in _fields(file))
+        return any(number >= _LEAST_KIND for number in _messages(file))
 
 
 def _check_size(size: Fixed) -> None:
@@ -144,20 +146,27 @@ def _nearest(side: int, ratio: float, step: int) -> int | None:
     return None
 
 
-def _fields(file: BinaryIO) -> Iterator[int]:
-    """Numbers of the fields at the top of a protobuf message, up to where it is none; contents are not read."""
+def _messages(file: BinaryIO) -> Iterator[int]:
+    """Field numbers of the messages right inside a protobuf message that begins with a version, as a model does.
+
+    Up to where it is none; what is in them is not read, so that one that is cut off counts too.
+    """
     end = file.seek(0, 2)
+    file.seek(0)
+    if file.read(1) != _VERSION:
+        return
     file.seek(0)
     while file.tell() < end:
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
-        length = _varint(file) if kind == 2 else 0
-        if kind == 0:
+        if kind == 0 and number:
             _varint(file)
-        if kind not in (0, 2) or not number or file.tell() + length > end:
+        elif kind == 2 and number:
+            length = _varint(file)
+            yield number
+            file.seek(length, 1)
+        else:
             return
-        yield number
-        file.seek(length, 1)
 
 
 def _varint(file: BinaryIO) -> int:

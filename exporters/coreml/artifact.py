@@ -144,14 +144,16 @@ def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]
         if operation.type == "conv":
             break
         if operation.type == "upsample_bilinear":
-            factor = made[_given(operation, "scale_factor_height")]
+            factor = made.get(_given(operation, "scale_factor_height"))
+            if factor is None or factor.type != "const":
+                raise ArtifactError(f"{stored.path} resizes by a factor that is no constant")
             ratio = float(constant(factor.attributes["val"], stored.weights))
     return weights, ratio, sum(not operation.type.startswith("const") for operation in block.operations)
 
 
 def _given(operation: Any, name: str) -> str:
     """The name of what an operation takes under a name, if it is one value."""
-    arguments = operation.inputs[name].arguments if name in operation.inputs else ()
+    arguments = [*operation.inputs[name].arguments] if name in operation.inputs else []
     return str(arguments[0].name) if len(arguments) == 1 else ""
 
 
