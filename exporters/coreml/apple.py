@@ -51,7 +51,7 @@ def predicting(artifact: Artifact, device: Device, unit: str) -> Iterator[Step]:
             model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit], function_name=function)
         except Exception as error:  # whatever its compiler says
             raise ArtifactError(f"{artifact.path} does not load in CoreML: {_first_line(error)}") from error
-        yield _make_step(artifact, model)
+        yield make_step(artifact, model)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _named(artifact: Artifact) -> Iterator[Path]:
         yield path
 
 
-def _make_step(artifact: Artifact, model: Any) -> Step:
+def make_step(artifact: Artifact, model: Any) -> Step:
     fixed = artifact.fixed
     assert fixed is not None
     first = [
