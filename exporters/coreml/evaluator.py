@@ -21,7 +21,6 @@ from exporters.coreml import mil, nn
 from exporters.coreml.features import Feature, feature, to_array, to_tensor
 from exporters.coreml.graph import Graph
 from exporters.coreml.package import Stored, read
-from exporters.coreml.values import TensorType
 from exporters.spec import ArtifactError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,8 +50,8 @@ class Program:
     """A model, or one function of it, ready to run.
 
     `kind` is mlProgram or neuralNetwork; `functions` are the names and sizes of all that the file has, `function` being
-    this one, empty for a neural network; `operations` counts them by kind; `weights` are the shapes of its constants
-    with the kind of number that the file holds; `metadata` are the file's user-defined entries.
+    this one, empty for a neural network; `operations` counts them by kind; `metadata` are the file's user-defined
+    entries.
     """
 
     path: Path
@@ -63,7 +62,6 @@ class Program:
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
     states: tuple[Feature, ...]
-    weights: tuple[TensorType, ...]
     metadata: Mapping[str, str]
     graph: Graph
     after: Mapping[str, str]
@@ -143,7 +141,9 @@ def _chosen(description: Any, functions: Mapping[str, Any], name: str | None, si
         each for each, message in functions.items() if wanted in (None, each) and (not size or _size(message) == size)
     ]
     if len(found) != 1:
-        raise ArtifactError(f"it has {len(found)} functions called {wanted or 'anything'} of size {size}; it has {listed}")
+        raise ArtifactError(
+            f"it has {len(found)} functions called {wanted or 'anything'} of size {size}; it has {listed}"
+        )
     return found[0]
 
 
@@ -158,7 +158,7 @@ def _size(description: Any) -> Size:
 def _ml_program(stored: Stored, name: str, functions: Mapping[str, Any]) -> Program:
     description = functions[name]
     function = mil.function(stored.model.mlProgram, name, stored.weights)
-    program = _program(stored, name, functions, function.graph, function.after, tuple(function.weights))
+    program = _program(stored, name, functions, function.graph, function.after)
     for what, features, types in (
         ("inputs", program.inputs, function.inputs),
         ("states", program.states, function.states),
@@ -178,7 +178,7 @@ def _neural_network(stored: Stored, name: str, functions: Mapping[str, Any]) -> 
     network = stored.model.neuralNetwork
     images = {each.name: each.colour for each in map(feature, description.input) if each.is_image}
     graph = nn.graph(network, [each.name for each in description.output], images)
-    program = _program(stored, name, functions, graph, {}, tuple(nn.stored_weights(network)))
+    program = _program(stored, name, functions, graph, {})
     if program.states:
         raise ArtifactError("it is a neural network with states, which CoreML does not have")
     return replace(program, function="")
@@ -190,7 +190,6 @@ def _program(
     functions: Mapping[str, Any],
     graph: Graph,
     after: Mapping[str, str],
-    weights: tuple[TensorType, ...],
 ) -> Program:
     description = functions[name]
     return Program(
@@ -202,7 +201,6 @@ def _program(
         inputs=tuple(map(feature, description.input)),
         outputs=tuple(map(feature, description.output)),
         states=tuple(map(feature, description.state)),
-        weights=weights,
         metadata=stored.metadata,
         graph=graph,
         after=after,
@@ -217,7 +215,9 @@ def _tried(program: Program) -> Program:
     shapes = program.graph.try_shapes({each.name: each.shape for each in (*program.inputs, *program.states)})
     for each in program.outputs:
         if each.shape and each.shape != shapes[each.name]:
-            raise ArtifactError(f"its output {each.name[:100]!r} is {shapes[each.name]} and not, as it says, {each.shape}")
+            raise ArtifactError(
+                f"its output {each.name[:100]!r} is {shapes[each.name]} and not, as it says, {each.shape}"
+            )
     for name, after in program.after.items():
         if shapes[after] != next(each.shape for each in program.states if each.name == name):
             raise ArtifactError(f"it writes {shapes[after]} to its state {name[:100]!r}")

@@ -68,7 +68,9 @@ def _tensor(message: Any, array: Any) -> Feature:
     kinds = messages("FeatureTypes").ArrayFeatureType.ArrayDataType
     dtype = kinds.Name(array.dataType) if array.dataType in kinds.values() else str(array.dataType)
     if dtype not in _DTYPES or min(array.shape, default=1) < 1:
-        raise ArtifactError(f"its {message.name[:100]!r} is {dtype} {tuple(array.shape)}; float16 and float32 are known")
+        raise ArtifactError(
+            f"its {message.name[:100]!r} is {dtype} {tuple(array.shape)}; float16 and float32 are known"
+        )
     return Feature(
         name=message.name,
         shape=tuple(array.shape),

@@ -1,7 +1,7 @@
 """A program as a list of nodes over named values, whichever kind of CoreML model it came from, and how it is run.
 
-Before it runs it is tried on shapes alone, which costs nothing: a value that is used before it is computed, lengths that
-do not go together, and work or memory without measure come out there.
+Before it runs it is tried on shapes alone, which costs nothing: a value that is used before it is computed, lengths
+that do not go together, and work or memory without measure come out there.
 """
 
 import math
@@ -116,7 +116,9 @@ class _Watch:
             )
         refuse_beyond_memory(held)
         if self.counter.get_total_flops() > MOST_FLOPS:
-            raise ArtifactError(f"it would take more than {MOST_FLOPS:.0e} operations a frame, as no matting network does")
+            raise ArtifactError(
+                f"it would take more than {MOST_FLOPS:.0e} operations a frame, as no matting network does"
+            )
         return value
 
 
@@ -124,7 +126,9 @@ def refuse_beyond_memory(values: int) -> None:
     """Raises ArtifactError if this machine could not hold so many at a time."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if values * _BYTES > memory:
-        raise ArtifactError(f"it asks for {values * _BYTES / 1e9:.0f} GB at a time; this machine has {memory / 1e9:.0f}")
+        raise ArtifactError(
+            f"it asks for {values * _BYTES / 1e9:.0f} GB at a time; this machine has {memory / 1e9:.0f}"
+        )
 
 
 def _round(node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001
@@ -144,7 +148,8 @@ def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tenso
         return constants[name]
     assert node is not None
     raise ArtifactError(
-        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or operations out of order"
+        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or out of "
+        "order"
     )
 
 

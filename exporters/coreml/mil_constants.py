@@ -76,7 +76,9 @@ def _indices(packed: Tensor, palette: int, count: int) -> Tensor:
     """Numbers below `palette`, a power of two, from bytes."""
     bits = palette.bit_length() - 1
     if packed.dim() != 1 or palette != 1 << bits or bits not in (1, 2, 4, 6, 8):
-        raise ValueError(f"a palette of {palette} values, with indices of shape {tuple(packed.shape)}, is not known here")
+        raise ValueError(
+            f"a palette of {palette} values, with indices of shape {tuple(packed.shape)}, is not known here"
+        )
     if len(packed) != -(-count * bits // 8):
         raise ValueError(f"{len(packed)} bytes are not {count} indices of {bits} bits")
     spread = (packed.to(torch.uint8)[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1

@@ -80,14 +80,12 @@ def concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
     return torch.cat(values, axis)
 
 
-def split(
-    x: Tensor, axis: int, split_sizes: Ints | None = None, num_splits: int | None = None
-) -> tuple[Tensor, ...]:
+def split(x: Tensor, axis: int, split_sizes: Ints | None = None, num_splits: int | None = None) -> tuple[Tensor, ...]:
     if split_sizes is None:
         if not num_splits or x.shape[axis] % num_splits:
             raise ValueError(f"{x.shape[axis]} channels do not fall into {num_splits} equal parts")
         split_sizes = (x.shape[axis] // num_splits,) * num_splits
-    return x.split(list(split_sizes), axis)
+    return tuple(torch.split_with_sizes(x, list(split_sizes), axis))
 
 
 def slice_by_index(
@@ -189,7 +187,9 @@ def upsample_bilinear(
 
 def scaled(x: Tensor, height: float, width: float) -> tuple[int, int]:
     """The floor of the float32 product, as coremltools has it. Raises ValueError, OverflowError for no number."""
-    products = (np.float32(factor) * np.float32(length) for factor, length in zip((height, width), x.shape[2:], strict=True))
+    products = (
+        np.float32(factor) * np.float32(length) for factor, length in zip((height, width), x.shape[2:], strict=True)
+    )
     rows, columns = (int(np.floor(product)) for product in products)
     return rows, columns
 

@@ -13,7 +13,12 @@ _HEAVY = {"same": 0, "same_lower": 1}
 
 
 def amounts(
-    pad_type: str, pad: Sequence[int], x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+    pad_type: str,
+    pad: Sequence[int],
+    x: Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
 ) -> Sides:
     """Of padding by its name, `pad` being what `custom` gives. Raises ValueError for what makes no sense."""
     if x.dim() != 4 or not len(kernel) == len(strides) == len(dilations) == 2:
