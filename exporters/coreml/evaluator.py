@@ -21,7 +21,6 @@ from exporters.coreml import mil, nn
 from exporters.coreml.features import Feature, feature, to_array, to_tensor
 from exporters.coreml.graph import Graph
 from exporters.coreml.package import Stored, read
-from exporters.coreml.values import TensorType
 from exporters.spec import ArtifactError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,8 +50,8 @@ class Program:
     """A model, or one function of it, ready to run.
 
     `kind` is mlProgram or neuralNetwork; `functions` are the names and sizes of all that the file has, `function` being
-    this one, empty for a neural network; `operations` counts them by kind; `weights` are the shapes of its constants
-    with the kind of number that the file holds; `metadata` are the file's user-defined entries.
+    this one, empty for a neural network; `operations` counts them by kind; `metadata` are the file's user-defined
+    entries.
     """
 
     path: Path
@@ -63,7 +62,6 @@ class Program:
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
     states: tuple[Feature, ...]
-    weights: tuple[TensorType, ...]
     metadata: Mapping[str, str]
     graph: Graph
     after: Mapping[str, str]
@@ -160,7 +158,7 @@ def _size(description: Any) -> Size:
 def _ml_program(stored: Stored, name: str, functions: Mapping[str, Any]) -> Program:
     description = functions[name]
     function = mil.function(stored.model.mlProgram, name, stored.weights)
-    program = _program(stored, name, functions, function.graph, function.after, tuple(function.weights))
+    program = _program(stored, name, functions, function.graph, function.after)
     for what, features, types in (
         ("inputs", program.inputs, function.inputs),
         ("states", program.states, function.states),
@@ -180,7 +178,7 @@ def _neural_network(stored: Stored, name: str, functions: Mapping[str, Any]) -> 
     network = stored.model.neuralNetwork
     images = {each.name: each.colour for each in map(feature, description.input) if each.is_image}
     graph = nn.graph(network, [each.name for each in description.output], images)
-    program = _program(stored, name, functions, graph, {}, tuple(nn.stored_weights(network)))
+    program = _program(stored, name, functions, graph, {})
     if program.states:
         raise ArtifactError("it is a neural network with states, which CoreML does not have")
     return replace(program, function="")
@@ -192,7 +190,6 @@ def _program(
     functions: Mapping[str, Any],
     graph: Graph,
     after: Mapping[str, str],
-    weights: tuple[TensorType, ...],
 ) -> Program:
     description = functions[name]
     return Program(
@@ -204,7 +201,6 @@ def _program(
         inputs=tuple(map(feature, description.input)),
         outputs=tuple(map(feature, description.output)),
         states=tuple(map(feature, description.state)),
-        weights=weights,
         metadata=stored.metadata,
         graph=graph,
         after=after,

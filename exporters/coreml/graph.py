@@ -1,7 +1,7 @@
 """A program as a list of nodes over named values, whichever kind of CoreML model it came from, and how it is run.
 
-Before it runs it is tried on shapes alone, which costs nothing: a value that is used before it is computed, lengths that
-do not go together, and work or memory without measure come out there.
+Before it runs it is tried on shapes alone, which costs nothing: a value that is used before it is computed, lengths
+that do not go together, and work or memory without measure come out there.
 """
 
 import math
@@ -148,7 +148,8 @@ def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tenso
         return constants[name]
     assert node is not None
     raise ArtifactError(
-        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or operations out of order"
+        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or out of "
+        "order"
     )
 
 

@@ -2,7 +2,7 @@
 value, so that the graph has states as inputs and as outputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,16 +21,12 @@ _NAME = "name"  # an attribute of every operation, for people
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Function:
-    """A graph, and the types of what goes in.
-
-    `states` are inputs too, and `after` names what each of them becomes; `weights` are by the numbers in the file.
-    """
+    """A graph, and the types of what goes in. `states` are inputs too, and `after` names what each of them becomes."""
 
     graph: Graph
     inputs: Mapping[str, TensorType]
     states: Mapping[str, TensorType]
     after: Mapping[str, str]
-    weights: Sequence[TensorType]
 
 
 def function(program: Any, name: str, weights: Mapping[str, Mapping[int, Blob]]) -> Function:
@@ -60,7 +56,6 @@ def function(program: Any, name: str, weights: Mapping[str, Mapping[int, Blob]])
         inputs=builder.inputs,
         states=builder.states,
         after=after,
-        weights=builder.stored,
     )
 
 
@@ -72,8 +67,6 @@ class _Builder:
     states: dict[str, TensorType] = field(default_factory=dict)
     current: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
-    types: dict[str, TensorType] = field(default_factory=dict)
-    stored: list[TensorType] = field(default_factory=list)
     held: int = 0
 
     def add_input(self, name: str, value_type: Any) -> None:
@@ -100,15 +93,11 @@ class _Builder:
     def _add_constant(self, operation: Any) -> None:
         if "val" not in operation.attributes or len(operation.outputs) != 1:
             raise ArtifactError("it has a constant without a value")
-        name = operation.outputs[0].name
-        self._hold(name, operation.attributes["val"])
-        if self.types[name].is_float:
-            self.stored.append(self.types[name])
+        self._hold(operation.outputs[0].name, operation.attributes["val"])
 
     def _hold(self, name: str, value: Any) -> None:
         """Keep the constant of a `Value` message by a name."""
-        self.types[name] = tensor_type(value.type)
-        self._count(self.types[name])
+        self._count(tensor_type(value.type))
         if name in self.constants:
             raise ArtifactError(f"it computes {name[:100]!r} twice")
         self.constants[name] = constant(value, self.weights)
@@ -137,7 +126,6 @@ class _Builder:
             )
         if output.name in self.constants:
             raise ArtifactError(f"it computes {output.name[:100]!r} twice")
-        self.stored.append(TensorType(dtype=self.types[bound.tensors[0]].dtype, shape=declared.shape))
         # What is stored in fp16 on the device once it is loaded, whatever it computes in.
         self.constants[output.name] = weight.half().float() if declared.dtype == "FLOAT16" else weight
 

@@ -85,7 +85,7 @@ def split(x: Tensor, axis: int, split_sizes: Ints | None = None, num_splits: int
         if not num_splits or x.shape[axis] % num_splits:
             raise ValueError(f"{x.shape[axis]} channels do not fall into {num_splits} equal parts")
         split_sizes = (x.shape[axis] // num_splits,) * num_splits
-    return x.split(list(split_sizes), axis)
+    return tuple(torch.split_with_sizes(x, list(split_sizes), axis))
 
 
 def slice_by_index(

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from exporters.coreml.graph import Graph, Node
 from exporters.coreml.nn_layers import LAYERS
-from exporters.coreml.values import TensorType
 from exporters.spec import ArtifactError
 
 _MAPPINGS = {"arrayInputShapeMapping": 1, "imageInputShapeMapping": 1}
@@ -50,18 +49,6 @@ def graph(network: Any, outputs: Sequence[str], images: Mapping[str, str]) -> Gr
     return Graph(nodes=nodes, constants={}, outputs=outputs)
 
 
-def stored_weights(network: Any) -> list[TensorType]:
-    """Of the convolutions, by the kind of number that the file holds."""
-    kinds = {"floatValue": "FLOAT32", "float16Value": "FLOAT16", "rawValue": "UINT8"}
-    return [
-        TensorType(
-            dtype=next((kinds[field.name] for field, _ in each.weights.ListFields() if field.name in kinds), "unknown"),
-            shape=(each.outputChannels, each.kernelChannels, *each.kernelSize),
-        )
-        for each in (layer.convolution for layer in network.layers if layer.WhichOneof("layer") == "convolution")
-    ]
-
-
 def _compute(layer: Any) -> Any:
     kind = layer.WhichOneof("layer")
     if kind not in LAYERS:
@@ -84,6 +71,6 @@ def _preprocessed(message: Any, images: Mapping[str, str]) -> Node:
     biases = torch.tensor({"RGB": colour, "BGR": colour[::-1], "GRAYSCALE": [scaler.grayBias]}[images[name]])
 
     def compute(x: Tensor) -> Tensor:
-        return scaler.channelScale * x + biases.to(x.device).reshape(1, -1, 1, 1)
+        return x * scaler.channelScale + biases.to(x.device).reshape(1, -1, 1, 1)
 
     return Node(kind="scaler", inputs=(name,), outputs=(f"{name} scaled",), types=(None,), compute=compute)

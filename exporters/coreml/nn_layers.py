@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exporters.coreml import mil_ops
+from exporters.coreml import mil_ops, resize
 from exporters.coreml.nn_weights import weights
 from exporters.coreml.pad import Sides, amounts, convolve, symmetric
-from exporters.coreml.resize import resize_bilinear as resize
 from exporters.coreml.slices import indices
 
 Compute = Callable[..., Tensor | Sequence[Tensor]]
@@ -85,20 +84,9 @@ def multiply(layer: Any) -> Compute:
     return lambda *given: given[0] * layer.alpha if len(given) == 1 else reduce(torch.mul, given)
 
 
-def addBroadcastable(layer: Any) -> Compute:  # noqa: ARG001
-    return torch.add
-
-
-def subtractBroadcastable(layer: Any) -> Compute:  # noqa: ARG001
-    return torch.sub
-
-
-def multiplyBroadcastable(layer: Any) -> Compute:  # noqa: ARG001
-    return torch.mul
-
-
-def divideBroadcastable(layer: Any) -> Compute:  # noqa: ARG001
-    return torch.div
+def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Layer:
+    """Of two inputs that need not be of one shape; the layer has no parameters."""
+    return lambda _: lambda x, y: function(x, y)
 
 
 def clip(layer: Any) -> Compute:
@@ -111,11 +99,11 @@ def concat(layer: Any) -> Compute:
     return lambda *given: torch.cat(given, _CHANNELS)
 
 
-def splitND(layer: Any) -> Compute:
+def split(layer: Any) -> Compute:
     return lambda x: mil_ops.split(x, layer.axis, tuple(layer.splitSizes) or None, layer.numSplits)
 
 
-def slice(layer: Any) -> Compute:
+def slice_one(layer: Any) -> Compute:
     """Along one of the last three axes. An end below 0 counts from the end."""
     axis = _CHANNELS + layer.axis
     start, end, stride = layer.startIndex, layer.endIndex, layer.stride or 1
@@ -129,7 +117,7 @@ def slice(layer: Any) -> Compute:
     return compute
 
 
-def sliceStatic(layer: Any) -> Compute:
+def slice_all(layer: Any) -> Compute:
     return lambda x: x[
         indices(
             x.dim(), layer.beginIds, layer.endIds, layer.strides, layer.beginMasks, layer.endMasks, layer.squeezeMasks
@@ -137,7 +125,7 @@ def sliceStatic(layer: Any) -> Compute:
     ]
 
 
-def reduceMean(layer: Any) -> Compute:
+def reduce_mean(layer: Any) -> Compute:
     return lambda x: x.mean(list(range(x.dim())) if layer.reduceAll else list(layer.axes), keepdim=layer.keepDims)
 
 
@@ -147,18 +135,18 @@ def upsample(layer: Any) -> Compute:
     factors = _pair(layer.fractionalScalingFactor or layer.scalingFactor, 1)
     if layer.mode != 1 or layer.linearUpsampleMode not in rules:
         raise ValueError("an upsample that is not bilinear is not known here")
-    return lambda x: resize(x, mil_ops.scaled(x, *factors), rules[layer.linearUpsampleMode])
+    return lambda x: resize.resize_bilinear(x, mil_ops.scaled(x, *factors), rules[layer.linearUpsampleMode])
 
 
-def resizeBilinear(layer: Any) -> Compute:
+def resize_bilinear(layer: Any) -> Compute:
     rules = {0: "STRICT_ALIGN_CORNERS", 1: "ALIGN_CORNERS", 2: "DEFAULT", 3: "OFFSET_CORNERS"}
     rule, size = rules.get(layer.mode.samplingMethod), _pair(layer.targetSize, 1)
     if rule is None:
         raise ValueError(f"a sampling method {layer.mode.samplingMethod} is not known here")
-    return lambda x: resize(x, size, rule)
+    return lambda x: resize.resize_bilinear(x, size, rule)
 
 
-def loadConstantND(layer: Any) -> Compute:
+def load_constant(layer: Any) -> Compute:
     constant = weights(layer.data, tuple(layer.shape))
     return lambda: constant
 
@@ -188,11 +176,23 @@ def _borders(borders: Any) -> list[int]:
 
 
 LAYERS: Mapping[str, Layer] = {
-    function.__name__: function
-    for function in (
-        *(convolution, pooling, activation, clip, reduceMean, loadConstantND),
-        *(add, multiply, addBroadcastable, subtractBroadcastable, multiplyBroadcastable, divideBroadcastable),
-        *(concat, splitND, slice, sliceStatic, upsample, resizeBilinear),
-    )
+    "convolution": convolution,
+    "pooling": pooling,
+    "activation": activation,
+    "clip": clip,
+    "add": add,
+    "multiply": multiply,
+    "addBroadcastable": _elementwise(torch.add),
+    "subtractBroadcastable": _elementwise(torch.sub),
+    "multiplyBroadcastable": _elementwise(torch.mul),
+    "divideBroadcastable": _elementwise(torch.div),
+    "concat": concat,
+    "splitND": split,
+    "slice": slice_one,
+    "sliceStatic": slice_all,
+    "reduceMean": reduce_mean,
+    "upsample": upsample,
+    "resizeBilinear": resize_bilinear,
+    "loadConstantND": load_constant,
 }
 """Every layer that is known, by its field in a layer's message."""

@@ -146,10 +146,10 @@ def _unpacked(content: memoryview, kind: TensorType) -> NDArray[Any]:
         return np.frombuffer(content, stored.dtype).reshape(kind.shape)
     bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")[: kind.values * stored.bits]
     place = (1 << np.arange(stored.bits)).astype(np.uint8)
-    values = (bits.reshape(-1, stored.bits) * place).sum(1, dtype=np.uint8)
+    values: NDArray[Any] = (bits.reshape(-1, stored.bits) * place).sum(1, dtype=np.uint8)
     if stored.dtype is np.int8:
         values = (values.astype(np.int8) ^ (1 << stored.bits - 1)) - (1 << stored.bits - 1)  # its highest bit is a sign
-    return values.astype(stored.dtype).reshape(kind.shape)
+    return values.reshape(kind.shape)
 
 
 def _widened(array: NDArray[Any], kind: TensorType) -> Tensor:
