@@ -24,7 +24,7 @@ test: $(READY) ## Set up, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
-	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py --durations 0 -k coreml_itself
+	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .

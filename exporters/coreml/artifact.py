@@ -1,4 +1,4 @@
-"""What a CoreML file is, told from itself, whoever runs it: variant and precision by its weights, the ratio by its resize.
+"""What a CoreML file is, told from itself: variant and precision by its weights, the ratio by its resize.
 
 A package of several sizes is one artifact for each of its functions, the default one first.
 """

@@ -306,7 +306,7 @@ def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, 
 
 def test_what_coremltools_refuses_is_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(convert.sys, "executable", "/bin/false")
-    with pytest.raises(ArtifactError, match="^coremltools could not convert: exit code 1$"):
+    with pytest.raises(ArtifactError, match=r"^coremltools could not convert: exit code 1$"):
         export(tmp_path)
     assert [*tmp_path.iterdir()] == []
 
