@@ -67,9 +67,7 @@ def _export_one(
             with working(console, f"verifying {path.name}"):
                 artifact = load_runtime(name).inspect(staged)
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
-                reports = [
-                    verify(each, checkpoint, builtin_clip(), ratio) for each in (artifact, *artifact.others)
-                ]
+                reports = [verify(each, checkpoint, builtin_clip(), ratio) for each in (artifact, *artifact.others)]
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
         for report in reports:

@@ -76,9 +76,7 @@ def _verify_one(
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
     checkpoint = checkpoint_of(artifact, source)
-    return [
-        verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)
-    ]
+    return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
 
 
 def refuse_auto(source: str | None) -> None:

@@ -1,5 +1,6 @@
 """CoreML: ML programs in packages, neural networks for older devices, converted from the traced network."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ TARGETS = ("ios14", "ios16", "ios18")
 
 _LEAST_KIND = 200
 """From here on are the field numbers of the kinds of model that CoreML has; an ONNX file's are all below."""
+
+_VERSION = b"\x08"  # field 1, a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,7 @@ def recognise(path: Path) -> bool:
     if path.is_dir() or holds(path, MANIFEST):
         return holds(path, MANIFEST)
     with path.open("rb") as file:
-        return any(number >= _LEAST_KIND for number in _fields(file))
+        return any(number >= _LEAST_KIND for number in _messages(file))
 
 
 def _check_size(size: Fixed) -> None:
@@ -143,20 +146,27 @@ def _nearest(side: int, ratio: float, step: int) -> int | None:
     return None
 
 
-def _fields(file: BinaryIO) -> Iterator[int]:
-    """Numbers of the fields at the top of a protobuf message, up to where it is none; contents are not read."""
+def _messages(file: BinaryIO) -> Iterator[int]:
+    """Field numbers of the messages right inside a protobuf message that begins with a version, as a model does.
+
+    Up to where it is none; what is in them is not read, so that one that is cut off counts too.
+    """
     end = file.seek(0, 2)
+    file.seek(0)
+    if file.read(1) != _VERSION:
+        return
     file.seek(0)
     while file.tell() < end:
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
-        length = _varint(file) if kind == 2 else 0
-        if kind == 0:
+        if kind == 0 and number:
             _varint(file)
-        if kind not in (0, 2) or not number or file.tell() + length > end:
+        elif kind == 2 and number:
+            length = _varint(file)
+            yield number
+            file.seek(length, 1)
+        else:
             return
-        yield number
-        file.seek(length, 1)
 
 
 def _varint(file: BinaryIO) -> int:
@@ -170,7 +180,18 @@ def _varint(file: BinaryIO) -> int:
     return 0
 
 
-_EVALUATOR = {"evaluator": RuntimeInfo(module="runtime", extra="coreml", packages=("coremltools",))}
+_RUNTIMES = {
+    name: RuntimeInfo(module=f"{module}_runtime".removeprefix("_"), extra="coreml", packages=("coremltools",))
+    for name, module in {
+        "evaluator": "",
+        "evaluator-fp16": "half",
+        "coreml": "apple_all",
+        "coreml-cpu": "apple_cpu",
+        "coreml-gpu": "apple_gpu",
+        "coreml-ne": "apple_ne",
+    }.items()
+}
+"""The evaluator first, which runs anywhere; on a Mac, the real thing."""
 
 FORMAT = Format(
     title="CoreML",
@@ -179,7 +200,7 @@ FORMAT = Format(
     precisions=("fp16", "fp32", "int8"),
     extra="coreml",
     packages=("coremltools",),
-    runtimes=_EVALUATOR,
+    runtimes={"coreml": _RUNTIMES["coreml"]} | _RUNTIMES if sys.platform == "darwin" else _RUNTIMES,
     recognise=recognise,
     spec=CoremlSpec,
     one_size=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from exporters.coreml.features import feature
 from exporters.coreml.package import Stored, read
 from exporters.coreml.values import constant, tensor_type
 from exporters.identify import Shape, identify
@@ -48,17 +49,21 @@ def inspect(path: Path) -> Artifact:
     first = artifacts.pop(default if default in named else next(iter(named)))
     if not artifacts:
         return first
-    return replace(first, facts={**first.facts, "other functions": ", ".join(artifacts)}, others=tuple(artifacts.values()))
+    return replace(
+        first, facts={**first.facts, "other functions": ", ".join(artifacts)}, others=tuple(artifacts.values())
+    )
 
 
 def _artifact(stored: Stored, function: str, description: Any, position: int) -> Artifact:
     path, kind = stored.path, stored.model.WhichOneof("Type")
-    foreign = ArtifactError(f"{path} is a CoreML model, but not of a matting network as rvm-export and RVM v1.0.0 write it")
+    foreign = ArtifactError(
+        f"{path} is a CoreML model, but not of a matting network as rvm-export and RVM v1.0.0 write it"
+    )
     if kind not in _KINDS:
         raise foreign
-    inputs = {feature.name: _tensor_info(feature, path) for feature in description.input}
-    outputs = {feature.name: _tensor_info(feature, path) for feature in description.output}
-    states = {feature.name: _tensor_info(feature, path) for feature in description.state}
+    inputs = {each.name: _tensor_info(each) for each in description.input}
+    outputs = {each.name: _tensor_info(each) for each in description.output}
+    states = {each.name: _tensor_info(each) for each in description.state}
     wanted = ({*INPUTS[:1]}, {*OUTPUTS[:2]}, {*STATES}) if states else ({*INPUTS[:5]}, {*OUTPUTS}, set())
     if ({*inputs}, {*outputs}, {*states}) != wanted:
         raise foreign
@@ -93,22 +98,9 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
     )
 
 
-def _tensor_info(feature: Any, path: Path) -> TensorInfo:
-    kind = feature.type.WhichOneof("Type")
-    if kind == "imageType":
-        image = feature.type.imageType
-        grey = image.colorSpace == image.ColorSpace.Value("GRAYSCALE")
-        if not grey and image.colorSpace != image.ColorSpace.Value("RGB"):
-            raise ArtifactError(f"{path}: {feature.name} is an image that is neither RGB nor grayscale with 8 bits")
-        return TensorInfo(name=feature.name, dtype=IMAGE, shape=(1, 1 if grey else 3, image.height, image.width))
-    array = {
-        "multiArrayType": feature.type.multiArrayType,
-        "stateType": feature.type.stateType.arrayType,
-    }.get(kind)
-    if array is None:
-        raise ArtifactError(f"{path}: {feature.name} is neither an image nor a tensor")
-    dtype = array.ArrayDataType.Name(array.dataType) if array.dataType in array.ArrayDataType.values() else "unknown"
-    return TensorInfo(name=feature.name, dtype=dtype.lower(), shape=tuple(array.shape))
+def _tensor_info(message: Any) -> TensorInfo:
+    each = feature(message)
+    return TensorInfo(name=each.name, dtype=IMAGE if each.is_image else each.dtype, shape=each.shape)
 
 
 def _fixed(path: Path, variant: str, src: TensorInfo, ratio: float) -> Fixed:
@@ -152,14 +144,16 @@ def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]
         if operation.type == "conv":
             break
         if operation.type == "upsample_bilinear":
-            factor = made[_given(operation, "scale_factor_height")]
+            factor = made.get(_given(operation, "scale_factor_height"))
+            if factor is None or factor.type != "const":
+                raise ArtifactError(f"{stored.path} resizes by a factor that is no constant")
             ratio = float(constant(factor.attributes["val"], stored.weights))
-    return weights, ratio, sum(operation.type != "const" for operation in block.operations)
+    return weights, ratio, sum(not operation.type.startswith("const") for operation in block.operations)
 
 
 def _given(operation: Any, name: str) -> str:
     """The name of what an operation takes under a name, if it is one value."""
-    arguments = operation.inputs[name].arguments if name in operation.inputs else ()
+    arguments = [*operation.inputs[name].arguments] if name in operation.inputs else []
     return str(arguments[0].name) if len(arguments) == 1 else ""
 
 
@@ -181,7 +175,7 @@ def _convolutions(layers: Any) -> Iterator[_Weight]:
 
 def _first_resize(layers: Any, description: Any) -> float:
     """Of the source, before the first convolution: by a factor, or to a height."""
-    (src,) = [feature for feature in description.input if feature.name == "src"]
+    (src,) = [each for each in description.input if each.name == "src"]
     for layer in layers:
         kind = layer.WhichOneof("layer")
         if kind == "convolution":

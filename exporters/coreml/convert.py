@@ -4,6 +4,7 @@ It imports TensorFlow and more where they are installed, only to see what it cou
 what was traced before leaks into names. Nothing of that leaves this process.
 """
 
+import math
 import os
 import pickle
 import shutil
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
+from exporters.coreml.package import DIGEST, digest
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.network import MattingNetwork
@@ -30,9 +32,6 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 _UNUSED = ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao")
 _STATES = ("r1", "r2", "r3", "r4")
 _TARGETS = {"ios14": "iOS14", "ios16": "iOS16", "ios18": "iOS18"}
-
-_BITS = {"fp16": (16, "linear"), "int8": (8, "linear_symmetric")}
-"""Of a neural network's weights, and how they are made; rounding to half precision knows one way only."""
 
 _LEVELS = 255
 """The largest value of an image's channel: CoreML scales what comes in, and takes what goes out as it is."""
@@ -79,9 +78,12 @@ def main(request: Path, folder: Path) -> None:
     if spec.is_neural_network and not spec.tensor_io:
         give_images(specification, spec.sizes[0].width, spec.sizes[0].height)
     describe(specification, metadata, optional_states=spec.is_neural_network)
-    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+    files = {}
     if not spec.is_neural_network:
-        shutil.copytree(model.weights_dir, folder / "weights")
+        weights = shutil.copytree(model.weights_dir, folder / "weights")
+        files = {f"weights/{file.name}": file.read_bytes() for file in weights.iterdir()}
+    specification.description.metadata.userDefined[DIGEST] = digest(specification, files)
+    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
 
 
 def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
@@ -132,9 +134,26 @@ def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fi
         outputs=[*map(ct.TensorType, OUTPUTS)],
         skip_model_load=True,
     )
-    if spec.precision not in _BITS:
-        return model
-    return ct.models.neural_network.quantization_utils.quantize_weights(model, *_BITS[spec.precision])
+    quantisation = ct.models.neural_network.quantization_utils
+    if spec.precision == "fp16":
+        return quantisation.quantize_weights(model, 16)
+    if spec.precision == "int8":
+        selector = _large_convolutions(quantisation)
+        return quantisation.quantize_weights(model, 8, "linear_symmetric", selector=selector)
+    return model
+
+
+def _large_convolutions(quantisation: Any) -> Any:
+    """The same weights of a neural network as of an ML program. Left to itself, coremltools takes all there are."""
+
+    class Selector(quantisation.QuantizedLayerSelector):  # type: ignore[misc]
+        def do_quantize(self, layer: Any, weight_param: str | None = None) -> bool:
+            if layer.WhichOneof("layer") != "convolution" or weight_param == "bias":
+                return False
+            shape = (layer.convolution.outputChannels, layer.convolution.kernelChannels, *layer.convolution.kernelSize)
+            return bool(math.prod(shape) > _FEWEST_TO_QUANTISE)
+
+    return Selector()
 
 
 def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) -> Any:

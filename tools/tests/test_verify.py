@@ -53,7 +53,10 @@ def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
 
 def test_the_default_runtime_is_shown_too(artifact, run):
     report = json.loads(run("verify", artifact, "--frames", 16, "--json", "-").out)[0]
-    defaults = {"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch"}
+    defaults = {
+        "coreml": "coreml" if sys.platform == "darwin" else "evaluator",
+        **{"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch"},
+    }
     assert report["runtime"] == defaults[report["format"]]
 
 
