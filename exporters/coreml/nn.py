@@ -66,11 +66,11 @@ def _preprocessed(message: Any, images: Mapping[str, str]) -> Node:
     name = message.featureName or (next(iter(images)) if len(images) == 1 else "")
     if name not in images:
         raise ArtifactError(f"it prepares {name[:100]!r}, which is no image that goes in")
-    scaler = message.scaler
+    scaler, scale = message.scaler, float(message.scaler.channelScale)
     colour = [scaler.redBias, scaler.greenBias, scaler.blueBias]
     biases = torch.tensor({"RGB": colour, "BGR": colour[::-1], "GRAYSCALE": [scaler.grayBias]}[images[name]])
 
     def compute(x: Tensor) -> Tensor:
-        return x * scaler.channelScale + biases.to(x.device).reshape(1, -1, 1, 1)
+        return x * scale + biases.to(x.device).reshape(1, -1, 1, 1)
 
     return Node(kind="scaler", inputs=(name,), outputs=(f"{name} scaled",), types=(None,), compute=compute)
