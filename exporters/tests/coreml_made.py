@@ -23,14 +23,7 @@ def main(folder):
         for target in ("ios14", "ios16"):
             save(ct, folder, f"{name}_{target}", traced, target, case.shapes)
     for target in ("ios15", "ios18"):
-        save(
-            ct,
-            folder,
-            f"conv_{target}",
-            torch.jit.trace(CASES["conv"], CASES["conv"].inputs()),
-            target,
-            CASES["conv"].shapes,
-        )
+        save(ct, folder, f"conv_{target}", torch.jit.trace(CASES["conv"], CASES["conv"].inputs()), target, CASES["conv"].shapes)
     programs(ct, folder)
     constants(ct, folder)
     networks(ct, folder)
@@ -108,14 +101,7 @@ def programs(ct, folder):
             lambda mb, x, options=options: mb.conv(x=x, weight=weight, **options),
         )
     np.save(folder / "conv_weight.npy", weight)
-    program(
-        ct,
-        folder,
-        "split_in_three",
-        "ios16",
-        image,
-        lambda mb, x: mb.concat(values=mb.split(x=x, num_splits=3, axis=1)[::-1], axis=1),
-    )
+    program(ct, folder, "split_in_three", "ios16", image, lambda mb, x: mb.concat(values=mb.split(x=x, num_splits=3, axis=1)[::-1], axis=1))
     program(
         ct,
         folder,
@@ -138,9 +124,7 @@ def programs(ct, folder):
         "slice_update",
         "ios18",
         image,
-        lambda mb, x: mb.slice_update(
-            x=x, update=np.ones((1, 3, 4, 13), np.float32), begin=[0, 0, 1, 0], end=[1, 3, 9, 13], stride=[1, 1, 2, 1]
-        ),
+        lambda mb, x: mb.slice_update(x=x, update=np.ones((1, 3, 4, 13), np.float32), begin=[0, 0, 1, 0], end=[1, 3, 9, 13], stride=[1, 1, 2, 1]),
     )
     program(
         ct,
@@ -228,10 +212,7 @@ def constants(ct, folder):
     )
     for dtype, low, high in (("int8", -128, 128), ("uint8", 0, 256), ("int4", -8, 8), ("uint4", 0, 16)):
         kind = types.type_mapping.string_to_nptype(dtype)
-        data, offset = (
-            rng.integers(low, high, shape).astype(kind),
-            rng.integers(max(low, -2), 3, (4, 1, 2, 1)).astype(kind),
-        )
+        data, offset = rng.integers(low, high, shape).astype(kind), rng.integers(max(low, -2), 3, (4, 1, 2, 1)).astype(kind)
         for name, more in (("", {}), ("_offset", {"offset": offset})):
             expect(
                 ct,
@@ -264,9 +245,7 @@ def networks(ct, folder):
     from coremltools.proto import FeatureTypes_pb2  # noqa: PLC0415
 
     def network(name, shape, build):
-        builder = NeuralNetworkBuilder(
-            [("x0", datatypes.Array(*shape))], [("out", None)], disable_rank5_shape_mapping=True
-        )
+        builder = NeuralNetworkBuilder([("x0", datatypes.Array(*shape))], [("out", None)], disable_rank5_shape_mapping=True)
         build(builder)
         builder.spec.neuralNetwork.imageInputShapeMapping = 1
         for each in (*builder.spec.description.input, *builder.spec.description.output):
