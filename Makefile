@@ -6,7 +6,7 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check soak speed picture lock clean
+.PHONY: help export test predict check soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ export: $(READY) ## Set up, then export and verify MobileNetV3 in every format i
 
 test: $(READY) ## Set up, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
+	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .

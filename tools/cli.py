@@ -7,7 +7,6 @@ failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 import inspect
 import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +64,7 @@ def one_of(*choices: str) -> Any:
 
 def add_export_command(name: str, description: Format) -> None:
     """The sub-command that makes files of one format: common options, and those of its spec."""
+    usual = [*description.precisions[:1]]
 
     def export(
         context: typer.Context,
@@ -72,13 +72,13 @@ def add_export_command(name: str, description: Format) -> None:
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
         precision: Annotated[
-            Sequence[str],
+            list[str],
             typer.Option(
                 metavar="|".join(description.precisions),
                 callback=one_of(*description.precisions),
                 help="Repeatable, one file each.",
             ),
-        ] = description.precisions[:1],
+        ] = usual,
         output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path(),
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,

@@ -1,4 +1,4 @@
-"""What a CoreML file is, told from itself, whoever runs it: variant and precision by its weights, the ratio by its resize.
+"""What a CoreML file is, told from itself: variant and precision by its weights, the ratio by its resize.
 
 A package of several sizes is one artifact for each of its functions, the default one first.
 """
@@ -86,7 +86,7 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
         fixed=fixed,
         inputs=tuple(inputs[name] for name in INPUTS if name in inputs),
         outputs=tuple(replace(outputs[name], shape=shapes[name]) for name in OUTPUTS if name in outputs),
-        metadata=stored.metadata,
+        metadata=dict(sorted(stored.metadata.items())),
         facts={
             "kind": _KINDS[kind],
             "specification": stored.model.specificationVersion,

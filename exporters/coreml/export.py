@@ -30,13 +30,14 @@ def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
-    """See `exporters.metadata.identity`. Of several sizes, what differs between them has all, with commas."""
+    """See `exporters.metadata.identity`. Of several sizes, all are listed with commas, in the order of the functions."""
     sizes = [size.metadata() for size in spec.sizes]
     images = "src, fgr, pha: {}, fgr not premultiplied"
     return identity(
         checkpoint,
         spec,
-        **{key: ", ".join(dict.fromkeys(size[key] for size in sizes)) for key in sizes[0]},
+        **{key: ", ".join(size[key] for size in sizes) for key in ("resolution", "downsample_ratio")},
+        batch="1",
         coremltools_version=version("coremltools"),
         deployment_target=spec.system,
         layout="NCHW" if spec.tensor_io else "images; states NCHW",

@@ -188,7 +188,11 @@ def test_states_are_kept_and_every_size_has_its_function(keeping):
     model = model_of(keeping)
     assert model.specificationVersion == 9  # iOS 18
     functions = model.description.functions
-    assert [each.name for each in functions] == ["rvm_96x64_s0_5", "rvm_64x128_s0_25"] == [*map(function_name, (SIZE, OTHER))]
+    assert (
+        [each.name for each in functions]
+        == ["rvm_96x64_s0_5", "rvm_64x128_s0_25"]
+        == [*map(function_name, (SIZE, OTHER))]
+    )
     assert model.description.defaultFunctionName == "rvm_96x64_s0_5"
     for each, size in zip(functions, (SIZE, OTHER), strict=True):
         assert [feature.name for feature in each.input] == ["src"]
@@ -302,7 +306,7 @@ def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, 
 
 def test_what_coremltools_refuses_is_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(convert.sys, "executable", "/bin/false")
-    with pytest.raises(ArtifactError, match="^coremltools could not convert: exit code 1$"):
+    with pytest.raises(ArtifactError, match=r"^coremltools could not convert: exit code 1$"):
         export(tmp_path)
     assert [*tmp_path.iterdir()] == []
 

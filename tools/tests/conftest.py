@@ -13,7 +13,6 @@ from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 from tools import cli
 
-
 ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
 """What a format's files cannot be made without; a zip file, since one file is what most tests are about."""
 

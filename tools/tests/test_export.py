@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,8 @@ EVERY_FILE = pytest.mark.parametrize(
 
 ONE_SIZE = {"coreml": ("--resolution", "160x96", "--downsample-ratio", "0.5")}
 """Options that a format's command cannot do without."""
+
+SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
 
 
 def file_name(name, precision, seeded):
@@ -129,6 +132,36 @@ def test_files_with_other_edges_are_verified_too(options, run, tmp_path):
     assert list(json.loads(verified.out)[0]["outputs"]) == names
 
 
+def test_the_released_coreml_names_come_out_of_one_call(run, tmp_path, monkeypatch):
+    """With what converts left out."""
+    sizes = ("--resolution", "1280x720", "--downsample-ratio", "0.375")
+    sizes += ("--resolution", "1920x1080", "--downsample-ratio", "0.25")
+    made = SimpleNamespace(export=lambda checkpoint, spec, path: path.write_text(spec.precision))
+    monkeypatch.setattr("tools.export.load_exporter", lambda name: made)
+    torch.save(dict(load_checkpoint("seeded").state_dict), tmp_path / "weights.pth")
+    options = ("--checkpoint", tmp_path / "weights.pth", "--target", "ios14", "--no-verify", "--output", tmp_path)
+    result = run("coreml", *sizes, "--precision", "fp16", "--precision", "int8", *options)
+    assert result.code == 0, result.err
+    assert result.out.split() == [
+        str(tmp_path / f"rvm_mobilenetv3_{size}_{precision}.mlmodel")
+        for precision in ("fp16", "int8")
+        for size in ("1280x720_s0.375", "1920x1080_s0.25")
+    ]
+
+
+def test_one_call_makes_a_file_for_each_precision(run, tmp_path):
+    result = run("onnx", "--checkpoint", "seeded", "--precision", "fp16", "--precision", "fp32", "--output", tmp_path)
+    assert result.code == 0, result.err
+    names = [f"rvm_mobilenetv3_{precision}_seeded.onnx" for precision in ("fp16", "fp32")]
+    assert result.out.split() == [str(tmp_path / name) for name in names]
+    onto_one = ("--output", tmp_path / "x_seeded.onnx")
+    result = run("onnx", "--checkpoint", "seeded", "--precision", "fp16", "--precision", "fp32", *onto_one)
+    assert "give a folder as --output" in result.error
+    again = ("--precision", "fp16", "--precision", "fp16", "--output", tmp_path / "new")
+    twice = run("onnx", "--checkpoint", "seeded", *again)
+    assert "the same name" in twice.error
+
+
 def test_several_sizes_do_not_fit_one_file(run, tmp_path):
     sizes = ("--resolution", "96x64", "--resolution", "64x96")
     result = run("onnx", "--checkpoint", "seeded", *sizes, "--output", tmp_path / "x_seeded.onnx")
@@ -205,6 +238,11 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
         (["onnx", "--banded"], "only a file of one size and a ratio below 1"),
         (["onnx", "--io", "nhwc"], "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),
         (["onnx", "--io-dtype", "fp32"], "leave --io-dtype out"),
+        (["onnx", "--precision", "fp16", "--precision", "int4"], "'int4' is not one of fp32, fp16"),
+        (["coreml"], "a CoreML file is for one size; give --resolution"),
+        (["coreml", *ONE_SIZE["coreml"], "--multifunction"], "give more than one --resolution"),
+        (["coreml", *SEEDED, "--output", "x_seeded.mlmodel"], "does not end in .mlpackage"),
+        (["coreml", *SEEDED, "--zip", "--output", "x_seeded.zip"], "does not end in .mlpackage.zip"),
         (["onnx", "--profile", "coreml"], "'coreml' is not one of ort, tensorrt, webgpu, openvino, npu"),
         (["onnx", "--profile", "tensorrt"], "give --resolution and --downsample-ratio"),
         (["onnx", "--profile", "npu", "--opset", "12", "--resolution", "64x64"], "profile npu sets --opset to 13"),
