@@ -19,7 +19,7 @@ SIZES = ((7, 5), (1, 13), (30, 9))
 def main(folder, what):
     for package in ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao"):
         sys.modules[package] = None  # what coremltools would import only to look at
-    import coremltools as ct  # noqa: PLC0415
+    import coremltools as ct
 
     {"operations": operations, "programs": programs_with_more}[what](ct, folder)
 
@@ -59,7 +59,7 @@ def save(ct, folder, name, traced, target, shapes):
 
 def program(ct, folder, name, target, shape, build):
     """One that is written in the language of programs itself. No pass may fold what it is about."""
-    from coremltools.converters.mil import Builder as mb  # noqa: PLC0415, N813
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
 
     @mb.program(input_specs=[mb.TensorSpec(shape)], opset_version=getattr(ct.target, target.replace("ios", "iOS")))
     def prog(x):
@@ -163,7 +163,7 @@ def programs(ct, folder):
 
 def constants(ct, folder):
     """Each with the values that it should come to, as coremltools itself computes them."""
-    from coremltools.converters.mil.mil import types  # noqa: PLC0415
+    from coremltools.converters.mil.mil import types
 
     rng = np.random.default_rng(0)
     shape = (4, 3, 2, 2)
@@ -246,9 +246,9 @@ def expect(ct, folder, name, target, build):
 
 def networks(ct, folder):
     """Layers that no traced module becomes."""
-    from coremltools.models import datatypes  # noqa: PLC0415
-    from coremltools.models.neural_network import NeuralNetworkBuilder  # noqa: PLC0415
-    from coremltools.proto import FeatureTypes_pb2  # noqa: PLC0415
+    from coremltools.models import datatypes
+    from coremltools.models.neural_network import NeuralNetworkBuilder
+    from coremltools.proto import FeatureTypes_pb2
 
     def network(name, shape, build):
         builder = NeuralNetworkBuilder(
