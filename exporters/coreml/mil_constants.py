@@ -1,4 +1,4 @@
-"""Operations of ML programs that make a weight of what is stored: palettes, scaled integers, sparse values.
+"""Operations of ML programs that make a weight of what is stored: palettes, scaled integers.
 
 They run once, when a program is loaded. Parameters as in `mil_ops.py`, all of them constants.
 Source: coremltools' definitions of `constexpr_` operations, iOS 16 and 18.
@@ -50,17 +50,6 @@ def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor | None = 
     return lut.reshape(blocks, -1)[palette, indices.long()]
 
 
-def constexpr_sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = None) -> Tensor:
-    """Values where bits are set, and zeros elsewhere; before iOS 18 the bits are packed and `shape` is the result's."""
-    if shape is not None:
-        lengths = [int(length) for length in shape]
-        mask = _indices(mask, 2, math.prod(lengths)).reshape(lengths)
-    chosen = mask.bool()
-    if nonzero_data.dim() != 1 or int(chosen.sum()) != len(nonzero_data):
-        raise ValueError(f"{int(chosen.sum())} bits are set for {tuple(nonzero_data.shape)} values")
-    return torch.zeros(mask.shape, dtype=nonzero_data.dtype).masked_scatter(chosen, nonzero_data)
-
-
 def _spread(parameter: Tensor, shape: Ints) -> Tensor:
     """Each element repeated along every axis over the block that it stands for."""
     if parameter.dim() != len(shape) or any(
@@ -91,6 +80,5 @@ CONSTANTS: Mapping[str, Callable[..., Tensor]] = {
         constexpr_affine_dequantize,
         constexpr_blockwise_shift_scale,
         constexpr_lut_to_dense,
-        constexpr_sparse_to_dense,
     )
 }

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from exporters.coreml import mil_ops, resize
 from exporters.coreml.nn_weights import weights
 from exporters.coreml.pad import Sides, amounts, convolve, symmetric
-from exporters.coreml.slices import indices
 
 Compute = Callable[..., Tensor | Sequence[Tensor]]
 Layer = Callable[[Any], Compute]
@@ -103,7 +102,7 @@ def split(layer: Any) -> Compute:
     return lambda x: mil_ops.split(x, layer.axis, tuple(layer.splitSizes) or None, layer.numSplits)
 
 
-def slice_one(layer: Any) -> Compute:
+def slice_axis(layer: Any) -> Compute:
     """Along one of the last three axes. An end below 0 counts from the end."""
     axis = _CHANNELS + layer.axis
     start, end, stride = layer.startIndex, layer.endIndex, layer.stride or 1
@@ -115,14 +114,6 @@ def slice_one(layer: Any) -> Compute:
         return x.index_select(axis, torch.arange(start, min(last, x.shape[axis]), stride, device=x.device))
 
     return compute
-
-
-def slice_all(layer: Any) -> Compute:
-    return lambda x: x[
-        indices(
-            x.dim(), layer.beginIds, layer.endIds, layer.strides, layer.beginMasks, layer.endMasks, layer.squeezeMasks
-        )
-    ]
 
 
 def reduce_mean(layer: Any) -> Compute:
@@ -188,8 +179,7 @@ LAYERS: Mapping[str, Layer] = {
     "divideBroadcastable": _elementwise(torch.div),
     "concat": concat,
     "splitND": split,
-    "slice": slice_one,
-    "sliceStatic": slice_all,
+    "slice": slice_axis,
     "reduceMean": reduce_mean,
     "upsample": upsample,
     "resizeBilinear": resize_bilinear,

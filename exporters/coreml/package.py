@@ -139,7 +139,7 @@ def _inside(folder: Path, place: str, path: Path) -> Path:
     """The real path of something in the package, which must exist there."""
     pure = PurePosixPath(place)
     outside = ArtifactError(f"{path} is refused: it points outside itself, to {place[:200]!r}")
-    if ".." in pure.parts or any(part.startswith("/") for part in pure.parts) or "\\" in place or "\0" in place:
+    if ".." in pure.parts or pure.is_absolute() or any(odd in place for odd in ("//", "\\", "\0")):
         raise outside
     try:
         found = (folder / pure).resolve()

@@ -1,4 +1,7 @@
-"""Single operations as files, made by coremltools, which the tests' own process never imports: run with a folder."""
+"""Single operations, and small programs, as files that coremltools makes, which the tests' own process never imports.
+
+Run with a folder, and `operations` or `programs`.
+"""
 
 import sys
 from pathlib import Path
@@ -13,17 +16,28 @@ MODES = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "UNALIGN_CORNERS", "DEFAULT", 
 SIZES = ((7, 5), (1, 13), (30, 9))
 
 
-def main(folder):
+def main(folder, what):
     for package in ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao"):
         sys.modules[package] = None  # what coremltools would import only to look at
-    import coremltools as ct  # noqa: PLC0415
+    import coremltools as ct
 
+    {"operations": operations, "programs": programs_with_more}[what](ct, folder)
+
+
+def operations(ct, folder):
     for name, case in CASES.items():
         traced = torch.jit.trace(case, case.inputs())
         for target in ("ios14", "ios16"):
             save(ct, folder, f"{name}_{target}", traced, target, case.shapes)
     for target in ("ios15", "ios18"):
-        save(ct, folder, f"conv_{target}", torch.jit.trace(CASES["conv"], CASES["conv"].inputs()), target, CASES["conv"].shapes)
+        save(
+            ct,
+            folder,
+            f"conv_{target}",
+            torch.jit.trace(CASES["conv"], CASES["conv"].inputs()),
+            target,
+            CASES["conv"].shapes,
+        )
     programs(ct, folder)
     constants(ct, folder)
     networks(ct, folder)
@@ -45,7 +59,7 @@ def save(ct, folder, name, traced, target, shapes):
 
 def program(ct, folder, name, target, shape, build):
     """One that is written in the language of programs itself. No pass may fold what it is about."""
-    from coremltools.converters.mil import Builder as mb  # noqa: PLC0415, N813
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
 
     @mb.program(input_specs=[mb.TensorSpec(shape)], opset_version=getattr(ct.target, target.replace("ios", "iOS")))
     def prog(x):
@@ -101,7 +115,14 @@ def programs(ct, folder):
             lambda mb, x, options=options: mb.conv(x=x, weight=weight, **options),
         )
     np.save(folder / "conv_weight.npy", weight)
-    program(ct, folder, "split_in_three", "ios16", image, lambda mb, x: mb.concat(values=mb.split(x=x, num_splits=3, axis=1)[::-1], axis=1))
+    program(
+        ct,
+        folder,
+        "split_in_three",
+        "ios16",
+        image,
+        lambda mb, x: mb.concat(values=mb.split(x=x, num_splits=3, axis=1)[::-1], axis=1),
+    )
     program(
         ct,
         folder,
@@ -124,7 +145,9 @@ def programs(ct, folder):
         "slice_update",
         "ios18",
         image,
-        lambda mb, x: mb.slice_update(x=x, update=np.ones((1, 3, 4, 13), np.float32), begin=[0, 0, 1, 0], end=[1, 3, 9, 13], stride=[1, 1, 2, 1]),
+        lambda mb, x: mb.slice_update(
+            x=x, update=np.ones((1, 3, 4, 13), np.float32), begin=[0, 0, 1, 0], end=[1, 3, 9, 13], stride=[1, 1, 2, 1]
+        ),
     )
     program(
         ct,
@@ -140,7 +163,7 @@ def programs(ct, folder):
 
 def constants(ct, folder):
     """Each with the values that it should come to, as coremltools itself computes them."""
-    from coremltools.converters.mil.mil import types  # noqa: PLC0415
+    from coremltools.converters.mil.mil import types
 
     rng = np.random.default_rng(0)
     shape = (4, 3, 2, 2)
@@ -190,29 +213,12 @@ def constants(ct, folder):
                 lut=(np.arange(2 << bits) / 7).astype(np.float16).reshape(2, 1, 1, 1, 1 << bits, 1),
             ),
         )
-    mask = rng.random(shape) < 0.4
-    values = rng.standard_normal(int(mask.sum())).astype(np.float16)
-    expect(
-        ct,
-        folder,
-        "sparse_ios16",
-        "ios16",
-        lambda mb: mb.constexpr_sparse_to_dense(
-            nonzero_data=values, mask=np.packbits(mask.ravel(), bitorder="little"), shape=np.array(shape, np.uint32)
-        ),
-    )
-    expect(
-        ct,
-        folder,
-        "sparse_ios18",
-        "ios18",
-        lambda mb: mb.constexpr_sparse_to_dense(
-            nonzero_data=values, mask=mask.astype(types.type_mapping.string_to_nptype("uint1"))
-        ),
-    )
     for dtype, low, high in (("int8", -128, 128), ("uint8", 0, 256), ("int4", -8, 8), ("uint4", 0, 16)):
         kind = types.type_mapping.string_to_nptype(dtype)
-        data, offset = rng.integers(low, high, shape).astype(kind), rng.integers(max(low, -2), 3, (4, 1, 2, 1)).astype(kind)
+        data, offset = (
+            rng.integers(low, high, shape).astype(kind),
+            rng.integers(max(low, -2), 3, (4, 1, 2, 1)).astype(kind),
+        )
         for name, more in (("", {}), ("_offset", {"offset": offset})):
             expect(
                 ct,
@@ -240,12 +246,14 @@ def expect(ct, folder, name, target, build):
 
 def networks(ct, folder):
     """Layers that no traced module becomes."""
-    from coremltools.models import datatypes  # noqa: PLC0415
-    from coremltools.models.neural_network import NeuralNetworkBuilder  # noqa: PLC0415
-    from coremltools.proto import FeatureTypes_pb2  # noqa: PLC0415
+    from coremltools.models import datatypes
+    from coremltools.models.neural_network import NeuralNetworkBuilder
+    from coremltools.proto import FeatureTypes_pb2
 
     def network(name, shape, build):
-        builder = NeuralNetworkBuilder([("x0", datatypes.Array(*shape))], [("out", None)], disable_rank5_shape_mapping=True)
+        builder = NeuralNetworkBuilder(
+            [("x0", datatypes.Array(*shape))], [("out", None)], disable_rank5_shape_mapping=True
+        )
         build(builder)
         builder.spec.neuralNetwork.imageInputShapeMapping = 1
         for each in (*builder.spec.description.input, *builder.spec.description.output):
@@ -273,8 +281,80 @@ def networks(ct, folder):
     network("slice_negative", image, lambda builder: builder.add_slice("s", "x0", "out", "height", 2, -1, 3))
     network("linear", image, lambda builder: builder.add_activation("a", "LINEAR", "x0", "out", [-2.0, 0.5]))
     network("add_alpha", image, lambda builder: builder.add_elementwise("a", ["x0"], "out", "ADD", 0.25))
+    for kind in ("add", "subtract", "multiply", "divide"):
+        network(f"{kind}_broadcastable", image, lambda builder, kind=kind: with_constant(builder, kind))
     network("add_three", image, lambda builder: builder.add_elementwise("a", ["x0", "x0", "x0"], "out", "ADD"))
 
 
+def with_constant(builder, kind):
+    builder.add_load_constant_nd("c", "other", np.array([1.0, 2, 4]).reshape(3, 1, 1), [3, 1, 1])
+    getattr(builder, f"add_{kind}_broadcastable")("b", ["x0", "other"], "out")
+
+
+class Weighted(torch.nn.Module):
+    """Channels that one can tell apart."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = torch.tensor(weights).reshape(1, -1, 1, 1)
+
+    def forward(self, x):
+        return x * self.weights
+
+
+class Remembering(torch.nn.Module):
+    """Half of what was there, and the new frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("memory", torch.zeros(1, 1, 4, 6))
+
+    def forward(self, x):
+        new = self.memory * 0.5 + x
+        self.memory[:] = new
+        return new * 2
+
+
+def programs_with_more(ct, folder):
+    """Images, states, several functions."""
+    coloured = torch.jit.trace(Weighted([1.0, 2.0, 4.0]).eval(), torch.zeros(1, 3, 4, 6))
+    grey = torch.jit.trace(Weighted([4.0]).eval(), torch.zeros(1, 1, 4, 6))
+    for target, kind in (("ios16", "mlprogram"), ("ios14", "neuralnetwork")):
+        for layout, traced, bias in (
+            ("RGB", coloured, [1.0, 2.0, 3.0]),
+            ("BGR", coloured, [1.0, 2.0, 3.0]),
+            ("G", grey, 5.0),
+        ):
+            shape = (1, 1 if layout == "G" else 3, 4, 6)
+            out = ct.TensorType("out") if kind == "neuralnetwork" else ct.ImageType("out", color_layout=layout)
+            model = ct.convert(
+                traced,
+                convert_to=kind,
+                inputs=[ct.ImageType("x0", shape, scale=0.5, bias=bias, color_layout=layout)],
+                outputs=[out],
+                minimum_deployment_target=getattr(ct.target, target.replace("ios", "iOS")),
+                skip_model_load=True,
+            )
+            model.save(str(folder / f"image_{layout}.{'mlmodel' if kind == 'neuralnetwork' else 'mlpackage'}"))
+    ct.convert(
+        torch.jit.trace(Remembering().eval(), torch.zeros(1, 1, 4, 6)),
+        inputs=[ct.TensorType("x0", (1, 1, 4, 6))],
+        outputs=[ct.TensorType("out")],
+        states=[ct.StateType(ct.TensorType(shape=(1, 1, 4, 6)), "memory")],
+        minimum_deployment_target=ct.target.iOS18,
+        skip_model_load=True,
+    ).save(str(folder / "stateful.mlpackage"))
+    several = ct.utils.MultiFunctionDescriptor()
+    for name, size in (("small", (4, 6)), ("large", (8, 12))):
+        weighted = torch.jit.trace(Weighted([1.0, 2.0, 4.0]).eval(), torch.zeros(1, 3, *size))
+        save(ct, folder, name, weighted, "ios18", [(1, 3, *size)])
+        several.add_function(str(folder / f"{name}.mlpackage"), "main", name)
+    several.default_function_name = "large"
+    ct.utils.save_multifunction(several, str(folder / "several.mlpackage"))
+    case = CASES["conv"]
+    for target in ("ios14", "ios16"):
+        save(ct, folder, "conv", torch.jit.trace(case, case.inputs()), target, case.shapes)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
