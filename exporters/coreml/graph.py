@@ -148,8 +148,7 @@ def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tenso
         return constants[name]
     assert node is not None
     raise ArtifactError(
-        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or out of "
-        "order"
+        f"its {_called(node)} takes {name[:100]!r}, which nothing before it computes: a cycle, or out of order"
     )
 
 
