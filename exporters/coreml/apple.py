@@ -62,25 +62,23 @@ def _named(artifact: Artifact) -> Iterator[Path]:
         TemporaryDirectory() as desk,
         unpacked(artifact.path, MANIFEST) if program else nullcontext(artifact.path) as at,
     ):
-        path = Path(desk) / f"model.{'mlpackage' if program else 'mlmodel'}"
-        path.symlink_to(at.resolve())
+        suffix = ".mlpackage" if program else ".mlmodel"
+        path = at if at.suffix == suffix else Path(desk) / f"model{suffix}"
+        if path != at:
+            path.symlink_to(at.resolve())
         yield path
 
 
 def make_step(artifact: Artifact, model: Any) -> Step:
+    """What plays an artifact by a model that `predict`s as coremltools' does."""
     fixed = artifact.fixed
     assert fixed is not None
-    first = [
-        np.zeros(shape, np.float32) for shape in state_shapes(artifact.variant, fixed.height, fixed.width, fixed.ratio)
-    ]
+    shapes = state_shapes(artifact.variant, fixed.height, fixed.width, fixed.ratio)
+    first = [np.zeros(shape, np.float32) for shape in shapes]
     keeps = len(artifact.inputs) == 1
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
-        src = (
-            Image.fromarray(np.rint(frame[0].transpose(1, 2, 0) * 255).astype(np.uint8))
-            if artifact.image_bytes
-            else frame
-        )
+        src = _picture(frame) if artifact.image_bytes else frame
         kept = {"state": state or model.make_state()} if keeps else {}
         before = {} if keeps else dict(zip(INPUTS[1:5], state or first, strict=True))
         try:
@@ -98,6 +96,10 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     if isinstance(state, tuple):
         return tuple(array.copy() for array in state)
     return tuple(np.array(state.read_state(name)) for name in STATES)
+
+
+def _picture(frame: Frame) -> Image.Image:
+    return Image.fromarray(np.rint(frame[0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
 def _planes(output: Any, mode: str) -> Frame:

@@ -30,7 +30,7 @@ def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
-    """See `exporters.metadata.identity`. Of several sizes, all are listed with commas, in the order of the functions."""
+    """See `exporters.metadata.identity`. Of several sizes, all are listed, with commas, in their functions' order."""
     sizes = [size.metadata() for size in spec.sizes]
     images = "src, fgr, pha: {}, fgr not premultiplied"
     return identity(
