@@ -20,7 +20,11 @@ def amounts(
     strides: Sequence[int],
     dilations: Sequence[int],
 ) -> Sides:
-    """Of padding by its name, `pad` being what `custom` gives. Raises ValueError for what makes no sense."""
+    """Of padding by its name, `pad` being what `custom` gives.
+
+    Raises:
+        ValueError: what makes no sense, or more than the kernel reaches: a file of few bytes could pad to any size.
+    """
     if x.dim() != 4 or not len(kernel) == len(strides) == len(dilations) == 2:
         raise ValueError(f"only images are known here, (N, C, H, W), and not {tuple(x.shape)}")
     if min(*kernel, *strides, *dilations) < 1:
@@ -30,7 +34,10 @@ def amounts(
     if pad_type == "custom":
         if len(pad) != 4 or min(pad) < 0:
             raise ValueError(f"padding {pad} is not four numbers from 0 on")
+        reach = [(window - 1) * dilation + 1 for window, dilation in zip(kernel, dilations, strict=True)]
         top, bottom, left, right = pad
+        if max(top, bottom) > reach[0] or max(left, right) > reach[1]:
+            raise ValueError(f"padding {pad} reaches farther than the kernel, {reach}")
         return top, bottom, left, right
     if pad_type not in _HEAVY:
         raise ValueError(f"unknown pad_type {pad_type!r}; known are valid, custom, {', '.join(_HEAVY)}")

@@ -498,6 +498,10 @@ def many_pixels(model):
     layer(model).upsample.scalingFactor[:] = [2**20, 2**20]
 
 
+def far_padding(model):
+    layer(model).convolution.valid.paddingAmounts.borderAmounts[0].startEdgeSize = 2**20
+
+
 def no_pixels(model):
     layer(model).upsample.mode = 1
     layer(model).upsample.fractionalScalingFactor[:] = [float("nan"), 1]
@@ -525,6 +529,7 @@ NETWORKS = {
     old_axes: "an older kind",
     few_weights: "weights for the shape",
     many_pixels: "it asks for .* GB",
+    far_padding: "reaches farther than the kernel",
     no_pixels: "cannot be computed",
     much_work: "as no matting network does",
     other_kind: "of another kind, treeEnsembleRegressor",

@@ -10,9 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from exporters.coreml.evaluator import load_program
+from exporters.coreml.messages import messages
 from exporters.coreml.mil_constants import CONSTANTS
 from exporters.coreml.mil_ops import OPERATIONS
 from exporters.coreml.nn_layers import LAYERS
+from exporters.coreml.nn_weights import weights
 from exporters.coreml.resize import RULES, resize_by_rule
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_made import MODES, SIZES
@@ -189,6 +191,33 @@ def test_weights_are_what_coremltools_makes_of_them(name, made):
     found = run(made / f"{name}.mlpackage", torch.zeros(expected.shape))
     np.testing.assert_allclose(found, expected, rtol=1e-3)  # which multiplies in float16
     np.testing.assert_array_equal(found, found.astype(np.float16))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_weights_of_a_layer_in_every_width(channels):
+    rng = np.random.default_rng(0)
+    values, shape = rng.standard_normal((4, 3, 2, 2)).astype(np.float32), (4, 3, 2, 2)
+    integers, scale, bias = rng.integers(0, 256, shape).astype(np.uint8), rng.random(channels), rng.random(channels)
+    message = messages("NeuralNetwork").WeightParams()
+    message.floatValue[:] = values.ravel()
+    np.testing.assert_array_equal(weights(message, shape), values)
+    message.ClearField("floatValue")
+    message.float16Value = values.astype(np.float16).tobytes()
+    np.testing.assert_array_equal(weights(message, shape), values.astype(np.float16))
+    message.ClearField("float16Value")
+    message.rawValue = integers.tobytes()
+    with pytest.raises(ValueError, match="weights of 0 bits"):
+        weights(message, shape)
+    message.quantization.numberOfBits = 8
+    message.quantization.linearQuantization.scale[:] = scale
+    message.quantization.linearQuantization.bias[:] = bias
+    expected = integers * scale.reshape(-1, 1, 1, 1) + bias.reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(weights(message, shape), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="48 weights for the shape"):
+        weights(message, (4, 3, 2, 3))
+    message.int8RawValue = integers.tobytes()
+    with pytest.raises(ValueError, match="are not known here"):
+        weights(message, shape)
 
 
 def test_every_intermediate_is_rounded_only_when_it_is_asked_for(made):
