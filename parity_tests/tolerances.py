@@ -85,7 +85,7 @@ STORED_HALF = "weights stored in half precision, all arithmetic in float32"
 STORED_EIGHT = "weights stored in eight bits, the costliest in half precision; all arithmetic in float32"
 STORED_HALF_DIVISION, STORED_EIGHT_DIVISION = (f"{stored}; {DIVISION}" for stored in (STORED_HALF, STORED_EIGHT))
 
-# CoreML files have these in the evaluator. In `evaluator-fp16`, which rounds what a Neural Engine would, the real clip's
+# CoreML files have these in the evaluator. In `evaluator-fp16`, which rounds all values in between, the real clip's
 # alpha was off by up to twice as much in the mean, within the same limits.
 KEPT_HALF = "weights, states and what images become stored in half precision; all arithmetic in float32"
 KEPT_EIGHT = "large convolutions stored in eight bits, the rest in half precision; all arithmetic in float32"
