@@ -6,7 +6,7 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check soak speed picture lock clean
+.PHONY: help export test predict check soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,9 +18,13 @@ export: $(READY) ## Set up, then export and verify MobileNetV3 in every format i
 	$(BIN)/rvm-export onnx --precision fp16 --output dist --force
 	$(BIN)/rvm-export tensorflow --output dist --force
 	$(BIN)/rvm-export tfjs --output dist --force
+	$(BIN)/rvm-export coreml --resolution 1280x720 --downsample-ratio 0.375 --precision fp16 --precision int8 --output dist --force
 
 test: $(READY) ## Set up, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
+	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .
@@ -51,7 +55,7 @@ $(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,cluster,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,cluster,dev]'
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
 	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
 	@touch $@

@@ -5,6 +5,7 @@ into a failure; CI names all that it has.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,6 +73,11 @@ def chromium(node: str) -> str:
 @pytest.fixture(scope="session")
 def openvino() -> None:
     require("openvino", find_spec("openvino") is not None, "openvino is not installed")
+
+
+@pytest.fixture(scope="session")
+def macos() -> None:
+    require("macos", sys.platform == "darwin", "CoreML runs on macOS only")
 
 
 @pytest.fixture(params=["onnxruntime-web", "openvino"])

@@ -1,10 +1,10 @@
 """What a format is, what is exported, what came out: plain values that all formats share. Nothing heavy is imported."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
@@ -36,7 +36,7 @@ class Format:
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
     which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
     `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options.
+    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Format:
     spec: type["ExportSpec"]
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
     afterwards: str = ""
+    one_size: bool = False
 
     @property
     def default_runtime(self) -> str:
@@ -77,10 +78,19 @@ class ExportSpec:
         """What the format's own options add to the file's name."""
         return []
 
+    def suffix(self, usual: str) -> str:
+        """How the name of what is written ends: mostly as the format's usually do."""
+        return usual
+
     @property
     def is_folder(self) -> bool:
-        """Whether a folder is written, whose name has no suffix, and no file."""
+        """Whether a folder is written, and no file."""
         return False
+
+    @classmethod
+    def together(cls, specs: Sequence[Self]) -> list[Self]:
+        """The files to make of those that were asked for at once, which differ in their size."""
+        return [*specs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +197,8 @@ class Artifact:
     """An exported file or folder, ours or not, as told from itself.
 
     `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
-    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset.
+    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset; `others`
+    are what the same file is besides, where it holds the network at several sizes.
     """
 
     path: Path
@@ -201,6 +212,7 @@ class Artifact:
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
     facts: Mapping[str, int | str]
+    others: tuple["Artifact", ...] = ()
 
     @property
     def image_bytes(self) -> bool:

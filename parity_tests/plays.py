@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from exporters import FORMATS
+from exporters.spec import ExportSpec, Fixed
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from rvm_model.checkpoint import Checkpoint, load_checkpoint
 
@@ -20,6 +22,8 @@ REAL_CLIP = "clip/frames"
 @dataclass(frozen=True, kw_only=True)
 class Play:
     """One clip at one size and ratio. `long` ones run in `make soak` only.
+
+    `one_size` ones are played in `make soak` by formats that have a file for each size, too.
 
     `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
     `from_coreml` are float32, so that half precision has something to round, `consensus_fp16` is not. `clip` is `real`
@@ -35,6 +39,7 @@ class Play:
     batch: int = 1
     frames: int = 24
     long: bool = False
+    one_size: bool = False
 
     @property
     def kind(self) -> str:
@@ -49,34 +54,36 @@ class Play:
 
 PLAYS = (
     Play(weights="from_tfjs", clip="real", ratio=1.0),
-    Play(weights="from_tfjs", clip="real", ratio=0.5),
+    Play(weights="from_tfjs", clip="real", ratio=0.5, one_size=True),
     Play(weights="from_tfjs", clip="real", ratio=0.4),
-    Play(weights="from_tfjs", clip="real", ratio=0.375),
+    Play(weights="from_tfjs", clip="real", ratio=0.375, one_size=True),
     Play(weights="from_tfjs", clip="real", ratio=0.25),
     Play(weights="from_tfjs", clip="real", ratio=0.5, batch=2),
     Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.5),
     Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
     Play(weights="from_tfjs", clip="real", width=639, height=481, ratio=0.4),
     Play(weights="from_tfjs", clip="real", width=639, height=481, ratio=0.375),
-    Play(weights="from_tfjs", clip="real", width=1280, height=720, ratio=0.375, frames=16),
+    Play(weights="from_tfjs", clip="real", width=1280, height=720, ratio=0.375, frames=16, one_size=True),
     Play(weights="from_tfjs", clip="real", width=1280, height=720, ratio=0.6, long=True),
-    Play(weights="from_tfjs", clip="real", width=1920, height=1080, ratio=0.25, long=True),
+    Play(weights="from_tfjs", clip="real", width=1920, height=1080, ratio=0.25, long=True, one_size=True),
     Play(weights="from_tfjs", clip="real", width=1920, height=1080, ratio=0.4, long=True),
     Play(weights="from_tfjs", clip="real", width=3840, height=2160, ratio=0.125, long=True),
-    Play(weights="from_tfjs", clip="real", width=256, height=144, ratio=1.0, frames=16),
+    Play(weights="from_tfjs", clip="real", width=256, height=144, ratio=1.0, frames=16, one_size=True),
     Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, batch=2, frames=16),
-    Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.5, one_size=True),
     Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.375),
-    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.5, long=True),
+    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.5, long=True, one_size=True),
     Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.375, long=True),
-    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True),
+    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.375, long=True),
-    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=1.0),
-    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=1.0, one_size=True),
+    Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5, one_size=True),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.375),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5, frames=300, long=True),
-    Play(weights="seeded", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
-    Play(weights="seeded", clip="builtin", variant="resnet50", width=320, height=180, ratio=0.5, frames=16),
+    Play(weights="seeded", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
+    Play(
+        weights="seeded", clip="builtin", variant="resnet50", width=320, height=180, ratio=0.5, frames=16, one_size=True
+    ),
     Play(weights="seeded", clip="builtin", variant="resnet50", width=331, height=217, ratio=0.375, frames=16),
     Play(
         weights="seeded", clip="builtin", variant="resnet50", width=1920, height=1080, ratio=0.25, frames=16, long=True
@@ -92,6 +99,19 @@ def affordable(play: Play, format_name: str, precision: str, budget: int) -> boo
     """Whether a play ends in reasonable time: PyTorch's half precision is slow on a CPU, and so is WebAssembly."""
     share = {("torchscript", "fp16"): 1.0}.get((format_name, precision), 0.5 if format_name == "tfjs" else math.inf)
     return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget * share
+
+
+def play_spec(play: Play, format_name: str, refiner: str, precision: str) -> ExportSpec:
+    """The file that a play needs: for any size where the format has such, else for the play's."""
+    size = Fixed(width=play.width, height=play.height, ratio=play.ratio, batch=play.batch)
+    fixed = {"fixed": size} if FORMATS[format_name].one_size else {}
+    return FORMATS[format_name].spec(variant=play.variant, refiner=refiner, precision=precision, **fixed)
+
+
+def artifact_name(play: Play, format_name: str, refiner: str, precision: str) -> str:
+    """The same for plays that one file serves."""
+    size = (f"{play.width}x{play.height}-{play.ratio:g}",) if FORMATS[format_name].one_size else ()
+    return "-".join((play.weights, play.variant, refiner, format_name, precision, *size))
 
 
 def shared_folder() -> Path | None:

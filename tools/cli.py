@@ -52,11 +52,12 @@ SIZES: dict[str, Any] = {
 
 
 def one_of(*choices: str) -> Any:
-    """A callback that refuses anything else."""
+    """A callback that refuses anything else, in a list too."""
 
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in choices:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
+    def check(value: str | list[str] | None) -> str | list[str] | None:
+        for each in [value] if isinstance(value, str) else value or []:
+            if each not in choices:
+                raise typer.BadParameter(f"{each!r} is not one of {', '.join(choices)}")
         return value
 
     return check
@@ -64,6 +65,7 @@ def one_of(*choices: str) -> Any:
 
 def add_export_command(name: str, description: Format) -> None:
     """The sub-command that makes files of one format: common options, and those of its spec."""
+    usual = [*description.precisions[:1]]
 
     def export(
         context: typer.Context,
@@ -71,8 +73,13 @@ def add_export_command(name: str, description: Format) -> None:
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
         precision: Annotated[
-            str, typer.Option(metavar="|".join(description.precisions), callback=one_of(*description.precisions))
-        ] = description.precisions[0],
+            list[str],
+            typer.Option(
+                metavar="|".join(description.precisions),
+                callback=one_of(*description.precisions),
+                help="Repeatable, one file each.",
+            ),
+        ] = usual,
         output: Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")] = Path(),
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
         verify: Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")] = True,
@@ -83,16 +90,19 @@ def add_export_command(name: str, description: Format) -> None:
         sizes = parse_sizes(*(options.pop(each) for each in SIZES)) if fixable else [None]
         profile = options.pop("profile", None)
         given = {name: value for name, value in options.items() if given_by_user(context, name)}
-        specs = [
-            description.spec(
-                variant=variant,
-                refiner=refiner,
-                precision=precision,
-                **({"fixed": size} if fixable else {}),
-                **options | (description.profiles[profile].options(profile, given, size) if profile else {}),
-            )
-            for size in sizes
-        ]
+        specs = []
+        for each in precision:
+            of_all_sizes = [
+                description.spec(
+                    variant=variant,
+                    refiner=refiner,
+                    precision=each,
+                    **({"fixed": size} if fixable else {}),
+                    **options | (description.profiles[profile].options(profile, given, size) if profile else {}),
+                )
+                for size in sizes
+            ]
+            specs += description.spec.together(of_all_sizes)
         for path in export_all(name, specs, checkpoint, output, force, verify):
             typer.echo(path)
 

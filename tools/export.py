@@ -33,11 +33,11 @@ def export_all(
     """
     exporter = load_exporter(name)
     checkpoint = load_checkpoint(source, specs[0].variant, specs[0].refiner)
-    suffix = "" if specs[0].is_folder else FORMATS[name].suffix
-    if len(specs) > 1 and suffix and output.suffix == suffix:
+    suffix, folder = specs[0].suffix(FORMATS[name].suffix), specs[0].is_folder
+    if len(specs) > 1 and suffix and output.name.endswith(suffix):
         raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")
     seeded = checkpoint.seeded
-    paths = [resolve_output(output, spec.file_name(suffix, seeded), suffix, seeded, force) for spec in specs]
+    paths = [resolve_output(output, spec.file_name(suffix, seeded), suffix, folder, seeded, force) for spec in specs]
     for path in paths:
         if path.is_dir() and not FORMATS[name].recognise(path):
             raise OutputError(f"{path} is a folder of something else, which is not replaced; give another --output")
@@ -67,13 +67,14 @@ def _export_one(
             with working(console, f"verifying {path.name}"):
                 artifact = load_runtime(name).inspect(staged)
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
-                report = verify(artifact, checkpoint, builtin_clip(), ratio)
+                reports = [verify(each, checkpoint, builtin_clip(), ratio) for each in (artifact, *artifact.others)]
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
-        console.print(to_table(report))
-        for line in verdict(report):
-            console.print(line, soft_wrap=True)
-        if not report.ok:
+        for report in reports:
+            console.print(to_table(report))
+            for line in verdict(report):
+                console.print(line, soft_wrap=True)
+        if not all(report.ok for report in reports):
             raise ExportFailed(f"{path.name} does not compute what PyTorch computes, and was not kept")
 
     publish(path, write, check, force)

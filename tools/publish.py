@@ -7,7 +7,9 @@ from pathlib import Path
 from exporters import FORMATS
 from rvm_model.errors import UserError
 
-MODEL_SUFFIXES = {description.suffix for description in FORMATS.values()} | {".pt", ".pth", ".safetensors"}
+MODEL_SUFFIXES = {description.suffix for description in FORMATS.values()} | {
+    *(".mlmodel", ".pt", ".pth", ".safetensors"),
+}
 
 
 class OutputError(UserError):
@@ -18,34 +20,42 @@ class ExportFailed(Exception):
     """Nothing was wrong with what was asked for, but it did not come about. The message is one line for the user."""
 
 
-def resolve_output(output: Path, file_name: str, suffix: str, seeded: bool, force: bool) -> Path:
-    """Where a file goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
+def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seeded: bool, force: bool) -> Path:
+    """Where a model goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
 
-    A model that is a folder has no suffix, and always goes into the folder `output`.
+    A model whose name has no suffix always goes into the folder `output`.
+
+    Args:
+        output: As the user gave it.
+        file_name: What the model is called where the user did not say.
+        suffix: How `file_name` ends.
+        folder: Whether the model is a folder itself.
+        seeded: Whether its weights are.
+        force: Replace what is there.
 
     Raises:
-        OutputError: `output` ends like a model of another kind, or is a folder with a file's suffix, the file is there
-            already and `force` is off, or its name would not tell that its weights are seeded.
+        OutputError: `output` ends like a model of another kind, or is a folder with a file's suffix or the reverse,
+            the model is there already and `force` is off, or its name would not tell that its weights are seeded.
     """
+    named = bool(suffix) and output.name.endswith(suffix)
     try:
         if not suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
             raise OutputError(f"{output} is a file's name; give the folder to put {file_name} in")
-        if output.suffix != suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
+        if not named and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
             raise OutputError(
                 f"{output} does not end in {suffix}, as such a file does; give one that does, or a folder"
             )
-        path = output if suffix and output.suffix == suffix else output / file_name
+        path = output if named else output / file_name
         path.exists()
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
-    if suffix and path.is_dir():
+    if not folder and path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
-    if not suffix and path.is_file():
+    if folder and path.is_file():
         raise OutputError(f"{path} is a file; remove it, or give another --output, to write the folder {file_name}")
     if seeded and "seeded" not in path.name:
-        raise OutputError(
-            f"{path} would hold seeded weights, which its name must tell; call it {path.stem}_seeded{suffix}"
-        )
+        name = path.name.removesuffix(suffix)
+        raise OutputError(f"{path} would hold seeded weights, which its name must tell; call it {name}_seeded{suffix}")
     refuse_existing(path, force)
     return path
 

@@ -22,7 +22,16 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.metadata import release
 from parity_tests.compare import NAMES, Comparison, compare
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.plays import PLAYS, SOAK_BUDGET, Play, affordable, play_checkpoint, play_clip
+from parity_tests.plays import (
+    PLAYS,
+    SOAK_BUDGET,
+    Play,
+    affordable,
+    artifact_name,
+    play_checkpoint,
+    play_clip,
+    play_spec,
+)
 from parity_tests.tolerances import TOLERANCES, Case, sampling
 from parity_tests.verify import reference_network
 from rvm_model.state import REFINERS
@@ -51,7 +60,7 @@ def main() -> None:
         for play in PLAYS
         for refiner in REFINERS
         for name, description in FORMATS.items()
-        if name in formats
+        if name in formats and (play.one_size or not description.one_size)
         for precision in description.precisions
         if affordable(play, name, precision, SOAK_BUDGET)
     ]
@@ -87,9 +96,9 @@ def measure(play: Play, case: Case, folder: Path) -> Comparison:
     """Play and compare one case; judged where the table has a row for it. Artifacts are made once, in `folder`."""
     checkpoint = play_checkpoint(play.weights, play.variant, case.refiner)
     clip = play_clip(play)
-    path = folder / "-".join((play.weights, play.variant, case.refiner, case.format, case.precision))
+    path = folder / artifact_name(play, case.format, case.refiner, case.precision)
     if not path.exists():
-        spec = FORMATS[case.format].spec(variant=play.variant, refiner=case.refiner, precision=case.precision)
+        spec = play_spec(play, case.format, case.refiner, case.precision)
         load_exporter(case.format).export(checkpoint, spec, path)
     artifact = load_runtime(case.format).inspect(path)
     reference = play_reference(reference_network(artifact, checkpoint), clip, play.ratio)

@@ -53,28 +53,30 @@ def verify_all(
     for path in artifacts:
         try:
             with working(console, f"verifying {path}"):
-                report = _verify_one(path, source, clip, ratio, cast(Device, device), runtime)
+                of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime)
         except UserError as error:
             code = say_error(str(error), 2)
             results.append(Refusal(artifact=path, error=str(error)))
             continue
-        console.print(to_table(report))
-        for line in verdict(report):
-            console.print(line, soft_wrap=True)
-        results.append(report)
-        if not report.ok:
-            code = max(code, 1)
+        for report in of_all_sizes:
+            console.print(to_table(report))
+            for line in verdict(report):
+                console.print(line, soft_wrap=True)
+            results.append(report)
+            if not report.ok:
+                code = max(code, 1)
     write_reports(results, reports)
     return code
 
 
 def _verify_one(
     path: Path, source: str | None, clip: Clip, ratio: float | None, device: Device, runtime: str | None
-) -> ParityReport:
+) -> list[ParityReport]:
     artifact = load_runtime(recognise(path), runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
-    return verify(artifact, checkpoint_of(artifact, source), clip, ratio, device, runtime=runtime)
+    checkpoint = checkpoint_of(artifact, source)
+    return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
 
 
 def refuse_auto(source: str | None) -> None:

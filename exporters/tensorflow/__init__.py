@@ -26,6 +26,9 @@ class TensorflowSpec(FixableSpec):
         """As the released file is called, without a precision: there is one only."""
         return super().file_name(suffix, seeded).replace(f"_{self.precision}", "")
 
+    def suffix(self, usual: str) -> str:
+        return "" if self.folder else usual
+
     @property
     def is_folder(self) -> bool:
         return self.folder

@@ -11,6 +11,7 @@ import pytest
 from exporters import FORMATS
 from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
+from exporters.spec import Fixed
 from rvm_model import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +48,9 @@ def test_commands_and_their_options_exist(line, run):
 def test_every_format_is_in_the_table():
     for name, description in FORMATS.items():
         assert f"`rvm-export {name}`" in ENGLISH
+        size = {"fixed": Fixed(width=1280, height=720, ratio=0.375)} if description.one_size else {}
         spec = description.spec(
-            variant="mobilenetv3", refiner="deep_guided_filter", precision=description.precisions[0]
+            variant="mobilenetv3", refiner="deep_guided_filter", precision=description.precisions[0], **size
         )
         assert f"`{spec.file_name(description.suffix, seeded=False)}`" in ENGLISH
 

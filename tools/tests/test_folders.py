@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,3 +106,30 @@ def test_a_folder_that_cannot_be_replaced_stays(fails, tmp_path, monkeypatch):
         publish(path, lambda folder: folder.mkdir(), lambda folder: None, force=True)
     assert content(path) == {"old": b"old"}
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_package_is_a_folder_with_a_suffix(run, tmp_path, monkeypatch):
+    """It can be named, is replaced as a whole, and takes no file's place."""
+
+    def make(checkpoint, spec, path):
+        path.mkdir()
+        (path / "Manifest.json").write_text("new")
+
+    monkeypatch.setattr("tools.export.load_exporter", lambda name: SimpleNamespace(export=make))
+    path = tmp_path / "mine_seeded.mlpackage"
+    export = ("coreml", "--resolution", "64x64", "--downsample-ratio", "0.5", "--checkpoint", "seeded", "--no-verify")
+    assert run(*export, "--output", path).out == f"{path}\n"
+    (path / "Manifest.json").write_text("old")
+    assert "use --force" in run(*export, "--output", path).error
+    assert run(*export, "--output", path, "--force").code == 0
+    assert content(path) == {"Manifest.json": b"new"}
+    into = run(*export, "--output", tmp_path)
+    assert into.out == f"{tmp_path}/rvm_mobilenetv3_64x64_s0.5_fp16_seeded.mlpackage\n"
+    (path / "Manifest.json").rename(path / "mine")
+    assert "is a folder of something else" in run(*export, "--output", path, "--force").error
+    (tmp_path / "file_seeded.mlpackage").write_text("mine")
+    assert "is a file; remove it" in run(*export, "--output", tmp_path / "file_seeded.mlpackage", "--force").error
+    named = run(*export, "--output", tmp_path / "mine.mlpackage")
+    assert "call it mine_seeded.mlpackage" in named.error
+    zipped = run(*export, "--zip", "--output", tmp_path / "mine.mlpackage.zip")
+    assert "call it mine_seeded.mlpackage.zip" in zipped.error

@@ -7,7 +7,7 @@ import pytest
 
 from exporters import FORMATS
 
-HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "PIL", "av", "requests"}
+HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PIL", "av", "requests"}
 
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "compare", "info"))])

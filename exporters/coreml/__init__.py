@@ -1,0 +1,207 @@
+"""CoreML: ML programs in packages, neural networks for older devices, converted from the traced network."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from exporters.archive import holds
+from exporters.spec import FixableSpec, Fixed, Format, RuntimeInfo, SpecError
+
+MANIFEST = "Manifest.json"
+TARGETS = ("ios14", "ios16", "ios18")
+
+_LEAST_KIND = 200
+"""From here on are the field numbers of the kinds of model that CoreML has; an ONNX file's are all below."""
+
+_VERSION = b"\x08"  # field 1, a number
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoremlSpec(FixableSpec):
+    """One package, for one size or with a function for each of several; or one neural network, for iOS 14."""
+
+    target: str = field(
+        default="",
+        metadata={
+            "help": "ios14: a neural network, .mlmodel; ios16, ios18: an ML program. By default ios16, and ios18 with "
+            "--stateful or --multifunction."
+        },
+    )
+    stateful: bool = field(
+        default=False, metadata={"help": "Keep the recurrent states inside: only src goes in, only fgr and pha out."}
+    )
+    multifunction: bool = field(
+        default=False, metadata={"help": "Put all sizes into one package, a function for each."}
+    )
+    tensor_io: bool = field(default=False, metadata={"help": "Tensors in [0, 1] for src, fgr and pha, not images."})
+    preprocess_fp32: bool = field(
+        default=False, metadata={"help": "Compute in fp32 up to the first convolution: finer, and no larger."}
+    )
+    zip: bool = field(default=False, metadata={"help": "Write the package as a zip file, for a release."})
+    others: tuple[Fixed, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fixed is None:
+            raise SpecError(
+                "a CoreML file is for one size; give --resolution, such as 1280x720, and --downsample-ratio"
+            )
+        if self.target not in ("", *TARGETS):
+            raise SpecError(f"target {self.target!r} is not one of {', '.join(TARGETS)}")
+        for option, given in (("--stateful", self.stateful), ("--multifunction", self.multifunction)):
+            if given and self.system != "ios18":
+                raise SpecError(f"{option} needs iOS 18; give --target ios18, or none")
+        if self.stateful and self.precision == "fp32":
+            raise SpecError("CoreML holds states in fp16 only; give --precision fp16 or int8, or leave --stateful out")
+        if self.preprocess_fp32 and (self.precision == "fp32" or self.is_neural_network):
+            what = "of precision fp32" if self.precision == "fp32" else "for iOS 14"
+            raise SpecError(f"a file {what} computes in fp32 throughout; leave --preprocess-fp32 out")
+        if self.zip and self.is_neural_network:
+            raise SpecError("for iOS 14 it is one file, not a package; leave --zip out")
+        for size in self.sizes:
+            _check_size(size)
+
+    @classmethod
+    def together(cls, specs: Sequence[Self]) -> list[Self]:
+        if not specs[0].multifunction:
+            return [*specs]
+        if len(specs) == 1:
+            raise SpecError("--multifunction is for several sizes; give more than one --resolution, or leave it out")
+        sizes = [size for spec in specs for size in spec.sizes]
+        if len({*sizes}) < len(sizes):
+            raise SpecError("--multifunction: one size is given twice; leave one out")
+        return [replace(specs[0], others=tuple(sizes[1:]))]
+
+    @property
+    def sizes(self) -> tuple[Fixed, ...]:
+        """All of them, the first being what a package does unless it is told otherwise."""
+        assert self.fixed is not None
+        return (self.fixed, *self.others)
+
+    @property
+    def system(self) -> str:
+        """The target, given or not."""
+        return self.target or ("ios18" if self.stateful or self.multifunction else "ios16")
+
+    @property
+    def is_neural_network(self) -> bool:
+        return self.system == "ios14"
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.zip and not self.is_neural_network
+
+    def suffix(self, usual: str) -> str:
+        return ".mlmodel" if self.is_neural_network else f"{usual}.zip" if self.zip else usual
+
+    def words(self) -> list[str]:
+        sizes = [word for size in self.sizes for word in (f"{size.width}x{size.height}", f"s{size.ratio:g}")]
+        tells_itself = self.stateful or self.multifunction or self.is_neural_network
+        return [
+            *sizes,
+            *([self.system] if self.system == "ios18" and not tells_itself else []),
+            *(["tensors"] if self.tensor_io else []),
+            *(["pre32"] if self.preprocess_fp32 else []),
+        ]
+
+    def file_name(self, suffix: str, seeded: bool) -> str:
+        """As the released files are called; what holds its states says so behind the precision."""
+        name = super().file_name(suffix, seeded)
+        return name.replace(f"_{self.precision}", f"_{self.precision}_stateful") if self.stateful else name
+
+
+def function_name(size: Fixed) -> str:
+    """Of a size, in a package of several."""
+    return f"rvm_{size.width}x{size.height}_s{size.ratio:g}".replace(".", "_")
+
+
+def recognise(path: Path) -> bool:
+    """A package, in a zip file or not, by its manifest; a neural network by the kind of model that it says to be."""
+    if path.is_dir() or holds(path, MANIFEST):
+        return holds(path, MANIFEST)
+    with path.open("rb") as file:
+        return any(number >= _LEAST_KIND for number in _messages(file))
+
+
+def _check_size(size: Fixed) -> None:
+    if size.batch != 1:
+        raise SpecError(f"CoreML files take one frame at a time, not {size.batch}; leave --batch out")
+    height, width = size.height * size.ratio, size.width * size.ratio
+    if height.is_integer() and width.is_integer():
+        return
+    below, above = ([_nearest(side, size.ratio, step) for side in (size.width, size.height)] for step in (-1, 1))
+    near = " or ".join(f"{w}x{h}" for w, h in (below, above) if w and h)
+    raise SpecError(
+        f"{size.width}x{size.height} at ratio {size.ratio:g} is {width:g}x{height:g} inside, and CoreML needs whole "
+        f"numbers; give {near or 'a rounder ratio, such as 0.375'}"
+    )
+
+
+def _nearest(side: int, ratio: float, step: int) -> int | None:
+    """The nearest side from here on that gives a whole number inside, if there is one at most as far as `side`."""
+    for near in range(side, side + step * side, step):
+        if (near * ratio).is_integer():
+            return near
+    return None
+
+
+def _messages(file: BinaryIO) -> Iterator[int]:
+    """Field numbers of the messages right inside a protobuf message that begins with a version, as a model does.
+
+    Up to where it is none; what is in them is not read, so that one that is cut off counts too.
+    """
+    end = file.seek(0, 2)
+    file.seek(0)
+    if file.read(1) != _VERSION:
+        return
+    file.seek(0)
+    while file.tell() < end:
+        tag = _varint(file)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0 and number:
+            _varint(file)
+        elif kind == 2 and number:
+            length = _varint(file)
+            yield number
+            file.seek(length, 1)
+        else:
+            return
+
+
+def _varint(file: BinaryIO) -> int:
+    """The next number; one that never ends is 0."""
+    value = 0
+    for shift in range(0, 64, 7):
+        (byte,) = file.read(1) or b"\0"
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+    return 0
+
+
+_RUNTIMES = {
+    name: RuntimeInfo(module=f"{module}_runtime".removeprefix("_"), extra="coreml", packages=("coremltools",))
+    for name, module in {
+        "evaluator": "",
+        "evaluator-fp16": "half",
+        "coreml": "apple_all",
+        "coreml-cpu": "apple_cpu",
+        "coreml-gpu": "apple_gpu",
+        "coreml-ne": "apple_ne",
+    }.items()
+}
+"""The evaluator first, which runs anywhere; on a Mac, the real thing."""
+
+FORMAT = Format(
+    title="CoreML",
+    help="Export CoreML: an ML program or a neural network, for one size.",
+    suffix=".mlpackage",
+    precisions=("fp16", "fp32", "int8"),
+    extra="coreml",
+    packages=("coremltools",),
+    runtimes={"coreml": _RUNTIMES["coreml"]} | _RUNTIMES if sys.platform == "darwin" else _RUNTIMES,
+    recognise=recognise,
+    spec=CoremlSpec,
+    one_size=True,
+)

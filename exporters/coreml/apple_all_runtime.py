@@ -1,0 +1,17 @@
+"""CoreML files in Apple's CoreML, whatever compute units it chooses."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporters.coreml.apple import inspect, predicting, to_numpy
+from exporters.runtime import Device, Step
+from exporters.spec import Artifact
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:  # noqa: ARG001 (it is baked in)
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    with predicting(artifact, device, "ALL") as step:
+        yield step

@@ -1,0 +1,187 @@
+"""What a CoreML file is, told from itself: variant and precision by its weights, the ratio by its resize.
+
+A package of several sizes is one artifact for each of its functions, the default one first.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.coreml.features import feature
+from exporters.coreml.package import Stored, read
+from exporters.coreml.values import constant, tensor_type
+from exporters.identify import Shape, identify
+from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from rvm_model.state import state_shapes
+
+STATES = ("r1", "r2", "r3", "r4")
+"""Names of states that the model keeps."""
+
+IMAGE = "8-bit image"
+"""The dtype of an input or output that is an image to its consumer."""
+
+_KINDS = {"mlProgram": "ML program", "neuralNetwork": "neural network"}
+_PRECISIONS = {"int8": 0, "fp16": 1, "fp32": 2}
+"""By what is stored, the coarsest first: some weights of a file may be kept finer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Weight:
+    """Of a convolution, as in PyTorch: (out, in / groups, height, width)."""
+
+    shape: Shape
+    precision: str
+
+
+def inspect(path: Path) -> Artifact:
+    """What the file is. See `exporters.runtime.Runtime`."""
+    stored = read(path)
+    functions = [*stored.model.description.functions] or [stored.model.description]
+    named = {getattr(function, "name", ""): function for function in functions}
+    default = stored.model.description.defaultFunctionName
+    artifacts = {
+        name: _artifact(stored, name, function, position) for position, (name, function) in enumerate(named.items())
+    }
+    first = artifacts.pop(default if default in named else next(iter(named)))
+    if not artifacts:
+        return first
+    return replace(
+        first, facts={**first.facts, "other functions": ", ".join(artifacts)}, others=tuple(artifacts.values())
+    )
+
+
+def _artifact(stored: Stored, function: str, description: Any, position: int) -> Artifact:
+    path, kind = stored.path, stored.model.WhichOneof("Type")
+    foreign = ArtifactError(
+        f"{path} is a CoreML model, but not of a matting network as rvm-export and RVM v1.0.0 write it"
+    )
+    if kind not in _KINDS:
+        raise foreign
+    inputs = {each.name: _tensor_info(each) for each in description.input}
+    outputs = {each.name: _tensor_info(each) for each in description.output}
+    states = {each.name: _tensor_info(each) for each in description.state}
+    wanted = ({*INPUTS[:1]}, {*OUTPUTS[:2]}, {*STATES}) if states else ({*INPUTS[:5]}, {*OUTPUTS}, set())
+    if ({*inputs}, {*outputs}, {*states}) != wanted:
+        raise foreign
+    read_graph = _read_program if kind == "mlProgram" else _read_network
+    weights, ratio, operations = read_graph(stored, function)
+    found = identify({weight.shape for weight in weights})
+    if found is None:
+        raise foreign
+    variant, refiner = found
+    fixed = _fixed(path, variant, inputs["src"], _exact(ratio, stored.metadata, position))
+    shapes = dict(zip(OUTPUTS[2:], state_shapes(variant, fixed.height, fixed.width, fixed.ratio), strict=True))
+    shapes |= {"fgr": (1, 3, fixed.height, fixed.width), "pha": (1, 1, fixed.height, fixed.width)}
+    return Artifact(
+        path=path,
+        format="coreml",
+        variant=variant,
+        refiner=refiner,
+        precision=min((weight.precision for weight in weights), key=_PRECISIONS.__getitem__),
+        refine="auto",
+        fixed=fixed,
+        inputs=tuple(inputs[name] for name in INPUTS if name in inputs),
+        outputs=tuple(replace(outputs[name], shape=shapes[name]) for name in OUTPUTS if name in outputs),
+        metadata=dict(sorted(stored.metadata.items())),
+        facts={
+            "kind": _KINDS[kind],
+            "specification": stored.model.specificationVersion,
+            **({"function": function} if function else {}),
+            "states": "kept by the model" if states else "in and out",
+            "operations": operations,
+            "parameters": sum(math.prod(weight.shape) for weight in weights),
+        },
+    )
+
+
+def _tensor_info(message: Any) -> TensorInfo:
+    each = feature(message)
+    return TensorInfo(name=each.name, dtype=IMAGE if each.is_image else each.dtype, shape=each.shape)
+
+
+def _fixed(path: Path, variant: str, src: TensorInfo, ratio: float) -> Fixed:
+    try:
+        batch, channels, height, width = map(int, src.shape)
+        state_shapes(variant, height, width, ratio)
+        if (batch, channels) != (1, 3):
+            raise ValueError(f"src has {batch} frames of {channels} channels")
+    except ValueError as error:
+        raise ArtifactError(f"{path} is a CoreML model, but no frame of a video fits it ({error})") from error
+    return Fixed(width=width, height=height, ratio=ratio)
+
+
+def _exact(ratio: float, metadata: Mapping[str, str], position: int) -> float:
+    """The file computes with float32; its metadata may say which number was meant, if it is the same there."""
+    try:
+        meant = float(metadata["downsample_ratio"].split(", ")[position])
+    except (KeyError, IndexError, ValueError):
+        meant = math.nan
+    return meant if np.float32(meant) == np.float32(ratio) else float(str(np.float32(ratio)))
+
+
+def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]:
+    """Weights of convolutions, the ratio, and how many operations there are but constants."""
+    program = stored.model.mlProgram
+    function = program.functions.get(name or "main")
+    block = function and function.block_specializations.get(function.opset)
+    if not block:
+        raise ArtifactError(f"{stored.path} lacks its function {name or 'main'}")
+    made = {output.name: operation for operation in block.operations for output in operation.outputs}
+    types = {output.name: output.type for operation in block.operations for output in operation.outputs}
+    weights = []
+    for operation in block.operations:
+        given = _given(operation, "weight") if operation.type == "conv" else None
+        if given in made:
+            kind = tensor_type(types[given])
+            floats = {"FLOAT16": "fp16", "FLOAT32": "fp32"}.get(kind.dtype, "int8")
+            weights.append(_Weight(shape=kind.shape, precision=floats if made[given].type == "const" else "int8"))
+    ratio = 1.0
+    for operation in block.operations:
+        if operation.type == "conv":
+            break
+        if operation.type == "upsample_bilinear":
+            factor = made.get(_given(operation, "scale_factor_height"))
+            if factor is None or factor.type != "const":
+                raise ArtifactError(f"{stored.path} resizes by a factor that is no constant")
+            ratio = float(constant(factor.attributes["val"], stored.weights))
+    return weights, ratio, sum(not operation.type.startswith("const") for operation in block.operations)
+
+
+def _given(operation: Any, name: str) -> str:
+    """The name of what an operation takes under a name, if it is one value."""
+    arguments = [*operation.inputs[name].arguments] if name in operation.inputs else []
+    return str(arguments[0].name) if len(arguments) == 1 else ""
+
+
+def _read_network(stored: Stored, _: str) -> tuple[list[_Weight], float, int]:
+    """The same of a neural network."""
+    layers = stored.model.neuralNetwork.layers
+    return [*_convolutions(layers)], _first_resize(layers, stored.model.description), len(layers)
+
+
+def _convolutions(layers: Any) -> Iterator[_Weight]:
+    for layer in layers:
+        if layer.WhichOneof("layer") == "convolution" and len(layer.convolution.kernelSize) == 2:
+            convolution = layer.convolution
+            stored = convolution.weights
+            precision = "fp32" if stored.floatValue else "fp16" if stored.float16Value else "int8"
+            shape = (convolution.outputChannels, convolution.kernelChannels, *convolution.kernelSize)
+            yield _Weight(shape=shape, precision=precision)
+
+
+def _first_resize(layers: Any, description: Any) -> float:
+    """Of the source, before the first convolution: by a factor, or to a height."""
+    (src,) = [each for each in description.input if each.name == "src"]
+    for layer in layers:
+        kind = layer.WhichOneof("layer")
+        if kind == "convolution":
+            break
+        if kind == "upsample" and layer.upsample.fractionalScalingFactor:
+            return float(layer.upsample.fractionalScalingFactor[0])
+        if kind == "resizeBilinear" and layer.resizeBilinear.targetSize and src.type.imageType.height:
+            return float(layer.resizeBilinear.targetSize[0] / src.type.imageType.height)
+    return 1.0

@@ -1,0 +1,248 @@
+"""coremltools in a process of its own, run as `python -m exporters.coreml.convert REQUEST FOLDER`.
+
+It imports TensorFlow and more where they are installed, only to see what it could convert; it talks while it works; and
+what was traced before leaks into names. Nothing of that leaves this process.
+"""
+
+import math
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from exporters.coreml import CoremlSpec, function_name
+from exporters.coreml.describe import describe, give_images
+from exporters.coreml.package import DIGEST, digest
+from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from rvm_model.checkpoint import Checkpoint
+from rvm_model.network import MattingNetwork
+from rvm_model.state import state_shapes
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
+
+_UNUSED = ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao")
+_STATES = ("r1", "r2", "r3", "r4")
+_TARGETS = {"ios14": "iOS14", "ios16": "iOS16", "ios18": "iOS18"}
+
+_LEVELS = 255
+"""The largest value of an image's channel: CoreML scales what comes in, and takes what goes out as it is."""
+
+_FEWEST_TO_QUANTISE = 512
+"""Weights of a tensor, above which it is stored in eight bits. Smaller ones gain nothing, and cost accuracy."""
+
+
+def convert(checkpoint: Checkpoint, spec: CoremlSpec, metadata: Mapping[str, str], folder: Path) -> None:
+    """Make `folder`, which must not be there: `model.mlmodel`, and `weights` beside it where it is an ML program.
+
+    Raises:
+        ArtifactError: coremltools gave up; its last line says why.
+    """
+    folder.mkdir()
+    request = folder / "request"
+    request.write_bytes(pickle.dumps((checkpoint, spec, metadata)))
+    done = subprocess.run(  # noqa: S603 (our own module)
+        [sys.executable, "-m", "exporters.coreml.convert", request.resolve(), folder.resolve()],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | ENVIRONMENT,
+    )
+    if done.returncode != 0:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise ArtifactError(f"coremltools could not convert: {last or f'exit code {done.returncode}'}")
+
+
+def main(request: Path, folder: Path) -> None:
+    """In the process of its own."""
+    for package in _UNUSED:
+        sys.modules[package] = None  # type: ignore[assignment]
+    import coremltools as ct
+
+    # Our own pickle, written a moment ago by the process that waits for this one.
+    checkpoint: Checkpoint
+    spec: CoremlSpec
+    checkpoint, spec, metadata = pickle.loads(request.read_bytes())  # noqa: S301
+    make = _neural_network if spec.is_neural_network else _ml_program
+    models = [make(ct, checkpoint.network(), spec, size) for size in spec.sizes]
+    model = _together(ct, models, spec, folder) if spec.multifunction else models[0]
+    specification = model.get_spec()
+    if spec.is_neural_network and not spec.tensor_io:
+        give_images(specification, spec.sizes[0].width, spec.sizes[0].height)
+    describe(specification, metadata, optional_states=spec.is_neural_network)
+    files = {}
+    if not spec.is_neural_network:
+        weights = shutil.copytree(model.weights_dir, folder / "weights")
+        files = {f"weights/{file.name}": file.read_bytes() for file in weights.iterdir()}
+    specification.description.metadata.userDefined[DIGEST] = digest(specification, files)
+    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+
+
+def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
+    src, *states = _shapes(network, size)
+    given = [_source(ct, spec, src)]
+    matte = [ct.ImageType("fgr"), ct.ImageType("pha", color_layout=ct.colorlayout.GRAYSCALE)]
+    if spec.tensor_io:
+        matte = [*map(ct.TensorType, OUTPUTS[:2])]
+    if spec.stateful:
+        traced = _traced(_Stateful(_Frame(network, size, _level(spec)), states), [src])
+        tensors = [ct.TensorType(shape=shape, dtype=np.float16) for shape in states]
+        kept = {"states": [ct.StateType(tensor, name) for tensor, name in zip(tensors, _STATES, strict=True)]}
+    else:
+        traced = _traced(_Frame(network, size, _level(spec)), [src, *states])
+        given += [ct.TensorType(name, shape) for name, shape in zip(INPUTS[1:5], states, strict=True)]
+        matte += [*map(ct.TensorType, OUTPUTS[2:])]
+        kept = {}
+    model = ct.convert(
+        traced,
+        convert_to="mlprogram",
+        minimum_deployment_target=getattr(ct.target, _TARGETS[spec.system]),
+        compute_precision=_compute_precision(ct, spec),
+        inputs=given,
+        outputs=matte,
+        **kept,
+        skip_model_load=True,
+    )
+    if spec.precision != "int8":
+        return model
+    coreml = ct.optimize.coreml
+    symmetric = coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=_FEWEST_TO_QUANTISE)
+    return coreml.linear_quantize_weights(model, coreml.OptimizationConfig(global_config=symmetric))
+
+
+def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
+    src, *states = _shapes(network, size)
+    model = ct.convert(
+        _traced(_Frame(network, size, _level(spec)), [src, *states]),
+        convert_to="neuralnetwork",
+        minimum_deployment_target=getattr(ct.target, _TARGETS[spec.system]),
+        inputs=[
+            _source(ct, spec, src),
+            *(
+                ct.TensorType(name, shape, default_value=np.zeros(shape, np.float32))
+                for name, shape in zip(INPUTS[1:5], states, strict=True)
+            ),
+        ],
+        outputs=[*map(ct.TensorType, OUTPUTS)],
+        skip_model_load=True,
+    )
+    quantisation = ct.models.neural_network.quantization_utils
+    if spec.precision == "fp16":
+        return quantisation.quantize_weights(model, 16)
+    if spec.precision == "int8":
+        selector = _large_convolutions(quantisation)
+        return quantisation.quantize_weights(model, 8, "linear_symmetric", selector=selector)
+    return model
+
+
+def _large_convolutions(quantisation: Any) -> Any:
+    """The same weights of a neural network as of an ML program. Left to itself, coremltools takes all there are."""
+
+    class Selector(quantisation.QuantizedLayerSelector):  # type: ignore[misc]
+        def do_quantize(self, layer: Any, weight_param: str | None = None) -> bool:
+            if layer.WhichOneof("layer") != "convolution" or weight_param == "bias":
+                return False
+            shape = (layer.convolution.outputChannels, layer.convolution.kernelChannels, *layer.convolution.kernelSize)
+            return bool(math.prod(shape) > _FEWEST_TO_QUANTISE)
+
+    return Selector()
+
+
+def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) -> Any:
+    """One program with a function for each size, which share their weights."""
+    functions = ct.utils.MultiFunctionDescriptor()
+    for size, model in zip(spec.sizes, models, strict=True):
+        functions.add_function(model.package_path, "main", function_name(size))
+    functions.default_function_name = function_name(spec.sizes[0])
+    path = str(folder / "together.mlpackage")
+    ct.utils.save_multifunction(functions, path)
+    return ct.models.MLModel(path, skip_model_load=True)
+
+
+def _shapes(network: MattingNetwork, size: Fixed) -> list[tuple[int, ...]]:
+    """Of src and the four states."""
+    return [(1, 3, size.height, size.width), *state_shapes(network.variant, size.height, size.width, size.ratio)]
+
+
+def _source(ct: Any, spec: CoremlSpec, shape: tuple[int, ...]) -> Any:
+    return ct.TensorType("src", shape) if spec.tensor_io else ct.ImageType("src", shape, scale=1 / _LEVELS)
+
+
+def _level(spec: CoremlSpec) -> int:
+    return 1 if spec.tensor_io else _LEVELS
+
+
+def _compute_precision(ct: Any, spec: CoremlSpec) -> Any:
+    if spec.precision == "fp32":
+        return ct.precision.FLOAT32
+    if spec.preprocess_fp32:
+        return ct.transform.FP16ComputePrecision(op_selector=_is_behind_the_first_convolution)
+    return ct.precision.FLOAT16
+
+
+def _is_behind_the_first_convolution(operation: Any) -> bool:
+    """Whether an operation of a program is none of those that its first convolution needs."""
+    waiting = [next(each for each in operation.enclosing_block.operations if each.op_type == "conv")]
+    needed = {*waiting}
+    while waiting:
+        for given in waiting.pop().inputs.values():
+            for variable in given if isinstance(given, (list, tuple)) else [given]:
+                if variable.op is not None and variable.op not in needed:
+                    needed.add(variable.op)
+                    waiting.append(variable.op)
+    return operation not in needed or operation.op_type == "conv"
+
+
+class _Frame(nn.Module):
+    """One frame of one size: the network with its ratio baked in, and its images from 0 to `level`."""
+
+    def __init__(self, network: MattingNetwork, size: Fixed, level: int) -> None:
+        super().__init__()
+        self.network, self.ratio, self.level = network, size.ratio, level
+
+    def forward(self, src: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        fgr, pha, *after = self.network(src, *states, self.ratio)
+        return (*(image if self.level == 1 else image * self.level for image in (fgr, pha)), *after)
+
+
+class _Stateful(nn.Module):
+    """The same, its states held inside."""
+
+    def __init__(self, frame: _Frame, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.frame = frame
+        for name, shape in zip(_STATES, shapes, strict=True):
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, src: Tensor) -> tuple[Tensor, ...]:
+        states = [self.get_buffer(name) for name in _STATES]
+        fgr, pha, *after = self.frame(src, *states)
+        for state, new in zip(states, after, strict=True):
+            state[:] = new  # the one way to assign that coremltools knows
+        return fgr, pha
+
+
+def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
+    """Inlined, and no value inside called as an output is: a neural network's layers need names of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit as a whole, and of the branches that are baked in on purpose
+        examples = tuple(map(torch.zeros, shapes))
+        traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # type: ignore[no-untyped-call]
+    torch._C._jit_pass_inline(traced.graph)
+    for node in traced.graph.nodes():
+        for value in node.outputs():
+            if value.debugName() in (*INPUTS, *OUTPUTS, *_STATES):
+                value.setDebugName(f"{value.debugName()}_inside")
+    return traced
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

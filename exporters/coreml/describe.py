@@ -1,0 +1,81 @@
+"""What a CoreML file says of itself to people and apps: names, descriptions, licence; not when or where it was made.
+
+The messages are CoreML's specification; nothing is imported for them.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from exporters.metadata import LICENCE
+from rvm_model import __version__
+
+AUTHOR = "Shanchuan Lin, Linjie Yang, Imran Saleemi, Soumyadip Sengupta"
+ABOUT = (
+    "Robust Video Matting: foreground and alpha of people in video, frame by frame, with recurrent states. "
+    "See the paper, Robust High-Resolution Video Matting with Temporal Guidance (arXiv:2108.11515)."
+)
+
+_TOOL = "com.github.apple.coremltools"
+
+_IMAGES = {
+    "src": "Source frame",
+    "fgr": "Foreground prediction, not premultiplied",
+    "pha": "Alpha prediction, 0 is background",
+}
+
+
+def describe(model: Any, metadata: Mapping[str, str], *, optional_states: bool) -> None:
+    """Put words into a specification, and take out what a clock or a build wrote.
+
+    Args:
+        model: A `Model` message, with one function or several.
+        metadata: From `exporters.metadata.identity`.
+        optional_states: Whether the states may be left out on the first frame.
+    """
+    words = model.description.metadata
+    words.shortDescription, words.author, words.license = ABOUT, AUTHOR, LICENCE
+    words.versionString = __version__
+    words.userDefined.clear()
+    words.userDefined.update(metadata)
+    words.userDefined[f"{_TOOL}.version"] = metadata["coremltools_version"]
+    words.userDefined[f"{_TOOL}.source"] = f"torch=={metadata['torch_version']}"
+    words.userDefined[f"{_TOOL}.source_dialect"] = "TorchScript"
+    for function in (model.description, *model.description.functions):
+        for feature in (*function.input, *function.output, *function.state):
+            feature.shortDescription = _feature(feature, optional_states)
+    if model.HasField("mlProgram"):
+        for build in _build_versions(model.mlProgram):
+            build.values[:] = [value.partition("+")[0] for value in build.values]
+
+
+def give_images(model: Any, width: int, height: int) -> None:
+    """Make fgr and pha of a neural network images, which coremltools 9.0 can convert as tensors only."""
+    for output in model.description.output:
+        colour = {"fgr": "RGB", "pha": "GRAYSCALE"}.get(output.name)
+        if colour is not None:
+            image = output.type.imageType
+            image.width, image.height = width, height
+            image.colorSpace = image.ColorSpace.Value(colour)
+
+
+def _feature(feature: Any, optional_states: bool) -> str:
+    if feature.name in _IMAGES:
+        tensor = feature.type.WhichOneof("Type") == "multiArrayType"
+        return _IMAGES[feature.name] + (f", {_tensor(feature.name)}" if tensor else "")
+    k = feature.name[1]
+    if feature.type.WhichOneof("Type") == "stateType":
+        return f"Recurrent state {k}, kept by the model; a new state for every clip."
+    if feature.name.endswith("i"):
+        omitted = ", or left out," if optional_states else ""
+        return f"Recurrent state {k}. All zero{omitted} before the first frame, then r{k}o of the frame before."
+    return f"Recurrent state {k}. To be passed as r{k}i with the next frame."
+
+
+def _tensor(name: str) -> str:
+    return f"(1, {1 if name == 'pha' else 3}, height, width) in [0, 1]{'' if name == 'pha' else ', RGB'}"
+
+
+def _build_versions(program: Any) -> Iterable[Any]:
+    """Lists of strings that say what wrote the program."""
+    for pair in program.attributes["buildInfo"].immediateValue.dictionary.values:
+        yield pair.value.immediateValue.tensor.strings

@@ -1,0 +1,46 @@
+"""The traced network as a CoreML package, in a zip file or not, or as a neural network."""
+
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from exporters.archive import pack
+from exporters.coreml import CoremlSpec
+from exporters.coreml.convert import convert
+from exporters.coreml.write import write_package
+from exporters.metadata import identity, release
+from rvm_model.checkpoint import Checkpoint
+
+
+def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
+    """Write the file or folder. See `exporters.runtime.Exporter`."""
+    with TemporaryDirectory(dir=path.parent) as desk:
+        model, package = Path(desk) / "model", Path(desk) / "package"
+        convert(checkpoint, spec, metadata(checkpoint, spec), model)
+        if spec.is_neural_network:
+            (model / "model.mlmodel").rename(path)
+            return
+        write_package(model, package)
+        if spec.zip:
+            pack(package, path, spec.file_name(".mlpackage", checkpoint.seeded))
+        else:
+            package.rename(path)
+
+
+def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
+    """See `exporters.metadata.identity`. Of several sizes, all are listed, with commas, in their functions' order."""
+    sizes = [size.metadata() for size in spec.sizes]
+    images = "src, fgr, pha: {}, fgr not premultiplied"
+    return identity(
+        checkpoint,
+        spec,
+        **{key: ", ".join(size[key] for size in sizes) for key in ("resolution", "downsample_ratio")},
+        batch="1",
+        coremltools_version=version("coremltools"),
+        deployment_target=spec.system,
+        layout="NCHW" if spec.tensor_io else "images; states NCHW",
+        torch_version=release(torch.__version__),
+        value_range=images.format("RGB and opacity in [0, 1]" if spec.tensor_io else "8-bit images, RGB and grayscale"),
+    )

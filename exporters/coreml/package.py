@@ -1,0 +1,162 @@
+"""A CoreML file as it lies on disk: a package of a manifest, a specification and weights, that in a zip file, or one
+`.mlmodel`. Everything in it was written by somebody else: no file outside the package is ever opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from exporters.archive import MOST_BYTES, unpacked
+from exporters.coreml import MANIFEST
+from exporters.coreml.blobs import Blob, read_blobs
+from exporters.coreml.messages import messages
+from exporters.spec import ArtifactError
+
+DIGEST = "graph_sha256"
+"""The key of a file's user-defined metadata that says what `digest` should give."""
+
+MOST_JSON = 1_000_000
+MOST_FILES = 100
+
+_DATA = "Data"
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stored:
+    """What a file holds. `weights` are by the name of their file, from the specification's folder on."""
+
+    path: Path
+    model: Any
+    weights: Mapping[str, Mapping[int, Blob]]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return dict(self.model.description.metadata.userDefined)
+
+
+def read(path: Path) -> Stored:
+    """The file, read once and whole.
+
+    Args:
+        path: An `.mlpackage`, that in a zip file, or an `.mlmodel`, told by what it is and not by its name.
+
+    Raises:
+        ArtifactError: no CoreML file, truncated, damaged, edited since it was written, with a manifest that points
+            outside the package, or with weights that are not as their headers say.
+    """
+    try:
+        if path.is_dir() or _starts_with_zip(path):
+            with unpacked(path, MANIFEST) as folder:
+                content, files = _package(folder, path)
+        elif path.is_file():
+            content, files = _bytes(path, path, MOST_BYTES), {}
+        else:
+            raise ArtifactError(f"cannot read {path}: no such file or package")
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        model = messages("Model").Model.FromString(content)
+    except DecodeError as error:
+        raise ArtifactError(f"{path} is truncated or damaged: its specification is no CoreML model") from error
+    if model.WhichOneof("Type") is None:
+        raise ArtifactError(f"{path} is damaged, or no CoreML model: its specification holds none")
+    weights = {name: read_blobs(each, f"{path}: {name}") for name, each in files.items()}
+    claimed = model.description.metadata.userDefined.get(DIGEST)
+    if claimed is not None and claimed != digest(model, files):
+        raise ArtifactError(
+            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
+            f"entry {DIGEST}"
+        )
+    return Stored(path=path, model=model, weights=weights)
+
+
+def digest(model: Any, files: Mapping[str, bytes]) -> str:
+    """The sha256 of a specification without its metadata, and of its weights: tells a damaged file from a whole one.
+
+    Args:
+        model: The specification, a `Model` message.
+        files: Contents of the weights' files by name, as in `Stored.weights`: usually `weights/weight.bin` alone.
+    """
+    bare = type(model)()
+    bare.CopyFrom(model)
+    bare.description.ClearField("metadata")
+    # Of each part on its own, so that no byte can move from one to the next.
+    parts = [bare.SerializeToString(deterministic=True)]
+    for name in sorted(files):
+        parts += [name.encode(), files[name]]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _starts_with_zip(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
+
+
+def _package(folder: Path, path: Path) -> tuple[bytes, dict[str, bytes]]:
+    """The specification and the weights that the manifest lists."""
+    root, others = _items(folder, path)
+    model = _inside(folder, root, path)
+    files: dict[str, bytes] = {}
+    budget = MOST_BYTES
+    for item in others:
+        place = _inside(folder, item, path)
+        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            file = _inside(folder, file.relative_to(folder.resolve()).as_posix(), path)  # links are followed once more
+            if file.is_dir() or not file.is_relative_to(model.parent):
+                continue
+            if len(files) == MOST_FILES:
+                raise ArtifactError(f"{path} is refused: it lists more than {MOST_FILES} files")
+            content = _bytes(file, path, budget)
+            budget -= len(content)
+            files[file.relative_to(model.parent).as_posix()] = content
+    return _bytes(model, path, MOST_BYTES), files
+
+
+def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
+    """Paths from the package on: of the specification, and of what else the manifest lists."""
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{path} is a folder without a {MANIFEST}; give a CoreML package (.mlpackage)")
+    try:
+        manifest = json.loads(_bytes(_inside(folder, MANIFEST, path), path, MOST_JSON))
+        entries, root = manifest["itemInfoEntries"], manifest["rootModelIdentifier"]
+        places = {key: f"{_DATA}/{entry['path']}" for key, entry in entries.items()}
+        return places[root], [place for key, place in places.items() if key != root]
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} has a {MANIFEST} that is truncated, or no JSON") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path} has a {MANIFEST} that is not as CoreML packages have it: no {error}") from error
+
+
+def _inside(folder: Path, place: str, path: Path) -> Path:
+    """The real path of something in the package, which must exist there."""
+    pure = PurePosixPath(place)
+    outside = ArtifactError(f"{path} is refused: it points outside itself, to {place[:200]!r}")
+    if ".." in pure.parts or pure.is_absolute() or any(odd in place for odd in ("//", "\\", "\0")):
+        raise outside
+    try:
+        found = (folder / pure).resolve()
+        if not found.is_relative_to(folder.resolve()):
+            raise outside
+        if not found.exists():
+            raise ArtifactError(f"{path} lacks {place[:200]!r}, which its {MANIFEST} lists")
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, or links in a circle
+        raise ArtifactError(f"{path} has a {MANIFEST} that lists {place[:200]!r}, which cannot be opened") from error
+    return found
+
+
+def _bytes(file: Path, path: Path, most: int) -> bytes:
+    """All of a regular file: a pipe would be waited for."""
+    if not file.is_file():
+        raise ArtifactError(f"{path} is refused: {file.name[:100]!r} is no regular file")
+    size = file.stat().st_size
+    if size > most:
+        raise ArtifactError(f"{path} is refused: {file.name[:100]!r} has {size} bytes; at most {most} are read")
+    return file.read_bytes()

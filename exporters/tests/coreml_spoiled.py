@@ -1,0 +1,66 @@
+"""CoreML files in other guises, as a user might give them, spoiled or mended."""
+
+import shutil
+
+from exporters.coreml.messages import messages
+
+SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+FRACTION = 1e-4
+"""What coremltools adds to a length, so that the floor of a product with a float32 is the length."""
+
+
+def read(path):
+    return messages("Model").Model.FromString((path / SPECIFICATION if path.is_dir() else path).read_bytes())
+
+
+def edited(source, path, edit):
+    """A copy, its specification after `edit`, which gets the message."""
+    if source.is_dir():
+        shutil.copytree(source, path)
+    model = read(source)
+    edit(model)
+    (path / SPECIFICATION if source.is_dir() else path).write_bytes(model.SerializeToString())
+    return path
+
+
+def spoiled(source, path, place, change):
+    """A copy of a package, the bytes of one of its files after `change`."""
+    shutil.copytree(source, path)
+    (path / place).write_bytes(change((path / place).read_bytes()))
+    return path
+
+
+def flipped(content, bit):
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def block(model, function="main"):
+    """The operations of a program's function."""
+    message = model.mlProgram.functions[function]
+    return message.block_specializations[message.opset]
+
+
+def operation(model, kind):
+    return next(each for each in block(model).operations if each.type == kind)
+
+
+def with_half_pixels(model, sizes):
+    """Every resize by aligned corners becomes one by half pixels, as iOS 14 has it.
+
+    Args:
+        model: Of a neural network.
+        sizes: (height, width) of what each of them resizes, by name.
+    """
+    model.specificationVersion = 5
+    for layer in model.neuralNetwork.layers:
+        if layer.WhichOneof("layer") == "resizeBilinear":
+            target = tuple(layer.resizeBilinear.targetSize)
+            before = sizes[layer.input[0]]
+            layer.upsample.mode = layer.upsample.BILINEAR
+            layer.upsample.linearUpsampleMode = layer.upsample.ALIGN_CORNERS_FALSE
+            layer.upsample.fractionalScalingFactor[:] = [
+                (after + FRACTION) / length for after, length in zip(target, before, strict=True)
+            ]
