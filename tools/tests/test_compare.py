@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from exporters import FORMATS, load_exporter
+from exporters import FORMATS, load_exporter, load_runtime, recognise
 from exporters.spec import Fixed
 from parity_tests.clips import builtin_clip
 from parity_tests.play import play_reference
@@ -18,11 +18,11 @@ WIDTH, HEIGHT = PANEL_WIDTH + GAP, 224 + GAP
 FRAMES = 16
 
 
-def read(path):
+def read(path, height=HEIGHT):
     """Rows of four panels, each (H, W, 3) float64 in [0, 1]."""
     pixels = np.asarray(Image.open(path).convert("RGB")) / 255
-    assert pixels.shape == (2 * STRIP + ROWS * HEIGHT, 4 * WIDTH, 3)
-    rows = pixels[STRIP:-STRIP].reshape(ROWS, HEIGHT, 4, WIDTH, 3)[:, :-GAP, :, :-GAP].transpose(0, 2, 1, 3, 4)
+    assert pixels.shape == (2 * STRIP + ROWS * height, 4 * WIDTH, 3)
+    rows = pixels[STRIP:-STRIP].reshape(ROWS, height, 4, WIDTH, 3)[:, :-GAP, :, :-GAP].transpose(0, 2, 1, 3, 4)
     return pixels, rows
 
 
@@ -73,7 +73,8 @@ def test_the_difference_is_amplified(other, run, tmp_path):
 def test_any_format_plays(artifact, run, tmp_path):
     result = run("compare", artifact, "seeded", "--output", tmp_path / "out.png", "--frames", FRAMES)
     assert result.code == 0, result.err
-    _, rows = read(tmp_path / "out.png")
+    fixed = load_runtime(recognise(artifact)).inspect(artifact).fixed
+    _, rows = read(tmp_path / "out.png", PANEL_WIDTH * fixed.height // fixed.width + GAP if fixed else HEIGHT)
     assert np.abs(rows[:, 1] - rows[:, 2]).max() < 1.5 / 255
     assert rows[:, 3].max() < 1.5 / 255
     assert rows[:, 1].std() > 0.05

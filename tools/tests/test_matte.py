@@ -45,7 +45,9 @@ def export_onnx(path, **options):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, clip, out, run):
+def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, out, run, tmp_path):
+    """In the size that those of one size have."""
+    clip = write_clip(tmp_path / "clip.mkv", drawn(5, 160, 96))
     for model, folder in (("seeded", "expected"), (seeded_artifacts[name], "given")):
         result = run("matte", clip, "--model", model, "--alpha", out / folder, *RATIO)
         assert (result.code, result.out) == (0, "")
