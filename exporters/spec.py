@@ -215,6 +215,11 @@ class Artifact:
     others: tuple["Artifact", ...] = ()
 
     @property
+    def function(self) -> str:
+        """What its consumer calls this size by; empty where a file holds the network once."""
+        return str(self.facts.get("function", ""))
+
+    @property
     def image_bytes(self) -> bool:
         """Whether its images are bytes, levels from 0 to 255."""
         return self.inputs[0].dtype == "uint8"

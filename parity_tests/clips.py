@@ -7,6 +7,7 @@ a runner that drops its states is perfect on the first.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ DEFAULT_FRAMES = 24
 BUILTIN_NAME = "built-in clip"
 
 Pixels = NDArray[np.uint8]
+Kind = Literal["real", "builtin"]
 
 
 class ClipError(UserError):
@@ -30,10 +32,11 @@ class ClipError(UserError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """`pixels`: (T, B, H, W, 3) RGB, B clips of T frames side by side."""
+    """`pixels`: (T, B, H, W, 3) RGB, B clips of T frames side by side. `kind` is `builtin` for the one drawn here."""
 
     name: str
     pixels: Pixels
+    kind: Kind = "real"
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -49,7 +52,14 @@ class Clip:
         return self.pixels.shape[2], self.pixels.shape[3]
 
     def resized(self, width: int, height: int) -> "Clip":
-        """The same clip at another size, by Pillow's bicubic filter."""
+        """The same clip at another size, by Pillow's bicubic filter; the built-in clip is drawn at that size.
+
+        Enlarged it would be unlike any footage, and trained weights would not be sure of it.
+        """
+        if self.kind == "builtin":
+            batch = self.pixels.shape[1]
+            drawn = builtin_clip(len(self), width, height)
+            return drawn if batch == 1 else drawn.batched(batch)
         frames = [
             [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)) for image in frame]
             for frame in self.pixels
@@ -101,33 +111,36 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
 def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 180) -> Clip:
     """A soft-edged figure that moves over a moving pattern, with noise and a scene cut after two thirds.
 
-    Only exact arithmetic, so that it is the same on any machine.
+    Only exact arithmetic, so that it is the same on any machine. Figure and patterns grow with the frame; the
+    noise is of single pixels at every size. Patterns of so many pixels at any size left trained weights unsure.
     """
     y, x = np.mgrid[:height, :width].astype(np.float64)
     noise = np.random.PCG64(2108)
     return Clip(
         name=BUILTIN_NAME,
         pixels=np.array([_draw(t, x, y, noise, cut=t >= frames * 2 // 3) for t in range(frames)])[:, None],
+        kind="builtin",
     )
 
 
 def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.random.PCG64, cut: bool) -> Pixels:
-    height, width = x.shape
+    x, y = x * 320 / x.shape[1], y * 320 / x.shape[1]  # in pixels of the default size, where nothing changes
+    width, height = 320, 320 * x.shape[0] / x.shape[1]
     if cut:
         tiles = ((x + 3 * t) // 24 + (y - t) // 24) % 2
         background = np.stack([60 + 90 * tiles, 140 - 60 * tiles, 190 - 0.4 * y], axis=-1)
     else:
         wave = np.abs((x + 0.5 * y + 2 * t) % 64 - 32) / 32
-        background = np.stack([40 + 70 * wave, 110 + 60 * wave, 80 + 0.5 * x * 320 / width], axis=-1)
+        background = np.stack([40 + 70 * wave, 110 + 60 * wave, 80 + 0.5 * x], axis=-1)
     # The figure: a head above shoulders, each an ellipse whose edge is four pixels soft at the default size.
     centre = width * (0.35 + 0.012 * t) if not cut else width * (0.7 - 0.01 * t)
     head = ((x - centre) / (0.09 * width)) ** 2 + ((y - 0.36 * height) / (0.2 * height)) ** 2
     body = ((x - centre) / (0.2 * width)) ** 2 + ((y - 1.0 * height) / (0.46 * height)) ** 2
     alpha = np.clip((1.12 - np.minimum(head, body)) * 4, 0, 1)[..., None]
     skin = np.stack([220 - 0.25 * y, 170 - 0.3 * y, 140 - 0.3 * y], axis=-1)
-    cloth = np.stack([90 + 0 * x, 50 + 0.2 * x * 320 / width, 120 + 80 * ((y // 6) % 2)], axis=-1)
+    cloth = np.stack([90 + 0 * x, 50 + 0.2 * x, 120 + 80 * ((y // 6) % 2)], axis=-1)
     figure = np.where((head < body)[..., None], skin, cloth)
-    raw = noise.random_raw(x.size * 3).reshape(height, width, 3) >> np.uint64(60)
+    raw = noise.random_raw(x.size * 3).reshape(*x.shape, 3) >> np.uint64(60)
     image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
     pixels: Pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return pixels

@@ -46,7 +46,7 @@ def _compared(report: ParityReport) -> TestSuite:
         "device": report.device,
     }
     cases = []
-    name = printable(str(report.artifact))
+    name = printable(report.place)
     for output, drift in comparison.outputs.items():
         case = _case(name, output, comparison.failures_of(output))
         case.append(SystemOut(_figures(output, drift, report.tolerance.limit(output))))

@@ -28,17 +28,21 @@ def to_markdown(results: Sequence[ParityReport | Refusal]) -> str:
         failures = [result.error] if isinstance(result, Refusal) else result.comparison.failures
         if failures:
             lines = [f"- {_escaped(failure)}" for failure in failures]
-            parts.append("\n".join([f"### {_escaped(str(result.artifact))}", "", *lines]))
+            parts.append("\n".join([f"### {_file(result)}", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
 def _row(result: ParityReport | Refusal) -> list[str]:
-    file = _escaped(str(result.artifact))
+    file = _file(result)
     if isinstance(result, Refusal):
         return [file, *[_NONE] * (len(_HEADINGS) - 2), "could not be compared"]
     facts = (result.format, result.runtime, result.precision, result.clip, f"{result.ratio:g}")
     figures = [figure for group in _GROUPS for figure in _worst(result, group)]
     return [file, *map(_escaped, facts), *figures, "ok" if result.ok else "FAILED"]
+
+
+def _file(result: ParityReport | Refusal) -> str:
+    return _escaped(str(result.artifact) if isinstance(result, Refusal) else result.place)
 
 
 def _worst(report: ParityReport, group: str) -> tuple[str, str]:

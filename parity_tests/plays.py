@@ -12,7 +12,7 @@ from pathlib import Path
 
 from exporters import FORMATS
 from exporters.spec import ExportSpec, Fixed
-from parity_tests.clips import Clip, builtin_clip, load_clip
+from parity_tests.clips import Clip, Kind, builtin_clip, load_clip
 from rvm_model.checkpoint import Checkpoint, load_checkpoint
 
 TRAINED = "weights/rvm_mobilenetv3_{}.safetensors"
@@ -31,7 +31,7 @@ class Play:
     """
 
     weights: str
-    clip: str
+    clip: Kind
     variant: str = "mobilenetv3"
     width: int = 640
     height: int = 360

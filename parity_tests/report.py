@@ -29,6 +29,7 @@ def to_json(report: ParityReport) -> dict[str, Any]:
     comparison = report.comparison
     return {
         "artifact": str(report.artifact),
+        **({"function": report.function} if report.function else {}),
         "format": report.format,
         "runtime": report.runtime,
         "variant": report.variant,
@@ -78,7 +79,7 @@ def to_table(report: ParityReport) -> Table:
     if "pha" not in comparison.outputs:
         alpha = ""
     table = Table(
-        title=f"{report.artifact.name} in {report.runtime} against PyTorch fp32 on {report.device}: {report.clip}, "
+        title=f"{report.name} in {report.runtime} against PyTorch fp32 on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
         caption=f"{alpha}a limit is {HEADROOM} times what was measured before",
         title_justify="left",
@@ -102,9 +103,9 @@ def to_table(report: ParityReport) -> Table:
 def verdict(report: ParityReport) -> Iterable[str]:
     """One line if it holds, else one for each failure."""
     if report.ok:
-        yield f"ok: {report.artifact.name} agrees with PyTorch within its limits"
+        yield f"ok: {report.name} agrees with PyTorch within its limits"
     for failure in report.comparison.failures:
-        yield f"FAILED: {report.artifact.name}: {failure}"
+        yield f"FAILED: {report.name}: {failure}"
 
 
 def said_limit(output: str, limit: Error) -> str:

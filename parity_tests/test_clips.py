@@ -33,6 +33,17 @@ def test_the_builtin_clip_is_the_same_anywhere_and_moves():
     assert steps.argmax() == 15, "the scene cut, after frame 15"
 
 
+def test_the_builtin_clip_is_drawn_at_each_size_not_enlarged():
+    clip, large = builtin_clip(16), builtin_clip(16).fitted(1280, 720, 1)
+    assert (large.pixels == builtin_clip(16, 1280, 720).pixels).all()
+    assert (large.kind, large.batched(2).resized(64, 36).pixels.shape) == ("builtin", (16, 2, 36, 64, 3))
+    # The same picture: only the noise, and where an edge runs within a pixel, are others.
+    again = np.array([large.pixels[k, 0].reshape(180, 4, 320, 4, 3).mean((1, 3)) for k in range(16)])
+    assert np.abs(again - clip.pixels[:, 0]).mean() < 8
+    # Noise of single pixels, which would be blurred if it were enlarged.
+    assert np.abs(np.diff(large.pixels[0, 0, :, :, 0].astype(int), axis=1)).mean() > 4
+
+
 def test_frames_are_float_images():
     frame = next(iter(builtin_clip()))
     assert (frame.shape, frame.dtype) == ((1, 3, 180, 320), np.float32)

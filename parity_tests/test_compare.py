@@ -1,5 +1,7 @@
 """The judge itself: what must fail does fail."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -79,7 +81,14 @@ def test_a_runner_that_drops_its_states_fails(reference):
 def test_outputs_that_do_not_change_prove_nothing(reference):
     still = [reference[0]] * 16
     comparison = compare(still, still, TIGHT)
-    assert [failure.partition(" hardly changes")[0] for failure in comparison.failures] == list(NAMES)
+    assert [failure.partition(" changes by 0.0e+00")[0] for failure in comparison.failures] == list(NAMES)
+
+
+def test_a_limit_wider_than_the_movement_is_said(reference):
+    """The clip does move; it is the limit that would let anything pass."""
+    wide = Tolerance(fgr=Error(1, 1), pha=Error(1, 1), states=Error(9, 9), why="for this test only")
+    failure = compare(reference, reference, wide).failures[1]
+    assert re.search(r"pha changes by [1-9].* no more than its limit \(3.0e\+00\)", failure)
 
 
 def test_other_shapes_names_and_dtypes_fail(reference):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.tolerances import TOLERANCES, Case
+from parity_tests.tolerances import TOLERANCES, Case, row_of
 from rvm_model.state import REFINERS
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
@@ -52,11 +52,12 @@ def test_it_has_a_contract(name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_it_has_tolerances(name):
     wanted = {
-        Case(format=name, precision=precision, refiner=refiner, weights=weights, sampling=sampling)
+        row_of(Case(format=name, precision=precision, refiner=refiner, weights=weights, sampling=sampling, clip=clip))
         for precision in FORMATS[name].precisions
         for refiner in REFINERS
         for weights in ("trained", "seeded")
         for sampling in ("exact", "rounded")
+        for clip in ("real", "builtin")
     }
     assert {str(case) for case in wanted - TOLERANCES.keys()} == set()
 

@@ -14,7 +14,7 @@ from exporters.spec import OUTPUTS, Artifact
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, sampling
+from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, row_of, sampling
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
 from rvm_model.network import MattingNetwork, Refine
@@ -23,9 +23,13 @@ from rvm_model.state import float32_size, internal_size, safe_ratio
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """An artifact held against PyTorch, in numbers; `report.py` renders it."""
+    """An artifact held against PyTorch, in numbers; `report.py` renders it.
+
+    `function` is empty where the file holds the network once.
+    """
 
     artifact: Path
+    function: str
     format: str
     runtime: str
     variant: str
@@ -42,6 +46,19 @@ class ParityReport:
     @property
     def ok(self) -> bool:
         return self.comparison.ok
+
+    @property
+    def name(self) -> str:
+        """Of the file, and of the function where it has several."""
+        return self._named(self.artifact.name)
+
+    @property
+    def place(self) -> str:
+        """Of the file as it was given, and of the function."""
+        return self._named(str(self.artifact))
+
+    def _named(self, file: str) -> str:
+        return f"{file}, {self.function}" if self.function else file
 
 
 LEVEL = np.float32(1 / 255)
@@ -69,7 +86,7 @@ def verify(
     Args:
         artifact: From a runtime's `inspect`.
         checkpoint: The weights it should hold.
-        clip: At least 16 frames. For an artifact of a fixed size it is resized and batched to fit.
+        clip: At least 16 frames. For an artifact of a fixed size it is resized (see `Clip.resized`) and batched to fit.
         ratio: Downsample ratio in (0, 1]; None for the one that the artifact has baked in.
         device: Where both sides run.
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
@@ -83,15 +100,16 @@ def verify(
     weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
     measured = device == "cpu" and not artifact.altered
     case = Case(
-        format=artifact.format if measured else OTHERS[artifact.precision],
+        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
         precision=artifact.precision,
         refiner=artifact.refiner,
         weights=weights,
         sampling=sampling(ratio),
+        clip=clip.kind,
     )
     if reference is None:
         reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
-    tolerance = TOLERANCES[case]
+    tolerance = TOLERANCES[row_of(case)]
     if artifact.image_bytes:
         reference, tolerance = map(in_levels, reference), replace(tolerance, level=float(LEVEL))
     given = {tensor.name for tensor in artifact.outputs}
@@ -103,6 +121,7 @@ def verify(
         comparison = compare(reference, given_frames, tolerance)
     return ParityReport(
         artifact=artifact.path,
+        function=artifact.function,
         format=artifact.format,
         runtime=runtime,
         variant=artifact.variant,

@@ -38,8 +38,8 @@ def to_json(artifact: Artifact) -> dict[str, Any]:
         "bytes": size,
         "sha256": sha256,
         **artifact.facts,
-        "inputs": [_tensor(tensor) for tensor in artifact.inputs],
-        "outputs": [_tensor(tensor) for tensor in artifact.outputs],
+        **_tensors(artifact),
+        **({"functions": [_function(each) for each in (artifact, *artifact.others)]} if artifact.others else {}),
         "metadata": dict(artifact.metadata),
     }
 
@@ -54,9 +54,12 @@ def to_table(artifact: Artifact) -> Table:
             for name, text in value.items():
                 table.add_row(f"metadata {name}", text)
         elif key in ("inputs", "outputs"):
-            for tensor in value:
-                axes = ", ".join(str(axis) for axis in tensor["shape"])
-                table.add_row(f"{key[:-1]} {tensor['name']}", f"{tensor['dtype']} ({axes})")
+            _add_tensors(table, key, value)
+        elif key == "functions":
+            for function in value[1:]:
+                table.add_row("function", f"{function['function']}: {function['size']}")
+                for kind in ("inputs", "outputs"):
+                    _add_tensors(table, kind, function[kind])
         elif key != "artifact":
             table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
     if not artifact.metadata:
@@ -72,6 +75,26 @@ def _content(path: Path) -> tuple[int, str]:
     files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
     return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:
+    for tensor in tensors:
+        axes = ", ".join(str(axis) for axis in tensor["shape"])
+        table.add_row(f"{kind[:-1]} {tensor['name']}", f"{tensor['dtype']} ({axes})")
+
+
+def _function(artifact: Artifact) -> dict[str, Any]:
+    """One of the sizes that a file has the network at, by the name that its consumer asks for."""
+    fixed = artifact.fixed
+    size = f"{fixed.width}x{fixed.height}, ratio {fixed.ratio:g}" if fixed else "any size"
+    return {"function": artifact.function, "size": size, **_tensors(artifact)}
+
+
+def _tensors(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "inputs": [_tensor(tensor) for tensor in artifact.inputs],
+        "outputs": [_tensor(tensor) for tensor in artifact.outputs],
+    }
 
 
 def _tensor(tensor: TensorInfo) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from parity_tests.plays import (
     play_clip,
     play_spec,
 )
-from parity_tests.tolerances import TOLERANCES, Case, sampling
+from parity_tests.tolerances import TOLERANCES, Case, row_of, sampling
 from parity_tests.verify import reference_network
 from rvm_model.state import REFINERS
 
@@ -72,8 +72,15 @@ def main() -> None:
         writer.writerow(COLUMNS)
         writer.writerows(_lines_of_others(formats))
         for play, refiner, name, precision in track(runs, console=console, description="playing"):
-            case = Case(
-                format=name, precision=precision, refiner=refiner, weights=play.kind, sampling=sampling(play.ratio)
+            case = row_of(
+                Case(
+                    format=name,
+                    precision=precision,
+                    refiner=refiner,
+                    weights=play.kind,
+                    sampling=sampling(play.ratio),
+                    clip=play.clip,
+                )
             )
             comparison = measure(play, case, Path(folder))
             writer.writerow(_row(play, case, comparison))

@@ -45,7 +45,7 @@ def predicting(artifact: Artifact, device: Device, unit: str) -> Iterator[Step]:
         raise DeviceError(f"CoreML chooses among a Mac's devices, and has no {device}; use --device cpu")
     import coremltools as ct
 
-    function = artifact.facts.get("function")
+    function = artifact.function or None
     with _named(artifact) as path:
         try:
             model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit], function_name=function)

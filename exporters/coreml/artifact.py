@@ -13,7 +13,7 @@ import numpy as np
 
 from exporters.coreml.features import feature
 from exporters.coreml.package import Stored, read
-from exporters.coreml.values import constant, tensor_type
+from exporters.coreml.values import Constant, constant, tensor_type
 from exporters.identify import Shape, identify
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.state import state_shapes
@@ -65,7 +65,10 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
     outputs = {each.name: _tensor_info(each) for each in description.output}
     states = {each.name: _tensor_info(each) for each in description.state}
     wanted = ({*INPUTS[:1]}, {*OUTPUTS[:2]}, {*STATES}) if states else ({*INPUTS[:5]}, {*OUTPUTS}, set())
-    if ({*inputs}, {*outputs}, {*states}) != wanted:
+    twice = len(inputs) + len(outputs) + len(states) < sum(
+        map(len, (description.input, description.output, description.state))
+    )
+    if twice or ({*inputs}, {*outputs}, {*states}) != wanted:
         raise foreign
     read_graph = _read_program if kind == "mlProgram" else _read_network
     weights, ratio, operations = read_graph(stored, function)
@@ -147,8 +150,14 @@ def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]
             factor = made.get(_given(operation, "scale_factor_height"))
             if factor is None or factor.type != "const":
                 raise ArtifactError(f"{stored.path} resizes by a factor that is no constant")
-            ratio = float(constant(factor.attributes["val"], stored.weights))
+            ratio = _number(stored.path, constant(factor.attributes["val"], stored.weights))
     return weights, ratio, sum(not operation.type.startswith("const") for operation in block.operations)
+
+
+def _number(path: Path, value: Constant) -> float:
+    if isinstance(value, str) or value.numel() != 1:
+        raise ArtifactError(f"{path} resizes by a factor that is no number")
+    return float(value)
 
 
 def _given(operation: Any, name: str) -> str:
@@ -175,7 +184,7 @@ def _convolutions(layers: Any) -> Iterator[_Weight]:
 
 def _first_resize(layers: Any, description: Any) -> float:
     """Of the source, before the first convolution: by a factor, or to a height."""
-    (src,) = [each for each in description.input if each.name == "src"]
+    src = next(each for each in description.input if each.name == "src")
     for layer in layers:
         kind = layer.WhichOneof("layer")
         if kind == "convolution":

@@ -18,12 +18,12 @@ Given = Mapping[str, Sequence[str]]
 _TENSORS = (Tensor, Tensor | None, list[Tensor])
 
 
-def _read(read: Callable[[Any], Any], of: type) -> Callable[[Constant], Any]:
+def _read(read: Callable[[Any], Any], of: Any) -> Callable[[Constant], Any]:
     def converted(value: Constant) -> Any:
         plain = value.tolist() if isinstance(value, Tensor) else value
         elements = plain if isinstance(plain, list) else [plain]
         if not all(isinstance(element, of) for element in elements):
-            raise TypeError(f"{str(plain)[:100]} is not of {of.__name__}")
+            raise TypeError(f"{str(plain)[:100]} is not of {getattr(of, '__name__', of)}")
         return read(plain)
 
     return converted
@@ -31,7 +31,7 @@ def _read(read: Callable[[Any], Any], of: type) -> Callable[[Constant], Any]:
 
 _CONSTANTS: Mapping[Any, Callable[[Constant], Any]] = {
     int: _read(int, int),
-    float: _read(float, int | float),  # type: ignore[arg-type]
+    float: _read(float, int | float),
     bool: _read(bool, bool),
     str: _read(str, str),
     Ints: _read(tuple, int),

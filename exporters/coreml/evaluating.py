@@ -24,7 +24,7 @@ def evaluating(artifact: Artifact, device: Device, *, half: bool) -> Step:
     """
     if device != "cpu":
         raise DeviceError(f"the evaluator of CoreML files runs on the CPU, not on {device}; use --device cpu")
-    program = load_program(artifact.path, str(artifact.facts.get("function", "")) or None)
+    program = load_program(artifact.path, artifact.function or None)
     levels = {each.name: LEVELS if each.is_image else np.float32(1) for each in (*program.inputs, *program.outputs)}
     first = [np.zeros(each.shape, np.float32) for each in program.inputs if each.name != "src"]
 

@@ -19,7 +19,10 @@ from exporters.spec import ArtifactError
 
 MOST_OPERATIONS = 20_000
 MOST_FLOPS = 2e13
-"""Of one frame. ResNet50 on 3840x2160 pixels at ratio 1 takes some 1e13."""
+"""Of one frame, in convolutions and products. ResNet50 on 3840x2160 pixels at ratio 1 takes some 3e12."""
+
+MOST_VALUES = 5e10
+"""Of one frame, computed by all operations. The same takes some 1.3e10."""
 
 _BYTES = 4
 _FAILURES = (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, NotImplementedError)
@@ -102,11 +105,12 @@ class Graph:
         return {name: _find(name, values, self.constants, None) for name in self.outputs}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Watch:
     """Looks at shapes while they are tried."""
 
     counter: FlopCounterMode
+    values: int = 0
 
     def look(self, node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:
         found = tuple(value.shape)
@@ -115,10 +119,13 @@ class _Watch:
                 f"its {_called(node)} gives {value.dtype} {found} and not, as it says, {kind.dtype} {kind.shape}"
             )
         refuse_beyond_memory(held)
-        if self.counter.get_total_flops() > MOST_FLOPS:
-            raise ArtifactError(
-                f"it would take more than {MOST_FLOPS:.0e} operations a frame, as no matting network does"
-            )
+        self.values += value.numel()
+        for what, found_work, most in (
+            ("operations", self.counter.get_total_flops(), MOST_FLOPS),
+            ("values", self.values, MOST_VALUES),
+        ):
+            if found_work > most:
+                raise ArtifactError(f"it would take more than {most:.0e} {what} a frame, as no matting network does")
         return value
 
 

@@ -108,9 +108,10 @@ class _Builder:
         refuse_beyond_memory(self.held)
 
     def _add_weight(self, operation: Any) -> None:
-        kind, (output,) = operation.type, operation.outputs or (None,)
-        if output is None or len(operation.outputs) != 1:
-            raise ArtifactError(f"its {kind} has {len(operation.outputs)} outputs instead of 1")
+        kind, outputs = operation.type, operation.outputs
+        if len(outputs) != 1:
+            raise ArtifactError(f"its {kind} has {len(outputs)} outputs instead of 1")
+        output = outputs[0]
         declared = tensor_type(output.type)
         self._count(declared)
         bound = bind(CONSTANTS[kind], self._given(operation), self.constants)
@@ -172,10 +173,18 @@ class _Builder:
     def write_state(self, operation: Any) -> None:
         """What is computed next reads the new value."""
         state = self._state(operation)
-        (data,) = [binding.name for binding in operation.inputs["data"].arguments] or [""]
+        names = [binding.name for binding in operation.inputs["data"].arguments]
+        if len(names) != 1:
+            raise ArtifactError(f"its write_state gives {len(names)} values for its state {state[:100]!r}")
         written = f"{state} written {len(self.nodes)}"
         self.nodes.append(
-            Node(kind="write_state", inputs=(data,), outputs=(written,), types=(self.states[state],), compute=identity)
+            Node(
+                kind="write_state",
+                inputs=(names[0],),
+                outputs=(written,),
+                types=(self.states[state],),
+                compute=identity,
+            )
         )
         self.current[state] = written
 

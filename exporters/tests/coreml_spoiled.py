@@ -3,6 +3,7 @@
 import shutil
 
 from exporters.coreml.messages import messages
+from exporters.coreml.package import DIGEST
 
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -64,3 +65,50 @@ def with_half_pixels(model, sizes):
             layer.upsample.fractionalScalingFactor[:] = [
                 (after + FRACTION) / length for after, length in zip(target, before, strict=True)
             ]
+
+
+def unsigned(model):
+    """Without the digest, by which any edit of a file of ours is found."""
+    model.description.metadata.userDefined.pop(DIGEST)
+
+
+def two_sources(model):
+    description = model.description.functions[0] if model.description.functions else model.description
+    description.input.add().CopyFrom(next(each for each in description.input if each.name == "src"))
+
+
+def _factor(model):
+    """The constant by which a program resizes its source."""
+    made = {output.name: each for each in block(model).operations for output in each.outputs}
+    name = operation(model, "upsample_bilinear").inputs["scale_factor_height"].arguments[0].name
+    return made[name].attributes["val"]
+
+
+def factor_of_text(model):
+    value = _factor(model)
+    value.type.tensorType.dataType = messages("MIL").DataType.Value("STRING")
+    value.immediateValue.tensor.strings.values[:] = ["half"]
+
+
+def factor_of_two_numbers(model):
+    value = _factor(model)
+    value.type.tensorType.rank = 1
+    value.type.tensorType.dimensions.add().constant.size = 2
+    value.immediateValue.tensor.floats.values[:] = [0.5, 0.5]
+
+
+def _writes(model):
+    for function in model.mlProgram.functions.values():
+        for each in function.block_specializations[function.opset].operations:
+            if each.type == "write_state":
+                yield each
+
+
+def two_written(model):
+    for each in _writes(model):
+        each.inputs["data"].arguments.add().CopyFrom(each.inputs["data"].arguments[0])
+
+
+def none_written(model):
+    for each in _writes(model):
+        del each.inputs["data"].arguments[:]

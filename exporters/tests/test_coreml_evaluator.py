@@ -523,6 +523,13 @@ def much_work(model):
         more.input[:], more.output[:] = [first.output[0] if k == 0 else f"more {k - 1}"], [f"more {k}"]
 
 
+def much_work_without_products(model):
+    """No convolution, and each layer well within memory."""
+    much_work(model)
+    for each in list(model.neuralNetwork.layers)[1:]:
+        each.activation.tanh.SetInParent()
+
+
 NETWORKS = {
     unknown_layer: "a layer 'gelu'",
     layer_cycle: "a cycle, or out of order",
@@ -532,6 +539,7 @@ NETWORKS = {
     far_padding: "reaches farther than the kernel",
     no_pixels: "cannot be computed",
     much_work: "as no matting network does",
+    much_work_without_products: "5e.10 values a frame, as no matting network does",
     other_kind: "of another kind, treeEnsembleRegressor",
 }
 

@@ -19,6 +19,15 @@ from exporters.coreml.evaluator import load_program
 from exporters.coreml.messages import messages
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError
 from exporters.tests.coreml_files import OTHER, SIZE, export
+from exporters.tests.coreml_spoiled import (
+    edited,
+    factor_of_text,
+    factor_of_two_numbers,
+    none_written,
+    two_sources,
+    two_written,
+    unsigned,
+)
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes
@@ -225,7 +234,7 @@ def test_all_are_told_from_themselves(package, network_file, keeping, tensors):
         "rvm_resnet50_fgf_96x64_s0.5_tensors_pre32_fp16": ("resnet50", "fast_guided_filter", "fp16", SIZE, *both),
     }
     (other,) = inspect(keeping).others
-    assert (other.fixed, other.facts["function"]) == (OTHER, "rvm_64x128_s0_25")
+    assert (other.fixed, other.function) == (OTHER, "rvm_64x128_s0_25")
 
 
 @pytest.mark.parametrize("runtime", ["evaluator", "evaluator-fp16"])
@@ -270,7 +279,7 @@ class StandIn:
     """`MLModel` as coremltools has it on a Mac, over the evaluator: pictures in and out, states by their methods."""
 
     def __init__(self, artifact):
-        self.program = load_program(artifact.path, artifact.facts.get("function"))
+        self.program = load_program(artifact.path, artifact.function or None)
 
     def make_state(self):
         state = self.program.new_state()
@@ -342,4 +351,35 @@ def test_models_of_other_kinds_are_refused(network_file, tmp_path):
         assert recognise(path) == "coreml"
         with pytest.raises(ArtifactError, match="a CoreML model, but not of a matting network") as caught:
             load_runtime("coreml", "evaluator").inspect(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "told", "loaded"),
+    [
+        ("package", two_sources, "not of a matting network", "two of its inputs"),
+        ("network_file", two_sources, "not of a matting network", "two of its inputs"),
+        ("keeping", two_sources, "not of a matting network", "two of its inputs"),
+        ("package", factor_of_text, "no number", "makes no sense"),
+        ("package", factor_of_two_numbers, "no number", "makes no sense"),
+        ("keeping", two_written, None, "gives 2 values for its state"),
+        ("keeping", none_written, None, "gives 0 values for its state"),
+    ],
+)
+def test_what_is_there_twice_or_of_another_kind_is_refused(kind, spoil, told, loaded, request, tmp_path):
+    """By whoever reads the file first: `inspect`, which does not read all of it, and the evaluator."""
+    source = request.getfixturevalue(kind)
+
+    def edit(model):
+        unsigned(model)
+        spoil(model)
+
+    path = edited(source, tmp_path / source.name, edit)
+    for reads, message in ((load_runtime("coreml", "evaluator").inspect, told), (load_program, loaded)):
+        if message is None:
+            reads(path)
+            continue
+        with pytest.raises(ArtifactError, match=message) as caught:
+            reads(path)
+        assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -187,6 +187,34 @@ def test_seeded_weights_must_be_told_by_the_name(run, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_trained_weights_are_proved_at_a_released_size(run, shared, tmp_path):
+    """On the clip that every export is proved on, which no test but this plays at such a size with such weights."""
+    weights = shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors"
+    size = ("--resolution", "1280x720", "--downsample-ratio", "0.375")
+    result = run("coreml", "--checkpoint", weights, *size, "--precision", "int8", "--output", tmp_path)
+    assert result.code == 0, result.err
+    assert "ok: rvm_mobilenetv3_1280x720_s0.375_int8.mlpackage agrees" in result.err
+
+
+def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
+    sizes = ("--resolution", "96x64", "--resolution", "64x128", "--downsample-ratio", "0.5")
+    path = tmp_path / "sizes_seeded.mlpackage"
+    result = run("coreml", "--checkpoint", "seeded", *sizes, "--multifunction", "--output", path)
+    assert result.code == 0, result.err
+    names = ["rvm_96x64_s0_5", "rvm_64x128_s0_5"]
+    for name in names:
+        assert f"ok: sizes_seeded.mlpackage, {name} agrees" in result.err
+    told = json.loads(run("info", path, "--json").out)
+    assert [each["function"] for each in told["functions"]] == names
+    assert [each["size"] for each in told["functions"]] == ["96x64, ratio 0.5", "64x128, ratio 0.5"]
+    assert told["functions"][1]["inputs"][0]["shape"] == [1, 3, 128, 64]
+    table = run("info", path).err
+    assert "rvm_64x128_s0_5: 64x128, ratio 0.5" in table
+    assert "(1, 3, 128, 64)" in table
+    shown = json.loads(run("verify", path, "--json").out)
+    assert [each["function"] for each in shown] == names
+
+
 @EVERY_FORMAT
 def test_a_mismatch_leaves_nothing_and_shows_the_table(name, run, tmp_path, monkeypatch):
     nothing = Tolerance(fgr=Error(-1, -1), pha=Error(-1, -1), states=Error(-1, -1), why="nothing passes")

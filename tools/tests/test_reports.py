@@ -34,6 +34,7 @@ def report(name="file.onnx", since=0, **changes) -> ParityReport:
     ]
     return ParityReport(
         artifact=Path(name),
+        function="",
         format="onnx",
         runtime="onnxruntime",
         variant="mobilenetv3",

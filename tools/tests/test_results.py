@@ -6,7 +6,7 @@ from collections import defaultdict
 import pytest
 
 from parity_tests.plays import Play
-from parity_tests.tolerances import TOLERANCES, Case, sampling
+from parity_tests.tolerances import TOLERANCES, Case, row_of, sampling
 from tools.soak import COLUMNS, RESULTS
 
 OUTPUTS = {"fgr": ("fgr",), "pha": ("pha",), "states": ("r1", "r2", "r3", "r4")}
@@ -22,7 +22,7 @@ def worst():
         for row in reader:
             ratio = float(row["downsample_ratio"])
             kind = Play(weights=row["weights"], clip=row["clip"], ratio=ratio).kind
-            case = Case(row["format"], row["precision"], row["refiner"], kind, sampling(ratio))
+            case = row_of(Case(row["format"], row["precision"], row["refiner"], kind, sampling(ratio), row["clip"]))
             for output, names in OUTPUTS.items():
                 for figure in ("max_abs", "mean_abs"):
                     measured = max(float(row[f"{name}_{figure}"]) for name in names)
