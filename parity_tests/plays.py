@@ -27,7 +27,7 @@ class Play:
 
     `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
     `from_coreml` are float32, so that half precision has something to round, `consensus_fp16` is not. `clip` is `real`
-    or `builtin`; the latter at .5 is what an export is verified with.
+    or `builtin`; the latter is what an export is verified with, at .5 or in the file's own size.
     """
 
     weights: str
@@ -76,6 +76,15 @@ PLAYS = (
     Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.375, long=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.375, long=True),
+    # As a file for one of the released sizes is verified.
+    Play(weights="from_coreml", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="builtin", width=1920, height=1080, ratio=0.25, long=True, one_size=True),
+    # What eight bits do to weights that were never on their grid, on people.
+    Play(weights="from_coreml", clip="real", ratio=0.5, long=True, one_size=True),
+    Play(weights="from_coreml", clip="real", ratio=0.375, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="real", ratio=0.5, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="real", ratio=0.375, long=True, one_size=True),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=1.0, one_size=True),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5, one_size=True),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.375),

@@ -211,7 +211,7 @@ def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
     table = run("info", path).err
     assert "rvm_64x128_s0_5: 64x128, ratio 0.5" in table
     assert "(1, 3, 128, 64)" in table
-    shown = json.loads(run("verify", path, "--json").out)
+    shown = json.loads(run("verify", path, "--frames", 16, "--json", "-").out)
     assert [each["function"] for each in shown] == names
 
 
