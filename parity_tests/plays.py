@@ -72,11 +72,13 @@ PLAYS = (
     Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, batch=2, frames=16),
     Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.5, one_size=True),
     Play(weights="from_tfjs", clip="builtin", width=320, height=180, ratio=0.375),
-    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.5, long=True, one_size=True),
+    Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.5, long=True),
     Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.375, long=True),
-    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.375, long=True),
-    # As a file for one of the released sizes is verified.
+    # As a file of one size is verified. Of the smallest, above, trained weights are so unsure that eight bits drift more
+    # than the matte moves: its limits would refuse the released sizes, or let anything pass.
+    Play(weights="from_coreml", clip="builtin", ratio=0.5, long=True, one_size=True),
     Play(weights="from_coreml", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1920, height=1080, ratio=0.25, long=True, one_size=True),

@@ -197,7 +197,8 @@ def test_trained_weights_are_proved_at_a_released_size(run, shared, tmp_path):
 
 
 def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
-    sizes = ("--resolution", "96x64", "--resolution", "64x128", "--downsample-ratio", "0.5")
+    ratios = ("--downsample-ratio", "0.5", "--downsample-ratio", "0.5")
+    sizes = ("--resolution", "96x64", "--resolution", "64x128", *ratios)
     path = tmp_path / "sizes_seeded.mlpackage"
     result = run("coreml", "--checkpoint", "seeded", *sizes, "--multifunction", "--output", path)
     assert result.code == 0, result.err
