@@ -138,7 +138,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.3e-1, 5.4e-4), states=Error(1.5e-1, 3.0e-3), why=HALF_DIVISION
     ),
     Case("onnx", "fp16", "fast_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(2.9e-1, 3.2e-3), pha=Error(4.9e-1, 8.6e-4), states=Error(1.5e-1, 1.7e-3), why=HALF_DIVISION
+        fgr=Error(2.9e-1, 3.2e-3), pha=Error(7.6e-1, 8.6e-4), states=Error(1.5e-1, 1.7e-3), why=HALF_DIVISION
     ),
     Case("onnx", "fp16", "fast_guided_filter", "seeded", "exact"): Tolerance(
         fgr=Error(1.0, 2.2e-3), pha=Error(8.1e-1, 1.4e-2), states=Error(4.7e-3, 3.6e-4), why=HALF_DIVISION
@@ -294,7 +294,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.1e-6, 9.4e-8), pha=Error(2.5e-6, 3.2e-9), states=Error(1.5e-5, 3.9e-7), why=ORDER
     ),
     Case("coreml", "fp32", "deep_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(1.3e-5, 4.0e-7), pha=Error(2.0e-5, 1.7e-7), states=Error(5.2e-5, 1.1e-6), why=ORDER
+        fgr=Error(8.3e-6, 2.3e-7), pha=Error(1.1e-5, 3.4e-8), states=Error(2.5e-5, 5.7e-7), why=ORDER
     ),
     Case("coreml", "fp32", "deep_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(3.7e-6, 8.8e-8), pha=Error(2.8e-6, 3.7e-9), states=Error(1.5e-5, 3.8e-7), why=ORDER
@@ -312,7 +312,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.0e-4, 2.8e-7), pha=Error(1.6e-4, 1.0e-8), states=Error(1.5e-5, 3.9e-7), why=DIVISION
     ),
     Case("coreml", "fp32", "fast_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(1.0e-3, 1.4e-6), pha=Error(6.0e-4, 2.9e-7), states=Error(5.2e-5, 1.1e-6), why=DIVISION
+        fgr=Error(1.0e-3, 1.4e-6), pha=Error(6.0e-4, 9.0e-8), states=Error(2.5e-5, 5.7e-7), why=DIVISION
     ),
     Case("coreml", "fp32", "fast_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(2.2e-4, 2.7e-7), pha=Error(1.3e-4, 1.1e-8), states=Error(1.5e-5, 3.8e-7), why=DIVISION
@@ -330,13 +330,13 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.4e-2, 5.9e-4), pha=Error(1.5e-2, 6.6e-6), states=Error(8.3e-2, 1.3e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(3.8e-2, 1.0e-3), pha=Error(3.8e-2, 3.4e-4), states=Error(1.1e-1, 2.7e-3), why=KEPT_HALF
+        fgr=Error(7.3e-2, 1.1e-3), pha=Error(8.5e-2, 4.4e-4), states=Error(4.3e-1, 3.4e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(1.7e-2, 4.7e-4), pha=Error(7.8e-3, 7.9e-6), states=Error(5.5e-2, 1.1e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "trained", "rounded", "builtin"): Tolerance(
-        fgr=Error(5.5e-2, 6.2e-4), pha=Error(8.7e-3, 2.3e-5), states=Error(1.2e-1, 1.1e-3), why=KEPT_HALF
+        fgr=Error(7.1e-2, 1.2e-3), pha=Error(3.3e-2, 4.4e-5), states=Error(1.5e-1, 2.5e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "seeded", "exact"): Tolerance(
         fgr=Error(5.2e-3, 8.8e-5), pha=Error(2.8e-3, 3.7e-4), states=Error(6.8e-3, 4.2e-4), why=KEPT_HALF
@@ -348,7 +348,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.3e-1, 1.3e-3), pha=Error(2.5e-1, 5.2e-5), states=Error(6.4e-2, 9.2e-4), why=KEPT_HALF_DIVISION
     ),
     Case("coreml", "fp16", "fast_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.4e-1, 5.4e-4), states=Error(1.1e-1, 2.7e-3), why=KEPT_HALF_DIVISION
+        fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.4e-1, 1.8e-4), states=Error(5.9e-2, 1.3e-3), why=KEPT_HALF_DIVISION
     ),
     Case("coreml", "fp16", "fast_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(1.4e-1, 1.4e-3), pha=Error(2.4e-1, 4.7e-5), states=Error(5.5e-2, 8.9e-4), why=KEPT_HALF_DIVISION
@@ -366,7 +366,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.7e-1, 7.0e-3), pha=Error(1.7e-1, 1.8e-4), states=Error(1.0, 2.0e-2), why=KEPT_EIGHT
     ),
     Case("coreml", "int8", "deep_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(3.4e-1, 2.1e-2), pha=Error(3.9e-1, 5.2e-3), states=Error(1.6, 4.9e-2), why=KEPT_EIGHT
+        fgr=Error(3.4e-1, 1.4e-2), pha=Error(2.4e-1, 5.2e-4), states=Error(1.6, 2.6e-2), why=KEPT_EIGHT
     ),
     Case("coreml", "int8", "deep_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(2.3e-1, 6.7e-3), pha=Error(2.1e-1, 2.4e-4), states=Error(8.3e-1, 2.2e-2), why=KEPT_EIGHT
@@ -384,7 +384,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.9e-1, 7.4e-3), pha=Error(2.5e-1, 1.2e-4), states=Error(1.0, 1.3e-2), why=KEPT_EIGHT_DIVISION
     ),
     Case("coreml", "int8", "fast_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(4.0e-1, 2.3e-2), pha=Error(7.7e-1, 5.2e-3), states=Error(1.5, 4.9e-2), why=KEPT_EIGHT_DIVISION
+        fgr=Error(3.4e-1, 1.6e-2), pha=Error(7.7e-1, 6.2e-4), states=Error(8.7e-1, 2.1e-2), why=KEPT_EIGHT_DIVISION
     ),
     Case("coreml", "int8", "fast_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(2.3e-1, 7.1e-3), pha=Error(2.4e-1, 1.9e-4), states=Error(8.3e-1, 1.6e-2), why=KEPT_EIGHT_DIVISION

@@ -62,7 +62,7 @@ def main() -> None:
         for name, description in FORMATS.items()
         if name in formats and (play.one_size or not description.one_size)
         for precision in description.precisions
-        if affordable(play, name, precision, SOAK_BUDGET)
+        if precision not in play.without and affordable(play, name, precision, SOAK_BUDGET)
     ]
     worst: dict[Case, dict[str, tuple[float, float]]] = defaultdict(dict)
     failures: list[str] = []
