@@ -10,8 +10,8 @@ def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
     """Inputs and outputs are files or folders; a folder of pictures is replaced as a whole.
 
     Raises:
-        VideoError: an output is an input or holds one, or lies in a folder that is one, where it would be read the next time; or two
-            outputs are one, or one lies in the other.
+        VideoError: an output is an input or holds one, or lies in a folder that is one, where it would be read the next
+            time; or two outputs are one, or one lies in the other.
     """
     read = {path: _real(path) for path in inputs}
     written: dict[Path, Path] = {}
