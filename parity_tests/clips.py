@@ -63,8 +63,16 @@ class Clip:
         return replace(self, name=f"{self.name} batch {batch}", pixels=np.concatenate(clips, axis=1))
 
     def fitted(self, width: int, height: int, batch: int) -> "Clip":
-        """The same clip if it has that size and batch already, else resized and batched."""
-        clip = self if self.size == (height, width) else self.resized(width, height)
+        """The same clip if it has that size and batch already, else resized and batched.
+
+        The built-in one is drawn anew: trained weights are less sure of what is enlarged, and rounding shows there.
+        """
+        if self.size == (height, width):
+            clip = self
+        elif self.name == BUILTIN_NAME:
+            clip = builtin_clip(len(self), width, height)
+        else:
+            clip = self.resized(width, height)
         return clip if clip.pixels.shape[1] == batch else clip.batched(batch)
 
 
