@@ -71,6 +71,9 @@ PLAYS = (
     Play(weights="from_coreml", clip="builtin", width=320, height=180, ratio=0.375, long=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.5, long=True),
     Play(weights="consensus_fp16", clip="builtin", width=320, height=180, ratio=0.375, long=True),
+    # What files of a released size are verified with.
+    Play(weights="from_tfjs", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
+    Play(weights="consensus_fp16", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=1.0),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.5),
     Play(weights="seeded", clip="builtin", width=320, height=180, ratio=0.375),
