@@ -81,6 +81,7 @@ PLAYS = (
     # As a file of one size is verified. Of a small figure trained weights are so unsure that with eight bits they drift
     # nearly as much as the matte moves at the released sizes: such limits would let anything pass.
     Play(weights="from_coreml", clip="builtin", ratio=0.5, long=True, one_size=True, without=("int8",)),
+    Play(weights="from_tfjs", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
     Play(weights="from_coreml", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1920, height=1080, ratio=0.25, long=True, one_size=True),

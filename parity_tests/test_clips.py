@@ -106,6 +106,12 @@ def test_too_few_frames_found(tmp_path):
         load_clip(write_frames(tmp_path / "frames", 3))
 
 
+def test_the_built_in_clip_is_drawn_in_any_size():
+    clip = builtin_clip(16).fitted(96, 64, 2)
+    assert clip.pixels.shape == (16, 2, 64, 96, 3)
+    np.testing.assert_array_equal(clip.pixels[:, :1], builtin_clip(16, 96, 64).pixels)
+
+
 def test_no_such_clip(tmp_path):
     with pytest.raises(ClipError, match="no such clip"):
         load_clip(tmp_path / "none")

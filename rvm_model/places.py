@@ -10,8 +10,8 @@ def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
     """Inputs and outputs are files or folders; a folder of pictures is replaced as a whole.
 
     Raises:
-        VideoError: an output is an input or lies in one, where it would be read the next time, or holds one; or two
-            outputs are one, or one lies in the other.
+        VideoError: an output is an input or holds one, or lies in a folder that is one, where it would be read the next
+            time; or two outputs are one, or one lies in the other.
     """
     read = {path: _real(path) for path in inputs}
     written: dict[Path, Path] = {}
@@ -22,7 +22,7 @@ def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
         for path, real in read.items():
             if place == real or place in real.parents:
                 raise VideoError(f"{output} would overwrite {path}, which is read; give another place")
-            if real in place.parents and real.is_dir():
+            if real == place.parent and real.is_dir():
                 raise VideoError(f"{output} lies in {path}, which is read; give another place")
         for other, real in written.items():
             if place == real or place in real.parents or real in place.parents:

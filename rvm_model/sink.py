@@ -351,9 +351,9 @@ def _staged(path: Path, folder: bool) -> Iterator[Path]:
     """A hidden name beside `path`, which becomes `path` at the end, or nothing if an exception comes."""
     if not path.name:
         raise VideoError(f"{str(path)!r} is no name for an output; give a file's or a folder's")
-    path = path.resolve() if path.is_symlink() else path
-    staged = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
     try:
+        path = path.resolve() if path.is_symlink() else path
+        staged = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
         if path.exists() and folder != path.is_dir():
             raise VideoError(
                 f"{path} is a {'file, not a folder' if folder else 'folder, not a file'}; give another name"

@@ -100,11 +100,15 @@ def test_what_takes_any_size_is_played_at_the_others(run, tmp_path):
     assert not (tmp_path / "other.png").exists()
 
 
-def test_a_checkpoint_file_tells_its_kind(run, tmp_path):
-    torch.save(dict(load_checkpoint("seeded", refiner="fast_guided_filter").state_dict), tmp_path / "fgf.pth")
-    result = run("compare", tmp_path / "fgf.pth", "seeded", "--output", tmp_path / "out.png", "--frames", FRAMES)
+@pytest.mark.parametrize("second", ["dgf.pth", "seeded"])
+def test_a_checkpoint_file_tells_its_kind_and_that_of_named_weights(second, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, refiner in (("fgf.pth", "fast_guided_filter"), ("dgf.pth", "deep_guided_filter")):
+        torch.save(dict(load_checkpoint("seeded", refiner=refiner).state_dict), name)
+    result = run("compare", "fgf.pth", second, "--output", "out.png", "--frames", FRAMES)
     assert result.code == 0, result.err
-    assert read(tmp_path / "out.png")[1][:, 3].max() > 0.1, "they have other refiners"
+    difference = read(tmp_path / "out.png")[1][:, 3].max()
+    assert difference > 0.1 if second == "dgf.pth" else difference == 0
 
 
 def test_a_video_has_every_frame(other, run, tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -18,7 +19,8 @@ from rvm_model import load_checkpoint
 from rvm_model.colour import VideoError
 from rvm_model.sink import Sink as VideoSink
 from rvm_model.source import open_source
-from rvm_model.tests.clips import drawn, write_clip
+from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
+from tools.tests.test_jobs import cluster_of
 
 RATIO = ("--downsample-ratio", "0.5")
 
@@ -247,6 +249,31 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     mended = run(*arguments)
     assert mended.code == 0
     assert "1 done, 1 skipped" in mended.err
+
+
+def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
+    """Its workers are in another folder."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ("matte", "in/clip.mkv", "--model", "seeded", "--alpha", "out/{name}.mp4", *RATIO)
+    with cluster_of(tmp_path_factory.mktemp("cluster"), workers=1) as address:
+        assert run(*arguments, "--cluster", address).code == 0
+    assert len(read(tmp_path / "out" / "clip.mp4")) == 5
+
+
+def test_sound_and_uneven_timestamps_are_the_inputs(out, run, tmp_path):
+    pts = [0, 40, 120, 160, 200, 320, 360, 400, 480, 520]
+    sound = Sound(codec="aac", seconds=0.6, click=0.3)
+    clip = encode_clip(tmp_path / "talk.mp4", drawn(10, 96, 64), pts=pts, time_base=Fraction(1, 1000), sound=sound)
+    assert run("matte", clip, "--model", "seeded", "--foreground", out / "f.mp4", *RATIO).code == 0
+    times, packets = [], []
+    for path in (clip, out / "f.mp4"):
+        with open_source(path) as source:
+            times.append([frame.pts * source.properties.time_base for frame in source])
+        with av.open(str(path)) as file:
+            packets.append([bytes(packet) for packet in file.demux(audio=0) if packet.size])
+    assert times[0] == times[1] == [Fraction(each, 1000) for each in pts]
+    assert packets[0] == packets[1]
+    assert len(packets[0]) > 10
 
 
 def test_a_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
