@@ -1,7 +1,7 @@
 """Two plays of one clip held against each other: numbers per output and frame, and a verdict."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,10 @@ class Comparison:
 
 
 def compare(
-    reference: Iterable[FrameOutputs], candidate: Iterable[FrameOutputs], tolerance: Tolerance | None
+    reference: Iterable[FrameOutputs],
+    candidate: Iterable[FrameOutputs],
+    tolerance: Tolerance | None,
+    watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
 ) -> Comparison:
     """Hold a candidate's outputs against the reference's, frame by frame.
 
@@ -74,6 +77,7 @@ def compare(
         reference: Outputs of every frame in order, float32.
         candidate: The same from the other side, any float dtype; as many frames.
         tolerance: Limits for the verdict; None measures only.
+        watch: Called with both sides of every frame that can be compared.
 
     Raises:
         ValueError: no frames, or more on one side.
@@ -87,6 +91,8 @@ def compare(
         if unlike:
             failures.append(f"frame {frames}: {unlike}")
             break
+        if watch is not None:
+            watch(expected, given)
         for name in expected:
             tallies.setdefault(name, _Tally()).add(expected[name], given[name].astype(np.float32))
         if "pha" in expected:

@@ -1,6 +1,6 @@
 """Prove one artifact: find its tolerance, play, compare."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +80,7 @@ def verify(
     device: Device = "cpu",
     reference: Iterable[FrameOutputs] | None = None,
     runtime: str | None = None,
+    watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all outputs that it has.
 
@@ -91,6 +92,7 @@ def verify(
         device: Where both sides run.
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
         runtime: What plays the artifact; None for its format's first.
+        watch: See `compare`.
 
     Raises:
         ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
@@ -118,7 +120,7 @@ def verify(
     reference = ({name: frame[name] for name in names} for frame in reference)
     runtime = runtime or FORMATS[artifact.format].default_runtime
     with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
-        comparison = compare(reference, given_frames, tolerance)
+        comparison = compare(reference, given_frames, tolerance, watch)
     return ParityReport(
         artifact=artifact.path,
         function=artifact.function,

@@ -1,0 +1,187 @@
+"""One row of the table made and proved: a job in a process of its own.
+
+Beside a release, in a hidden folder, lies for each file what its making said. A file is made already if that says that
+it was made from the same, and the file is still what was made: content alone decides, never a name or a date.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exporters import load_exporter
+from exporters.metadata import LICENCE
+from exporters.spec import ArtifactError, TensorInfo
+from parity_tests.clips import DEFAULT_FRAMES, Clip, load_clip
+from parity_tests.report import verdict
+from parity_tests.verify import ParityReport
+from rvm_model.checkpoint import Checkpoint
+from rvm_model.errors import UserError
+from tools.publish import ExportFailed, publish
+from tools.release.manifest import Alpha, Entry, Figures, Parity, Sha256, Tensor
+from tools.release.prove import Picture, Proof, prove
+from tools.release.table import Row
+from tools.release.versions import source_sha256, tools_of
+from tools.release.weights import load_weights
+
+FOLDER = ".rvm-release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What all files of a release have in common, as plain values that go to another process or machine.
+
+    `checkpoints` are sources as `load_weights` takes them, by variant; `clip` is None for the built-in one.
+    """
+
+    out: Path
+    checkpoints: dict[str, str]
+    clip: Path | None = None
+    frames: int = DEFAULT_FRAMES
+
+
+class Built(BaseModel):
+    """What the making of a file said. `key` tells from what it was made, see `key_of`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    key: Sha256
+    entry: Entry
+    reports: tuple[ParityReport, ...]
+    picture: Picture
+
+
+def build(row: Row, order: Order, key: str) -> None:
+    """Make a row's file and prove it. Then it has its name, and what is known of it lies beside.
+
+    Args:
+        row: What to make.
+        order: From what, and where to.
+        key: What `key_of` gave where the release was asked for.
+
+    Raises:
+        UserError: weights, a clip or a package that cannot be used, or this machine would make another file.
+        ExportFailed: the file does not compute what PyTorch computes, or could not be written.
+    """
+    exporter = load_exporter(row.format)
+    checkpoint = load_weights(order.checkpoints[row.spec.variant], row.spec.variant, row.spec.refiner)
+    clip = load_clip(order.clip, order.frames)
+    if key_of(row, checkpoint, clip) != key:
+        versions = ", ".join(f"{name} {version}" for name, version in tools_of(row.format).items())
+        raise UserError(
+            f"what would make {row.format} files here ({versions}), its weights or its clip are not the same as where "
+            "the release was asked for; install the same there"
+        )
+    path = order.out / row.file_name(checkpoint.seeded)
+
+    def write(staged: Path) -> None:
+        try:
+            exporter.export(checkpoint, row.spec, staged)
+        except ArtifactError as error:
+            raise ExportFailed(f"it could not be made: {error}") from error
+
+    proofs: list[Proof] = []
+
+    def check(staged: Path) -> None:
+        try:
+            proofs.append(prove(staged, row.format, checkpoint, clip))
+        except ArtifactError as error:
+            raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
+        failures = [line for report in proofs[0].reports if not report.ok for line in verdict(report)]
+        if failures:
+            raise ExportFailed("; ".join(failures))
+
+    publish(path, write, check, force=True)
+    built = Built(
+        key=key,
+        entry=_entry(row, checkpoint, path, proofs[0]),
+        reports=proofs[0].reports,
+        picture=proofs[0].picture,
+    )
+    publish(record_of(path), partial(_write_text, built.model_dump_json()), lambda _: None, force=True)
+
+
+def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
+    """A hash of all that a file and its figures depend on: options, weights, clip, versions, our own source."""
+    facts = (
+        row.format,
+        asdict(row.spec),
+        (checkpoint.origin, checkpoint.sha256, checkpoint.weights_sha256),
+        (clip.name, clip.pixels.shape, hashlib.sha256(clip.pixels.tobytes()).hexdigest()),
+        tools_of(row.format),
+        source_sha256(),
+    )
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def made_already(path: Path, key: str) -> Built | None:
+    """What is known of a file, if it is there as it was made, and was made from that."""
+    try:
+        built = Built.model_validate_json(record_of(path).read_bytes())
+        if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
+            return built
+    except (OSError, ValidationError):
+        pass
+    return None
+
+
+def record_of(path: Path) -> Path:
+    return path.parent / FOLDER / f"{path.name}.json"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parity_of(report: ParityReport) -> Parity:
+    """A report's figures as the manifest has them."""
+    height, width = report.size
+    limits = {name: report.tolerance.limit(name) for name in report.comparison.outputs}
+    return Parity(
+        function=report.function,
+        runtime=report.runtime,
+        clip=report.clip,
+        frames=report.comparison.frames,
+        width=width,
+        height=height,
+        downsample_ratio=report.ratio,
+        outputs={
+            name: Figures(
+                max_abs=drift.max_abs,
+                mean_abs=drift.mean_abs,
+                limit_max_abs=limits[name].max_abs,
+                limit_mean_abs=limits[name].mean_abs,
+            )
+            for name, drift in report.comparison.outputs.items()
+        },
+        alpha=Alpha(**asdict(report.comparison.alpha)),
+    )
+
+
+def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Entry:
+    return Entry(
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        format=row.format,
+        spec=asdict(row.spec),
+        checkpoint_sha256=checkpoint.sha256,
+        weights_sha256=checkpoint.weights_sha256,
+        licence=LICENCE,
+        tools=tools_of(row.format),
+        inputs=tuple(map(_tensor, proof.artifact.inputs)),
+        outputs=tuple(map(_tensor, proof.artifact.outputs)),
+        parity=tuple(map(parity_of, proof.reports)),
+    )
+
+
+def _tensor(tensor: TensorInfo) -> Tensor:
+    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
+
+
+def _write_text(text: str, staged: Path) -> None:
+    staged.write_text(text, encoding="utf-8")

@@ -1,0 +1,148 @@
+"""`manifest.json`: what a release holds, where each file came from, and how near it comes to PyTorch.
+
+Its JSON Schema is `docs/manifest.schema.json`, made from the classes here: `python -m tools.release.manifest`.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+
+from rvm_model.errors import UserError
+
+NAME = "manifest.json"
+_MOST_BYTES = 32_000_000
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
+"""Of a file in the release's own folder: no folders, nothing hidden."""
+
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ManifestError(UserError):
+    """A manifest that is none. The message is one line for the user."""
+
+
+class Strict(BaseModel):
+    """No other keys, no numbers in quotes, none that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Figures(Strict):
+    """Absolute error of one output over the clip, and its limits."""
+
+    max_abs: float
+    mean_abs: float
+    limit_max_abs: float
+    limit_mean_abs: float
+
+
+class Alpha(Strict):
+    """Of the alpha against PyTorch's, in [0, 1] units."""
+
+    mad: float
+    mse: float
+    dtssd: float
+
+
+class Parity(Strict):
+    """One play of the file against PyTorch; `function` is empty where the file holds the network once."""
+
+    function: str
+    runtime: str
+    clip: str
+    frames: Count
+    width: Count
+    height: Count
+    downsample_ratio: float
+    outputs: dict[str, Figures]
+    alpha: Alpha
+
+
+class Tensor(Strict):
+    """An input or output; an axis is a length, or a name where any length goes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Weights(Strict):
+    """What a variant's files were made from. `sha256` is of the checkpoint file, `weights_sha256` of what it holds."""
+
+    origin: Literal["file", "official", "seeded"]
+    sha256: Sha256
+    weights_sha256: Sha256
+
+
+class Entry(Strict):
+    """One file. `tools` are what made and judged it, with their versions."""
+
+    file: FileName
+    bytes: Count
+    sha256: Sha256
+    format: str
+    spec: dict[str, JsonValue]
+    checkpoint_sha256: Sha256
+    weights_sha256: Sha256
+    licence: str
+    tools: dict[str, str]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parity: tuple[Parity, ...]
+
+
+class Manifest(Strict):
+    """The whole release. `manifest` is the version of this form."""
+
+    manifest: Literal[1]
+    name: str
+    version: str
+    licence: str
+    source: str
+    checkpoints: dict[str, Weights]
+    artifacts: tuple[Entry, ...]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema that a manifest holds."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+
+
+def to_text(model: BaseModel) -> str:
+    """As it is written: keys in the order of the classes."""
+    return json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A manifest of a file.
+
+    Raises:
+        ManifestError: no such file, or none that holds the schema.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}; give the folder of a release") from error
+    if len(text) > _MOST_BYTES:
+        raise ManifestError(f"{path} is larger than any manifest; give the folder of a release")
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise ManifestError(
+            f"{path} is no manifest of a release: {where}: {first['msg']}; make the release again"
+        ) from error
+    names = [entry.file for entry in manifest.artifacts]
+    if len({*names}) < len(names):
+        raise ManifestError(f"{path} lists a file twice; make the release again")
+    return manifest
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))  # noqa: T201

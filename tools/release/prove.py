@@ -1,0 +1,101 @@
+"""One file held against PyTorch, with a picture of what was seen."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from exporters import load_runtime
+from exporters.runtime import Frame
+from exporters.spec import Artifact
+from parity_tests.clips import Clip
+from parity_tests.compare import FrameOutputs
+from parity_tests.verify import ParityReport, fit_size, verify
+from rvm_model.checkpoint import Checkpoint
+from tools.panels import Pixels, panels
+from tools.verify import auto_ratio
+
+SHOWN = 2
+"""Frames in a picture: the last of each half, since the first ones have no past yet."""
+
+_WIDTH, _GAP, _QUALITY = 320, 2, 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Frames as rows; from left to right the source, PyTorch's alpha, the file's, their difference times `amplified`.
+
+    `jpeg` is the file's bytes in base64; it is empty where the file gives no alpha.
+    """
+
+    jpeg: str
+    amplified: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """A report for each size that the file holds the network at; `picture` is of the first."""
+
+    artifact: Artifact
+    reports: tuple[ParityReport, ...]
+    picture: Picture
+
+
+def prove(path: Path, format_name: str, checkpoint: Checkpoint, clip: Clip) -> Proof:
+    """Play a file against PyTorch. The reports name it without its folder.
+
+    Raises:
+        ArtifactError, ParityError, DeviceError, MissingPackage: see `parity_tests.verify.verify`.
+    """
+    artifact = load_runtime(format_name).inspect(path)
+    reports, pictures = [], []
+    for each in (artifact, *artifact.others):
+        played, ratio = fit_size(each, clip, None if each.fixed else auto_ratio(clip))
+        album = _Album(played)
+        report = verify(each, checkpoint, clip, ratio, watch=album.add)
+        reports.append(replace(report, artifact=Path(path.name)))
+        pictures.append(album.picture())
+    return Proof(artifact=artifact, reports=tuple(reports), picture=pictures[0])
+
+
+class _Album:
+    """The frames that are shown, kept as they pass."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+        self._shown = {(k + 1) * len(clip) // SHOWN - 1 for k in range(SHOWN)}
+        self._kept: list[tuple[FrameOutputs, FrameOutputs]] = []
+        self._seen = 0
+
+    def add(self, expected: FrameOutputs, given: FrameOutputs) -> None:
+        if self._seen in self._shown and "pha" in given:
+            self._kept.append((expected, given))
+        self._seen += 1
+
+    def picture(self) -> Picture:
+        mattes = [(expected["pha"][0], given["pha"][0].astype(np.float32)) for expected, given in self._kept]
+        worst = max((float(np.abs(given - expected).max()) for expected, given in mattes), default=0)
+        amplified = 10 ** max(0, math.floor(-math.log10(worst))) if worst > 0 else 1
+        height, width = self._clip.size
+        size = _WIDTH, max(1, round(_WIDTH * height / width))
+        rows = [
+            panels([source, expected.clip(0, 1), given.clip(0, 1), np.abs(given - expected) * amplified], size, _GAP)
+            for source, (expected, given) in zip(self._sources(), mattes, strict=True)
+        ]
+        return Picture(jpeg=_jpeg(rows) if rows else "", amplified=amplified)
+
+    def _sources(self) -> list[Frame]:
+        """Those that are shown, (3, height, width) in [0, 1]."""
+        frames = (self._clip.pixels[k, 0] for k in sorted(self._shown) if k < self._seen)
+        return [frame.transpose(2, 0, 1).astype(np.float32) / 255 for frame in frames]
+
+
+def _jpeg(rows: Sequence[Pixels]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,47 @@
+"""What made a file, as its key and the manifest have it: packages with their versions, and our own source."""
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import exporters
+import parity_tests
+import rvm_model
+from exporters import FORMATS
+from exporters.metadata import release
+from rvm_model import __version__
+
+ALWAYS = ("torch", "numpy")
+_OURS = (rvm_model, exporters, parity_tests)
+_SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml"}
+
+
+def tools_of(format_name: str) -> dict[str, str]:
+    """By name: Python, this package, and what making and judging such a file takes."""
+    description = FORMATS[format_name]
+    judging = description.runtimes[description.default_runtime].packages
+    modules = dict.fromkeys((*ALWAYS, *description.packages, *judging))
+    distributions = {name for module in modules for name in _distributions().get(module, ())}
+    versions = {name: release(version(name)) for name in sorted(distributions)}
+    return {"python": platform.python_version(), "rvm-export": __version__, **versions}
+
+
+@cache
+def source_sha256() -> str:
+    """Over the packages that make and judge files: with another source, files are made anew."""
+    digest = hashlib.sha256()
+    for package in _OURS:
+        root = Path(next(iter(package.__path__)))
+        for file in sorted(root.rglob("*")):
+            parts = file.relative_to(root).parts
+            if file.suffix in _SUFFIXES and not {"tests", "node_modules"} & {*parts} and file.is_file():
+                digest.update(f"{package.__name__}/{'/'.join(parts)} ".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return {module: [*names] for module, names in packages_distributions().items()}
