@@ -37,6 +37,14 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
     return cast("Runtime", import_module(f"exporters.{name}.{info.module}"))
 
 
+def check_installed(name: str) -> None:
+    """Raises MissingPackage for what making a format's files and judging them needs. Nothing is imported."""
+    description = FORMATS[name]
+    _require(name, description.packages, description.extra, description.afterwards)
+    judge = description.runtimes[description.default_runtime]
+    _require(name, judge.packages, judge.extra)
+
+
 def load_layers(name: str) -> "Opener":
     """The layers module of a format that has one, imported now. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]

@@ -376,6 +376,79 @@ def info(
     show(artifact, json)
 
 
+releases = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(releases, name="release")
+ReleaseCheckpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[VARIANT=]PATH|official|seeded|auto",
+        help="Weights; repeatable, one for each variant. By default auto.",
+    ),
+]
+ReleaseClip = Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")]
+ReleaseFrames = Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")]
+ReleaseJobs = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Files at a time; by default as cores and memory allow.")
+]
+ReleaseCluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers see the folder too.")
+]
+
+
+@releases.callback(
+    invoke_without_command=True,
+    short_help="Make, prove and describe a whole set of files.",
+    help="Make the whole set of files, prove each, and write manifest, sums, model cards and a report. What is there "
+    "already, made from the same, stays: a release that was broken off goes on. Prints the files' paths. Exit code 1 "
+    "says that a file could not be made; the others are there.",
+)
+def release(
+    context: typer.Context,
+    checkpoint: ReleaseCheckpoint = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path("dist"),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="|".join(FORMATS), help="Only this format; repeatable.")
+    ] = None,
+    light: Annotated[bool, typer.Option("--light", help="The small set: MobileNetV3, a few files.")] = False,
+    clip: ReleaseClip = None,
+    frames: ReleaseFrames = 24,
+    jobs: ReleaseJobs = None,
+    cluster: ReleaseCluster = None,
+    version: Annotated[str, typer.Option(metavar="V", help="Of the release, for its manifest.")] = __version__,
+    check_reproducible: Annotated[
+        bool, typer.Option("--check-reproducible", help="Make it a second time, and compare every byte.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from tools.release import command
+
+    raise typer.Exit(
+        command.release(
+            checkpoint or [], out, only or [], light, clip, frames, jobs, cluster, version, check_reproducible
+        )
+    )
+
+
+@releases.command(
+    "verify",
+    short_help="Doubt a release that exists.",
+    help="Hold a release against its sums, its manifest, the files' own metadata, and PyTorch. Exit code 1 is any doubt. "
+    f"{CODE_WARNING}",
+)
+def verify_release(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],
+    checkpoint: ReleaseCheckpoint = None,
+    clip: ReleaseClip = None,
+    frames: ReleaseFrames = 24,
+    jobs: ReleaseJobs = None,
+    cluster: ReleaseCluster = None,
+) -> None:
+    from tools.release import command
+
+    raise typer.Exit(command.verify(folder, checkpoint or [], clip, frames, jobs, cluster))
+
+
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,

@@ -11,9 +11,9 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvm_model.errors import UserError
+from tools.board import Board
 from tools.cluster import dask_cluster
 from tools.messages import stderr_console
 from tools.processes import Place, ProcessDied, in_process, this_machine
@@ -38,7 +39,7 @@ class Job:
     `name` is for people. `function` is a module's, and pickle takes its `arguments` and what it returns. `files` are
     those it makes, each under its name only when whole; `made_from` tells all that they depend on (see
     `records.fingerprint`). A job that has both is skipped while its files are what it would make; where it runs and
-    where it is asked for, they are at the same place.
+    where it is asked for, they are at the same place. What takes longer than `seconds` is ended, and has failed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Job:
     arguments: tuple[Any, ...] = ()
     files: tuple[Path, ...] = ()
     made_from: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,12 @@ class _Attempt:
     warnings: tuple[str, ...] = ()
 
 
-def run_jobs(jobs: Sequence[Job], processes: int, cluster: str | None = None) -> list[Result]:
-    """Run all jobs and give their results, in the jobs' order. Says one line on stderr as each ends.
+def run_jobs(
+    jobs: Sequence[Job], processes: int, cluster: str | None = None, environment: Mapping[str, str] | None = None
+) -> list[Result]:
+    """Run all jobs and give their results, in the jobs' order.
+
+    Says one line on stderr as each ends, and on a terminal shows what all of them are at.
 
     Ctrl-C ends all processes, with time for each to remove what it has half written, and then is raised. Processes end
     in the same way when this one is killed.
@@ -89,6 +95,7 @@ def run_jobs(jobs: Sequence[Job], processes: int, cluster: str | None = None) ->
         jobs: No two of them make the same file.
         processes: How many run at a time on this machine; see `default_processes`.
         cluster: The address of a Dask scheduler, to run them there.
+        environment: What their processes have before they import anything, whatever the user has set.
 
     Raises:
         UserError: two jobs would make the same file, or the cluster cannot be used.
@@ -102,17 +109,33 @@ def run_jobs(jobs: Sequence[Job], processes: int, cluster: str | None = None) ->
             results[k] = Result(name=job.name, outcome="skipped", value=record.said)
             _say(console, results[k])
     if len(results) < len(jobs):
-        with dask_cluster(cluster) if cluster else this_machine(processes) as place:
-            waiting = {_submit(place, job): (k, 1) for k, job in enumerate(jobs) if k not in results}
+        with (
+            dask_cluster(cluster) if cluster else this_machine(processes) as place,
+            Board(console, [job.name for job in jobs]) as board,
+        ):
+            place = replace(place, environment={**place.environment, **(environment or {})})
+            waiting: dict[Future[_Attempt], tuple[int, int]] = {}
+
+            def submit(k: int, number: int) -> None:
+                future = _submit(place, jobs[k])
+                waiting[future] = (k, number)
+                board.submitted(k, future)
+
+            for k in range(len(jobs)):
+                if k in results:
+                    board.ended(k, results[k].outcome, 0)
+                else:
+                    submit(k, 1)
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     k, number = waiting.pop(future)
                     attempt = _attempt_of(future)
                     if attempt.error and number < ATTEMPTS:
                         _say_again(console, jobs[k], attempt)
-                        waiting[_submit(place, jobs[k])] = (k, number + 1)
+                        submit(k, number + 1)
                     else:
                         results[k] = _result(jobs[k], attempt, number)
+                        board.ended(k, results[k].outcome, attempt.seconds)
                         _say(console, results[k])
     return [results[k] for k in range(len(jobs))]
 
@@ -147,7 +170,7 @@ def _submit(place: Place, job: Job) -> Future[_Attempt]:
     call = pickle.dumps((job.function, job.arguments))
     attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
     try:
-        return place.executor.submit(in_process, attempt, place.stopped, place.environment)
+        return place.executor.submit(in_process, attempt, place.stopped, place.environment, seconds=job.seconds)
     except Exception as error:  # of a Dask client that has lost its scheduler, and is closed
         failed: Future[_Attempt] = Future()
         failed.set_exception(error)

@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -46,7 +47,11 @@ class Place:
 
 
 def in_process(
-    call: bytes, stopped: Callable[[], bool], environment: Mapping[str, str], ending: float = ENDING_SECONDS + 2
+    call: bytes,
+    stopped: Callable[[], bool],
+    environment: Mapping[str, str],
+    ending: float = ENDING_SECONDS + 2,
+    seconds: float | None = None,
 ) -> Any:
     """Make a call in a process of its own, which is gone afterwards, and give what it returned.
 
@@ -55,9 +60,10 @@ def in_process(
         stopped: Asked again and again; if true, the process is asked to end, and soon made to.
         environment: Added to the process's before it imports anything.
         ending: How many seconds "soon" are.
+        seconds: How long the call may take; None for as long as it likes.
 
     Raises:
-        ProcessDied: the process ended without an answer, or was stopped.
+        ProcessDied: the process ended without an answer, was stopped, or took too long.
     """
     # The path as it is here, not as the environment has it: whoever finds this module, finds the call's.
     code = f"import sys; sys.path[:] = {sys.path!r}; from tools.child import main; main()"
@@ -75,7 +81,10 @@ def in_process(
             with suppress(BrokenPipeError):
                 process.stdin.write(call)
             answer = b""
+            start = time.monotonic()
             while not stopped():
+                if seconds is not None and time.monotonic() - start > seconds:
+                    raise ProcessDied(f"it took longer than {seconds:g} s, and was ended")
                 if select.select([process.stdout], [], [], _LOOK_SECONDS)[0]:
                     part = process.stdout.read(1 << 20)
                     if not part:

@@ -7,7 +7,6 @@ it was made from the same, and the file is still what was made: content alone de
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +25,7 @@ from tools.release.prove import Picture, Proof, prove
 from tools.release.table import Row
 from tools.release.versions import source_sha256, tools_of
 from tools.release.weights import load_weights
+from tools.reports import write_text
 
 FOLDER = ".rvm-release"
 
@@ -83,25 +83,21 @@ def build(row: Row, order: Order, key: str) -> None:
         except ArtifactError as error:
             raise ExportFailed(f"it could not be made: {error}") from error
 
-    proofs: list[Proof] = []
+    known: list[Built] = []
 
     def check(staged: Path) -> None:
         try:
-            proofs.append(prove(staged, row.format, checkpoint, clip))
+            proof = prove(staged, row.format, checkpoint, clip)
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
-        failures = [line for report in proofs[0].reports if not report.ok for line in verdict(report)]
+        failures = [line for report in proof.reports if not report.ok for line in verdict(report)]
         if failures:
             raise ExportFailed("; ".join(failures))
+        entry = _entry(row, checkpoint, staged, proof)
+        known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
     publish(path, write, check, force=True)
-    built = Built(
-        key=key,
-        entry=_entry(row, checkpoint, path, proofs[0]),
-        reports=proofs[0].reports,
-        picture=proofs[0].picture,
-    )
-    publish(record_of(path), partial(_write_text, built.model_dump_json()), lambda _: None, force=True)
+    write_text(known[0].model_dump_json(), record_of(path))
 
 
 def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
@@ -168,7 +164,7 @@ def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Entry:
         bytes=path.stat().st_size,
         sha256=sha256_of(path),
         format=row.format,
-        spec=asdict(row.spec),
+        spec=json.loads(json.dumps(asdict(row.spec))),
         checkpoint_sha256=checkpoint.sha256,
         weights_sha256=checkpoint.weights_sha256,
         licence=LICENCE,
@@ -181,7 +177,3 @@ def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Entry:
 
 def _tensor(tensor: TensorInfo) -> Tensor:
     return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
-
-
-def _write_text(text: str, staged: Path) -> None:
-    staged.write_text(text, encoding="utf-8")

@@ -1,0 +1,95 @@
+"""`rvm-export release` and `rvm-export release verify`, from what was typed to the exit code."""
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+from exporters.spec import MissingPackage
+from rvm_model.errors import UserError
+from rvm_model.state import VARIANTS
+from tools.messages import say_error, stderr_console
+
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_PACKAGES = ("filelock", "jinja2", "matplotlib", "pydantic")
+
+
+def release(
+    checkpoints: Sequence[str],
+    out: Path,
+    only: Sequence[str],
+    light: bool,
+    clip: Path | None,
+    frames: int,
+    jobs: int | None,
+    cluster: str | None,
+    version: str,
+    check_reproducible: bool,
+) -> int:
+    """Make a release, print the paths of its files, and give the exit code: 1 if one is missing or not reproducible.
+
+    Raises:
+        UserError: see `make_release`.
+    """
+    _require()
+    from tools.release.build import Order
+    from tools.release.check import differences
+    from tools.release.release import REPORT, make_release, settle
+    from tools.release.weights import parse_checkpoints
+
+    if not _VERSION.fullmatch(version):
+        raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
+    sources = parse_checkpoints(checkpoints or ["auto"], VARIANTS)
+    order = settle(Order(out=out, checkpoints=sources, clip=clip, frames=frames))
+    paths, failures = make_release(order, version, only, light, jobs, cluster)
+    for path in paths:
+        typer.echo(path)
+    console = stderr_console()
+    console.print(f"the report: {order.out / REPORT}", soft_wrap=True)
+    for failure in failures:
+        say_error(f"{failure.name} is not there: {failure.error}", 1)
+    if failures:
+        return 1
+    if not check_reproducible:
+        return 0
+    console.print("making it again, to compare")
+    other = differences(order, version, only, light, jobs, cluster)
+    for name in other:
+        say_error(f"{name} is not reproducible: made again, it is other bytes", 1)
+    if not other:
+        console.print("reproducible: made again in other processes and another folder, every file is the same bytes")
+    return int(bool(other))
+
+
+def verify(
+    folder: Path, checkpoints: Sequence[str], clip: Path | None, frames: int, jobs: int | None, cluster: str | None
+) -> int:
+    """Doubt a release, and give the exit code: 1 on any doubt.
+
+    Raises:
+        UserError: see `check_release`.
+    """
+    _require()
+    from tools.release.build import Order
+    from tools.release.check import check_release
+    from tools.release.release import settle
+    from tools.release.weights import parse_checkpoints
+
+    if "auto" in checkpoints:
+        raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
+    sources = parse_checkpoints(checkpoints, VARIANTS)
+    doubts = check_release(settle(Order(out=folder, checkpoints=sources, clip=clip, frames=frames)), jobs, cluster)
+    for doubt in doubts:
+        say_error(doubt, 1)
+    if doubts:
+        return 1
+    stderr_console().print(f"ok: {folder} is whole, and each file computes what PyTorch computes", soft_wrap=True)
+    return 0
+
+
+def _require() -> None:
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            raise MissingPackage(f"a release needs {package}; run: pip install 'rvm-export[release]'")

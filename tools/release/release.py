@@ -1,0 +1,218 @@
+"""Make a whole release: what is not made yet as jobs, then manifest, cards, sums and report over all of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+
+from filelock import FileLock, Timeout
+
+from exporters import FORMATS, check_installed
+from exporters.metadata import LICENCE, SOURCE
+from parity_tests.clips import Clip, load_clip
+from parity_tests.junit import to_junit
+from parity_tests.report import Refusal
+from rvm_model.checkpoint import Checkpoint
+from rvm_model.errors import UserError
+from tools.jobs import Job, run_jobs
+from tools.messages import stderr_console, working
+from tools.processes import THREADS, default_processes
+from tools.publish import OutputError
+from tools.release import manifest as manifests
+from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of, sha256_of
+from tools.release.cards import to_card
+from tools.release.manifest import Manifest, Weights
+from tools.release.page import Failure, to_html
+from tools.release.table import Row, read_table
+from tools.release.weights import load_weights, settled
+from tools.reports import write_text
+
+SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
+STAGING = ".rvm-export-*"
+"""Hidden folders that `publish` leaves behind where it is killed."""
+
+MEMORY = 4_000_000_000
+"""Bytes that a job may take; how much each took is in `tools/results/release_cpu.csv`."""
+
+SECONDS = 3600.0
+"""What takes longer hangs."""
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "TF_ENABLE_ONEDNN_OPTS": "0", **dict.fromkeys(THREADS, "1")}
+"""Of every job. Files are the same without; figures of parity are not, since sums depend on how threads share them."""
+
+
+class ReleaseError(UserError):
+    """A release that cannot be made as asked. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A file that the release is to hold."""
+
+    row: Row
+    path: Path
+    key: str
+    checkpoint: Checkpoint
+
+
+def make_release(
+    order: Order,
+    version: str,
+    only: Sequence[str],
+    light: bool,
+    jobs: int | None,
+    cluster: str | None,
+    environment: Mapping[str, str] = ENVIRONMENT,
+) -> tuple[list[Path], list[Failure]]:
+    """Make what is not made yet, and describe all of it.
+
+    Args:
+        order: What the files are made from, and where to; see `settle`.
+        version: Of the release, for the manifest.
+        only: Formats to make; all if it is empty.
+        light: The small set.
+        jobs: How many processes; None for as many as cores and memory allow.
+        cluster: The address of a Dask scheduler; its workers see `order.out` at the same place.
+        environment: Of the jobs' processes.
+
+    Returns:
+        The files in the table's order, and what became none.
+
+    Raises:
+        UserError: weights, a clip, a package or a folder that cannot be used, or nothing to make.
+        ExportFailed: the folder cannot be written to any more.
+    """
+    rows = _rows(order, only, light)
+    for name in dict.fromkeys(row.format for row in rows):
+        check_installed(name)
+    console = stderr_console()
+    with _alone(order.out):
+        with working(console, "looking for what is made already"):
+            clip = load_clip(order.clip, order.frames)
+            pieces = [_piece(row, order, clip) for row in rows]
+            wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
+        _make_way(order.out, wanted)
+        results = run_jobs(
+            [
+                Job(name=each.path.name, function=build, arguments=(each.row, order, each.key), seconds=SECONDS)
+                for each in wanted
+            ],
+            jobs or default_processes(max(1, len(wanted)), MEMORY),
+            cluster,
+            environment,
+        )
+        failures = [Failure(name=each.name, error=each.error) for each in results if each.outcome == "failed"]
+        built = [known for each in pieces if (known := made_already(each.path, each.key)) is not None]
+        with working(console, "describing it"):
+            _describe(order.out, version, {each.row.spec.variant: each.checkpoint for each in pieces}, built, failures)
+        for stranger in _strangers(order.out, built):
+            console.print(f"not of this release: {stranger}", soft_wrap=True)
+    return [order.out / each.entry.file for each in built], failures
+
+
+def settle(order: Order) -> Order:
+    """The same for other folders and machines, and with what `auto` means decided once."""
+    return replace(
+        order,
+        out=order.out.absolute(),
+        clip=order.clip and order.clip.absolute(),
+        checkpoints={variant: settled(source, variant) for variant, source in order.checkpoints.items()},
+    )
+
+
+def _rows(order: Order, only: Sequence[str], light: bool) -> list[Row]:
+    for name in only:
+        if name not in FORMATS:
+            raise ReleaseError(f"--only {name}: give one of {', '.join(FORMATS)}")
+    table = [row for row in read_table() if row.light or not light]
+    rows = [row for row in table if (not only or row.format in only) and row.spec.variant in order.checkpoints]
+    if not rows:
+        given = " and ".join(order.checkpoints)
+        raise ReleaseError(f"no file of the release is made of {given}{' in these formats' if only else ''}")
+    return rows
+
+
+def _piece(row: Row, order: Order, clip: Clip) -> Piece:
+    checkpoint = load_weights(order.checkpoints[row.spec.variant], row.spec.variant, row.spec.refiner)
+    path = order.out / row.file_name(checkpoint.seeded)
+    return Piece(row=row, path=path, key=key_of(row, checkpoint, clip), checkpoint=checkpoint)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Nobody else makes a release there; what one that was killed has half written is removed."""
+    try:
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        with FileLock(out / FOLDER / "lock", timeout=0):
+            for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING)):
+                rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
+            yield
+    except Timeout as error:
+        raise ReleaseError(
+            f"another release is being written into {out}; wait until it has ended, or give another --out"
+        ) from error
+    except FileExistsError as error:
+        raise OutputError(f"{error.filename} is a file, not a folder; give another --out") from error
+
+
+def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
+    """Mark what will be ours, and remove what was but is of other weights, another clip or other versions.
+
+    What is there and is not marked is somebody else's.
+    """
+    for piece in wanted:
+        if piece.path.exists() and not record_of(piece.path).exists():
+            raise OutputError(f"{piece.path} is there, and of no release; move it away, or give another --out")
+    for piece in wanted:
+        record_of(piece.path).write_bytes(b"")
+        for path in (piece.path, card_of(piece.path)):
+            path.unlink(missing_ok=True)
+    if wanted:
+        for name in (manifests.NAME, SUMS):  # which would speak of other files for a while
+            (out / name).unlink(missing_ok=True)
+
+
+def card_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.md")
+
+
+def _describe(
+    out: Path,
+    version: str,
+    checkpoints: Mapping[str, Checkpoint],
+    built: Sequence[Built],
+    failures: Sequence[Failure],
+) -> None:
+    """Everything but the files themselves. The sums come last: where they are, the release is whole."""
+    manifest = Manifest(
+        manifest=1,
+        name="Robust Video Matting",
+        version=version,
+        licence=LICENCE,
+        source=SOURCE,
+        checkpoints={
+            variant: Weights(origin=each.origin, sha256=each.sha256, weights_sha256=each.weights_sha256)
+            for variant, each in checkpoints.items()
+        },
+        artifacts=tuple(each.entry for each in built),
+    )
+    reports = [report for each in built for report in each.reports]
+    refusals = [Refusal(artifact=Path(each.name), error=each.error) for each in failures]
+    texts = {
+        **{card_of(Path(each.entry.file)).name: to_card(each) for each in built},
+        JUNIT: to_junit([*reports, *refusals]),
+        REPORT: to_html(manifest, built, failures),
+        manifests.NAME: manifests.to_text(manifest),
+    }
+    for name, text in texts.items():
+        write_text(text, out / name)
+    sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}
+    write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), out / SUMS)
+
+
+def _strangers(out: Path, built: Sequence[Built]) -> list[str]:
+    """Names of files that are there, perhaps of an earlier and larger release."""
+    files = {each.entry.file for each in built}
+    ours = {manifests.NAME, SUMS, JUNIT, REPORT, FOLDER, *files, *(card_of(Path(name)).name for name in files)}
+    return sorted(path.name for path in out.iterdir() if path.name not in ours)
