@@ -6,19 +6,17 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 
 .DEFAULT_GOAL := help
-.PHONY: help export test predict check soak speed picture lock clean
+.PHONY: help export release test predict check soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-export: $(READY) ## Set up, then export and verify MobileNetV3 in every format into dist/
-	$(BIN)/rvm-export torchscript --precision fp32 --output dist --force
-	$(BIN)/rvm-export torchscript --precision fp16 --output dist --force
-	$(BIN)/rvm-export onnx --precision fp32 --output dist --force
-	$(BIN)/rvm-export onnx --precision fp16 --output dist --force
-	$(BIN)/rvm-export tensorflow --output dist --force
-	$(BIN)/rvm-export tfjs --output dist --force
-	$(BIN)/rvm-export coreml --resolution 1280x720 --downsample-ratio 0.375 --precision fp16 --precision int8 --output dist --force
+export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
+	$(BIN)/rvm-export release --light --checkpoint auto --out dist
+
+release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V
+	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
+		$(if $(VERSION),--version $(VERSION))
 
 test: $(READY) ## Set up, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
