@@ -10,7 +10,7 @@ def mattes(model: Any, frames: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """Foreground and alpha of each frame: PIL images of the file's size, or arrays where it has tensors."""
     description = model.get_spec().description
     inputs = {each.name: each.type.multiArrayType.shape for each in description.input if each.name != "src"}
-    states = {name: np.zeros(shape, np.float32) for name, shape in inputs.items()}
+    states = {name: np.zeros(tuple(shape), np.float32) for name, shape in inputs.items()}
     kept = {"state": model.make_state()} if not states else {}  # a stateful file has them inside
     for frame in frames:
         outputs = model.predict({"src": frame, **states}, **kept)

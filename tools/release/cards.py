@@ -27,19 +27,23 @@ _BYTES = ("uint8", "8-bit image")
 def to_card(built: Built) -> str:
     """The model card of a file. The same file gives the same card: no date, machine or folder is in it."""
     entry = built.entry
-    return _environment().get_template(f"{entry.format}/{TEMPLATE}").render(
-        entry=entry,
-        file=entry.file,
-        spec=entry.spec,
-        fixed=entry.spec.get("fixed"),
-        title=FORMATS[entry.format].title,
-        seeded=any(report.weights == "seeded" for report in built.reports),
-        stateful=len(entry.inputs) == 1,
-        ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
-        dtype=entry.inputs[0].dtype,
-        runtimes=sorted({parity.runtime for parity in entry.parity}),
-        source=SOURCE,
-        headroom=HEADROOM,
+    return (
+        _environment()
+        .get_template(f"{entry.format}/{TEMPLATE}")
+        .render(
+            entry=entry,
+            file=entry.file,
+            spec=entry.spec,
+            fixed=entry.spec.get("fixed"),
+            title=FORMATS[entry.format].title,
+            seeded=any(report.weights == "seeded" for report in built.reports),
+            stateful=len(entry.inputs) == 1,
+            ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
+            dtype=entry.inputs[0].dtype,
+            runtimes=sorted({parity.runtime for parity in entry.parity}),
+            source=SOURCE,
+            headroom=HEADROOM,
+        )
     )
 
 

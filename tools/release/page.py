@@ -170,7 +170,7 @@ def _used(reports: Sequence[ParityReport]) -> str:
 def _what(format_name: str, spec: dict[str, Any]) -> str:
     """How a file differs from its format's usual one, but for variant and precision."""
     sizes = [size for size in (spec.get("fixed"), *spec.get("others", ())) if size]
-    words = [f"{size['width']}×{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
+    words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
     for option in fields(FORMATS[format_name].spec):
         value = spec.get(option.name)
         usual = "deep_guided_filter" if option.default is MISSING else option.default

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from parity_tests.compare import NAMES
 from parity_tests.verify import ParityReport
@@ -20,10 +21,12 @@ Kind = Literal["max", "mean"]
 
 # Any colours that nothing else has: each becomes a variable of the page's style sheet.
 _COLOURS = {"fgr": "#000001", "pha": "#000002", "states": "#000003", "ink": "#000004", "rule": "#000005"}
-_SIZE = 4.6, 2.3  # inches, of 72 units: as large as it is shown on a phone
+_SIZE = 4.2, 2.2  # inches, of 72 units: as large as it is shown on a phone
 _NAMELESS = {"Date": None, "Creator": None, "Format": None, "Type": None}
 # Ids that nothing refers to would be there twice in a page of several; a style sheet would be for the whole page.
-_SUPERFLUOUS = re.compile(r' id="[a-zA-Z]\w*_\d+"|<defs>\s*<style.*?</style>\s*</defs>\s*| xmlns(:\w+)?="[^"]*"', re.DOTALL)
+_SUPERFLUOUS = re.compile(
+    r' id="[a-zA-Z]\w*_\d+"|<defs>\s*<style.*?</style>\s*</defs>\s*| xmlns(:\w+)?="[^"]*"', re.DOTALL
+)
 
 
 def plot(report: ParityReport, kind: Kind) -> str:
@@ -32,8 +35,9 @@ def plot(report: ParityReport, kind: Kind) -> str:
     Empty where nothing differs at all, in any frame.
     """
     salt = hashlib.sha256(f"{report.name} {kind}".encode()).hexdigest()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "path.simplify": False}
-    with mpl.rc_context(settings):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever this machine's matplotlibrc says
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9.5})
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
         if not _draw(axes, report, kind):
@@ -65,7 +69,7 @@ def _draw(axes: Axes, report: ParityReport, kind: Kind) -> bool:
     axes.set_yscale("log")
     axes.set_xlim(0, max(1, report.comparison.frames - 1))
     axes.set_xlabel("frame", color=_COLOURS["ink"])
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
     axes.minorticks_off()
     axes.grid(axis="y", color=_COLOURS["rule"], linewidth=0.7)
