@@ -1,4 +1,4 @@
-"""A clip's mattes by a CoreML file, on a Mac. Model cards show this file: copy it into a program."""
+"""A clip's mattes by a CoreML file, on a Mac: to be copied into a program."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

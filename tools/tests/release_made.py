@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
         outputs=tensors(artifact.outputs),
         parity=tuple(map(parity_of, proof.reports)),
     )
-    return Built(key=SHA, entry=entry, reports=proof.reports, picture=proof.picture)
+    reports = tuple(replace(report, artifact=Path(path.name)) for report in proof.reports)
+    return Built(key=SHA, entry=entry, reports=reports, picture=proof.picture)
 
 
 def manifest_of(*built: Built, **changes) -> Manifest:

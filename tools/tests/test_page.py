@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
+from tools.release.cards import to_card
 from tools.release.page import Failure, to_html
 from tools.tests.release_made import built_of, manifest_of
 
@@ -175,23 +176,20 @@ sys.stdout.buffer.write("\\n".join([page, *map(to_card, built)]).encode())
 """
 
 
-def test_page_and_cards_are_the_same_in_every_process(built, tmp_path):
+def test_page_and_cards_are_the_same_in_another_process(built, tmp_path):
     texts = [manifest_of(*built).model_dump_json(), *(each.model_dump_json() for each in built)]
     (tmp_path / "given").write_text("\n".join(texts))
     root = Path(__file__).parents[2]
-    written = [
-        subprocess.run(
-            [sys.executable, "-c", WRITE, tmp_path / "given"],
-            env={"PATH": "", "HOME": str(tmp_path), "PYTHONPATH": str(root), "PYTHONHASHSEED": seed, "TZ": zone},
-            cwd=tmp_path,
-            capture_output=True,
-            check=True,
-        ).stdout
-        for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo"))
-    ]
-    assert written[0] == written[1]
-    assert len(written[0]) > 100_000
-    assert not re.search(rb"20\d\d-\d\d-\d\d", written[0])
+    written = subprocess.run(
+        [sys.executable, "-c", WRITE, tmp_path / "given"],
+        env={"PATH": "", "HOME": str(tmp_path), "PYTHONPATH": str(root), "PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    page = to_html(manifest_of(*built), built, [Failure(name="x", error="y")])
+    assert written == "\n".join([page, *map(to_card, built)])
+    assert not re.search(r"20\d\d-\d\d-\d\d", written)
 
 
 LOOK = """
