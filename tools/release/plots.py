@@ -25,7 +25,7 @@ _SIZE = 4.2, 2.2  # inches, of 72 units: as large as it is shown on a phone
 _NAMELESS = {"Date": None, "Creator": None, "Format": None, "Type": None}
 # Ids that nothing refers to would be there twice in a page of several; a style sheet would be for the whole page.
 _SUPERFLUOUS = re.compile(
-    r' id="[a-zA-Z]\w*_\d+"|<defs>\s*<style.*?</style>\s*</defs>\s*| xmlns(:\w+)?="[^"]*"', re.DOTALL
+    r' id="[a-zA-Z][\w.]*_\d+"|<defs>\s*<style.*?</style>\s*</defs>\s*| xmlns(:\w+)?="[^"]*"', re.DOTALL
 )
 
 
