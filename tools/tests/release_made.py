@@ -28,7 +28,8 @@ def proved(path: Path):
 def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     """Of a seeded file of any format. Its figures are those of the ONNX file, which are quickly had."""
     artifact, proof = load_runtime(name).inspect(path), proved(onnx_path)
-    options = {"fixed": artifact.fixed, "zip": True} if FORMATS[name].one_size else {}
+    options = {"fixed": artifact.fixed} if artifact.fixed else {}
+    options |= {"zip": True} if FORMATS[name].one_size else {}
     spec = FORMATS[name].spec(
         variant="mobilenetv3", refiner="deep_guided_filter", precision=artifact.precision, **options
     )

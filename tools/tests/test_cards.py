@@ -14,7 +14,9 @@ import torch
 from markdown_it import MarkdownIt
 
 import exporters
-from exporters import FORMATS
+from exporters import FORMATS, load_exporter
+from exporters.onnx import OnnxSpec
+from exporters.spec import Fixed
 from exporters.tests.coreml_files import StandIn
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
@@ -66,6 +68,24 @@ def test_the_lines_of_python_run_and_carry_the_states_on(name, card, expected, s
         array = np.asarray(given)
         array = array.transpose(0, 3, 1, 2) if name == "tensorflow" else array
         assert np.abs(array - wanted).max() <= 1e-5
+
+
+def test_the_lines_for_an_onnx_file_of_one_size_run(seeded_artifacts, expected, tmp_path, monkeypatch):
+    spec = OnnxSpec(
+        variant="mobilenetv3",
+        refiner="deep_guided_filter",
+        precision="fp32",
+        fixed=Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO),
+    )
+    path = tmp_path / spec.file_name(".onnx", seeded=True)
+    load_exporter("onnx").export(load_checkpoint("seeded"), spec, path)
+    text = to_card(built_of(path, "onnx", seeded_artifacts["onnx"]))
+    assert f"{WIDTH}x{HEIGHT}, downsample ratio {RATIO}" in text
+    monkeypatch.chdir(tmp_path)
+    names = {"frames": clip_frames(FRAMES, WIDTH, HEIGHT)}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(RATIO), strict=True):
+        assert np.abs(given - wanted).max() <= 1e-5
 
 
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
