@@ -7,9 +7,9 @@ import pytest
 
 from exporters import load_runtime
 from exporters.onnx import OPSETS, OnnxSpec
+from exporters.onnx.traced import export_traced
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed, SpecError
 from exporters.tests.onnx_files import assert_close, export, export_fixed, operators, play
-from exporters.tests.traced import export_traced
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
 from rvm_model.state import REFINERS, VARIANTS, state_shapes
