@@ -72,19 +72,20 @@ def to_table(race: Race) -> Table:
     threads = f"{course.threads} thread{'s' if course.threads > 1 else ''} on {course.device}"
     where = f"{size.width}x{size.height} at ratio {size.ratio:g}, {threads}"
     title = f"{where}, {course.rounds} rounds, {race.input}; ratio to {race.baseline}"
-    table = Table(title=title, title_justify="left")
+    caption = "ratio: how many times as fast; peak: memory; MiB: of the file; alpha: its largest drift"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("file", overflow="fold")
-    headings = ("ms", "quartiles", "frames/s", "ratio", "quartiles", "peak MiB", "file MiB", "alpha off by")
+    headings = ("ms", "fps", "ratio", "quartiles", "peak MiB", "MiB", "alpha")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in race.measured:
         own = figures(race, each)
         drift = each.drift.get("pha")
         table.add_row(
             each.contender.name,
-            *_spread(own.milliseconds, "{:.0f}"),
+            f"{own.milliseconds[1]:.1f}",
             f"{own.frames_per_second:.1f}",
-            *(("drifts", "") if each.failures else _spread(own.ratio, "{:.2f}")),
+            *(("drifts", "") if each.failures else (f"{own.ratio[1]:.2f}", f"{own.ratio[0]:.2f}-{own.ratio[2]:.2f}")),
             "?" if own.memory is None else f"{own.memory:.0f}",
             f"{each.file_bytes / MIB:.1f}",
             "no alpha" if drift is None else f"{drift.max_abs:.1e}",
@@ -158,9 +159,3 @@ def _quartile_columns(
 def _quartiles(values: Any) -> tuple[float, float, float]:
     first, median, third = (float(value) for value in np.quantile(values, _QUARTILES))
     return first, median, third
-
-
-def _spread(values: tuple[float, float, float], form: str) -> tuple[str, str]:
-    """The median, and what half of all lies between."""
-    first, median, third = (form.format(value) for value in values)
-    return median, f"{first}-{third}"

@@ -20,7 +20,7 @@ from exporters.onnx.read import graph_sha256
 from exporters.onnx.simplify import simplified
 from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS
-from exporters.weights import lowered_convs
+from exporters.weights import divided_convs
 from rvm_model import __version__
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import state_shapes
@@ -50,7 +50,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         r1, r2, r3, r4 = (cast(state, element) for state in states)
     matte = program(
         ops,
-        lowered_convs(checkpoint.network()),
+        divided_convs(checkpoint.network()),
         image,
         (r1, r2, r3, r4),
         ratio if fixed is None else float(fixed.ratio),

@@ -247,7 +247,7 @@ def test_a_fixed_file_asks_no_shapes(variant, refiner, width, height, ratio, ops
     assert [shapes[name] for name in INPUTS[1:5]] == [shapes[name] for name in OUTPUTS[2:]] == [*states]
     values = (*inferred.value_info, *inferred.output)
     assert all(axis.dim_value > 0 for value in values for axis in value.type.tensor_type.shape.dim), "a size is open"
-    assert ("refiner.conv.0.weight" in constants) == (refiner == "deep_guided_filter" and ratio != 1)
+    assert ("refiner.conv.0.statistics.weight" in constants) == (refiner == "deep_guided_filter" and ratio != 1)
 
 
 def test_a_fixed_file_is_told_from_itself(tmp_path):
