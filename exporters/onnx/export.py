@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from exporters.metadata import identity, release
 from exporters.onnx import OnnxSpec
+from exporters.onnx.banded import BandedOnnxOps
 from exporters.onnx.fixed import FixedOnnxOps
 from exporters.onnx.ops import Dtype, OnnxOps
 from exporters.onnx.read import graph_sha256
@@ -40,7 +41,10 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     image_element = TensorProto.UINT8 if spec.image_bytes else io_element
     fixed = spec.fixed
     src, *states, ratio = INPUTS
-    ops = OnnxOps(dtype, spec) if fixed is None else FixedOnnxOps(dtype, spec, fixed, src)
+    if fixed is None:
+        ops = BandedOnnxOps(dtype, spec) if spec.banded else OnnxOps(dtype, spec)
+    else:
+        ops = FixedOnnxOps(dtype, spec, fixed, src)
 
     def cast(value: str, to: int) -> str:
         return value if io_element == element else ops.cast(value, to)
