@@ -40,6 +40,7 @@ soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/res
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
 	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force --profile ort
 	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES)
 	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES) --profile ort
 	$(BIN)/rvm-export bench dist/speed/*.onnx --checkpoint $(WEIGHTS) $(SIZES) --threads 1 --threads 4 --rounds 30 \

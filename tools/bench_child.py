@@ -55,7 +55,8 @@ def serve(connection: Connection, entry: Entry) -> None:
     A request is a frame (B, H, W, 3), uint8, and whether its mattes are wanted.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for the one who asks, who then ends this
-    os.environ.update(dict.fromkeys(THREADS, str(entry.threads)))
+    # Threads that wait sleep, as those of our onnxruntime sessions do: one that spins has a core that another needs.
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **dict.fromkeys(THREADS, str(entry.threads))})
     try:
         with _open(entry) as (step, before):
             connection.send(None)
