@@ -132,7 +132,7 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
         baselines: list[Contender] = []
         if conditions.device != "browser":
             with working(console, "making the baselines"):
-                baselines = make_baselines(checkpoint, conditions.precision, Path(folder))
+                baselines = make_baselines(checkpoint, conditions.precision, conditions.device, Path(folder))
         lists = [[*baselines, *(each for each in files if _takes(each, size))] for size in conditions.sizes]
         against = baseline or _BASELINES.get(conditions.device) or files[0].name
         for size, contenders in zip(conditions.sizes, lists, strict=True):

@@ -9,14 +9,14 @@ import torch
 from exporters import load_runtime
 from exporters.onnx.traced import export_traced
 from rvm_model.checkpoint import Checkpoint
-from tools.bench_child import PYTORCH
+from tools.bench_child import CAPTURED, PYTORCH
 from tools.bench_race import Contender
 
-NAMES = (PYTORCH, "torchscript", "traced")
 
+def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: Path) -> list[Contender]:
+    """Write them into a folder, in `fp32` or `fp16`; all run the refiner at any ratio.
 
-def make_baselines(checkpoint: Checkpoint, precision: str, folder: Path) -> list[Contender]:
-    """Write them into a folder, in `fp32` or `fp16`; all three run the refiner at any ratio.
+    On CUDA the fast path of this project comes with them, which has half precision.
 
     Raises:
         MissingPackage: onnx or onnxruntime.
@@ -31,7 +31,9 @@ def make_baselines(checkpoint: Checkpoint, precision: str, folder: Path) -> list
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
         torch.jit.save(torch.jit.freeze(torch.jit.script(network)), scripted)
+    captured = Contender(name=CAPTURED, path=weights, artifact=None, runtime=CAPTURED)
     return [
+        *([captured] if device == "cuda" and precision == "fp16" else []),
         Contender(name=PYTORCH, path=weights, artifact=None, runtime=None),
         Contender(
             name="torchscript", path=scripted, artifact=load_runtime("torchscript").inspect(scripted), runtime=None

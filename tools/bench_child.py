@@ -18,6 +18,8 @@ from tools.memory import peak, resident
 from tools.processes import THREADS
 
 PYTORCH = "pytorch"
+CAPTURED = "captured"
+"""A checkpoint's runtime on CUDA besides PyTorch itself: see `rvm_model/captured.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +96,18 @@ def _open_checkpoint(entry: Entry) -> tuple[Callable[[Any, Any], tuple[Any, Any]
     import torch
 
     from exporters.runtime import Frame, Matte, State
+    from rvm_model.captured import captured_play
     from rvm_model.checkpoint import load_checkpoint_file
     from rvm_model.device import torch_device
 
     before = resident()
     where = torch_device(entry.device)
     dtype = torch.float16 if entry.precision == "fp16" else torch.float32
-    network = load_checkpoint_file(entry.path).network("always").to(where, dtype)
+    network = load_checkpoint_file(entry.path).network("always")
+    if entry.runtime == CAPTURED:
+        play = captured_play(network, entry.ratio, where)
+        return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before
+    network = network.to(where, dtype)
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         with torch.inference_mode():

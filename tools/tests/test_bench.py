@@ -228,3 +228,16 @@ def test_exporters_are_timed(run, monkeypatch):
         assert line["seconds"] > 0
         assert line["file_bytes"] > 3_000_000
         assert line["peak_mib_above_before"] > 10
+
+
+def test_on_cuda_the_fast_path_takes_part_in_half_precision(files, tmp_path):
+    made = [bench.make_baselines(load_checkpoint("seeded"), "fp16", device, tmp_path) for device in ("cuda", "cpu")]
+    three = ["pytorch", "torchscript", "traced"]
+    assert [[each.name for each in baselines] for baselines in made] == [["captured", *three], three]
+
+
+def test_cuda_is_timed(cuda, run):
+    result = run("bench", *SMALL, "--device", "cuda", "--precision", "fp16", "--json", "-")
+    assert result.code == 0
+    (race,) = json.loads(result.out)["races"]
+    assert (race["baseline"], race["contenders"][0]["file"]) == ("torchscript", "captured")
