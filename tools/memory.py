@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PROCESSES = Path("/proc")
+_FORGET_PEAK = "5"  # see proc(5)
 
 
 def resident() -> int | None:
@@ -13,8 +15,15 @@ def resident() -> int | None:
 
 
 def peak() -> int | None:
-    """The most that each of them ever had, summed; None where there is no /proc."""
+    """The most that each of them had since `forget_peak`, summed; None where there is no /proc."""
     return _sum("VmHWM")
+
+
+def forget_peak() -> None:
+    """Count anew from what they have now. Where the system does not allow it, the peak stays that of their lives."""
+    for process in _family(os.getpid()) if _PROCESSES.is_dir() else ():
+        with suppress(OSError):
+            (_PROCESSES / str(process) / "clear_refs").write_text(_FORGET_PEAK)
 
 
 def _sum(field: str) -> int | None:
