@@ -171,7 +171,7 @@ def _bench_size(
         course = Course(
             size=size,
             threads=threads,
-            device=device,
+            device=conditions.device,
             precision=conditions.precision,
             rounds=conditions.rounds,
         )
