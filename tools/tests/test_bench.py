@@ -241,3 +241,15 @@ def test_cuda_is_timed(cuda, run):
     assert result.code == 0
     (race,) = json.loads(result.out)["races"]
     assert (race["baseline"], race["contenders"][0]["file"]) == ("torchscript", "captured")
+
+
+def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
+    path = tmp_path / "model.zip"
+    spec = FORMATS["tfjs"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+    load_exporter("tfjs").export(load_checkpoint("seeded"), spec, path)
+    result = run("bench", path, *SMALL, "--device", "browser", "--json", "-")
+    assert result.code == 0
+    (race,) = json.loads(result.out)["races"]
+    (line,) = race["contenders"]
+    assert (race["device"], race["baseline"], line["ratio_median"]) == ("browser", "model.zip", 1)
+    assert line["peak_mib_above_before"] > 100  # of Chromium's own processes
