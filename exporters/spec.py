@@ -140,7 +140,7 @@ class FixableSpec(ExportSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """An option's value in a profile, and why; `if_it_resizes` where only a file of one size below ratio 1 has it."""
+    """An option's value in a profile, and why; `if_it_resizes` where a file of one size at ratio 1 has none."""
 
     option: str
     value: Any
@@ -174,7 +174,7 @@ class Profile:
             switch = f"--{choice.option.replace('_', '-')}"
             if given.get(choice.option, choice.value) != choice.value:
                 raise SpecError(f"profile {name} sets {switch} to {choice.value}; leave {switch} or the profile out")
-            if not choice.if_it_resizes or (fixed is not None and fixed.ratio != 1):
+            if not choice.if_it_resizes or fixed is None or fixed.ratio != 1:
                 options[choice.option] = choice.value
         return options
 

@@ -75,6 +75,18 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     return convs
 
 
+def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
+    """`lowered_convs` for runtimes that keep images in blocks of channels, where joining some costs a change of layout.
+
+    The refiner's first convolution is there twice too: `refiner.conv.0.statistics` and `.hid`.
+    """
+    convs = lowered_convs(network)
+    if "refiner.conv.0" in convs:
+        conv = convs.pop("refiner.conv.0")
+        convs |= _by_input(conv, statistics=8, hid=conv.weight.shape[1] - 8)
+    return convs
+
+
 def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
     """Every convolution with its full name, and the batch norm right behind it in the same module, if there is one."""
     for parent_name, parent in network.named_modules():

@@ -11,7 +11,7 @@ import numpy as np
 from exporters import FORMATS
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
-from parity_tests.clips import Clip
+from parity_tests.clips import Clip, Kind
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, row_of, sampling
@@ -99,21 +99,11 @@ def verify(
         ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
-    weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
-    measured = device == "cpu" and not artifact.altered
-    case = Case(
-        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
-        precision=artifact.precision,
-        refiner=artifact.refiner,
-        weights=weights,
-        sampling=sampling(ratio),
-        clip=clip.kind,
-    )
     if reference is None:
         reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
-    tolerance = TOLERANCES[row_of(case)]
+    tolerance = tolerance_of(artifact, checkpoint, ratio, clip.kind, device)
     if artifact.image_bytes:
-        reference, tolerance = map(in_levels, reference), replace(tolerance, level=float(LEVEL))
+        reference = map(in_levels, reference)
     given = {tensor.name for tensor in artifact.outputs}
     # States always: a file that keeps them to itself shows them to its runtime.
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
@@ -129,7 +119,7 @@ def verify(
         variant=artifact.variant,
         refiner=artifact.refiner,
         precision=artifact.precision,
-        weights=weights,
+        weights=weights_kind(checkpoint),
         clip=clip.name,
         size=clip.size,
         ratio=ratio,
@@ -137,6 +127,25 @@ def verify(
         tolerance=tolerance,
         comparison=comparison,
     )
+
+
+def weights_kind(checkpoint: Checkpoint) -> Literal["trained", "seeded"]:
+    return "seeded" if checkpoint.seeded else "trained"
+
+
+def tolerance_of(artifact: Artifact, checkpoint: Checkpoint, ratio: float, clip: Kind, device: Device) -> Tolerance:
+    """What an artifact is judged by, at a ratio and on a kind of clip."""
+    measured = device == "cpu" and not artifact.altered
+    case = Case(
+        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
+        precision=artifact.precision,
+        refiner=artifact.refiner,
+        weights=weights_kind(checkpoint),
+        sampling=sampling(ratio),
+        clip=clip,
+    )
+    tolerance = TOLERANCES[row_of(case)]
+    return replace(tolerance, level=float(LEVEL)) if artifact.image_bytes else tolerance
 
 
 def in_levels(outputs: FrameOutputs) -> FrameOutputs:

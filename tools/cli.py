@@ -364,6 +364,97 @@ def compare(
 
 
 @app.command(
+    short_help="Time files against PyTorch's own.",
+    help="Time files, PyTorch itself, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
+    "(traced) in turn, a frame each a round, in a process each, and compare their mattes: a file that drifts has no "
+    "speed, and makes exit code 1. What is timed begins and ends in the machine's own memory. With --export the making "
+    f"of files is timed instead. {CODE_WARNING}",
+)
+def bench(
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="ARTIFACT...", help="Files of any format, of one network; none for the baselines alone."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who the others are held against: pytorch, torchscript, traced or a file's name. By default traced, "
+            "torchscript on CUDA, and the first file in a browser.",
+        ),
+    ] = None,
+    resolution: Annotated[
+        list[str] | None, typer.Option(metavar="WxH", help="Repeatable; 1920x1080 at ratio .25 by default.")
+    ] = None,
+    downsample_ratio: Annotated[
+        list[str] | None, typer.Option(metavar="R|auto", help="The n-th goes with the n-th resolution.")
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda|browser",
+            callback=one_of("cpu", "cuda", "browser"),
+            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included.",
+        ),
+    ] = "cpu",
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Repeatable; as many as there are cores by default.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many frames of each are timed: 20 by default, 3 files with --export."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Of the baselines.")
+    ] = "fp32",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rvm",
+            callback=one_of("rvm"),
+            help="The released speed test's setting: random input, 1920x1080 at .25 and 3840x2160 at .125, against "
+            "frozen TorchScript.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|official|seeded",
+            help="The weights; by default what the first file's metadata names, seeded without a file.",
+        ),
+    ] = None,
+    export: Annotated[bool, typer.Option("--export", help="Time the exporters, with seeded weights.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all figures as a JSON object.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as a table, a line each.")] = None,
+) -> None:
+    from tools.bench import BenchOptions, bench_all
+
+    given = {"json": json, "csv": csv}
+    raise typer.Exit(
+        bench_all(
+            artifacts or [],
+            BenchOptions(
+                baseline=baseline,
+                resolutions=tuple(resolution or ()),
+                ratios=tuple(downsample_ratio or ()),
+                device=device,
+                threads=tuple(threads or ()),
+                rounds=rounds,
+                precision=precision,
+                preset=preset,
+                checkpoint=checkpoint,
+                export=export,
+                reports={kind: path for kind, path in given.items() if path is not None},
+            ),
+        )
+    )
+
+
+@app.command(
     short_help="Show what a file is.",
     help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
 )
