@@ -366,16 +366,16 @@ def compare(
 @app.command(
     short_help="Serve a page that mattes your webcam.",
     help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser, with "
-    "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that any "
-    "web server can serve, and print the folder's path.",
+    "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that "
+    "any web server can serve, and print the folder's path.",
 )
 def demo(
     model: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="A TensorFlow.js or ONNX model; repeatable. Without one, an ONNX file of the official weights is made, "
-            "if they can be had, else of seeded ones, which matte nothing.",
+            help="A TensorFlow.js or ONNX model; repeatable. Without one, an ONNX file of the official weights is "
+            "made, if they can be had, else of seeded ones, which matte nothing.",
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Where to listen; 0 is any that is free.")] = 8000,

@@ -55,7 +55,7 @@ def listening(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
             if self.command == "GET":
                 self.wfile.write(body)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Nobody asked."""
