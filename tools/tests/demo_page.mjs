@@ -11,7 +11,7 @@ const { web, executablePath, camera, address, plain, folder, video, picture, bac
 const require = createRequire(join(web, "package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE = 180_000; // WebGL in software takes its time
+const PATIENCE = 90_000; // WebGL in software takes its time
 
 const browser = await chromium.launch({
   executablePath,
@@ -23,48 +23,85 @@ const browser = await chromium.launch({
   ],
   chromiumSandbox: process.getuid() !== 0,
 });
+setTimeout(() => process.exit(1), 4 * PATIENCE).unref();
 const answers = { trouble: [], requests: [], axe: {} };
 try {
-  const context = await browser.newContext({ acceptDownloads: true, colorScheme: "light" });
+  const context = await browser.newContext({ acceptDownloads: true, colorScheme: "light", reducedMotion: "reduce" });
   context.setDefaultTimeout(PATIENCE);
   await context.addInitScript(spy);
   const page = await opened(context, address);
-  await beAccessible(page, "empty");
-  await byKeyboard(page);
-  await inNumbers(page);
-  await inPixels(page);
-  await inFiles(page);
-  await besideAnother(page);
-  await onAnotherBackend(page);
-  await overManyFrames(page);
+  await step("empty", () => beAccessible(page, "empty"));
+  for (const part of [byKeyboard, inNumbers, inPixels, inFiles, besideAnother, onAnotherBackend, overManyFrames]) {
+    await step(part.name, () => part(page));
+  }
   await page.close();
-  await withoutCamera(context);
-  await onPlainServer(context);
+  for (const part of [withoutCamera, onPlainServer]) {
+    await step(part.name, () => part(context));
+  }
 } finally {
   await browser.close();
 }
 process.stdout.write(`${JSON.stringify(answers)}\n`);
 
-/** In the page, before its own scripts: what goes to its workers and comes from them. */
+/** For whoever looks for what takes long, or does not end. */
+async function step(name, part) {
+  const began = performance.now();
+  console.error(`${name} ...`);
+  await part().catch(async (error) => {
+    const [page] = browser.contexts()[0].pages();
+    const { said, results, pending, video, painted } = await page.evaluate(async () => {
+      const painted = new Promise((resolve) => requestAnimationFrame(() => resolve(true)));
+      const late = new Promise((resolve) => setTimeout(resolve, 3000, false));
+      const { currentTime, paused, readyState } = spied.video ?? {};
+      const pending = [...spied.pending.values()];
+      return { ...spied, pending, video: { currentTime, paused, readyState }, painted: await Promise.race([painted, late]) };
+    });
+    const message = await page.innerText("#message");
+    console.error(JSON.stringify({ said: said.slice(-5), message, results, pending, video, painted, trouble: answers.trouble }));
+    throw error;
+  });
+  console.error(`${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+}
+
+/** In the page, before its own scripts: what goes to its workers and comes from them, and what it says. */
 function spy() {
-  window.spied = { frames: [], results: 0, latest: null };
-  const { postMessage } = Worker.prototype;
+  const spied = { frames: [], results: 0, latest: null, said: [], pending: new Map(), video: null };
+  window.spied = spied;
+  document.addEventListener("DOMContentLoaded", () => {
+    const state = document.getElementById("state");
+    new MutationObserver(() => spied.said.push(state.textContent)).observe(state, { childList: true });
+  });
+  const { createElement } = document;
+  document.createElement = function (name, ...more) {
+    const element = createElement.call(this, name, ...more);
+    spied.video = name === "video" ? element : spied.video;
+    return element;
+  };
+  const { postMessage, terminate } = Worker.prototype;
+  Worker.prototype.terminate = function () {
+    spied.pending.delete(this);
+    terminate.call(this);
+  };
   Worker.prototype.postMessage = function (message, ...more) {
+    const { pending } = spied;
     if (message?.call === "start") {
       this.addEventListener("message", ({ data }) => {
         if (data.result?.pixels) {
-          window.spied.results += 1;
-          window.spied.latest = data.result;
+          pending.set(this, pending.get(this) - 1);
+          spied.results += 1;
+          spied.latest = data.result;
         }
       });
+      pending.set(this, 0);
     }
     if (message?.call === "reset" || message?.call === "start") {
-      window.spied.frames = [];
+      spied.frames = [];
     }
     if (message?.call === "matte") {
+      pending.set(this, pending.get(this) + 1);
       const [{ width, height, data }] = message.given;
-      window.spied.frames.push({ width, height, data: data.slice() });
-      window.spied.frames.length > 60 && window.spied.frames.shift();
+      spied.frames.push({ width, height, data: data.slice() });
+      spied.frames.length > 60 && spied.frames.shift();
     }
     return postMessage.call(this, message, ...more);
   };
@@ -188,17 +225,10 @@ async function choose(page, name, value) {
   await page.check(`[name=${name}][value=${value}]`, { force: true });
 }
 
-/** Until the frame that is under way is on the page. */
+/** Until what was under way when the page was paused is drawn. */
 async function settled(page) {
-  let count = -1;
-  for (;;) {
-    const now = await page.evaluate(() => window.spied.results);
-    if (now === count) {
-      return;
-    }
-    count = now;
-    await page.waitForTimeout(700);
-  }
+  await page.waitForFunction(() => [...window.spied.pending.values()].every((count) => count === 0));
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
 async function keepClip(page, name) {
@@ -265,7 +295,7 @@ async function besideAnother(page) {
   await page.selectOption("#model-b", "1");
   await page.waitForFunction(() => document.querySelector("[data-caption=difference]").textContent !== "");
   await frames(page, 4);
-  answers.beside = await page.evaluate(() => [...document.querySelectorAll("figcaption")].map((each) => each.textContent));
+  answers.beside = await page.evaluate(() => [...document.querySelectorAll(".pane figcaption")].map((each) => each.textContent));
   await page.click("#pause");
   await settled(page);
   await keep(page, "view-difference", "difference_20");
@@ -285,18 +315,9 @@ async function besideAnother(page) {
   await frames(page, 2);
 }
 
-/** WebGL, its context lost twice as drivers do it, and back. */
+/** WebGL, its context lost as drivers lose it, and back. */
 async function onAnotherBackend(page) {
   const runs = () => page.evaluate(() => document.getElementById("runs").textContent);
-  const told = page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        const state = document.getElementById("state");
-        new MutationObserver(() => state.textContent.includes("lost") && resolve(state.textContent)).observe(state, {
-          childList: true,
-        });
-      }),
-  );
   await page.selectOption("#backend-a", "webgl");
   await page.waitForFunction(() => document.getElementById("runs").textContent === "WebGL");
   answers.webgl = await runs();
@@ -305,9 +326,10 @@ async function onAnotherBackend(page) {
   await keepClip(page, "webgl_clip");
   await keep(page, "view-a", "webgl_colour");
   await page.click("#pause");
-  const [worker] = page.workers().filter((each) => each.url().endsWith("worker.js"));
+  const worker = page.workers().findLast((each) => each.url().endsWith("/worker.js"));
   await worker.evaluate(() => self.tf.backend().gpgpu.gl.getExtension("WEBGL_lose_context").loseContext());
-  answers.lost = await told;
+  const told = await page.waitForFunction(() => window.spied.said.find((text) => text.includes("lost")));
+  answers.lost = await told.jsonValue();
   await frames(page, 1);
   answers.afterLoss = await runs();
   answers.alertAfterLoss = await page.isVisible("#alert");
@@ -400,6 +422,6 @@ async function onPlainServer(context) {
   await page.selectOption("#resolution", "160");
   await page.waitForFunction(() => document.getElementById("state").textContent.startsWith("picture.png at"));
   const policy = await page.evaluate(async () => (await fetch("app.js")).headers.get("content-security-policy"));
-  answers.plain = { isolated: await page.evaluate(() => crossOriginIsolated), policy };
+  answers.elsewhere = { isolated: await page.evaluate(() => crossOriginIsolated), policy };
   await page.close();
 }

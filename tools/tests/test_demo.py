@@ -33,11 +33,18 @@ COLOUR = "#1f9d83"  # which the page begins with
 LIMIT = 2 / 255
 TIMES = "\N{MULTIPLICATION SIGN}"
 KIND = {"variant": "mobilenetv3", "refiner": "deep_guided_filter"}
+OTHER_KIND = {"variant": "mobilenetv3", "refiner": "fast_guided_filter"}
 
 
 @pytest.fixture(scope="module")
 def checkpoint():
     return play_checkpoint("from_tfjs" if shared_folder() else "seeded", **KIND)
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint():
+    """Of the second model, so that there is a difference to be seen."""
+    return play_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +54,11 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def files(checkpoint, tmp_path_factory) -> list[Path]:
+def files(checkpoint, other_checkpoint, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
     paths = [folder / "model.zip", folder / "model.onnx"]
     load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", **KIND), paths[0])
-    load_exporter("onnx").export(checkpoint, OnnxSpec(precision="fp32", **KIND), paths[1])
+    load_exporter("onnx").export(other_checkpoint, OnnxSpec(precision="fp32", **OTHER_KIND), paths[1])
     return paths
 
 
@@ -166,11 +173,16 @@ def test_composites_are_pythons(asked, checkpoint, background):
     assert mean_difference(image[..., :3], composite(checkpoint, recorded(asked, "clip"), "#ff00ff")) > 5 * LIMIT
 
 
-@pytest.mark.parametrize(("model", "frames"), [("onnx", 6), ("webgl", 1)])
-def test_so_they_are_of_another_model_and_on_another_backend(asked, checkpoint, model, frames):
-    clip = recorded(asked, f"{model}_clip")
-    assert len(clip) >= frames
-    assert mean_difference(shown(asked, f"{model}_colour")[..., :3], composite(checkpoint, clip, COLOUR)) <= LIMIT
+def test_so_are_those_of_an_onnx_file(asked, other_checkpoint):
+    clip = recorded(asked, "onnx_clip")
+    assert len(clip) >= 6
+    expected = composite(other_checkpoint, clip, COLOUR)
+    assert mean_difference(shown(asked, "onnx_colour")[..., :3], expected) <= LIMIT
+
+
+def test_so_are_those_on_webgl(asked, checkpoint):
+    expected = composite(checkpoint, recorded(asked, "webgl_clip"), COLOUR)
+    assert mean_difference(shown(asked, "webgl_colour")[..., :3], expected) <= LIMIT
 
 
 def test_alpha_and_foreground_are_pythons(asked, checkpoint):
@@ -268,11 +280,13 @@ def test_another_backend_and_a_lost_context(asked):
 
 
 def test_memory_stays_over_300_frames(asked):
-    first, *_, final = asked["memory"]
+    measured = asked["memory"]
     assert len({each["tensors"] for each in asked["memory"]}) == 1
     assert len({each["bytes"] for each in asked["memory"]}) == 1
-    assert final["heap"] - first["heap"] < 300_000  # a frame is 61,440 bytes: 18 MB, were they kept
-    assert final["worker"] - first["worker"] < 300_000
+    for heap in ("heap", "worker"):
+        # What was compiled comes and goes. A frame is 61,440 bytes: 18 MB, were they kept.
+        begin, end = (max(each[heap] for each in some) for some in (measured[:3], measured[-3:]))
+        assert end - begin < 500_000
 
 
 def test_all_is_reached_by_keyboard_and_seen_to_be(asked):
@@ -322,7 +336,7 @@ def test_errors_are_for_people(asked):
 
 
 def test_any_web_server_will_do(asked):
-    assert asked["plain"] == {"isolated": True, "policy": HEADERS["Content-Security-Policy"]}
+    assert asked["elsewhere"] == {"isolated": True, "policy": HEADERS["Content-Security-Policy"]}
 
 
 # ---- The command

@@ -51,7 +51,7 @@ async function play() {
       await painted();
     } catch (error) {
       if (!(error instanceof Closed)) {
-        alert(error.message);
+        alert(error.message, "model");
         break;
       }
     }
@@ -185,8 +185,9 @@ function say(text) {
   }
 }
 
-/** What went wrong, for people; without a text, nothing did. */
-function alert(text = "") {
+/** What went wrong, for people, and with what; without a text, nothing did. */
+function alert(text = "", what = "") {
+  get("alert").dataset.what = what;
   get("alert").hidden = !text;
   get("message").textContent = text;
   if (text) {
@@ -244,12 +245,14 @@ async function startEngine(side) {
     }
     engine.onLost = () => recover(side);
     engines[side] = engine;
-    alert();
-    say(source ? source.name : "Ready");
+    if (get("alert").dataset.what === "model") {
+      alert();
+    }
+    say(source ? `Warming up on ${available[backend]}` : "Ready");
     again();
   } catch (error) {
     if (mine === begun[side]) {
-      alert(`${model.name} does not run on ${available[backend]}: ${error.message}`);
+      alert(`${model.name} does not run on ${available[backend]}: ${error.message}`, "model");
     }
   }
 }
