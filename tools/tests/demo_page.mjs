@@ -162,7 +162,7 @@ async function inNumbers(page) {
   await page.waitForFunction(() => document.getElementById("fps").textContent !== "–");
   answers.figures = await page.evaluate(() =>
     Object.fromEntries(
-      ["time", "fps", "memory", "tensors", "runs", "state", "facts"].map((id) => [id, document.getElementById(id).innerText]),
+      ["time", "fps", "memory", "tensors", "runs", "state", "facts"].map((id) => [id, document.getElementById(id).textContent]),
     ),
   );
   answers.isolated = await page.evaluate(() => crossOriginIsolated);

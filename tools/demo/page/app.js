@@ -51,7 +51,7 @@ async function play() {
       await painted();
     } catch (error) {
       if (!(error instanceof Closed)) {
-        alert(error.message, "model");
+        complain(error.message, "model");
         break;
       }
     }
@@ -186,7 +186,7 @@ function say(text) {
 }
 
 /** What went wrong, for people, and with what; without a text, nothing did. */
-function alert(text = "", what = "") {
+function complain(text = "", what = "") {
   get("alert").dataset.what = what;
   get("alert").hidden = !text;
   get("message").textContent = text;
@@ -246,13 +246,13 @@ async function startEngine(side) {
     engine.onLost = () => recover(side);
     engines[side] = engine;
     if (get("alert").dataset.what === "model") {
-      alert();
+      complain();
     }
     say(source ? `Warming up on ${available[backend]}` : "Ready");
     again();
   } catch (error) {
     if (mine === begun[side]) {
-      alert(`${model.name} does not run on ${available[backend]}: ${error.message}`, "model");
+      complain(`${model.name} does not run on ${available[backend]}: ${error.message}`, "model");
     }
   }
 }
@@ -281,14 +281,14 @@ function again() {
 // ---- Sources
 
 async function openSource(open) {
-  alert();
+  complain();
   say("Opening");
   try {
     const opened = await open();
     source?.stop();
     source = opened;
   } catch (error) {
-    alert(error.message);
+    complain(error.message);
     return;
   }
   pause(false);
@@ -351,7 +351,7 @@ const DO = {
   stop: stopSource,
   open: () => get("file").click(),
   background: () => get("background-file").click(),
-  dismiss: () => alert(),
+  dismiss: () => complain(),
   before(button) {
     button.ariaPressed = !pressed(button.id);
     draw();
@@ -371,7 +371,7 @@ const DO = {
     try {
       recording = new Recording(kind.alpha ? mattes.a.cutout : get("view-a"), kind);
     } catch (error) {
-      alert(`This browser does not record: ${error.message}`);
+      complain(`This browser does not record: ${error.message}`);
       return;
     }
     get("record").ariaPressed = true;
@@ -428,10 +428,10 @@ const INPUT = {
 async function setPicture(file) {
   try {
     picture = await openPicture(file);
-    alert();
+    complain();
     draw();
   } catch (error) {
-    alert(error.message);
+    complain(error.message);
   }
 }
 
@@ -473,5 +473,5 @@ try {
   fillModels();
   await startEngine("a");
 } catch (error) {
-  alert(error.message);
+  complain(error.message);
 }
