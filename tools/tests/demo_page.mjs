@@ -67,6 +67,7 @@ async function step(name, part) {
 function spy() {
   const spied = { frames: [], results: 0, latest: null, said: [], pending: new Map(), video: null };
   window.spied = spied;
+  spied.text = (bytes) => new TextDecoder("x-user-defined").decode(bytes); // one character for each byte
   document.addEventListener("DOMContentLoaded", () => {
     const state = document.getElementById("state");
     new MutationObserver(() => spied.said.push(state.textContent)).observe(state, { childList: true });
@@ -154,8 +155,8 @@ async function byKeyboard(page) {
 
 /** Wait for so many more frames. */
 async function frames(page, count) {
-  const before = await page.evaluate(() => window.spied.results);
-  await page.waitForFunction((goal) => window.spied.results >= goal, before + count);
+  const before = await page.evaluate(() => spied.results);
+  await page.waitForFunction((goal) => spied.results >= goal, before + count);
 }
 
 async function inNumbers(page) {
@@ -193,7 +194,7 @@ async function inPixels(page) {
   await page.setViewportSize({ width: 375, height: 720 });
   await beAccessible(page, "phone");
   answers.phone = await page.evaluate(() => document.documentElement.scrollWidth);
-  await page.setViewportSize({ width: 1280, height: 720 });
+  await page.setViewportSize({ width: 400, height: 300 }); // there is less to draw, in software
   await page.emulateMedia({ colorScheme: "light" });
 
   await page.click("#compare-before");
@@ -227,25 +228,25 @@ async function choose(page, name, value) {
 
 /** Until what was under way when the page was paused is drawn. */
 async function settled(page) {
-  await page.waitForFunction(() => [...window.spied.pending.values()].every((count) => count === 0));
+  await page.waitForFunction(() => [...spied.pending.values()].every((count) => count === 0));
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
 async function keepClip(page, name) {
   const { sizes, data } = await page.evaluate(() => {
-    const { frames } = window.spied;
-    return { sizes: frames.map(({ width, height }) => [width, height]), data: frames.map((frame) => [...frame.data]) };
+    const { frames } = spied;
+    return { sizes: frames.map(({ width, height }) => [width, height]), data: frames.map((frame) => spied.text(frame.data)) };
   });
   answers[name] = sizes;
-  writeFileSync(join(folder, `${name}.rgba`), Buffer.concat(data.map((frame) => Buffer.from(frame))));
+  writeFileSync(join(folder, `${name}.rgba`), Buffer.concat(data.map((frame) => Buffer.from(frame, "latin1"))));
 }
 
 async function keep(page, id, name) {
   const data = await page.evaluate((id) => {
     const canvas = document.getElementById(id);
-    return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+    return spied.text(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
   }, id);
-  writeFileSync(join(folder, `${name}.rgba`), Buffer.from(data));
+  writeFileSync(join(folder, `${name}.rgba`), Buffer.from(data, "latin1"));
 }
 
 /** A picture, a video that is dropped, and what can be saved. */
@@ -328,7 +329,7 @@ async function onAnotherBackend(page) {
   await page.click("#pause");
   const worker = page.workers().findLast((each) => each.url().endsWith("/worker.js"));
   await worker.evaluate(() => self.tf.backend().gpgpu.gl.getExtension("WEBGL_lose_context").loseContext());
-  const told = await page.waitForFunction(() => window.spied.said.find((text) => text.includes("lost")));
+  const told = await page.waitForFunction(() => spied.said.find((text) => text.includes("lost")));
   answers.lost = await told.jsonValue();
   await frames(page, 1);
   answers.afterLoss = await runs();
@@ -342,10 +343,10 @@ async function onAnotherBackend(page) {
 async function overManyFrames(page) {
   const session = await page.context().newCDPSession(page);
   const heapOf = await attached(session);
-  await page.selectOption("#ratio", "0.25");
+  await page.selectOption("#ratio", "0.125");
   const measure = async () => {
-    const { memory } = await page.evaluate(() => window.spied.latest);
-    await page.evaluate(() => (window.spied.frames = []));
+    const { memory } = await page.evaluate(() => spied.latest);
+    await page.evaluate(() => (spied.frames = []));
     const heap = await page.evaluate(() => {
       window.gc();
       window.gc();

@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import signal
 import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 import av
 import numpy as np
@@ -22,7 +25,9 @@ from exporters.tfjs.step import FOLDER as WEB
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.play import play_reference
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
+from rvm_model import load_checkpoint
 from rvm_model.background import open_background
+from tools.demo import command as command_module
 from tools.demo import site as site_module
 from tools.demo.serve import HOST, PortError, listening
 from tools.demo.site import HEADERS, open_site, write_site
@@ -397,6 +402,32 @@ def test_a_folder_is_written_and_replaced_only_on_demand(node, onnx_file, run, t
     inside = folder / "models" / "0" / "model.onnx"
     assert "would replace" in run("demo", "--model", inside, "--static", folder, "--force").error
     assert "something else" in run("demo", "--model", onnx_file, "--static", tmp_path, "--force").error
+
+
+def test_without_a_model_it_makes_one(node, run, monkeypatch, tmp_path):
+    sources = []
+    monkeypatch.setattr(
+        command_module, "load_checkpoint", lambda source: sources.append(source) or load_checkpoint("seeded")
+    )
+    result = run("demo", "--static", tmp_path / "page")
+    assert result.code == 0
+    assert sources == ["auto"]
+    assert "No --model was given" in result.err
+    (entry,) = json.loads((tmp_path / "page" / "models.json").read_text())
+    assert entry["name"] == "rvm_mobilenetv3_opset17_ceilfree_fp32_seeded.onnx"
+    assert (tmp_path / "page" / "models" / "0" / "model.onnx").stat().st_size == entry["bytes"]
+
+
+def test_it_serves_until_ctrl_c(node, onnx_file):
+    command = [sys.executable, "-c", "from tools.cli import main; main()", "demo", "--model", onnx_file, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        with urlopen(address, timeout=60) as answer:
+            assert b"Live matting" in answer.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert err.splitlines() == ["The page is there until Ctrl-C. What it sees stays in the browser."]
 
 
 @pytest.mark.parametrize(

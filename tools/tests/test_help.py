@@ -10,7 +10,9 @@ from exporters import FORMATS
 HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PIL", "av", "requests"}
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "compare", "info"))])
+@pytest.mark.parametrize(
+    "arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "compare", "demo", "info"))]
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
