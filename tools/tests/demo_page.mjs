@@ -35,7 +35,7 @@ try {
     await step(part.name, () => part(page));
   }
   await page.close();
-  for (const part of [withoutCamera, onPlainServer]) {
+  for (const part of [withoutCamera, lostForGood, onPlainServer]) {
     await step(part.name, () => part(context));
   }
 } finally {
@@ -393,7 +393,7 @@ async function attached(session) {
   };
 }
 
-/** A browser that has no camera, and one whose user says no; and a model that cannot be loaded. */
+/** A browser that has no camera, and one whose user says no; a model that cannot be loaded, and one too large. */
 async function withoutCamera(context) {
   answers.refused = {};
   for (const name of ["NotFoundError", "NotAllowedError"]) {
@@ -407,11 +407,33 @@ async function withoutCamera(context) {
     answers.refused[name] = { text: await page.innerText("#message"), role: await page.getAttribute("#alert", "role") };
     await page.close();
   }
+  answers.refused.model = await troubledBy(context, "**/models/**", { status: 404 });
+  const full = "onmessage = ({ data: { id } }) => postMessage({ id, error: 'Array buffer allocation failed' });";
+  answers.refused.memory = await troubledBy(context, "**/worker.js", { body: full, contentType: "text/javascript" });
+}
+
+async function troubledBy(context, what, answer) {
   const page = await context.newPage();
-  await page.route("**/models/**", (route) => route.fulfill({ status: 404 }));
+  await page.route(what, (route) => route.fulfill(answer));
   await page.goto(address);
   await page.waitForSelector("#alert:not([hidden])");
-  answers.refused.model = { text: await page.innerText("#message"), role: await page.getAttribute("#alert", "role") };
+  const found = { text: await page.innerText("#message"), role: await page.getAttribute("#alert", "role") };
+  await page.close();
+  return found;
+}
+
+/** A driver that always takes the context away again. */
+async function lostForGood(context) {
+  const page = await context.newPage();
+  const body = `onmessage = ({ data: { id } }) => {
+    postMessage({ id, result: { threads: 1 } });
+    setTimeout(postMessage, 100, { event: "lost" });
+  };`;
+  await page.route("**/worker.js", (route) => route.fulfill({ body, contentType: "text/javascript" }));
+  await page.goto(address);
+  await page.selectOption("#backend-a", "webgl");
+  const told = await page.waitForFunction(() => spied.said.find((text) => text.includes("on to WebAssembly")));
+  answers.lostForGood = { told: await told.jsonValue(), backend: await page.inputValue("#backend-a") };
   await page.close();
 }
 

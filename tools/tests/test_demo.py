@@ -339,7 +339,15 @@ def test_errors_are_for_people(asked):
     assert refused["NotFoundError"]["text"].startswith("No camera was found. Connect one")
     assert refused["NotAllowedError"]["text"].startswith("The camera is blocked. Allow it")
     assert "could not be loaded. Is rvm-export demo still running?" in refused["model"]["text"]
+    assert "needs more memory than the browser gives. Choose a smaller resolution" in refused["memory"]["text"]
     assert {each["role"] for each in refused.values()} == {"alert"}
+
+
+def test_a_context_that_is_always_lost_is_given_up(asked):
+    assert asked["lostForGood"] == {
+        "told": "The graphics context is lost again and again: on to WebAssembly",
+        "backend": "wasm",
+    }
 
 
 def test_any_web_server_will_do(asked):

@@ -42,6 +42,7 @@ async function play() {
   while (source && engines.a && !paused && (!source.still || stale)) {
     const time = source.element.currentTime;
     if (!source.still && time === last && !stale) {
+      resume(); // browsers pause what they think nobody sees
       await painted();
       continue;
     }
@@ -315,8 +316,16 @@ function pause(value) {
   paused = value;
   get("pause").ariaPressed = value;
   get("pause").textContent = value ? "Go on" : "Pause";
-  if (source && !source.still) {
-    value ? source.element.pause() : source.element.play().catch(() => {});
+  if (value) {
+    source?.element.pause?.();
+  } else {
+    resume();
+  }
+}
+
+function resume() {
+  if (source?.element.paused) {
+    source.element.play().catch(() => {}); // which a pause interrupts
   }
 }
 

@@ -8,7 +8,6 @@ const STATES = ["r1", "r2", "r3", "r4"];
 export async function open(model, backend) {
   const ort = await import(`${LIB}${MODULES[backend]}`);
   ort.env.wasm.wasmPaths = LIB;
-  ort.env.logLevel = "error";
   const { fixed, inputs } = model;
   if (model.precision === "fp16" && typeof Float16Array === "undefined") {
     throw new Error("this browser has no half floats; choose a file of precision fp32");
@@ -16,6 +15,7 @@ export async function open(model, backend) {
   const kept = backend === "webgpu" ? { preferredOutputLocation: locations() } : {};
   const session = await ort.InferenceSession.create(new URL(model.address, import.meta.url).href, {
     executionProviders: [backend],
+    logSeverityLevel: 3, // or it tells the console that shapes are computed on the CPU
     ...kept,
   });
   const toTensor = inputs.src.dtype === "uint8" ? bytesOf : planesOf;
