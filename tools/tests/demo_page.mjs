@@ -409,7 +409,12 @@ async function withoutCamera(context) {
   }
   answers.refused.model = await troubledBy(context, "**/models/**", { status: 404 });
   const full = "onmessage = ({ data: { id } }) => postMessage({ id, error: 'Array buffer allocation failed' });";
-  answers.refused.memory = await troubledBy(context, "**/worker.js", { body: full, contentType: "text/javascript" });
+  answers.refused.memory = await troubledBy(context, "**/worker.js", asWorker(full));
+}
+
+/** A script that an isolated page takes for its worker's. */
+function asWorker(body) {
+  return { body, headers: { "Content-Type": "text/javascript", "Cross-Origin-Embedder-Policy": "require-corp" } };
 }
 
 async function troubledBy(context, what, answer) {
@@ -429,7 +434,7 @@ async function lostForGood(context) {
     postMessage({ id, result: { threads: 1 } });
     setTimeout(postMessage, 100, { event: "lost" });
   };`;
-  await page.route("**/worker.js", (route) => route.fulfill({ body, contentType: "text/javascript" }));
+  await page.route("**/worker.js", (route) => route.fulfill(asWorker(body)));
   await page.goto(address);
   await page.selectOption("#backend-a", "webgl");
   const told = await page.waitForFunction(() => spied.said.find((text) => text.includes("on to WebAssembly")));
