@@ -455,6 +455,36 @@ def bench(
 
 
 @app.command(
+    short_help="Serve a page that mattes your webcam.",
+    help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser, with "
+    "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that "
+    "any web server can serve, and print the folder's path.",
+)
+def demo(
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="A TensorFlow.js or ONNX model; repeatable. Without one, an ONNX file of the official weights is "
+            "made, if they can be had, else of seeded ones, which matte nothing.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where to listen; 0 is any that is free.")] = 8000,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    static: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the page into this folder, and serve nothing.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that --static wrote before.")] = False,
+) -> None:
+    from tools.demo.command import serve, write
+
+    if static is None:
+        serve(model or [], port, show)
+    else:
+        typer.echo(write(model or [], static, force))
+
+
+@app.command(
     short_help="Show what a file is.",
     help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
 )

@@ -11,7 +11,8 @@ HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PI
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], *([name] for name in (*FORMATS, "verify", "bench", "bisect", "compare", "info"))]
+    "arguments",
+    [[], *([name] for name in (*FORMATS, "verify", "bench", "bisect", "compare", "demo", "info", "matte", "release"))],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (
