@@ -128,9 +128,13 @@ def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
 
 
 def _normalise(conv: Conv) -> Conv:
-    """The image's mean and standard deviation folded in, over a fourth channel of ones."""
+    """The image's mean and standard deviation folded in, over a fourth channel of ones.
+
+    What is divided is rounded to float32 first, so that three such channels can be found again which give all four
+    (`normalisation.py`): a checkpoint recovered from a file then makes the same file.
+    """
     mean, std = (np.array(values)[None, :, None, None] for values in (MEAN, STD))
-    scaled = conv.weight / std
+    scaled = conv.weight.astype(np.float32).astype(np.float64) / std
     offset = -(scaled * mean).sum(axis=1, keepdims=True)
     return replace(conv, weight=np.concatenate([scaled, offset], axis=1))
 

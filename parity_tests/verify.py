@@ -1,6 +1,6 @@
 """Prove one artifact: find its tolerance, play, compare."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +80,7 @@ def verify(
     device: Device = "cpu",
     reference: Iterable[FrameOutputs] | None = None,
     runtime: str | None = None,
+    outputs: Collection[str] = NAMES,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all outputs that it has.
 
@@ -91,6 +92,7 @@ def verify(
         device: Where both sides run.
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
         runtime: What plays the artifact; None for its format's first.
+        outputs: Those to compare, of `compare.NAMES`.
 
     Raises:
         ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
@@ -115,10 +117,13 @@ def verify(
     given = {tensor.name for tensor in artifact.outputs}
     # States always: a file that keeps them to itself shows them to its runtime.
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
+    if left_out := [name for name in NAMES if name not in outputs]:
+        names = [name for name in names if name in outputs]
     reference = ({name: frame[name] for name in names} for frame in reference)
     runtime = runtime or FORMATS[artifact.format].default_runtime
     with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
-        comparison = compare(reference, given_frames, tolerance)
+        compared = ({name: array for name, array in frame.items() if name not in left_out} for frame in given_frames)
+        comparison = compare(reference, compared, tolerance)
     return ParityReport(
         artifact=artifact.path,
         function=artifact.function,

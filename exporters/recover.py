@@ -1,0 +1,167 @@
+"""The network's weights, taken out of exported files again: any format, ours or released, one file or several.
+
+Of one file they are what it computes with. Several files of the same weights, each rounded in its own way, say of every
+number where it can have been; what comes out is the middle of what they leave.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exporters import FORMATS, load_reader, load_runtime, recognise
+from exporters.architecture import architecture
+from exporters.dataflow import Known, RecoveryError
+from exporters.layers import SEGMENTATION
+from exporters.match import Weights, match
+from exporters.spec import Artifact
+from exporters.weights import conv_modules
+from rvm_model.checkpoint import Checkpoint, Origin, weights_sha256
+from rvm_model.network import MattingNetwork
+
+_SLACK = 1e-5
+"""Of a number: what arithmetic in float32 adds to a rounding."""
+
+_LISTED = 3
+
+
+class Untrusted(RecoveryError):
+    """A file that is a program, and nobody said that it is trusted."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recovered:
+    """Weights from files, and what was done for them. `quirks` are those of each file, see `dataflow.Dataflow`."""
+
+    checkpoint: Checkpoint
+    remarks: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
+    quirks: Mapping[Path, frozenset[str]]
+
+
+def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
+    """The weights that files hold.
+
+    Args:
+        paths: Files or folders of any format, of the same weights.
+        trust: Open files that are code.
+
+    Raises:
+        ArtifactError: a file that is damaged, or RecoveryError, is not a matting network as we know it; or files that
+            contradict each other.
+        MissingPackage: what a format needs is not installed.
+        Untrusted: a file is code.
+    """
+    read: list[tuple[Path, Weights]] = []
+    artifacts: list[Artifact] = []
+    quirks: dict[Path, frozenset[str]] = {}
+    for path in paths:
+        name = recognise(path)
+        if FORMATS[name].is_code and not trust:
+            raise Untrusted(
+                f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
+            )
+        artifacts.append(load_runtime(name).inspect(path))
+        graph = load_reader(name).dataflow(path)
+        quirks[path] = graph.quirks
+        read.append((path, match(path, graph)))
+    weights = read[0][1] if len(read) == 1 else _intersected(read)
+    origin: Origin = "seeded" if artifacts[0].metadata.get("checkpoint") == "seeded" else "file"
+    state_dict = _state_dict(weights)
+    checkpoint = Checkpoint(
+        variant=weights.architecture.variant,
+        refiner=weights.architecture.refiner,
+        origin=origin,
+        name=" and ".join(map(str, paths)),
+        # There is no file of a checkpoint to have a hash. That of the weights is the same for all files of them.
+        sha256=weights_sha256(state_dict),
+        state_dict=state_dict,
+    )
+    remarks = [
+        *weights.remarks,
+        *_dequantised(weights),
+        f"{SEGMENTATION.partition('.')[0]} is in no file, and is zeros",
+    ]
+    return Recovered(checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks)
+
+
+def _state_dict(weights: Weights) -> dict[str, Tensor]:
+    """With the released keys. Where batch norm was folded in, one that does nothing but add the offset."""
+    network = MattingNetwork(weights.architecture.variant, weights.architecture.refiner)
+    state_dict = {key: torch.zeros_like(tensor) for key, tensor in network.state_dict().items()}
+    for name, _, norm in conv_modules(network):
+        if name == SEGMENTATION:
+            continue
+        state_dict[f"{name}.weight"] = _tensor(weights.kernels[name])
+        offset = weights.offsets[name]
+        if norm is not None:
+            batch_norm = next(full for full, module in network.named_modules() if module is norm)
+            state_dict[f"{batch_norm}.weight"].fill_(1)
+            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights stay as they are.
+            state_dict[f"{batch_norm}.running_var"].fill_(1 - norm.eps)
+            assert offset is not None
+            state_dict[f"{batch_norm}.bias"] = _tensor(offset)
+        elif offset is not None:
+            state_dict[f"{name}.bias"] = _tensor(offset)
+    return state_dict
+
+
+def _tensor(known: Known) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(known.values, np.float32))
+
+
+def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
+    """One set of weights, from files that each know them to an interval."""
+    first_path, first = read[0]
+    for path, weights in read[1:]:
+        if weights.architecture.variant != first.architecture.variant:
+            raise RecoveryError(
+                f"{first_path} is a {first.architecture.variant} and {path} a {weights.architecture.variant}; give files "
+                "of the same weights"
+            )
+    refiner = min(weights.architecture.refiner for _, weights in read)  # the deep guided filter, if one has it
+    known = architecture(first.architecture.variant, refiner)
+    kernels: dict[str, Known] = {}
+    offsets: dict[str, Known | None] = {}
+    contradictions: list[str] = []
+    count = total = 0
+    for module in known.modules:
+        for target, tables in ((kernels, "kernels"), (offsets, "offsets")):
+            given = [each for _, weights in read if (each := getattr(weights, tables).get(module)) is not None]
+            target[module], wrong = _middle(given) if given else (None, 0)  # type: ignore[assignment]
+            total += given[0].values.size if given else 0
+            count += wrong
+            if wrong:
+                contradictions.append(f"{module} in {wrong} of {given[0].values.size}")
+    if contradictions:
+        more = f" and {len(contradictions) - _LISTED} more" if len(contradictions) > _LISTED else ""
+        raise RecoveryError(
+            f"{' and '.join(str(path) for path, _ in read)} are not of the same weights: they contradict each other in "
+            f"{count} of {total} numbers, {', '.join(contradictions[:_LISTED])}{more}"
+        )
+    remarks = [f"{path}: {remark}" for path, weights in read for remark in (*weights.remarks, *_dequantised(weights))]
+    return Weights(architecture=known, kernels=kernels, offsets=offsets, remarks=tuple(remarks))
+
+
+def _middle(given: Sequence[Known]) -> tuple[Known, int]:
+    """Of the intersection of intervals, and how many have none."""
+    slack = [_SLACK * np.abs(each.values) + _SLACK * each.half for each in given]
+    low = np.max([each.values - each.half for each in given], axis=0)
+    high = np.min([each.values + each.half for each in given], axis=0)
+    wrong = int((low - high > np.max(slack, axis=0)).sum())
+    middle = Known(values=(low + high) / 2, half=np.maximum(high - low, 0) / 2, stored="intervals")
+    return middle, wrong
+
+
+def _dequantised(weights: Weights) -> list[str]:
+    """How the kernels and offsets were stored, but for float32 and those of several files, of which it is said."""
+    known = [each for each in (*weights.kernels.values(), *weights.offsets.values()) if each is not None]
+    kinds: dict[str, int] = {}
+    for each in known:
+        kinds[each.stored] = kinds.get(each.stored, 0) + 1
+    return [
+        f"{count} of {len(known)} tensors were stored in {kind}" for kind, count in kinds.items() if kind != "intervals"
+    ]
