@@ -6,7 +6,8 @@ told to `match.py`, the same way for every format.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,11 @@ class Known:
     stored: str
 
     @classmethod
+    def exactly(cls, values: Array) -> "Known":
+        """Numbers that were not rounded."""
+        return cls(values=values, half=np.zeros_like(values), stored="float64")
+
+    @classmethod
     def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> "Known":
         """Numbers of a floating-point array, which were rounded to its dtype."""
         values = np.asarray(array, np.float64)
@@ -71,12 +77,15 @@ class Known:
         """The same numbers in another shape or order."""
         return replace(self, values=change(self.values), half=change(self.half))
 
-    def scaled(self, factor: Array) -> "Known":
+    def times(self, factor: "Known") -> "Known":
         """All multiplied by something that broadcasts."""
-        return replace(self, values=self.values * factor, half=self.half * np.abs(factor))
+        half = (np.abs(self.values) + self.half) * (np.abs(factor.values) + factor.half)
+        values = self.values * factor.values
+        return replace(self, values=values, half=half - np.abs(values))
 
-    def shifted(self, offset: Array) -> "Known":
-        return replace(self, values=self.values + offset)
+    def plus(self, offset: "Known") -> "Known":
+        """All added to something of the same shape."""
+        return replace(self, values=self.values + offset.values, half=self.half + offset.half)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,17 +201,15 @@ class Dataflow:
         while len(readers := self.readers.get(value, [])) == 1 and value not in self.outputs:
             (node,) = readers
             if node.norm is not None and node.inputs[0] == value:
-                scale, offset = node.norm
-                bias = kernel.bias or Known.of(np.zeros(out))
-                kernel = replace(
-                    kernel,
-                    weight=kernel.weight.scaled(scale[:, None, None, None]),
-                    bias=bias.scaled(scale).shifted(offset),
-                )
+                scale, offset = (Known.exactly(each) for each in node.norm)
+                kernel = _scaled(kernel, scale)
+                kernel = replace(kernel, bias=offset if kernel.bias is None else kernel.bias.plus(offset))
                 normalised = True
             elif node.apply is np.add and (given := self._vector(node, value, out)) is not None:
-                bias = given if kernel.bias is None else given.shifted(kernel.bias.values)
-                kernel = replace(kernel, bias=bias)
+                kernel = replace(kernel, bias=given if kernel.bias is None else kernel.bias.plus(given))
+            elif node.apply is np.multiply and (given := self._vector(node, value, out)) is not None:
+                kernel = _scaled(kernel, given)
+                normalised = True
             elif node.apply is _same:
                 pass
             else:
@@ -283,6 +290,46 @@ class Dataflow:
         return constant.values.reshape(-1) if constant.values.size > 1 else constant.values.reshape(())
 
 
+def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Each behind those whose values it reads. Raises RecoveryError for a circle."""
+    nodes = [*nodes]
+    makers = {name: node for node in nodes for name in node.outputs}
+    begun: set[int] = set()
+    done: dict[int, Node] = {}
+    for first in nodes:
+        stack = [first]
+        while stack:
+            node = stack[-1]
+            if id(node) in done:
+                stack.pop()
+                continue
+            ahead = [makers[name] for name in node.inputs if name in makers and id(makers[name]) not in done]
+            if not ahead:
+                done[id(stack.pop())] = node
+                continue
+            if id(node) in begun:
+                raise RecoveryError(f"its {node.name[-80:]!r} reads what is computed from it")
+            begun.add(id(node))
+            stack.extend(reversed(ahead))
+    return tuple(done.values())
+
+
+def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dict[str, Known]:
+    """The constants, and what is computed from them alone. The nodes are in order."""
+    known = dict(constants)
+    for node in nodes:
+        given = [known[name] for name in node.inputs if name in known]
+        if node.apply is None or not given or len(given) < len(node.inputs) or len(node.outputs) != 1:
+            continue
+        if node.apply is SAME:
+            known[node.outputs[0]] = given[0]
+            continue
+        with np.errstate(all="ignore"), suppress(ValueError):  # of shapes that do not go together
+            values = np.asarray(node.apply(*(each.values for each in given)), np.float64)
+            known[node.outputs[0]] = Known(values=values, half=np.zeros_like(values), stored=given[0].stored)
+    return known
+
+
 class Reader(Protocol):
     def dataflow(self, path: Path) -> Dataflow:
         """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
@@ -301,6 +348,12 @@ def _function(values: Array) -> str:
         if np.abs(function(GRID) - values).max() <= _SAME_FUNCTION * max(1, float(np.abs(values).max())):
             return name
     return "a function that is none of the network's"
+
+
+def _scaled(kernel: Kernel, scale: Known) -> Kernel:
+    """Its outputs multiplied by a number for each channel."""
+    bias = None if kernel.bias is None else kernel.bias.times(scale)
+    return replace(kernel, weight=kernel.weight.times(scale.map(lambda x: x[:, None, None, None])), bias=bias)
 
 
 def _unstuffed(kernel: Kernel) -> Kernel:

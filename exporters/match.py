@@ -179,7 +179,7 @@ class _Matcher:
             kernel = replace(kernel, bias=None)
         if expects_bias and kernel.bias is None:
             # Zeros are left out by some tools.
-            kernel = replace(kernel, bias=Known.of(np.zeros(len(kernel.weight.values))))
+            kernel = replace(kernel, bias=Known.exactly(np.zeros(len(kernel.weight.values))))
         return kernel
 
     def _without_normalisation(self, conv: Convolution, kernel: Kernel, widened: bool) -> tuple[Kernel, str]:
@@ -216,7 +216,7 @@ def _joined(kernels: list[Kernel]) -> Kernel:
     bias = biases[0] if biases else None
     for other in biases[1:]:
         assert bias is not None
-        bias = replace(bias, values=bias.values + other.values, half=bias.half + other.half)
+        bias = bias.plus(other)
     return replace(kernels[0], weight=weight, bias=bias)
 
 

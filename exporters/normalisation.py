@@ -37,10 +37,10 @@ def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> t
         )
     if error <= _EXACT:
         return kernel, ""
-    weight = kernel.weight.scaled(factor[None, :, None, None])
+    weight = kernel.weight.times(Known.exactly(factor[None, :, None, None]))
     # The network pads with zeros behind the normalisation, so that at the border this is off by the same small share.
     moved = (kernel.weight.values * shift[None, :, None, None]).sum((1, 2, 3))
-    bias = (kernel.bias or Known.of(np.zeros(len(moved)))).shifted(moved)
+    bias = Known.exactly(moved) if kernel.bias is None else kernel.bias.plus(Known.exactly(moved))
     return replace(kernel, weight=weight, bias=bias), (
         f"the image's normalisation was rounded, by up to {error:.1g}, and is absorbed by the first convolution"
     )

@@ -162,6 +162,5 @@ def _dequantised(weights: Weights) -> list[str]:
     kinds: dict[str, int] = {}
     for each in known:
         kinds[each.stored] = kinds.get(each.stored, 0) + 1
-    return [
-        f"{count} of {len(known)} tensors were stored in {kind}" for kind, count in kinds.items() if kind != "intervals"
-    ]
+    said = {kind: count for kind, count in kinds.items() if kind not in ("float32", "intervals")}
+    return [f"{count} of {len(known)} tensors were stored in {kind}" for kind, count in said.items()]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from exporters.dataflow import FUNCTIONS, SAME, Apply, Array, Dataflow, Kernel, Known, Node, RecoveryError
+from exporters.dataflow import FUNCTIONS, SAME, Apply, Array, Dataflow, Kernel, Known, Node, RecoveryError, with_constants
 from exporters.onnx.read import read
 from exporters.spec import INPUTS
 
@@ -41,11 +41,12 @@ def dataflow(path: Path) -> Dataflow:
     constants = dict(_constants(graph))
     inputs = {value.name: value for value in graph.input if value.name in _ROLES}
     src = inputs.get(INPUTS[0])
+    nodes = tuple(_node(node, constants) for node in graph.node if node.op_type != "Constant")
     return Dataflow(
-        nodes=tuple(_node(node, constants) for node in graph.node if node.op_type != "Constant"),
+        nodes=nodes,
         inputs={name: _ROLES[name] for name in inputs},
         outputs=frozenset(value.name for value in graph.output),
-        constants=constants,
+        constants=with_constants(nodes, constants),
         levels=_LEVELS.get(src.type.tensor_type.elem_type, 1.0) if src is not None else 1.0,
     )
 
