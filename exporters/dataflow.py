@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,8 @@ class Dataflow:
 
     `inputs` are values to what they are to the network: `src`, `r1` to `r4`. `levels` is the value that white has in
     `src`. What comes from neither, such as sizes and ratios, has no source and does not count. `quirks` are ways in
-    which the graph is known to compute something else than the network, whatever its weights.
+    which the graph is known to compute something else than the network, whatever its weights. `named` are the weights
+    of a file that has kept the network's own names; it needs no nodes.
     """
 
     nodes: tuple[Node, ...]
@@ -149,6 +150,7 @@ class Dataflow:
     constants: Mapping[str, Known]
     levels: float = 1
     quirks: frozenset[str] = frozenset()
+    named: Mapping[str, NDArray[Any]] | None = None
 
     @cached_property
     def readers(self) -> Mapping[str, list[Node]]:

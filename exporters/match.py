@@ -6,7 +6,6 @@ nothing. The first convolution that does not fit is named, and so is what was ex
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -33,28 +32,21 @@ class Weights:
     remarks: tuple[str, ...]
 
 
-def match(path: Path, graph: Dataflow) -> Weights:
+def match(graph: Dataflow) -> Weights:
     """The network's weights in a graph.
-
-    Args:
-        path: The file's, for messages.
-        graph: Of it.
 
     Raises:
         RecoveryError: not a matting network, or a changed one; the message names the first convolution that does not
             fit.
     """
-    try:
-        convolutions = [*graph.convolutions()]
-        known = identify({conv.kernel.weight.values.shape for conv in convolutions})
-        if known is None:
-            raise RecoveryError("it has no convolutions like those of a matting network")
-        matcher = _Matcher(graph=graph, architecture=architecture(*known))
-        for conv in convolutions:
-            matcher.add(conv)
-        return matcher.finish()
-    except RecoveryError as error:
-        raise RecoveryError(f"{path} cannot be recovered: {error}") from error
+    convolutions = [*graph.convolutions()]
+    known = identify({conv.kernel.weight.values.shape for conv in convolutions})
+    if known is None:
+        raise RecoveryError("it has no convolutions like those of a matting network")
+    matcher = _Matcher(graph=graph, architecture=architecture(*known))
+    for conv in convolutions:
+        matcher.add(conv)
+    return matcher.finish()
 
 
 class _Matcher:

@@ -7,9 +7,11 @@ number where it can have been; what comes out is the middle of what they leave.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters import FORMATS, load_reader, load_runtime, recognise
@@ -18,9 +20,10 @@ from exporters.dataflow import Known, RecoveryError
 from exporters.layers import SEGMENTATION
 from exporters.match import Weights, match
 from exporters.spec import Artifact
-from exporters.weights import conv_modules
-from rvm_model.checkpoint import Checkpoint, Origin, weights_sha256
+from exporters.weights import conv_modules, folded_convs
+from rvm_model.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
 from rvm_model.network import MattingNetwork
+from rvm_model.state import REFINERS, VARIANTS
 
 _SLACK = 1e-5
 """Of a number: what arithmetic in float32 adds to a rounding."""
@@ -65,12 +68,18 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
                 f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
             )
         artifacts.append(load_runtime(name).inspect(path))
-        graph = load_reader(name).dataflow(path)
+        reader = load_reader(name)
+        try:
+            graph = reader.dataflow(path)
+            weights, state_dict = (match(graph), None) if graph.named is None else _named(graph.named)
+        except RecoveryError as error:
+            raise RecoveryError(f"{path} cannot be recovered: {error}") from error
         quirks[path] = graph.quirks
-        read.append((path, match(path, graph)))
-    weights = read[0][1] if len(read) == 1 else _intersected(read)
+        read.append((path, weights))
+    if len(read) > 1 or state_dict is None:
+        weights = read[0][1] if len(read) == 1 else _intersected(read)
+        state_dict = _state_dict(weights)
     origin: Origin = "seeded" if artifacts[0].metadata.get("checkpoint") == "seeded" else "file"
-    state_dict = _state_dict(weights)
     checkpoint = Checkpoint(
         variant=weights.architecture.variant,
         refiner=weights.architecture.refiner,
@@ -80,12 +89,45 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
         sha256=weights_sha256(state_dict),
         state_dict=state_dict,
     )
+    absent = not state_dict[f"{SEGMENTATION}.weight"].any()
     remarks = [
         *weights.remarks,
         *_dequantised(weights),
-        f"{SEGMENTATION.partition('.')[0]} is in no file, and is zeros",
+        *([f"{SEGMENTATION.partition('.')[0]} is not in it, and is zeros"] if absent else []),
     ]
     return Recovered(checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks)
+
+
+def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tensor] | None]:
+    """Of a file that has kept the network's own names: all that it holds, batch norm as it is."""
+    given = {key: tuple(array.shape) for key, array in arrays.items()}
+    pairs = [(variant, refiner) for variant in VARIANTS for refiner in REFINERS]
+    found = next((pair for pair in pairs if expected_shapes(*pair) == given), None)
+    if found is None:
+        raise RecoveryError("it has the names of a checkpoint, but not all that a matting network has, or other shapes")
+    state_dict: dict[str, Tensor] = {}
+    for key, array in arrays.items():
+        tensor = torch.from_numpy(np.array(array))
+        state_dict[key] = tensor.float() if tensor.is_floating_point() else tensor
+    for key, tensor in state_dict.items():
+        if not torch.isfinite(tensor).all() or (key.endswith("running_var") and (tensor < 0).any()):
+            raise RecoveryError(f"its {key} holds a value that is not finite, or a negative variance")
+    network = MattingNetwork(*found)
+    network.load_state_dict(state_dict)
+    stored = next(str(array.dtype) for key, array in arrays.items() if key.endswith(".weight"))
+    half = {"float16": 2.0**-11, "float32": 2.0**-24}.get(stored, 0.0)
+
+    def known(values: NDArray[np.float64]) -> Known:
+        return Known(values=values, half=np.abs(values) * half, stored=stored)
+
+    convs = folded_convs(network)
+    weights = Weights(
+        architecture=architecture(*found),
+        kernels={name: known(conv.weight) for name, conv in convs.items()},
+        offsets={name: None if conv.bias is None else known(conv.bias) for name, conv in convs.items()},
+        remarks=("it has the network's own names, and batch norm as it was trained",),
+    )
+    return weights, state_dict
 
 
 def _state_dict(weights: Weights) -> dict[str, Tensor]:

@@ -94,7 +94,12 @@ def dataflow(
         ports.setdefault(_node_of(value), set()).add(_value(value))
     builder = _Builder(by_name=by_name, constants=known, ports=ports)
     nodes = in_order(
-        [node for each in by_name.values() if each.op != "Const" and each.name not in roles for node in builder.add(each)]
+        [
+            node
+            for each in by_name.values()
+            if each.op != "Const" and each.name not in roles
+            for node in builder.add(each)
+        ]
     )
     return Dataflow(
         nodes=nodes,

@@ -14,7 +14,7 @@ from exporters.coreml.bind import Bound
 from exporters.coreml.features import feature
 from exporters.coreml.graph import Node as Step
 from exporters.coreml.mil_constants import CONSTANTS
-from exporters.coreml.nn import LAYERS
+from exporters.coreml.nn_layers import LAYERS
 from exporters.coreml.nn_weights import weights
 from exporters.coreml.package import Stored, read
 from exporters.coreml.values import tensor_type
@@ -63,7 +63,7 @@ def dataflow(path: Path) -> Dataflow:
     except RecoveryError:
         raise
     except ArtifactError as error:
-        raise RecoveryError(f"{path} cannot be recovered: {error}") from error
+        raise RecoveryError(str(error)) from error
     ordered = in_order(nodes)
     description = stored.model.description
     src = next((each for each in _default(description).input if each.name == INPUTS[0]), None)
@@ -113,8 +113,8 @@ def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Known]:
             values = known[output.name]
             dtype = tensor_type(output.type).dtype
             if operation.type == "const" and dtype in ("FLOAT16", "FLOAT32"):
-                numpy_dtype = np.float16 if dtype == "FLOAT16" else np.float32
-                known[output.name] = Known.of(values.values.astype(numpy_dtype))
+                floats = values.values
+                known[output.name] = Known.of(floats.astype(np.float16) if dtype == "FLOAT16" else floats.astype("f4"))
             elif operation.type in CONSTANTS:
                 step = _step_of(operation, tensors, values.values.shape)
                 known[output.name] = replace(values, half=step / 2, stored="8 bits, per channel")
@@ -154,8 +154,11 @@ def _step(step: Step, constants: Mapping[str, Known]) -> Node:
             groups=int(given.get("groups", 1)),
         )
         return Node(name=name, inputs=(slots["x"][0],), outputs=step.outputs, kernel=kernel)
+    inputs = step.inputs
+    if isinstance(step.compute, Bound) and {*step.compute.slots} == {"x", "y"}:
+        inputs = tuple(step.compute.slots[each][0] for each in ("x", "y"))  # a file may have them in any order
     apply = _FUNCTIONS.get(step.kind) or (_number_by_number(step.compute) if step.kind in _OF_NUMBERS else None)
-    return Node(name=name, inputs=step.inputs, outputs=step.outputs, apply=apply)
+    return Node(name=name, inputs=inputs, outputs=step.outputs, apply=apply)
 
 
 def _number_by_number(compute: Callable[..., Any]) -> Apply:
@@ -183,7 +186,9 @@ def _network(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
         kind = layer.WhichOneof("layer") or "layer without a kind"
         inputs = tuple(renamed.get(name, name) for name in layer.input)
         if kind == "loadConstantND":
-            constants |= dict.fromkeys(layer.output, _known(layer.loadConstantND.data, tuple(layer.loadConstantND.shape)))
+            constants |= dict.fromkeys(
+                layer.output, _known(layer.loadConstantND.data, tuple(layer.loadConstantND.shape))
+            )
         else:
             kernel = _kernel(layer) if kind == "convolution" else None
             apply = None if kernel else _function(layer, kind, len(inputs))
@@ -242,5 +247,5 @@ def _known(message: Any, shape: tuple[int, ...]) -> Known:
 def _aligned(layer: Any) -> bool:
     kind = layer.WhichOneof("layer")
     if kind == "resizeBilinear":
-        return layer.resizeBilinear.mode.samplingMethod in (0, 1)
-    return kind == "upsample" and layer.upsample.linearUpsampleMode == 1
+        return bool(layer.resizeBilinear.mode.samplingMethod in (0, 1))
+    return bool(kind == "upsample" and layer.upsample.linearUpsampleMode == 1)

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from exporters.dataflow import FUNCTIONS, SAME, Apply, Array, Dataflow, Kernel, Known, Node, RecoveryError, with_constants
+from exporters.dataflow import (
+    FUNCTIONS,
+    SAME,
+    Apply,
+    Array,
+    Dataflow,
+    Kernel,
+    Known,
+    Node,
+    RecoveryError,
+    with_constants,
+)
 from exporters.onnx.read import read
 from exporters.spec import INPUTS
 

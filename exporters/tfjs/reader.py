@@ -12,7 +12,8 @@ import numpy as np
 from exporters.archive import unpacked
 from exporters.dataflow import Dataflow, Known, RecoveryError
 from exporters.spec import INPUTS, OUTPUTS
-from exporters.tensorflow_graph import Operation, dataflow as tensorflow_dataflow
+from exporters.tensorflow_graph import Operation
+from exporters.tensorflow_graph import dataflow as tensorflow_dataflow
 from exporters.tfjs import MODEL
 from exporters.tfjs.graph import Stored
 from exporters.tfjs.quantise import restored
@@ -34,7 +35,7 @@ def dataflow(path: Path) -> Dataflow:
             inputs, outputs = (_names(signature[side]) for side in ("inputs", "outputs"))
         except _UNREADABLE as error:
             what = f"{type(error).__name__} {error}".partition("\n")[0][:100]
-            raise RecoveryError(f"{path} has a {MODEL} that is not as converters write it: {what}") from error
+            raise RecoveryError(f"its {MODEL} is not as converters write it: {what}") from error
     roles = {inputs[name]: role for name, role in _ROLES.items() if name in inputs}
     return tensorflow_dataflow(operations, constants, roles, [outputs[name] for name in OUTPUTS if name in outputs])
 
