@@ -161,7 +161,7 @@ def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
     for path, weights in read[1:]:
         if weights.architecture.variant != first.architecture.variant:
             raise RecoveryError(
-                f"{first_path} is a {first.architecture.variant} and {path} a {weights.architecture.variant}; give files "
+                f"{first_path} is a {first.architecture.variant}, {path} a {weights.architecture.variant}; give files "
                 "of the same weights"
             )
     refiner = min(weights.architecture.refiner for _, weights in read)  # the deep guided filter, if one has it

@@ -79,6 +79,12 @@ def dataflow(path: Path) -> Dataflow:
     )
 
 
+def _tensors(args: Sequence[Any]) -> list[Tensor]:
+    """Those among an operation's arguments or results, in lists too."""
+    flat = [each for arg in args for each in (arg if isinstance(arg, list | tuple) else [arg])]
+    return [each for each in flat if isinstance(each, Tensor)]
+
+
 def _unoptimised() -> AbstractContextManager[None]:
     manager: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
     return manager
@@ -93,6 +99,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.constants: dict[str, Known] = {}
         self._names = {id(tensor): name for name, tensor in inputs.items()}
+        self._live = {*self._names}
         self._held = [*inputs.values()]  # so that no other tensor gets its id
 
     def name(self, tensor: Any) -> str:
@@ -120,14 +127,14 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kind = str(function._schema.name)
-        given = self._inputs(kind, args)
         result = function(*args, **(kwargs or {}))
-        results = (
-            [result] if isinstance(result, Tensor) else [each for each in result or () if isinstance(each, Tensor)]
-        )
-        number = len(self.nodes)
+        if not any(id(each) in self._live for each in _tensors(args)):
+            return result  # made of constants alone: it will be one itself, when it is used
+        number, given = len(self.nodes), self._inputs(kind, args)
+        results = _tensors([result])
         for k, tensor in enumerate(results):
             self._keep(tensor, f"{kind} {number}:{k}")
+            self._live.add(id(tensor))
         self.nodes.append(
             Node(
                 name=f"{kind} {number}",
@@ -147,8 +154,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Sums have a factor behind their operands, which is 1 in this network.
             most = 3 if "clamp" in kind else 2
             return tuple(self.name(each) for each in args[:most] if isinstance(each, Tensor | int | float))
-        tensors = [each for arg in args for each in (arg if isinstance(arg, list | tuple) else [arg])]
-        return tuple(self.name(each) for each in tensors if isinstance(each, Tensor))
+        return tuple(map(self.name, _tensors(args)))
 
     def _kernel(self, args: Sequence[Any]) -> Kernel:
         _, weight, bias, stride, _, dilation, transposed, _, groups = args
