@@ -40,7 +40,8 @@ _SAME_FUNCTION = 5e-3
 
 ALIGNED_CORNERS = "it resizes with aligned corners"
 UNPADDED_MEAN = "the mean of its guided filter has no padding"
-"""Quirks of released files."""
+ROUNDED_NORMALISATION = "it normalises the image by rounded numbers"
+"""Quirks of released files, and of some of ours."""
 
 
 class RecoveryError(ArtifactError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporters.architecture import SOURCE, Architecture, Layer, architecture
-from exporters.dataflow import Convolution, Dataflow, Kernel, Known, RecoveryError, is_mean
+from exporters.dataflow import ROUNDED_NORMALISATION, Convolution, Dataflow, Kernel, Known, RecoveryError, is_mean
 from exporters.identify import identify
 from exporters.layers import BOX_FILTER
 from exporters.normalisation import with_network_normalisation, without_ones
@@ -30,6 +30,7 @@ class Weights:
     kernels: Mapping[str, Known]
     offsets: Mapping[str, Known | None]
     remarks: tuple[str, ...]
+    quirks: frozenset[str] = frozenset()
 
 
 def match(graph: Dataflow) -> Weights:
@@ -58,6 +59,7 @@ class _Matcher:
         self.transparent: dict[str, frozenset[str]] = {}
         self.boxes: list[Convolution] = []
         self.remarks: list[str] = []
+        self.quirks = set(graph.quirks)
 
     def add(self, conv: Convolution) -> None:
         """Take the next convolution of the file."""
@@ -90,7 +92,13 @@ class _Matcher:
             kernels[module], offsets[module] = kernel.weight, kernel.bias
         was = "is" if any(conv.normalised for conv in self.found.values()) else "was"
         self.remarks.insert(0, f"batch norm {was} folded into the convolutions; it becomes identity and offset")
-        return Weights(architecture=self.architecture, kernels=kernels, offsets=offsets, remarks=tuple(self.remarks))
+        return Weights(
+            architecture=self.architecture,
+            kernels=kernels,
+            offsets=offsets,
+            remarks=tuple(self.remarks),
+            quirks=frozenset(self.quirks),
+        )
 
     def _sources(self, conv: Convolution) -> frozenset[str]:
         found: set[str] = set()
@@ -154,8 +162,7 @@ class _Matcher:
         channels = self.architecture.modules[module].weight.shape[1]
         widened = kernel.weight.values.shape[1] == channels + 1
         if module == _STEM["mobilenetv3"]:
-            kernel, remark = self._without_normalisation(convs[0], kernel, widened)
-            self.remarks.extend([remark] if remark else [])
+            kernel = self._without_normalisation(convs[0], kernel, widened)
         elif widened:
             if kernel.weight.values[:, -1].any():
                 raise RecoveryError(f"its {module} makes use of a fourth source channel, which the network has not")
@@ -174,11 +181,19 @@ class _Matcher:
             kernel = replace(kernel, bias=Known.exactly(np.zeros(len(kernel.weight.values))))
         return kernel
 
-    def _without_normalisation(self, conv: Convolution, kernel: Kernel, widened: bool) -> tuple[Kernel, str]:
+    def _without_normalisation(self, conv: Convolution, kernel: Kernel, widened: bool) -> Kernel:
         if widened:
-            return without_ones(kernel), "the image's normalisation was folded into the first convolution"
-        scale, offset = self.graph.colours(conv.input)
-        return with_network_normalisation(kernel, scale, offset)
+            self.remarks.append("the image's normalisation was folded into the first convolution")
+            kernel, rounding = without_ones(kernel)
+        else:
+            kernel, rounding = with_network_normalisation(kernel, *self.graph.colours(conv.input))
+        if rounding:
+            self.quirks.add(ROUNDED_NORMALISATION)
+            self.remarks.append(
+                f"the image's normalisation was rounded, by up to {rounding:.0e}, and is absorbed by the first "
+                "convolution"
+            )
+        return kernel
 
     def _check_sum(self, module: str, convs: list[Convolution]) -> None:
         """What is computed in parts is summed, and the sum activated."""

@@ -17,8 +17,8 @@ _SAME = 0.05
 """How far they may be for the difference to be a rounding."""
 
 
-def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> tuple[Kernel, str]:
-    """A first convolution of a file that scales and shifts colours by itself, and what was done to it, for people.
+def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> tuple[Kernel, float]:
+    """A first convolution of a file that scales and shifts colours by itself, and how far these are from the network's.
 
     Args:
         kernel: Of the file, three channels.
@@ -30,46 +30,43 @@ def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> t
     """
     factor = scale * _STD
     shift = offset + scale * _MEAN  # of the file's colours from the network's, in the file's units
-    error = max(np.abs(factor - 1).max(), np.abs(shift).max())
+    error = float(max(np.abs(factor - 1).max(), np.abs(shift).max()))
     if not error <= _SAME:
         raise RecoveryError(
             "its image is not normalised as the network's, by mean and standard deviation of each channel"
         )
     if error <= _EXACT:
-        return kernel, ""
+        return kernel, 0
     weight = kernel.weight.times(Known.exactly(factor[None, :, None, None]))
     # The network pads with zeros behind the normalisation, so that at the border this is off by the same small share.
     moved = (kernel.weight.values * shift[None, :, None, None]).sum((1, 2, 3))
     bias = Known.exactly(moved) if kernel.bias is None else kernel.bias.plus(Known.exactly(moved))
-    return replace(kernel, weight=weight, bias=bias), (
-        f"the image's normalisation was rounded, by up to {error:.1g}, and is absorbed by the first convolution"
-    )
+    return replace(kernel, weight=weight, bias=bias), error
 
 
-def without_ones(kernel: Kernel) -> Kernel:
+def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
     """The first convolution of three channels, from that of four with the normalisation in it (see `weights.py`).
 
     Where the fourth and the others were each rounded, no three channels need to give all four again. Those of float32
-    are found whose export has the same bytes; else, as near to the file's as the fourth allows.
+    are found whose export has the same bytes. Else the three are the file's, and what the fourth has of its own becomes
+    part of the offset, which is the same everywhere but at the border. How much that is at most comes out too.
 
     Raises:
         RecoveryError: the fourth channel is not what the network's normalisation makes of the others.
     """
-    scaled, half = kernel.weight.values[:, :3], kernel.weight.half[:, :3]
+    scaled, half = kernel.weight.map(lambda x: x[:, :3]), kernel.weight.half[:, :3]
     ones, ones_half = kernel.weight.values[:, 3], kernel.weight.half[:, 3]
-    mean, std = (values[None, :, None, None] for values in (_MEAN, _STD))
-    missing = ones + (scaled * mean).sum(1)
+    mean = _MEAN[None, :, None, None]
+    own = ones + (scaled.values * mean).sum(1)
     slack = ones_half + (half * mean).sum(1)
-    if not (np.abs(missing) <= 1.01 * slack + 1e-6 * np.abs(scaled).sum(1)).all():
+    if not (np.abs(own) <= 1.01 * slack + 1e-6 * np.abs(scaled.values).sum(1)).all():
         raise RecoveryError("the fourth channel of its first convolution is not the network's normalisation")
+    weight = scaled.times(Known.exactly(_STD[None, :, None, None]))
     if kernel.weight.stored == "float32":
-        values = _exact(kernel.weight.values)
-    else:
-        wanted = missing - np.clip(missing, -0.9 * ones_half, 0.9 * ones_half)
-        reach = (half * mean).sum(1)
-        share = np.divide(wanted, reach, out=np.zeros_like(wanted), where=reach > 0)
-        values = (scaled - np.clip(share, -0.95, 0.95)[:, None] * half) * std
-    return replace(kernel, weight=replace(kernel.weight, values=values, half=half * std))
+        return replace(kernel, weight=replace(weight, values=_exact(kernel.weight.values))), 0
+    moved = Known(values=own.sum((1, 2)), half=slack.sum((1, 2)), stored=kernel.weight.stored)
+    bias = moved if kernel.bias is None else replace(kernel.bias, values=kernel.bias.values + moved.values)
+    return replace(kernel, weight=weight, bias=bias), float(np.abs(own).max() / np.abs(ones).max())
 
 
 def _exact(weight: Array) -> Array:

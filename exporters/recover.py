@@ -74,7 +74,7 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
             weights, state_dict = (match(graph), None) if graph.named is None else _named(graph.named)
         except RecoveryError as error:
             raise RecoveryError(f"{path} cannot be recovered: {error}") from error
-        quirks[path] = graph.quirks
+        quirks[path] = weights.quirks
         read.append((path, weights))
     if len(read) > 1 or state_dict is None:
         weights = read[0][1] if len(read) == 1 else _intersected(read)
