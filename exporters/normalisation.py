@@ -65,7 +65,7 @@ def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
     if kernel.weight.stored == "float32":
         return replace(kernel, weight=replace(weight, values=_exact(kernel.weight.values))), 0
     moved = Known(values=own.sum((1, 2)), half=slack.sum((1, 2)), stored=kernel.weight.stored)
-    bias = moved if kernel.bias is None else replace(kernel.bias, values=kernel.bias.values + moved.values)
+    bias = moved if kernel.bias is None else kernel.bias.plus(moved)
     return replace(kernel, weight=weight, bias=bias), float(np.abs(own).max() / np.abs(ones).max())
 
 
