@@ -153,6 +153,11 @@ class Dataflow:
     quirks: frozenset[str] = frozenset()
     named: Mapping[str, NDArray[Any]] | None = None
 
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            if not node.outputs or ((node.kernel is not None or node.norm is not None) and not node.inputs):
+                raise RecoveryError(f"its {node.name[-80:]!r} has no inputs, or no outputs")
+
     @cached_property
     def readers(self) -> Mapping[str, list[Node]]:
         """Who reads a value."""
@@ -278,8 +283,7 @@ class Dataflow:
                 elif any(each is None for each in given):
                     continue
                 else:
-                    with np.errstate(all="ignore"):
-                        result = node.apply(*given)
+                    result = _applied(node, [each for each in given if each is not None])
                 if np.shape(result) == np.shape(next(iter(start.values()))):
                     for name in node.outputs:
                         computed[name] = result
@@ -327,8 +331,8 @@ def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dic
         if node.apply is SAME:
             known[node.outputs[0]] = given[0]
             continue
-        with np.errstate(all="ignore"), suppress(ValueError):  # of shapes that do not go together
-            values = np.asarray(node.apply(*(each.values for each in given)), np.float64)
+        with suppress(RecoveryError):  # a constant that cannot be computed is none, and missed where it is needed
+            values = np.asarray(_applied(node, [each.values for each in given]), np.float64)
             known[node.outputs[0]] = Known(values=values, half=np.zeros_like(values), stored=given[0].stored)
     return known
 
@@ -336,6 +340,17 @@ def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dic
 class Reader(Protocol):
     def dataflow(self, path: Path) -> Dataflow:
         """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
+
+
+def _applied(node: Node, given: list[Array]) -> Array:
+    """Its function of numbers, whatever a file gives it. Raises RecoveryError if they are too many, or do not fit."""
+    assert node.apply is not None
+    try:
+        with np.errstate(all="ignore"):
+            return node.apply(*given)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        what = str(error).partition("\n")[0][:200]
+        raise RecoveryError(f"its {node.name[-80:]!r} cannot be computed: {what}") from error
 
 
 def _same(x: Array) -> Array:

@@ -49,7 +49,7 @@ def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
 
 
 def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifact:
-    """The file as one of the recovered weights, by whose limits it is judged: in `exact` ones only arithmetic differs."""
+    """The file as one of the recovered weights, by whose limits it is judged: of `exact` ones only arithmetic is."""
     metadata = dict(artifact.metadata)
     if "weights_sha256" in metadata:
         metadata["weights_sha256"] = checkpoint.weights_sha256

@@ -132,6 +132,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result  # made of constants alone: it will be one itself, when it is used
         number, given = len(self.nodes), self._inputs(kind, args)
         results = _tensors([result])
+        if not results:
+            return result
         for k, tensor in enumerate(results):
             self._keep(tensor, f"{kind} {number}:{k}")
             self._live.add(id(tensor))
