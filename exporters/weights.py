@@ -131,8 +131,8 @@ def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
 def _normalise(conv: Conv, single: bool) -> Conv:
     """The image's mean and standard deviation folded in, over a fourth channel of ones.
 
-    What is divided is rounded to float32 first where the network is (`single`), so that three such channels can be found
-    again which give all four (`normalisation.py`): a checkpoint recovered from a file then makes the same file.
+    What is divided is rounded to float32 first where the network is (`single`), so that three such channels can be
+    found again which give all four (`normalisation.py`): a checkpoint recovered from a file then makes the same file.
     """
     mean, std = (np.array(values)[None, :, None, None] for values in (MEAN, STD))
     weight = conv.weight.astype(np.float32).astype(np.float64) if single else conv.weight

@@ -72,8 +72,8 @@ def main() -> None:
 
 def specs() -> Iterator[tuple[str, ExportSpec]]:
     """Files of every format, variant, refiner and precision."""
-    for name, description in FORMATS.items():
-        for variant in VARIANTS:
+    for variant in VARIANTS:
+        for name, description in FORMATS.items():
             for refiner in REFINERS:
                 for precision in description.precisions:
                     options: dict[str, Any] = {"fixed": SIZE, "zip": True} if description.one_size else {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from exporters.dataflow import (
@@ -28,6 +29,8 @@ _NO_DATA = {"Shape", "Size", "ConstantOfShape", "Range"}
 _BY_SIZE = {"Resize", "Slice", "Expand", "Reshape", "Pad", "Gather", "Upsample", "Squeeze", "Unsqueeze", "Split"}
 """Operators whose inputs behind the first one are sizes and places."""
 
+_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+
 _Attributes = Mapping[str, Any]
 
 _FUNCTIONS: Mapping[str, Callable[[_Attributes], Apply]] = {
@@ -43,6 +46,9 @@ _FUNCTIONS: Mapping[str, Callable[[_Attributes], Apply]] = {
     "Div": lambda _: np.divide,
     "Identity": lambda _: SAME,
     "Cast": lambda _: SAME,
+    # Of what flows between them: a rounding, which is no matter of weights.
+    "QuantizeLinear": lambda _: SAME,
+    "DequantizeLinear": lambda _: SAME,
 }
 
 
@@ -67,13 +73,42 @@ def _constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             tensors[node.output[0]] = node.attribute[0].t
+    arrays: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         try:
-            array = numpy_helper.to_array(tensor)
+            arrays[name] = numpy_helper.to_array(tensor)
         except (ValueError, TypeError) as error:
             raise RecoveryError(f"its constant {name[-80:]!r} is damaged: {str(error)[:200]}") from error
-        if array.dtype in (np.float16, np.float32, np.float64):
-            yield name, Known.of(array)
+        if arrays[name].dtype in (np.float16, np.float32, np.float64):
+            yield name, Known.of(arrays[name])
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) > 1 and {*node.input} <= {*arrays, ""}:
+            yield node.output[0], _dequantised(node, [arrays.get(name) for name in node.input])
+
+
+def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Known:
+    """A weight in eight bits: one step and zero for all, or one of each along an axis."""
+    stored, step, zero = (*given, None)[:3]
+    assert stored is not None
+    assert step is not None
+    axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
+    steps, zeros = (np.asarray(0.0 if each is None else each, np.float64) for each in (step, zero))
+    if steps.size > 1 and (not -stored.ndim <= axis < stored.ndim or steps.size != stored.shape[axis]):
+        raise RecoveryError(
+            f"its constant {node.output[0][-80:]!r} has {steps.size} steps for the shape {stored.shape}"
+        )
+    shape = [1] * stored.ndim
+    if steps.size > 1:
+        shape[axis] = -1
+    steps = steps.reshape(shape)
+    if zeros.size not in (1, steps.size):
+        raise RecoveryError(f"its constant {node.output[0][-80:]!r} has {zeros.size} zeros for {steps.size} steps")
+    # In float32, as runtimes do it.
+    values = (stored.astype(np.float64) - zeros.reshape(shape if zeros.size > 1 else [1] * stored.ndim)).astype("f4")
+    values = (values * steps.astype("f4")).astype(np.float64)
+    per = "channel" if steps.size > 1 else "tensor"
+    half = np.broadcast_to(np.abs(steps) / 2, stored.shape).copy()
+    return Known(values=values, half=half, stored=f"{8 * stored.dtype.itemsize} bits, per {per}")
 
 
 def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
@@ -88,6 +123,7 @@ def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
         names = names[:1]
     elif node.op_type in _FUNCTIONS:
         apply = _FUNCTIONS[node.op_type](attributes)
+        names = names[:1] if node.op_type in _ROUNDING else names
     elif node.op_type in _NO_DATA:
         names = ()
     elif node.op_type in _BY_SIZE:

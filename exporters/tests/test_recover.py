@@ -148,6 +148,41 @@ def test_functions_differ_on_the_grid():
     assert all(np.abs(a - b).max() > 0.02 for k, a in enumerate(values) for b in values[:k])
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_weights_in_eight_bits_are_known_to_half_a_step(per_channel, tmp_path):
+    """As quantising tools write them: integers, DequantizeLinear, and the same around what flows."""
+    model = onnx.load(export(tmp_path))
+    (tensor,) = [each for each in model.graph.initializer if each.name == "aspp.aspp1.0.weight"]
+    exact = numpy_helper.to_array(tensor)
+    step = np.abs(exact).max((1, 2, 3) if per_channel else None) / np.float32(127)
+    stored = np.rint(exact / (step[:, None, None, None] if per_channel else step)).astype(np.int8)
+    (conv,) = [node for node in model.graph.node if tensor.name in node.input]
+    model.graph.initializer.remove(tensor)
+    zero = np.zeros(step.shape, np.int8)
+    for name, array in (("stored", stored), ("step", np.float32(step)), ("zero", zero), ("x step", np.float32(0.1))):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(0, np.int8), "x zero"))
+    dequantize = helper.make_node("DequantizeLinear", ["stored", "step", "zero"], [tensor.name], axis=0)
+    around = [
+        helper.make_node("QuantizeLinear", [conv.input[0], "x step", "x zero"], ["x stored"]),
+        helper.make_node("DequantizeLinear", ["x stored", "x step", "x zero"], ["x again"]),
+    ]
+    conv.input[0] = "x again"
+    place = [*model.graph.node].index(conv)
+    for k, node in enumerate([dequantize, *around]):
+        model.graph.node.insert(place + k, node)
+    model.opset_import[0].version = 13
+    del model.metadata_props[:]
+    path = tmp_path / "eight.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnx.checker.check_model", lambda _: None)  # of other operators at 13, which are not looked at
+        known = match(load_reader("onnx").dataflow(path)).kernels["aspp.aspp1.0"]
+    assert known.stored == ("8 bits, per channel" if per_channel else "8 bits, per tensor")
+    assert (np.abs(known.values - exact) <= known.half * 1.0001).all()
+    assert known.half.max() == np.float64(np.float32(step.max())) / 2
+
+
 # What is refused.
 
 
