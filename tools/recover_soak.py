@@ -99,7 +99,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
     same = ""
     if spec.precision == "fp32":
         load_exporter(name).export(recover([first], trust=True).checkpoint, spec, second)
-        same = "yes" if _same(name, first, second) else "no"
+        same = "yes" if same_file(name, first, second) else "no"
     yield from measured(first.name, first, same)
     for path in (first, second):
         path.unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
         yield line
 
 
-def _same(name: str, first: Path, second: Path) -> bool:
+def same_file(name: str, first: Path, second: Path) -> bool:
     """All but the words about the checkpoint, wherever in the file they stand."""
     one, two = (load_runtime(name).inspect(path).metadata for path in (first, second))
     words = [(one[key].encode(), two[key].encode()) for key in OF_THE_CHECKPOINT if key in one]
