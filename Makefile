@@ -35,6 +35,7 @@ check: $(READY) ## Lint, types, and the import contract
 soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
+	$(BIN)/python -m tools.recover_soak
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
 	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force

@@ -36,7 +36,8 @@ class Format:
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
     which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
     `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size.
+    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size;
+    `is_code` that a file is a program, which is not opened for its weights unless it is trusted.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Format:
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
     afterwards: str = ""
     one_size: bool = False
+    is_code: bool = False
 
     @property
     def default_runtime(self) -> str:

@@ -36,7 +36,14 @@ RUNTIMES = "; ".join(f"{each.title} has {', '.join(each.runtimes)}" for each in 
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
 CheckpointOption = Annotated[
     str,
-    typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded."),
+    typer.Option(
+        metavar="PATH|official|seeded|auto",
+        help="Weights: a .pth or .safetensors file, or any file of the network, whose weights are taken out of it; "
+        "auto is official if it can be had, else seeded.",
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Take weights out of a TorchScript file, which is code and is run.")
 ]
 
 
@@ -72,6 +79,7 @@ def add_export_command(name: str, description: Format) -> None:
         variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
+        trust: TrustOption = False,
         precision: Annotated[
             list[str],
             typer.Option(
@@ -103,7 +111,7 @@ def add_export_command(name: str, description: Format) -> None:
                 for size in sizes
             ]
             specs += description.spec.together(of_all_sizes)
-        for path in export_all(name, specs, checkpoint, output, force, verify):
+        for path in export_all(name, specs, checkpoint, output, force, verify, trust):
             typer.echo(path)
 
     fixable = issubclass(description.spec, FixableSpec)
@@ -169,9 +177,11 @@ def verify(
         str | None,
         typer.Option(
             metavar="PATH|official|seeded",
-            help="Weights they should hold; by default what their metadata names, else official.",
+            help="Weights they should hold, or any file of the network; by default what their metadata names, else "
+            "official.",
         ),
     ] = None,
+    trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
     frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
     downsample_ratio: Annotated[
@@ -195,7 +205,7 @@ def verify(
 
     given = {"json": json, "junit": junit, "markdown": markdown}
     reports = {kind: path for kind, path in given.items() if path is not None}
-    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, runtime, reports))
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, runtime, reports, trust))
 
 
 @app.command(
@@ -301,9 +311,11 @@ def bisect(
         str | None,
         typer.Option(
             metavar="PATH|official|seeded",
-            help="Weights they should hold; by default what the metadata of A.onnx names, else official.",
+            help="Weights they should hold, or any file of the network; by default what the metadata of A.onnx names, "
+            "else official.",
         ),
     ] = None,
+    trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
     frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
     downsample_ratio: Annotated[
@@ -327,7 +339,7 @@ def bisect(
     from tools.bisect import bisect_file
 
     raise typer.Exit(
-        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json)
+        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json, trust)
     )
 
 
@@ -482,6 +494,28 @@ def demo(
         serve(model or [], port, show)
     else:
         typer.echo(write(model or [], static, force))
+
+
+@app.command(
+    short_help="Take the weights out of files again.",
+    help="Take the weights out of exported files, ours or released, and write a checkpoint with the released names. "
+    "Several files of the same weights, each rounded in its own way, give the middle of what they all leave possible. "
+    "The files and the rebuilt network then play a clip against each other. Prints the file's path.",
+)
+def recover(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files or folders of any format, of the same weights.")
+    ],
+    output: Annotated[Path, typer.Option(help="A file that ends in .safetensors, or a folder.")] = Path(),
+    trust: TrustOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    verify: Annotated[
+        bool, typer.Option(help="Play a clip through each file and PyTorch; a mismatch leaves no file.")
+    ] = True,
+) -> None:
+    from tools.recover import recover_files
+
+    typer.echo(recover_files(artifacts, output, trust, force, verify))
 
 
 @app.command(

@@ -48,16 +48,16 @@ def main(home: Path, start: int, stop: int) -> None:
             words = ["--clip", home / "clip", "--frames", 16, "--checkpoint", "seeded"] if command == "verify" else []
             before = sorted(home.rglob("*"))
             faulthandler.dump_traceback_later(PATIENCE, exit=True, file=trouble)
-            with _watched(home / SECRET) as touched:
+            with watched(home / SECRET) as touched:
                 opened.clear()
-                outcome = _run(home, [command, path, *words])
+                outcome = run_command(home, [command, path, *words])
             faulthandler.cancel_dump_traceback_later()
             outcome |= {"opened": [*opened], "touched": touched, "left": sorted(home.rglob("*")) != before}
             print(json.dumps(outcome), file=reports)
         path.unlink()  # writing over it would wait for the disk
 
 
-def _run(home: Path, words: list[object]) -> dict[str, object]:
+def run_command(home: Path, words: list[object]) -> dict[str, object]:
     """Exit code and what was written, by Python or by the libraries it calls."""
     sys.argv = ["rvm-export", *map(str, words)]
     with _captured(1, home / "out") as out, _captured(2, home / "err") as err:
@@ -82,7 +82,7 @@ def _captured(stream: int, path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _watched(path: Path) -> Iterator[list[str]]:
+def watched(path: Path) -> Iterator[list[str]]:
     """Whether anybody opens a file, whatever the language: Linux tells."""
     touched: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
