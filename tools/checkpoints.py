@@ -13,7 +13,7 @@ from rvm_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from tools.recover import prove_recovered, say_recovered
 
 _NAMED = ("official", "seeded", "auto")
-_SUFFIXES = (".pth", ".safetensors")
+SUFFIXES = (".pth", ".safetensors")
 
 
 def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = False, prove: bool = False) -> Checkpoint:
@@ -31,7 +31,7 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
         ExportFailed: the network does not compute what the artifact computes.
     """
     path = Path(source)
-    if source in _NAMED or path.suffix in _SUFFIXES or not path.exists():
+    if source in _NAMED or path.suffix in SUFFIXES or not path.exists():
         return load_checkpoint(source, variant, refiner)
     try:
         recognise(path)

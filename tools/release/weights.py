@@ -1,37 +1,45 @@
 """Which weights a release is made from."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
+from exporters import load_runtime, recognise
 from rvm_model.checkpoint import Checkpoint, CheckpointError, Origin, load_checkpoint, load_checkpoint_file
 from rvm_model.state import REFINERS, VARIANTS
+from tools.checkpoints import SUFFIXES, open_checkpoint
 
 _NAMED = ("auto", *(origin for origin in get_args(Origin) if origin != "file"))
 
 
 def load_weights(source: str, variant: str, refiner: str) -> Checkpoint:
-    """As `load_checkpoint`; but a file of the other refiner serves the fast guided filter, which has no weights.
+    """As `open_checkpoint`; but what has the other refiner serves the fast guided filter, which has no weights.
 
     Raises:
-        CheckpointError: as `load_checkpoint`.
+        UserError: as `open_checkpoint`.
     """
-    deep, fast = REFINERS
-    if refiner == fast:
-        return load_checkpoint(source, variant, deep).with_fast_guided_filter()
-    return load_checkpoint(source, variant, refiner)
+    _, fast = REFINERS
+    checkpoint = _load_deep(source, variant)
+    return checkpoint.with_fast_guided_filter() if refiner == fast else checkpoint
+
+
+@cache
+def _load_deep(source: str, variant: str) -> Checkpoint:
+    return open_checkpoint(source, variant, REFINERS[0])
 
 
 def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str, str]:
     """Sources as `load_weights` takes them, by variant.
 
     Args:
-        given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that its keys tell; `official`, `seeded`
-            and `auto` are for every one.
+        given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that it tells; `official`, `seeded` and
+            `auto` are for every one.
         variants: Those that can be wanted.
 
     Raises:
         CheckpointError: no such variant or file, or two for one variant.
+        UserError: a file that is none of the network.
     """
     sources: dict[str, str] = {}
     for each in given:
@@ -39,7 +47,7 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str
         if not equals or variant not in VARIANTS:
             if equals and "/" not in variant:
                 raise CheckpointError(f"--checkpoint {each}: {variant} is not one of {', '.join(VARIANTS)}")
-            named = variants if each in _NAMED else [load_checkpoint_file(Path(each)).variant]
+            named = variants if each in _NAMED else [_variant_of(Path(each))]
             new = dict.fromkeys(named, each)
         else:
             new = {variant: source}
@@ -48,6 +56,12 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str
                 raise CheckpointError(f"--checkpoint {each}: there is one for {variant} already; give one for each")
             sources[variant] = source if source in _NAMED else str(Path(source).absolute())
     return sources
+
+
+def _variant_of(path: Path) -> str:
+    if path.suffix in SUFFIXES or not path.exists():
+        return load_checkpoint_file(path).variant
+    return load_runtime(recognise(path)).inspect(path).variant
 
 
 def settled(source: str, variant: str) -> str:
