@@ -1,6 +1,6 @@
 """A release that is ended by SIGKILL at each of the files that describe it: before it is written, and half written.
 
-`python -m tools.tests.kills_while_describing FOLDER`, where a release is, whose artifacts stay. Prints a JSON object for
+`python -m tools.tests.kills_while_describing FOLDER`, where a release is; its artifacts stay. Prints a JSON object for
 each kill: at which file, and the names of the files that are neither as they were nor as they should become.
 """
 
