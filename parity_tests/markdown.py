@@ -27,7 +27,7 @@ def to_markdown(results: Sequence[ParityReport | Refusal]) -> str:
     for result in results:
         failures = [result.error] if isinstance(result, Refusal) else result.comparison.failures
         if failures:
-            lines = [f"- {_escaped(failure)}" for failure in failures]
+            lines = [f"- {escaped(failure)}" for failure in failures]
             parts.append("\n".join([f"### {_file(result)}", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
@@ -38,11 +38,11 @@ def _row(result: ParityReport | Refusal) -> list[str]:
         return [file, *[_NONE] * (len(_HEADINGS) - 2), "could not be compared"]
     facts = (result.format, result.runtime, result.precision, result.clip, f"{result.ratio:g}")
     figures = [figure for group in _GROUPS for figure in _worst(result, group)]
-    return [file, *map(_escaped, facts), *figures, "ok" if result.ok else "FAILED"]
+    return [file, *map(escaped, facts), *figures, "ok" if result.ok else "FAILED"]
 
 
 def _file(result: ParityReport | Refusal) -> str:
-    return _escaped(str(result.artifact) if isinstance(result, Refusal) else result.place)
+    return escaped(str(result.artifact) if isinstance(result, Refusal) else result.place)
 
 
 def _worst(report: ParityReport, group: str) -> tuple[str, str]:
@@ -56,6 +56,6 @@ def _worst(report: ParityReport, group: str) -> tuple[str, str]:
     return f"{max_abs:.1e} ({said_limit(group, limit)})", f"{mean_abs:.1e} ({limit.mean_abs:.1e})"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """As it is read, whatever it holds. An entity is text in every place, where a backslash is not before a pipe."""
     return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", printable(text))

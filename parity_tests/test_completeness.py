@@ -72,3 +72,9 @@ def test_every_tolerance_says_why(case):
     assert len(tolerance.why) > 20
     for error in (tolerance.fgr, tolerance.pha, tolerance.states):
         assert 0 <= error.mean_abs <= error.max_abs
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_its_model_cards_say_how_it_is_called(name):
+    template = (Path(load_exporter(name).__file__).parent / "card.md.jinja").read_text()
+    assert all(f"{{% block {block} %}}" in template for block in ("consumer", "load", "loop", "limits"))

@@ -433,8 +433,8 @@ def release(
 @releases.command(
     "verify",
     short_help="Doubt a release that exists.",
-    help="Hold a release against its sums, its manifest, the files' own metadata, and PyTorch. Exit code 1 is any doubt. "
-    f"{CODE_WARNING}",
+    help="Hold a release against its sums, its manifest, the files' own metadata, and PyTorch. Exit code 1 is any "
+    f"doubt. {CODE_WARNING}",
 )
 def verify_release(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],

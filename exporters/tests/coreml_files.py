@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from exporters import FORMATS, load_exporter
 from exporters.coreml import CoremlSpec
+from exporters.coreml.evaluator import load_program
+from exporters.coreml.package import read
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 
@@ -21,3 +26,23 @@ def export(folder: Path, **options: Any) -> Path:
     path = folder / spec.file_name(spec.suffix(FORMATS["coreml"].suffix), seeded=True)
     load_exporter("coreml").export(load_checkpoint("seeded", spec.variant, spec.refiner), spec, path)
     return path
+
+
+class StandIn:
+    """`MLModel` as coremltools has it on a Mac, over the evaluator: pictures in and out, states by their methods."""
+
+    def __init__(self, path, function=None):
+        self.path, self.program = path, load_program(path, function)
+
+    def get_spec(self):
+        return read(self.path).model
+
+    def make_state(self):
+        state = self.program.new_state()
+        state_class = type("MLState", (), {"read_state": lambda _, name: state.to_numpy()[name], "held": state})
+        return state_class()
+
+    def predict(self, data, state=None):
+        given = {name: np.asarray(each) for name, each in data.items()}
+        outputs = self.program.run(given, state and state.held)
+        return {name: Image.fromarray(each) if each.dtype == np.uint8 else each for name, each in outputs.items()}

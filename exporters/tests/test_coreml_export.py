@@ -18,7 +18,7 @@ from exporters.coreml.apple import to_numpy as apple_to_numpy
 from exporters.coreml.evaluator import load_program
 from exporters.coreml.messages import messages
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError
-from exporters.tests.coreml_files import OTHER, SIZE, export
+from exporters.tests.coreml_files import OTHER, SIZE, StandIn, export
 from exporters.tests.coreml_spoiled import (
     edited,
     factor_of_text,
@@ -275,32 +275,13 @@ def test_tensors_go_in_and_out_if_asked_for(tensors):
     ]
 
 
-class StandIn:
-    """`MLModel` as coremltools has it on a Mac, over the evaluator: pictures in and out, states by their methods."""
-
-    def __init__(self, artifact):
-        self.program = load_program(artifact.path, artifact.function or None)
-
-    def make_state(self):
-        state = self.program.new_state()
-        state_class = type("MLState", (), {"read_state": lambda _, name: state.to_numpy()[name], "held": state})
-        return state_class()
-
-    def predict(self, data, state=None):
-        from PIL import Image
-
-        given = {name: np.asarray(each) for name, each in data.items()}
-        outputs = self.program.run(given, state and state.held)
-        return {name: Image.fromarray(each) if each.dtype == np.uint8 else each for name, each in outputs.items()}
-
-
 def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, tensors):
     """All but CoreML itself: how frames become pictures, states go on, and pictures become a matte."""
     for artifact in (inspect_in_bytes(package), inspect_in_bytes(keeping).others[0], inspect_in_bytes(tensors)):
         bytes_io = artifact.path != tensors
         assert artifact.image_bytes == bytes_io
         fixed, player = artifact.fixed, load_runtime("coreml", "evaluator")
-        step, state, expected_state = make_step(artifact, StandIn(artifact)), None, None
+        step, state, expected_state = make_step(artifact, StandIn(artifact.path, artifact.function or None)), None, None
         with player.load(artifact, "cpu", fixed.ratio) as expected_step:
             for frame in [*builtin_clip(16, fixed.width, fixed.height)][:2]:
                 matte, state = step(frame, state)

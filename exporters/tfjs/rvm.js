@@ -4,7 +4,7 @@
 //   import * as tf from "@tensorflow/tfjs";
 //   import { Matting } from "./rvm.js";
 //
-//   const matting = await Matting.load(tf, "model.json");
+//   const matting = await Matting.load(tf, "./model.json");
 //   const { fgr, pha } = matting.matte(video);          // tensors, yours to dispose of
 //   await matting.draw(video, canvas);                  // or straight onto a canvas, with transparency
 //   matting.reset();                                    // before another clip, or after a cut

@@ -1,7 +1,76 @@
-"""stub until the branch `report` is merged"""
+"""Model cards: what a file is, how it is called, how near it comes to PyTorch. Markdown, one beside each file.
 
+What only a format can say is in its own folder: `card.md.jinja` there fills the blocks of the one here.
+"""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import exporters
+from exporters import FORMATS
+from exporters.metadata import SOURCE
+from exporters.spec import INPUTS
+from parity_tests.markdown import escaped
+from parity_tests.report import said_limit
+from parity_tests.tolerances import HEADROOM, Error
 from tools.release.build import Built
+from tools.release.manifest import Figures, Tensor
+
+TEMPLATE = "card.md.jinja"
+
+_FOLDERS = (Path(__file__).parent, Path(next(iter(exporters.__path__))))
+_IMAGES = ("src", "fgr", "pha")
+_BYTES = ("uint8", "8-bit image")
 
 
 def to_card(built: Built) -> str:
-    return built.entry.file + "\n"
+    """The model card of a file. The same file gives the same card: no date, machine or folder is in it."""
+    entry = built.entry
+    return (
+        _environment()
+        .get_template(f"{entry.format}/{TEMPLATE}")
+        .render(
+            entry=entry,
+            file=entry.file,
+            spec=entry.spec,
+            fixed=entry.spec.get("fixed"),
+            title=FORMATS[entry.format].title,
+            seeded=any(report.weights == "seeded" for report in built.reports),
+            stateful=len(entry.inputs) == 1,
+            ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
+            dtype=entry.inputs[0].dtype,
+            runtimes=sorted({parity.runtime for parity in entry.parity}),
+            source=SOURCE,
+            headroom=HEADROOM,
+        )
+    )
+
+
+def _environment() -> Environment:
+    # What is not ours, a clip's name, goes through `md`: HTML's escapes are of no use in Markdown.
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(_FOLDERS),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"md": escaped, "shape": _shape, "range": _range, "limit": _limit}
+    return environment
+
+
+def _shape(tensor: Tensor) -> str:
+    """Axes as they are read: of a state's own names what is common to all states."""
+    axes = [str(axis).removeprefix(f"{tensor.name}_") for axis in tensor.shape]
+    return f"({', '.join(axes)})" if axes else "a number"
+
+
+def _range(tensor: Tensor) -> str:
+    if tensor.name in _IMAGES:
+        return "0 to 255" if tensor.dtype in _BYTES else "[0, 1]"
+    return "(0, 1]" if tensor.name == INPUTS[5] else "[-1, 1]"
+
+
+def _limit(figures: Figures, output: str) -> str:
+    return said_limit(output, Error(figures.limit_max_abs, figures.limit_mean_abs))

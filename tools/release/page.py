@@ -1,13 +1,209 @@
-"""stub until the branch `report` is merged"""
+"""`report.html`: a release to look at. One file without scripts, that loads nothing from anywhere."""
 
-from dataclasses import dataclass
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from exporters import FORMATS
+from parity_tests.report import said_limit
+from parity_tests.tolerances import HEADROOM, Error
+from parity_tests.verify import ParityReport
+from tools.release.build import Built
+from tools.release.manifest import Manifest
+from tools.release.plots import SERIES, plot
+from tools.release.table import read_table
+
+NAME = "report.html"
+
+_UNSAID = {"variant", "precision", "fixed", "others", "zip", "folder"}
+"""Options that a row of the matrix does not name: its columns do, or its size, or the file's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
+    """A file of the table that is not there, and why, in one line."""
+
     name: str
     error: str
 
 
-def to_html(manifest, built, failures) -> str:
-    return "x\n"
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """An output's or the states' errors as they are read."""
+
+    name: str
+    max_abs: str
+    limit_max_abs: str
+    mean_abs: str
+    limit_mean_abs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Play:
+    """A report as it is shown."""
+
+    report: ParityReport
+    figures: tuple[_Figure, ...]
+    outputs: tuple[_Figure, ...]
+    plots: dict[str, Markup]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file as it is shown. `used` says how much of its limits the worst of its errors takes."""
+
+    built: Built
+    title: str
+    what: str
+    ok: bool
+    used: str
+    plays: tuple[_Play, ...]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """In the matrix: a file, or one that failed."""
+
+    file: _File | None
+
+
+def to_html(manifest: Manifest, built: Sequence[Built], failures: Sequence[Failure]) -> str:
+    """The page. The same release gives the same bytes.
+
+    Args:
+        manifest: What the release is called, and its weights.
+        built: The files, in the order of the table.
+        failures: What is missing.
+    """
+    shown = [_file(each) for each in built]
+    columns, matrix = _matrix(shown, failures)
+    css = files("tools.release").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            manifest=manifest,
+            files=shown,
+            failures=failures,
+            columns=columns,
+            matrix=matrix,
+            bytes=sum(each.entry.bytes for each in built),
+            tools=_versions(built),
+            seeded=any(weights.origin == "seeded" for weights in manifest.checkpoints.values()),
+            headroom=HEADROOM,
+            series=[*SERIES],
+            css=Markup(css),  # noqa: S704
+            css_hash=b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        )
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("tools.release", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+
+
+def _file(built: Built) -> _File:
+    return _File(
+        built=built,
+        title=FORMATS[built.entry.format].title,
+        what=_what(built.entry.format, built.entry.spec),
+        ok=all(report.ok for report in built.reports),
+        used=_used(built.reports),
+        plays=tuple(map(_play, built.reports)),
+    )
+
+
+def _play(report: ParityReport) -> _Play:
+    drifts = report.comparison.outputs
+    groups = {series: [name for name in names if name in drifts] for series, names in SERIES.items()}
+    return _Play(
+        report=report,
+        figures=tuple(_figure(report, series, names) for series, names in groups.items() if names),
+        outputs=tuple(_figure(report, name, [name]) for name in drifts),
+        plots={kind: Markup(plot(report, kind)) for kind in ("max", "mean")},  # noqa: S704
+    )
+
+
+def _figure(report: ParityReport, said: str, names: Sequence[str]) -> _Figure:
+    drifts, limit = [report.comparison.outputs[name] for name in names], report.tolerance.limit(names[0])
+    return _Figure(
+        name=said,
+        max_abs=_said(np.max([drift.max_abs for drift in drifts])),
+        limit_max_abs="none" if said_limit(said, limit) == "-" else _said(limit.max_abs),
+        mean_abs=_said(np.max([drift.mean_abs for drift in drifts])),
+        limit_mean_abs=_said(limit.mean_abs),
+    )
+
+
+def _said(error: float) -> str:
+    return f"{error:.1e}" if error else "0"
+
+
+def _used(reports: Sequence[ParityReport]) -> str:
+    """The largest share of a limit that says something."""
+    shares, exact = [], True
+    for report in reports:
+        for name, drift in report.comparison.outputs.items():
+            limit: Error = report.tolerance.limit(name)
+            pairs = [(drift.mean_abs, limit.mean_abs)]
+            if said_limit(name, limit) != "-":
+                pairs.append((drift.max_abs, limit.max_abs))
+            exact = exact and drift.max_abs == 0
+            shares += [error / bound for error, bound in pairs if bound > 0]
+    return "exact" if exact else f"{100 * np.max(shares, initial=0):.0f} %"
+
+
+def _what(format_name: str, spec: dict[str, Any]) -> str:
+    """How a file differs from its format's usual one, but for variant and precision."""
+    sizes = [size for size in (spec.get("fixed"), *spec.get("others", ())) if size]
+    words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
+    for option in fields(FORMATS[format_name].spec):
+        value = spec.get(option.name)
+        usual = "deep_guided_filter" if option.default is MISSING else option.default
+        if option.name not in _UNSAID and value != usual:
+            words.append(option.name.replace("_", " ") if value is True else str(value).replace("_", " "))
+    return ", ".join(words)
+
+
+_Matrix = dict[tuple[str, str], dict[tuple[str, str], list[_Cell]]]
+
+
+def _matrix(shown: Sequence[_File], failures: Sequence[Failure]) -> tuple[list[tuple[str, str]], _Matrix]:
+    """Variants and precisions that occur, and by format and kind of file what there is of each."""
+    matrix: _Matrix = {}
+    for row in read_table():  # in the order of the table, formats together
+        matrix.setdefault((FORMATS[row.format].title, _what(row.format, row.facts())), {})
+    for file in shown:
+        spec = file.built.entry.spec
+        column = str(spec["variant"]), str(spec["precision"])
+        matrix.setdefault((file.title, file.what), {}).setdefault(column, []).append(_Cell(file))
+    missing = {failure.name for failure in failures}
+    for row in read_table():
+        if missing & {row.file_name(seeded) for seeded in (False, True)}:
+            cells = matrix[FORMATS[row.format].title, _what(row.format, row.facts())]
+            cells.setdefault((row.spec.variant, row.spec.precision), []).append(_Cell(None))
+    filled = {key: cells for key, cells in matrix.items() if cells}
+    order = [description.title for description in FORMATS.values()]
+    ordered = dict(sorted(filled.items(), key=lambda item: order.index(item[0][0])))
+    columns = {column for cells in ordered.values() for column in cells}
+    ranks = ("fp32", "fp16", "int8")
+    return sorted(columns, key=lambda column: (column[0], ranks.index(column[1]))), ordered
+
+
+def _versions(built: Sequence[Built]) -> dict[str, str]:
+    """By tool; jobs that ran elsewhere have the same, since their keys say so."""
+    return dict(sorted({name: version for each in built for name, version in each.entry.tools.items()}.items()))

@@ -23,7 +23,7 @@ from tools.verify import auto_ratio
 SHOWN = 2
 """Frames in a picture: the last of each half, since the first ones have no past yet."""
 
-_WIDTH, _GAP, _QUALITY = 320, 2, 85
+_WIDTH, _GAP, _QUALITY, _USUAL = 320, 2, 85, 0.995
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +79,15 @@ class _Album:
 
     def picture(self) -> Picture:
         mattes = [(expected["pha"][0], given["pha"][0].astype(np.float32)) for expected, given in self._kept]
-        worst = max((float(np.abs(given - expected).max()) for expected, given in mattes), default=0)
-        amplified = 10 ** max(0, math.floor(-math.log10(worst))) if worst > 0 else 1
+        # By what all but few pixels differ: the worst alone would leave the rest black.
+        usual = max((float(np.quantile(np.abs(given - expected), _USUAL)) for expected, given in mattes), default=0)
+        amplified = 10 ** max(0, math.floor(-math.log10(usual))) if usual > 0 else 1
         height, width = self._clip.size
         size = _WIDTH, max(1, round(_WIDTH * height / width))
         rows = [
-            panels([source, expected.clip(0, 1), given.clip(0, 1), np.abs(given - expected) * amplified], size, _GAP)
+            panels([source, expected.clip(0, 1), given.clip(0, 1), difference.clip(0, 1)], size, _GAP)
             for source, (expected, given) in zip(self._sources(), mattes, strict=True)
+            for difference in [np.abs(given - expected) * amplified]
         ]
         return Picture(jpeg=_jpeg(rows) if rows else "", amplified=amplified)
 

@@ -15,6 +15,7 @@ from parity_tests.junit import to_junit
 from parity_tests.report import Refusal
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
+from tools.cluster import dask_cluster
 from tools.jobs import Job, run_jobs
 from tools.messages import stderr_console, working
 from tools.processes import THREADS, default_processes
@@ -87,10 +88,14 @@ def make_release(
     for name in dict.fromkeys(row.format for row in rows):
         check_installed(name)
     console = stderr_console()
+    # All that can be wrong with what was asked for is found before anything is touched.
+    clip = load_clip(order.clip, order.frames)
+    pieces = [_piece(row, order, clip) for row in rows]
+    if cluster:
+        with dask_cluster(cluster):
+            pass
     with _alone(order.out):
         with working(console, "looking for what is made already"):
-            clip = load_clip(order.clip, order.frames)
-            pieces = [_piece(row, order, clip) for row in rows]
             wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
         _make_way(order.out, wanted)
         results = run_jobs(

@@ -26,8 +26,8 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str
     """Sources as `load_weights` takes them, by variant.
 
     Args:
-        given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that its keys tell; `official`, `seeded` and
-            `auto` are for every one.
+        given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that its keys tell; `official`, `seeded`
+            and `auto` are for every one.
         variants: Those that can be wanted.
 
     Raises:

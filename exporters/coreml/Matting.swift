@@ -1,0 +1,31 @@
+import CoreML
+import CoreVideo
+
+final class Matting {
+    private let model: MLModel
+    private var states: [String: MLFeatureValue] = [:]
+
+    init(_ url: URL) throws {
+        model = try MLModel(contentsOf: MLModel.compileModel(at: url))
+        try reset()
+    }
+
+    /// Before another clip, or after a cut.
+    func reset() throws {
+        for (name, description) in model.modelDescription.inputDescriptionsByName where name != "src" {
+            guard let constraint = description.multiArrayConstraint else { continue }
+            let zeros = try MLMultiArray(shape: constraint.shape, dataType: constraint.dataType)
+            for k in 0..<zeros.count { zeros[k] = 0 }
+            states[name] = MLFeatureValue(multiArray: zeros)
+        }
+    }
+
+    /// A frame of the file's size to its foreground and alpha.
+    func matte(_ frame: CVPixelBuffer) throws -> (foreground: CVPixelBuffer, alpha: CVPixelBuffer) {
+        var inputs = states
+        inputs["src"] = MLFeatureValue(pixelBuffer: frame)
+        let outputs = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: inputs))
+        for k in 1...4 { states["r\(k)i"] = outputs.featureValue(for: "r\(k)o")! }
+        return (outputs.featureValue(for: "fgr")!.imageBufferValue!, outputs.featureValue(for: "pha")!.imageBufferValue!)
+    }
+}

@@ -1,0 +1,73 @@
+"""What a release would say of a file, without making the whole of one."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+from exporters import FORMATS, load_runtime
+from exporters.metadata import LICENCE, SOURCE
+from parity_tests.clips import builtin_clip, load_clip
+from rvm_model import load_checkpoint
+from tools.release.build import Built, parity_of
+from tools.release.manifest import Entry, Manifest, Tensor, Weights
+from tools.release.prove import prove
+from tools.release.versions import tools_of
+
+SHA = 64 * "0"
+
+
+@cache
+def proved(path: Path):
+    """An ONNX file's real figures and picture."""
+    return prove(path, "onnx", load_checkpoint("seeded"), load_clip(None, 16))
+
+
+@cache
+def built_of(path: Path, name: str, onnx_path: Path) -> Built:
+    """Of a seeded file of any format. Its figures are those of the ONNX file, which are quickly had."""
+    artifact, proof = load_runtime(name).inspect(path), proved(onnx_path)
+    options = {"fixed": artifact.fixed} if artifact.fixed else {}
+    options |= {"zip": True} if FORMATS[name].one_size else {}
+    spec = FORMATS[name].spec(
+        variant="mobilenetv3", refiner="deep_guided_filter", precision=artifact.precision, **options
+    )
+
+    def tensors(infos):
+        return tuple(Tensor(name=each.name, dtype=each.dtype, shape=each.shape) for each in infos)
+
+    entry = Entry(
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        format=name,
+        spec=json.loads(json.dumps(asdict(spec))),
+        checkpoint_sha256=SHA,
+        weights_sha256=SHA,
+        licence=LICENCE,
+        tools=tools_of(name),
+        inputs=tensors(artifact.inputs),
+        outputs=tensors(artifact.outputs),
+        parity=tuple(map(parity_of, proof.reports)),
+    )
+    reports = tuple(replace(report, artifact=Path(path.name)) for report in proof.reports)
+    return Built(key=SHA, entry=entry, reports=reports, picture=proof.picture)
+
+
+def manifest_of(*built: Built, **changes) -> Manifest:
+    given = {
+        "manifest": 1,
+        "name": "rvm-export",
+        "version": "1.0.0",
+        "licence": LICENCE,
+        "source": SOURCE,
+        "checkpoints": {"mobilenetv3": Weights(origin="seeded", sha256=SHA, weights_sha256=SHA)},
+        "artifacts": tuple(each.entry for each in built),
+    }
+    return Manifest(**given | changes)
+
+
+def clip_frames(count, width, height):
+    """NCHW frames in [0, 1] of the built-in clip."""
+    return [*builtin_clip(16, width, height)][:count]

@@ -1,0 +1,183 @@
+"""Model cards: their lines run as they stand, and what they say is what the file is."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from markdown_it import MarkdownIt
+
+import exporters
+from exporters import FORMATS, load_exporter
+from exporters.onnx import OnnxSpec
+from exporters.spec import Fixed
+from exporters.tests.coreml_files import StandIn
+from exporters.tfjs.step import FOLDER as TFJS_FOLDER
+from rvm_model import load_checkpoint
+from tools.release.cards import to_card
+from tools.tests.release_made import built_of, clip_frames
+
+FRAMES, WIDTH, HEIGHT, RATIO = 3, 160, 96, 0.25
+PYTHON = ("onnx", "torchscript", "tensorflow")
+
+
+@pytest.fixture
+def card(seeded_artifacts):
+    return lambda name: to_card(built_of(seeded_artifacts[name], name, seeded_artifacts["onnx"]))
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """The last frame's fgr and pha of PyTorch, by ratio."""
+
+    def play(ratio):
+        network, states = load_checkpoint("seeded").network(), [None] * 4
+        with torch.inference_mode():
+            for frame in clip_frames(FRAMES, WIDTH, HEIGHT):
+                fgr, pha, *states = network(torch.from_numpy(frame), *states, ratio)
+        return fgr.numpy(), pha.numpy()
+
+    return play
+
+
+def blocks(card, language):
+    return "\n".join(
+        token.content for token in MarkdownIt().parse(card) if token.type == "fence" and token.info == language
+    )
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_the_lines_of_python_run_and_carry_the_states_on(name, card, expected, seeded_artifacts, tmp_path, monkeypatch):
+    shutil.copy(seeded_artifacts[name], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    frames = clip_frames(FRAMES, WIDTH, HEIGHT)
+    convert = {
+        "onnx": np.asarray,
+        "torchscript": torch.from_numpy,
+        "tensorflow": lambda frame: frame.transpose(0, 2, 3, 1),
+    }[name]
+    names = {"frames": [convert(frame) for frame in frames]}
+    exec(blocks(card(name), "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(RATIO), strict=True):
+        array = np.asarray(given)
+        array = array.transpose(0, 3, 1, 2) if name == "tensorflow" else array
+        assert np.abs(array - wanted).max() <= 1e-5
+
+
+def test_the_lines_for_an_onnx_file_of_one_size_run(seeded_artifacts, expected, tmp_path, monkeypatch):
+    spec = OnnxSpec(
+        variant="mobilenetv3",
+        refiner="deep_guided_filter",
+        precision="fp32",
+        fixed=Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO),
+    )
+    path = tmp_path / spec.file_name(".onnx", seeded=True)
+    load_exporter("onnx").export(load_checkpoint("seeded"), spec, path)
+    text = to_card(built_of(path, "onnx", seeded_artifacts["onnx"]))
+    assert f"{WIDTH}x{HEIGHT}, downsample ratio {RATIO}" in text
+    monkeypatch.chdir(tmp_path)
+    names = {"frames": clip_frames(FRAMES, WIDTH, HEIGHT)}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(RATIO), strict=True):
+        assert np.abs(given - wanted).max() <= 1e-5
+
+
+def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
+    """CoreML runs on a Mac only: here the evaluator stands in, with the interface that coremltools has there."""
+    path = seeded_artifacts["coreml"]
+    lines, opened, shown = blocks(card("coreml"), "python"), [], []
+
+    def open_model(name):
+        opened.append(name)
+        return StandIn(path)
+
+    models = SimpleNamespace(MLModel=open_model)
+    monkeypatch.setitem(sys.modules, "coremltools", SimpleNamespace(models=models))
+    pictures = [np.rint(frame[0].transpose(1, 2, 0) * 255).astype(np.uint8) for frame in clip_frames(FRAMES, 160, 96)]
+    names = {"frames": pictures, "show": lambda *matte: shown.append(matte)}
+    exec(lines, names)
+    assert f"{opened[0]}.zip" == path.name
+    with zipfile.ZipFile(path) as archive:
+        assert {name.partition("/")[0] for name in archive.namelist()} == {opened[0]}
+    assert len(shown) == FRAMES
+    _, alpha = expected(0.5)
+    assert np.abs(np.asarray(shown[-1][1], np.float32) / 255 - alpha[0, 0]).max() <= 2 / 255
+
+
+PRELUDE = """
+import { readFile } from "node:fs/promises";
+globalThis.fetch = async (path) => new Response(await readFile(String(path)));
+const frames = [0.2, 0.5, 0.8].map((level) => ({ level }));
+const show = async (fgr, pha) => {
+  const values = (await pha.data()).slice(0, 3);
+  process.stdout.write(JSON.stringify([fgr.shape, pha.shape, ...values]) + "\\n");
+};
+"""
+
+
+def test_the_lines_of_javascript_run_in_node(node, card, seeded_artifacts, tmp_path):
+    with zipfile.ZipFile(seeded_artifacts["tfjs"]) as archive:
+        archive.extractall(tmp_path)
+    folder = next(tmp_path.rglob("model.json")).parent
+    (folder / "node_modules").symlink_to((TFJS_FOLDER / "node_modules").resolve())
+    lines = blocks(card("tfjs"), "js").replace(
+        "of frames)", "of frames.map(({ level }) => tf.fill([32, 48, 3], level)))"
+    )
+    (folder / "card.mjs").write_text(PRELUDE + lines)
+    done = subprocess.run([node, "card.mjs"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    shown = [line for line in done.stdout.splitlines() if line.startswith("[[")]
+    assert [line.startswith("[[1,32,48,3],[1,32,48,1],") for line in shown] == [True] * 3
+    assert len({*shown}) == 3
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_says_what_the_file_is(name, card, seeded_artifacts):
+    built = built_of(seeded_artifacts[name], name, seeded_artifacts["onnx"])
+    text = card(name)
+    assert text.startswith(f"# {built.entry.file}\n")
+    for fact in (built.entry.sha256, str(built.entry.bytes), "GPL-3.0-or-later", "arXiv:2108.11515", "onnxruntime"):
+        assert fact in text
+    tables = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    for kind, tensors in (("input", built.entry.inputs), ("output", built.entry.outputs)):
+        rows = [row for row in tables if row[0] == kind and len(row) == 6]
+        assert [(row[1], row[2]) for row in rows] == [(tensor.name, tensor.dtype) for tensor in tensors]
+    (parity,) = built.entry.parity
+    for output, figures in parity.outputs.items():
+        (row,) = [row for row in tables if row[0] == output]
+        assert (row[1], row[3], row[4]) == tuple(
+            f"{value:.1e}" for value in (figures.max_abs, figures.mean_abs, figures.limit_mean_abs)
+        )
+    assert f"{parity.frames} frames, {parity.width}x{parity.height}" in text
+    assert "it mattes nothing" in text
+
+
+def test_the_same_file_has_the_same_card_without_place_or_time(card):
+    assert card("onnx") == card("onnx")
+    assert not re.search(r"\b20\d\d-|/(home|root|tmp|Users)/", card("onnx"))
+
+
+def test_a_clips_name_means_nothing_in_markdown(seeded_artifacts):
+    built = built_of(seeded_artifacts["onnx"], "onnx", seeded_artifacts["onnx"])
+    (parity,) = built.entry.parity
+    odd = parity.model_copy(update={"clip": "a|b`c` <b> [f](g)"})
+    html = (
+        MarkdownIt()
+        .enable("table")
+        .render(to_card(built.model_copy(update={"entry": built.entry.model_copy(update={"parity": (odd,)})})))
+    )
+    assert "clip: a|b`c` &lt;b&gt; [f](g), 16 frames" in html
+
+
+def test_files_of_coreml_are_written_once():
+    """The document links to what the cards show."""
+    folder, document = Path(next(iter(exporters.__path__))) / "coreml", Path(__file__).parents[2] / "docs" / "coreml.md"
+    for name in ("loop.py", "Matting.swift"):
+        assert (folder / name).is_file()
+        assert f"(../exporters/coreml/{name})" in document.read_text()
