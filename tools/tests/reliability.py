@@ -1,22 +1,27 @@
-"""Releases killed and files spoiled, at length: 50 kills and 1,000 files. Part of `make soak`.
+"""Releases killed, files spoiled, extras alone, at length: 50 kills and 1,000 files. Part of `make soak`.
 
-`python -m tools.tests.reliability [kills-small|kills-light|mutations]...`, by default the last two. Writes one line for
-each kill, and one for each kind of file, way to spoil it, command and exit code, to `tools/results/`; exits 1 if a
-release was not as an undisturbed one, or a command ended in anything but a line and an exit code.
+`python -m tools.tests.reliability [kills-small|kills-light|mutations|extras]...`, by default the last three. Writes one
+line for each kill; one for each kind of file, way to spoil it, command and exit code; and one for each format with its
+extra alone, to `tools/results/`. Exits 1 if a release was not as an undisturbed one, a command ended in anything but a
+line and an exit code, or a format did not work.
 """
 
 import csv
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from exporters import FORMATS
+from tools.tests.fresh import ROOT, build_wheel, fresh, run
 from tools.tests.kills import Resumed, kill_and_resume, small_command, undisturbed
 from tools.tests.play_mutants import play
 from tools.tests.release_mutation_runner import make_models, prepare
@@ -41,8 +46,9 @@ SETS = {
 
 def main() -> None:
     """Kill, spoil, write, judge."""
-    wanted = sys.argv[1:] or ["kills-light", "mutations"]
-    wrong = [line for each in wanted for line in (mutations() if each == "mutations" else kills(each[6:]))]
+    wanted = sys.argv[1:] or ["kills-light", "mutations", "extras"]
+    tasks = {"mutations": mutations, "extras": extras, **{f"kills-{name}": partial(kills, name) for name in SETS}}
+    wrong = [line for each in wanted for line in tasks[each]()]
     for line in wrong:
         Console(stderr=True).print(f"FAILED: {line}", highlight=False, soft_wrap=True)
     sys.exit(bool(wrong))
@@ -63,6 +69,37 @@ def kills(name: str) -> list[str]:
                     wrong.append(f"{each}")
     figures = {"undisturbed_seconds": f"{good.seconds:.1f}", "again_seconds": f"{good.seconds_again:.1f}"}
     write(RESULTS / f"kills_{name}_cpu.csv", [line | figures for line in lines])
+    return wrong
+
+
+def extras() -> list[str]:
+    """Of each format the packages that its extra alone brings, and whether it makes and proves a file; what is wrong."""
+    lines, wrong = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder))
+        for name, description in FORMATS.items():
+            beside = ["tensorflowjs"] if description.afterwards else []
+            environment = fresh(wheel, Path(folder) / name, [description.extra], beside)
+            if beside:  # its runtimes, of which `npm ci` says nothing new
+                web = Path("exporters") / name / "web" / "node_modules"
+                (environment / web).symlink_to((ROOT / web).resolve())
+            size = ["--resolution", "96x64", "--downsample-ratio", "0.5"] if description.one_size else []
+            start = time.monotonic()
+            result = run(environment, name, "--checkpoint", "seeded", "--output", Path(folder) / f"{name}-made", *size)
+            seconds = time.monotonic() - start
+            packages = len([*environment.glob("*.dist-info")]) - 1
+            lines.append(
+                {
+                    "format": name,
+                    "extra": description.extra,
+                    "packages": packages,
+                    "code": result.returncode,
+                    "seconds": f"{seconds:.0f}",
+                }
+            )
+            if result.returncode:
+                wrong.append(f"{name} with its extra alone: {result.stderr}")
+    write(RESULTS / "extras_cpu.csv", lines)
     return wrong
 
 
