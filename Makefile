@@ -30,9 +30,10 @@ check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
+soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spoil files; write tools/results/
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
+	$(BIN)/python -m tools.tests.reliability
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
 	$(BIN)/python -m tools.speed

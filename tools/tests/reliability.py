@@ -73,7 +73,7 @@ def kills(name: str) -> list[str]:
 
 
 def extras() -> list[str]:
-    """Of each format the packages that its extra alone brings, and whether it makes and proves a file; what is wrong."""
+    """Of each format what its extra alone brings, and whether it makes and proves a file; gives what is wrong."""
     lines, wrong = [], []
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
@@ -104,7 +104,7 @@ def extras() -> list[str]:
 
 
 def mutations() -> list[str]:
-    """Of each kind of file, spoiling, command and code how many, and the longest time; gives what is wrong."""
+    """Spoil and play; gives what is wrong."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
         made = Path(folder) / "made"
         made.mkdir()
@@ -116,10 +116,15 @@ def mutations() -> list[str]:
             share = FILES // WORKERS
             return play("tools.tests.release_mutation_runner", home, k * share, (k + 1) * share)
 
-        outcomes = [each for part in pool.map(work, range(WORKERS)) for each in part]
+        return summarise([each for part in pool.map(work, range(WORKERS)) for each in part])
+
+
+def summarise(outcomes: Sequence[dict[str, Any]]) -> list[str]:
+    """Of each kind of file, spoiling, command and code how many, and the longest time; gives what is wrong."""
     groups = defaultdict(list)
     for each in outcomes:
-        groups[each["file"], each["kind"], each["command"], each.get("code", "killed")].append(each.get("seconds", 0))
+        group = each["file"], each["kind"], each["command"], each.get("code", "killed")
+        groups[group].append(each.get("seconds", 0))
     lines = [
         {
             **dict(zip(("file", "kind", "command", "code"), group, strict=True)),

