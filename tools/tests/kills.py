@@ -6,6 +6,7 @@ release alone, whose jobs then outlive it for a moment.
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,8 +37,9 @@ class Undisturbed:
 class Kill:
     """One kill: after `seconds`, of `all` processes or the `release` alone.
 
-    `hit` is False for a release that had ended by then. `before` and `after` are how many artifacts lay there; `wrong`
-    are the files under a final name that are not, byte for byte, what the undisturbed release wrote.
+    `hit` is False for a release that had ended by then, which counts for none. `before` and `after` are how many
+    artifacts lay there; `wrong` are the files under a final name that are not, byte for byte, what the undisturbed
+    release wrote.
     """
 
     number: int
@@ -79,15 +81,18 @@ def undisturbed(command: Sequence[str], folder: Path, artifacts: int) -> Undistu
 def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, seed: int) -> Iterator[Kill | Resumed]:
     """Make a release, killed so many times, in the end not.
 
-    Each moment is drawn evenly from the time that the release would still take, going by what is there.
+    Each moment is drawn evenly from the time that the release would still take, going by what is there. On a machine
+    that is faster by then than it was, a release may end before it is killed, which is then tried again.
     """
     random, sessions = Random(seed), []
-    for number in range(kills):
+    number, pace = 0, 1.0
+    while number < kills:
         before = _artifacts(good, folder)
         still = good.seconds_again + (good.seconds - good.seconds_again) * (1 - before / good.artifacts)
-        seconds, what = random.random() * still, random.choice(("all", "release"))
+        seconds, what = random.random() * still * pace, random.choice(("all", "release"))
         hit, session = _killed(good.command, folder, seconds, what)
         sessions.append(session)
+        given = hashes(folder)
         yield Kill(
             number=number,
             release=release,
@@ -96,8 +101,14 @@ def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, s
             hit=hit,
             before=before,
             after=_artifacts(good, folder),
-            wrong=differing(good.files, hashes(folder), only_there=True),
+            wrong=differing(good.files, given, only_there=hit),
         )
+        if hit:
+            number += 1
+        else:  # it ended before, and is looked at; then from the beginning, sooner
+            wait_until(lambda: not any(map(_of_session, sessions)))
+            shutil.rmtree(folder)
+            pace = max(0.25, pace * 0.75)
     process = subprocess.run([*good.command, str(folder)], cwd=ROOT, capture_output=True, check=False)
     wait_until(lambda: not any(map(_of_session, sessions)))
     yield Resumed(

@@ -60,15 +60,17 @@ def kills(name: str) -> list[str]:
     lines, wrong = [], []
     with tempfile.TemporaryDirectory() as folder:
         good = undisturbed(command, Path(folder) / "good", artifacts)
+        figures = {"undisturbed_seconds": f"{good.seconds:.1f}", "again_seconds": f"{good.seconds_again:.1f}"}
         for release in range(RELEASES):
             for each in kill_and_resume(good, Path(folder) / str(release), release, EACH, seed=release):
                 if not isinstance(each, Resumed):
-                    lines.append({**asdict(each), "seconds": f"{each.seconds:.2f}", "wrong": " ".join(each.wrong)})
+                    lines.append(
+                        {**asdict(each), "seconds": f"{each.seconds:.2f}", "wrong": " ".join(each.wrong), **figures}
+                    )
                     wrong += [f"{each}"] * bool(each.wrong)
                 elif each.code or each.differing or each.left_behind:
                     wrong.append(f"{each}")
-    figures = {"undisturbed_seconds": f"{good.seconds:.1f}", "again_seconds": f"{good.seconds_again:.1f}"}
-    write(RESULTS / f"kills_{name}_cpu.csv", [line | figures for line in lines])
+            write(RESULTS / f"kills_{name}_cpu.csv", lines)
     return wrong
 
 

@@ -87,8 +87,7 @@ def test_killed_at_random_moments_and_resumed(good, tmp_path):
         found += kill_and_resume(good[0], tmp_path / str(k), k, KILLS["each"], seed=k)
     kills = [each for each in found if isinstance(each, Kill)]
     resumed = [each for each in found if isinstance(each, Resumed)]
-    assert len(kills) == KILLS["releases"] * KILLS["each"]
-    assert sum(each.hit for each in kills) >= len(kills) // 2
+    assert sum(each.hit for each in kills) == KILLS["releases"] * KILLS["each"]
     assert {each.what for each in kills} == {"all", "release"}
     assert [each.wrong for each in kills] == [()] * len(kills)
     assert [(each.code, each.differing, each.left_behind) for each in resumed] == [(0, (), ())] * KILLS["releases"]
