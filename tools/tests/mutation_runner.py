@@ -70,10 +70,10 @@ class Trials:
         print(json.dumps(what), file=self._reports)
         before = sorted(self._home.rglob("*"))
         faulthandler.dump_traceback_later(PATIENCE, exit=True, file=self._trouble)
-        with _watched(self._home / SECRET) as touched:
+        with watched(self._home / SECRET) as touched:
             self._opened.clear()
             start = time.monotonic()
-            outcome = _run(self._home, words)
+            outcome = run_command(self._home, words)
             seconds = time.monotonic() - start
         faulthandler.cancel_dump_traceback_later()
         left = sorted(self._home.rglob("*")) != before
@@ -81,7 +81,7 @@ class Trials:
         print(json.dumps(outcome), file=self._reports)
 
 
-def _run(home: Path, words: list[object]) -> dict[str, object]:
+def run_command(home: Path, words: list[object]) -> dict[str, object]:
     """Exit code and what was written, by Python or by the libraries it calls."""
     sys.argv = ["rvm-export", *map(str, words)]
     with _captured(1, home / "out") as out, _captured(2, home / "err") as err:
@@ -106,7 +106,7 @@ def _captured(stream: int, path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _watched(path: Path) -> Iterator[list[str]]:
+def watched(path: Path) -> Iterator[list[str]]:
     """Whether anybody opens a file, whatever the language: Linux tells."""
     touched: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)

@@ -103,7 +103,7 @@ def main(home: Path, start: int, stop: int) -> None:
             shutil.copytree(bases / top, files / top)
         (files / name).write_bytes(content)
         path = files / top
-        commands: dict[str, list[Any]] = {"info": [path], "verify": [path, *verifying]}
+        commands: dict[str, list[Any]] = {"info": [path], "verify": [path, *verifying, "--checkpoint", "seeded"]}
         if top in CHECKPOINTS:
             commands["verify"] = [bases / "model.onnx", *verifying, "--checkpoint", path]
         if top == RELEASE:

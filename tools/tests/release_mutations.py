@@ -55,7 +55,7 @@ def splice(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
 
 def swap(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
     """Another file under this name, or its beginning before this one's end."""
-    other = bases[random.choice(sorted(bases))]
+    other = random.choice([bases[name] for name in sorted(bases) if bases[name] != content])
     if random.random() < 0.5:
         return other
     where = random.randrange(min(len(content), len(other)))
