@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
+WEIGHTS := ../shared/weights/rvm_mobilenetv3_from_tfjs.safetensors
+SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
 
 .DEFAULT_GOAL := help
 .PHONY: help export release test predict check soak speed picture lock clean
@@ -33,10 +35,17 @@ check: $(READY) ## Lint, types, and the import contract
 soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spoil files; write tools/results/
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
+	$(BIN)/python -m tools.recover_soak
 	$(BIN)/python -m tools.tests.reliability
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
-	$(BIN)/python -m tools.speed
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force --profile ort
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES)
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES) --profile ort
+	$(BIN)/rvm-export bench dist/speed/*.onnx --checkpoint $(WEIGHTS) $(SIZES) --threads 1 --threads 4 --rounds 30 \
+		--csv tools/results/onnx_speed_cpu.csv
+	$(BIN)/rvm-export bench --export --csv tools/results/export_speed_cpu.csv
 	$(BIN)/python -m tools.matte_speed
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)

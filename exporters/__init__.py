@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
+    from exporters.dataflow import Reader
     from exporters.layers import Opener
     from exporters.runtime import Exporter, Runtime
 
@@ -50,6 +51,13 @@ def load_layers(name: str) -> "Opener":
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
     return cast("Opener", import_module(f"exporters.{name}.layers"))
+
+
+def load_reader(name: str) -> "Reader":
+    """The module of a format that writes its graphs down for `match.py`, imported now. Raises MissingPackage."""
+    info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
+    _require(name, info.packages, info.extra)
+    return cast("Reader", import_module(f"exporters.{name}.reader"))
 
 
 def recognise(path: Path) -> str:

@@ -17,7 +17,8 @@ _STATES = {
     ),
     "resnet50": ({(128, 256, 3, 3), (32, 64, 3, 3)}, {(256, 128, 3, 3), (64, 32, 3, 3)}),
 }
-_DEEP_GUIDED_FILTER = (16, 24, 1, 1)
+# Its first convolution, or that of its statistics where it is divided.
+_DEEP_GUIDED_FILTER = {(16, 24, 1, 1), (16, 8, 1, 1)}
 
 
 def identify(shapes: Collection[Shape]) -> tuple[str, str] | None:
@@ -29,5 +30,5 @@ def identify(shapes: Collection[Shape]) -> tuple[str, str] | None:
     shapes = set(shapes)
     for variant, stems in _STEMS.items():
         if shapes & stems and any(states <= shapes for states in _STATES[variant]):
-            return variant, "deep_guided_filter" if _DEEP_GUIDED_FILTER in shapes else "fast_guided_filter"
+            return variant, "deep_guided_filter" if shapes & _DEEP_GUIDED_FILTER else "fast_guided_filter"
     return None

@@ -36,6 +36,12 @@ def find_node(runtime: str, folder: Path) -> str:
         raise MissingPackage(
             f"{runtime} needs Node {OLDEST_NODE} or newer, and {node} is {version or 'none'}; install one"
         )
+    require_packages(folder)
+    return node
+
+
+def require_packages(folder: Path) -> None:
+    """Raises MissingPackage if what the package in `folder` needs is not installed there in its version."""
     for package, wanted in json.loads((folder / "package.json").read_text())["dependencies"].items():
         try:
             found = json.loads((folder / "node_modules" / package / "package.json").read_text())["version"]
@@ -45,4 +51,3 @@ def find_node(runtime: str, folder: Path) -> str:
             raise MissingPackage(
                 f"{package} {wanted} is needed, and {found} is installed; run: npm ci --prefix {folder}"
             )
-    return node

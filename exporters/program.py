@@ -41,7 +41,7 @@ def program(
 
     Args:
         ops: The format's vocabulary.
-        convs: From `weights.lowered_convs`; they also tell the variant and the refiner.
+        convs: From `weights.lowered_convs` or `divided_convs`; they also tell the variant and the refiner.
         src: Three channels, RGB in [0, 1].
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
@@ -203,8 +203,8 @@ def guided_filter(
     mean_x, mean_y, mean_xy, mean_xx = ops.split(means, 4, 4, 4, 4)
     cov = ops.sub(mean_xy, ops.mul(mean_x, mean_y))
     var = ops.sub(mean_xx, ops.mul(mean_x, mean_x))
-    if "refiner.conv.0" in convs:
-        A = ops.relu(ops.conv(ops.concat(cov, var, hid), convs["refiner.conv.0"]))
+    if "refiner.conv.3" in convs:
+        A = ops.relu(refiner_input(ops, convs, cov, var, hid))
         A = ops.conv(ops.relu(ops.conv(A, convs["refiner.conv.3"])), convs["refiner.conv.6"])
     else:
         A = ops.div(cov, ops.add_constant(var, (1e-5,) * 4))
@@ -219,6 +219,14 @@ def guided_filter(
         return ops.add(ops.mul(ops.resize_like(A, fine_src), x), ops.resize_like(b, fine_src))
 
     return line(A_fgr, fine_src, b_fgr), line(A_pha, ops.channel_mean(fine_src), b_pha)
+
+
+def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
+    """The refiner's first convolution, of the statistics and the hidden image joined, or of each by itself."""
+    if "refiner.conv.0" in convs:
+        return ops.conv(ops.concat(cov, var, hid), convs["refiner.conv.0"])
+    statistics = ops.conv(ops.concat(cov, var), convs["refiner.conv.0.statistics"])
+    return ops.add(statistics, ops.conv(hid, convs["refiner.conv.0.hid"]))
 
 
 def box_mean(ops: Ops[V], convs: Convs, x: V) -> V:

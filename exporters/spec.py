@@ -36,7 +36,8 @@ class Format:
     `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
     which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
     `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size.
+    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size;
+    `is_code` that a file is a program, which is not opened for its weights unless it is trusted.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Format:
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
     afterwards: str = ""
     one_size: bool = False
+    is_code: bool = False
 
     @property
     def default_runtime(self) -> str:
@@ -140,7 +142,7 @@ class FixableSpec(ExportSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """An option's value in a profile, and why; `if_it_resizes` where only a file of one size below ratio 1 has it."""
+    """An option's value in a profile, and why; `if_it_resizes` where a file of one size at ratio 1 has none."""
 
     option: str
     value: Any
@@ -174,7 +176,7 @@ class Profile:
             switch = f"--{choice.option.replace('_', '-')}"
             if given.get(choice.option, choice.value) != choice.value:
                 raise SpecError(f"profile {name} sets {switch} to {choice.value}; leave {switch} or the profile out")
-            if not choice.if_it_resizes or (fixed is not None and fixed.ratio != 1):
+            if not choice.if_it_resizes or fixed is None or fixed.ratio != 1:
                 options[choice.option] = choice.value
         return options
 

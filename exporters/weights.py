@@ -53,7 +53,8 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     """
     convs = folded_convs(network)
     if network.variant == "mobilenetv3":
-        convs["backbone.features.0.0"] = _normalise(convs["backbone.features.0.0"])
+        single = next(network.parameters()).dtype != torch.float64
+        convs["backbone.features.0.0"] = _normalise(convs["backbone.features.0.0"], single)
     else:
         convs["backbone.conv1"] = _widen(convs["backbone.conv1"])
     for block in ("decode3", "decode2", "decode1", "decode0"):
@@ -72,6 +73,18 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
     else:
         box = convs["refiner.box_filter"]
         convs["refiner.box_filter"] = replace(box, weight=np.tile(box.weight, (4, 1, 1, 1)), groups=16)
+    return convs
+
+
+def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
+    """`lowered_convs` for runtimes that keep images in blocks of channels, where joining some costs a change of layout.
+
+    The refiner's first convolution is there twice too: `refiner.conv.0.statistics` and `.hid`.
+    """
+    convs = lowered_convs(network)
+    if "refiner.conv.0" in convs:
+        conv = convs.pop("refiner.conv.0")
+        convs |= _by_input(conv, statistics=8, hid=conv.weight.shape[1] - 8)
     return convs
 
 
@@ -127,10 +140,15 @@ def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
     return {part.name: part for part in parts}
 
 
-def _normalise(conv: Conv) -> Conv:
-    """The image's mean and standard deviation folded in, over a fourth channel of ones."""
+def _normalise(conv: Conv, single: bool) -> Conv:
+    """The image's mean and standard deviation folded in, over a fourth channel of ones.
+
+    What is divided is rounded to float32 first where the network is (`single`), so that three such channels can be
+    found again which give all four (`normalisation.py`): a checkpoint recovered from a file then makes the same file.
+    """
     mean, std = (np.array(values)[None, :, None, None] for values in (MEAN, STD))
-    scaled = conv.weight / std
+    weight = conv.weight.astype(np.float32).astype(np.float64) if single else conv.weight
+    scaled = weight / std
     offset = -(scaled * mean).sum(axis=1, keepdims=True)
     return replace(conv, weight=np.concatenate([scaled, offset], axis=1))
 

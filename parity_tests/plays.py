@@ -83,6 +83,8 @@ PLAYS = (
     Play(weights="from_coreml", clip="builtin", ratio=0.5, long=True, one_size=True, without=("int8",)),
     Play(weights="from_tfjs", clip="builtin", width=1280, height=720, ratio=0.375, long=True),
     Play(weights="from_coreml", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
+    Play(weights="from_coreml", clip="builtin", width=512, height=512, ratio=1.0, long=True, one_size=True),
+    Play(weights="consensus_fp16", clip="builtin", width=512, height=512, ratio=1.0, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1280, height=720, ratio=0.375, long=True, one_size=True),
     Play(weights="consensus_fp16", clip="builtin", width=1920, height=1080, ratio=0.25, long=True, one_size=True),
     # What eight bits do to weights that were never on their grid, on people.

@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper
 from exporters import load_exporter, load_runtime
 from exporters.layers import STATES
 from exporters.onnx import OnnxSpec
+from exporters.onnx.traced import export_traced
 from exporters.spec import ArtifactError, Fixed
-from exporters.tests.traced import export_traced
 from exporters.weights import conv_modules
 from parity_tests.bisect import bisect
 from parity_tests.clips import builtin_clip

@@ -1,6 +1,6 @@
 """Prove one artifact: find its tolerance, play, compare."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from exporters import FORMATS
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
-from parity_tests.clips import Clip
+from parity_tests.clips import Clip, Kind
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, row_of, sampling
@@ -81,6 +81,8 @@ def verify(
     reference: Iterable[FrameOutputs] | None = None,
     runtime: str | None = None,
     watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
+    outputs: Collection[str] = NAMES,
+    at_least: Tolerance | None = None,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all outputs that it has.
 
@@ -93,34 +95,31 @@ def verify(
         reference: Outputs of PyTorch for this clip, if somebody has played it before.
         runtime: What plays the artifact; None for its format's first.
         watch: See `compare`.
+        outputs: Those to compare, of `compare.NAMES`.
+        at_least: What is allowed in any case, beyond the artifact's own row.
 
     Raises:
         ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
         ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
-    weights: Literal["trained", "seeded"] = "seeded" if checkpoint.seeded else "trained"
-    measured = device == "cpu" and not artifact.altered
-    case = Case(
-        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
-        precision=artifact.precision,
-        refiner=artifact.refiner,
-        weights=weights,
-        sampling=sampling(ratio),
-        clip=clip.kind,
-    )
     if reference is None:
         reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
-    tolerance = TOLERANCES[row_of(case)]
+    tolerance = tolerance_of(artifact, checkpoint, ratio, clip.kind, device)
+    if at_least is not None:
+        tolerance = tolerance.at_least(at_least)
     if artifact.image_bytes:
-        reference, tolerance = map(in_levels, reference), replace(tolerance, level=float(LEVEL))
+        reference = map(in_levels, reference)
     given = {tensor.name for tensor in artifact.outputs}
     # States always: a file that keeps them to itself shows them to its runtime.
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
+    if left_out := [name for name in NAMES if name not in outputs]:
+        names = [name for name in names if name in outputs]
     reference = ({name: frame[name] for name in names} for frame in reference)
     runtime = runtime or FORMATS[artifact.format].default_runtime
     with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
-        comparison = compare(reference, given_frames, tolerance, watch)
+        compared = ({name: array for name, array in frame.items() if name not in left_out} for frame in given_frames)
+        comparison = compare(reference, compared, tolerance, watch)
     return ParityReport(
         artifact=artifact.path,
         function=artifact.function,
@@ -129,7 +128,7 @@ def verify(
         variant=artifact.variant,
         refiner=artifact.refiner,
         precision=artifact.precision,
-        weights=weights,
+        weights=weights_kind(checkpoint),
         clip=clip.name,
         size=clip.size,
         ratio=ratio,
@@ -137,6 +136,25 @@ def verify(
         tolerance=tolerance,
         comparison=comparison,
     )
+
+
+def weights_kind(checkpoint: Checkpoint) -> Literal["trained", "seeded"]:
+    return "seeded" if checkpoint.seeded else "trained"
+
+
+def tolerance_of(artifact: Artifact, checkpoint: Checkpoint, ratio: float, clip: Kind, device: Device) -> Tolerance:
+    """What an artifact is judged by, at a ratio and on a kind of clip."""
+    measured = device == "cpu" and not artifact.altered
+    case = Case(
+        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
+        precision=artifact.precision,
+        refiner=artifact.refiner,
+        weights=weights_kind(checkpoint),
+        sampling=sampling(ratio),
+        clip=clip,
+    )
+    tolerance = TOLERANCES[row_of(case)]
+    return replace(tolerance, level=float(LEVEL)) if artifact.image_bytes else tolerance
 
 
 def in_levels(outputs: FrameOutputs) -> FrameOutputs:

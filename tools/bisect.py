@@ -27,19 +27,21 @@ def bisect_file(
     threshold: float | None,
     every_point: bool,
     json_path: Path | None,
+    trust: bool = False,
 ) -> int:
     """Bisect a file and return the exit code: 1 if it drifts, else 0.
 
     Args:
         path: An ONNX file.
         against: `pytorch`, or the path of another.
-        source: Their weights, as `load_checkpoint` takes them; None for what the file's metadata names.
+        source: Their weights, as `open_checkpoint` takes them; None for what the file's metadata names.
         clip_path: Image folder or video; None for the built-in clip.
         frames: How many frames to play.
         ratio_text: A downsample ratio, or `auto`.
         threshold: The largest mean error that is no drift; None for what suits precision and refiner.
         every_point: Whether to show points far from the first drift too.
         json_path: Where to write the report; `-` for stdout, None for nowhere.
+        trust: Open a source that is code.
 
     Raises:
         UserError: anything that cannot be compared as asked.
@@ -56,7 +58,7 @@ def bisect_file(
     if ratio is None and artifact.fixed is None and (other is None or other.fixed is None):
         ratio = auto_ratio(clip)
     with working(console, f"bisecting {path}"):
-        report = bisect(artifact, other, checkpoint_of(artifact, source), clip, ratio, threshold)
+        report = bisect(artifact, other, checkpoint_of(artifact, source, trust), clip, ratio, threshold)
     console.print(to_table(report, every_point))
     for line in verdict(report):
         console.print(line, soft_wrap=True)

@@ -36,7 +36,14 @@ RUNTIMES = "; ".join(f"{each.title} has {', '.join(each.runtimes)}" for each in 
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
 CheckpointOption = Annotated[
     str,
-    typer.Option(metavar="PATH|official|seeded|auto", help="Weights; auto is official if it can be had, else seeded."),
+    typer.Option(
+        metavar="PATH|official|seeded|auto",
+        help="Weights: a .pth or .safetensors file, or any file of the network, whose weights are taken out of it; "
+        "auto is official if it can be had, else seeded.",
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Take weights out of a TorchScript file, which is code and is run.")
 ]
 
 
@@ -72,6 +79,7 @@ def add_export_command(name: str, description: Format) -> None:
         variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
         refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
         checkpoint: CheckpointOption = "auto",
+        trust: TrustOption = False,
         precision: Annotated[
             list[str],
             typer.Option(
@@ -103,7 +111,7 @@ def add_export_command(name: str, description: Format) -> None:
                 for size in sizes
             ]
             specs += description.spec.together(of_all_sizes)
-        for path in export_all(name, specs, checkpoint, output, force, verify):
+        for path in export_all(name, specs, checkpoint, output, force, verify, trust):
             typer.echo(path)
 
     fixable = issubclass(description.spec, FixableSpec)
@@ -169,9 +177,11 @@ def verify(
         str | None,
         typer.Option(
             metavar="PATH|official|seeded",
-            help="Weights they should hold; by default what their metadata names, else official.",
+            help="Weights they should hold, or any file of the network; by default what their metadata names, else "
+            "official.",
         ),
     ] = None,
+    trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
     frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
     downsample_ratio: Annotated[
@@ -195,7 +205,7 @@ def verify(
 
     given = {"json": json, "junit": junit, "markdown": markdown}
     reports = {kind: path for kind, path in given.items() if path is not None}
-    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, runtime, reports))
+    raise typer.Exit(verify_all(artifacts, checkpoint, clip, frames, downsample_ratio, device, runtime, reports, trust))
 
 
 @app.command(
@@ -301,9 +311,11 @@ def bisect(
         str | None,
         typer.Option(
             metavar="PATH|official|seeded",
-            help="Weights they should hold; by default what the metadata of A.onnx names, else official.",
+            help="Weights they should hold, or any file of the network; by default what the metadata of A.onnx names, "
+            "else official.",
         ),
     ] = None,
+    trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
     frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
     downsample_ratio: Annotated[
@@ -327,7 +339,7 @@ def bisect(
     from tools.bisect import bisect_file
 
     raise typer.Exit(
-        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json)
+        bisect_file(artifact, against, checkpoint, clip, frames, downsample_ratio, threshold, every_point, json, trust)
     )
 
 
@@ -361,6 +373,149 @@ def compare(
     from tools.compare import compare_models
 
     typer.echo(compare_models(a, b, clip, frames, downsample_ratio, amplify, output, force))
+
+
+@app.command(
+    short_help="Time files against PyTorch's own.",
+    help="Time files, PyTorch itself, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
+    "(traced) in turn, a frame each a round, in a process each, and compare their mattes: a file that drifts has no "
+    "speed, and makes exit code 1. What is timed begins and ends in the machine's own memory. With --export the making "
+    f"of files is timed instead. {CODE_WARNING}",
+)
+def bench(
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="ARTIFACT...", help="Files of any format, of one network; none for the baselines alone."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who the others are held against: pytorch, torchscript, traced or a file's name. By default traced, "
+            "torchscript on CUDA, and the first file in a browser.",
+        ),
+    ] = None,
+    resolution: Annotated[
+        list[str] | None, typer.Option(metavar="WxH", help="Repeatable; 1920x1080 at ratio .25 by default.")
+    ] = None,
+    downsample_ratio: Annotated[
+        list[str] | None, typer.Option(metavar="R|auto", help="The n-th goes with the n-th resolution.")
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda|browser",
+            callback=one_of("cpu", "cuda", "browser"),
+            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included.",
+        ),
+    ] = "cpu",
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Repeatable; as many as there are cores by default.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many frames of each are timed: 20 by default, 3 files with --export."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Of the baselines.")
+    ] = "fp32",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rvm",
+            callback=one_of("rvm"),
+            help="The released speed test's setting: random input, 1920x1080 at .25 and 3840x2160 at .125, against "
+            "frozen TorchScript.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|official|seeded",
+            help="The weights; by default what the first file's metadata names, seeded without a file.",
+        ),
+    ] = None,
+    export: Annotated[bool, typer.Option("--export", help="Time the exporters, with seeded weights.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all figures as a JSON object.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as a table, a line each.")] = None,
+) -> None:
+    from tools.bench import BenchOptions, bench_all
+
+    given = {"json": json, "csv": csv}
+    raise typer.Exit(
+        bench_all(
+            artifacts or [],
+            BenchOptions(
+                baseline=baseline,
+                resolutions=tuple(resolution or ()),
+                ratios=tuple(downsample_ratio or ()),
+                device=device,
+                threads=tuple(threads or ()),
+                rounds=rounds,
+                precision=precision,
+                preset=preset,
+                checkpoint=checkpoint,
+                export=export,
+                reports={kind: path for kind, path in given.items() if path is not None},
+            ),
+        )
+    )
+
+
+@app.command(
+    short_help="Serve a page that mattes your webcam.",
+    help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser, with "
+    "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that "
+    "any web server can serve, and print the folder's path.",
+)
+def demo(
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="A TensorFlow.js or ONNX model; repeatable. Without one, an ONNX file of the official weights is "
+            "made, if they can be had, else of seeded ones, which matte nothing.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where to listen; 0 is any that is free.")] = 8000,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    static: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the page into this folder, and serve nothing.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that --static wrote before.")] = False,
+) -> None:
+    from tools.demo.command import serve, write
+
+    if static is None:
+        serve(model or [], port, show)
+    else:
+        typer.echo(write(model or [], static, force))
+
+
+@app.command(
+    short_help="Take the weights out of files again.",
+    help="Take the weights out of exported files, ours or released, and write a checkpoint with the released names. "
+    "Several files of the same weights, each rounded in its own way, give the middle of what they all leave possible. "
+    "The files and the rebuilt network then play a clip against each other. Prints the file's path.",
+)
+def recover(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files or folders of any format, of the same weights.")
+    ],
+    output: Annotated[Path, typer.Option(help="A file that ends in .safetensors, or a folder.")] = Path(),
+    trust: TrustOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    verify: Annotated[
+        bool, typer.Option(help="Play a clip through each file and PyTorch; a mismatch leaves no file.")
+    ] = True,
+) -> None:
+    from tools.recover import recover_files
+
+    typer.echo(recover_files(artifacts, output, trust, force, verify))
 
 
 @app.command(

@@ -9,30 +9,32 @@ from exporters.spec import ArtifactError, ExportSpec
 from parity_tests.clips import builtin_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
-from rvm_model.checkpoint import Checkpoint, load_checkpoint
+from rvm_model.checkpoint import Checkpoint
+from tools.checkpoints import open_checkpoint
 from tools.messages import stderr_console, working
 from tools.publish import ExportFailed, OutputError, publish, resolve_output
 
 
 def export_all(
-    name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool, prove: bool
+    name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool, prove: bool, trust: bool = False
 ) -> Iterator[Path]:
     """Export to a format, one file for each spec, and give each file's path when it is there.
 
     Args:
         name: The format.
         specs: Of the format's own kind, all of one variant and refiner.
-        source: See `load_checkpoint`.
+        source: See `open_checkpoint`.
         output: A file, if there is one spec, or a folder.
         force: Replace existing files.
-        prove: Play the built-in clip against PyTorch before a file gets its name.
+        prove: Play the built-in clip against PyTorch before a file gets its name; so too a file that is the source.
+        trust: Open a source that is code.
 
     Raises:
         UserError: a checkpoint, package or place that cannot be used.
         ExportFailed: a file does not compute what PyTorch computes, or could not be written.
     """
     exporter = load_exporter(name)
-    checkpoint = load_checkpoint(source, specs[0].variant, specs[0].refiner)
+    checkpoint = open_checkpoint(source, specs[0].variant, specs[0].refiner, trust=trust, prove=prove)
     suffix, folder = specs[0].suffix(FORMATS[name].suffix), specs[0].is_folder
     if len(specs) > 1 and suffix and output.name.endswith(suffix):
         raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")

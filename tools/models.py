@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from exporters import load_runtime, recognise
 from exporters.runtime import Device, State
 from exporters.spec import Artifact
+from rvm_model.captured import captured_play
 from rvm_model.checkpoint import Checkpoint, load_checkpoint, load_checkpoint_file
 from rvm_model.device import torch_device
 from rvm_model.inference import Images, Play, network_play
@@ -51,6 +52,8 @@ def open_model(name: str) -> Model:
 def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
     """Ready to play one clip, from its first frame on. A file of one size plays any: frames are scaled, mattes back.
 
+    A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/captured.py`).
+
     Args:
         model: From `open_model`.
         device: `cpu` or `cuda`.
@@ -63,6 +66,9 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
     """
     if isinstance(model, Checkpoint):
         where = torch_device(device)
+        if device == "cuda":
+            yield captured_play(model.network(), ratio, where)
+            return
         yield network_play(model.network().to(where), ratio, where, torch.float32)
         return
     with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:

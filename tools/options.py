@@ -49,6 +49,7 @@ ROWS = (
     *(Row(options={"opset": opset}) for opset in range(13, 22)),
     Row(options={"primitive_activations": True}),
     Row(options={"ceil_free": True}),
+    Row(options={"banded": True}),
     Row(options={"fixed": SIZE, "banded": True}),
     Row(options={"outputs": "pha"}),
     Row(options={"outputs": "fgr"}),

@@ -1,19 +1,28 @@
-"""The README's pictures: a frame of the real clip, matted by an ONNX file that this project exported.
+"""The README's pictures: a frame of the real clip, matted by an ONNX file that this project exported; and the demo.
 
-Needs the trained weights and the clip of `../shared`. Writes `docs/matte.jpg` and `docs/composition.jpg`.
+Needs the trained weights and the clip of `../shared`, and Chromium. Writes `docs/matte.jpg`, `docs/composition.jpg` and
+`docs/demo.jpg`.
 """
 
+import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.clips import load_clip
+from exporters.node import find_node
+from exporters.tfjs.chromium import find_chromium
+from exporters.tfjs.step import FOLDER as WEB
+from parity_tests.clips import Clip, load_clip
 from parity_tests.play import play_artifact
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
+from tools.demo.serve import HOST, listening
+from tools.demo.site import open_site
 from tools.matte import MatteOptions, matte_one
 from tools.panels import panels
 
@@ -30,10 +39,11 @@ def main() -> None:
         raise SystemExit("the picture needs ../shared, or RVM_SHARED")
     clip = load_clip(shared / REAL_CLIP)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
         spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+        path = Path(folder) / spec.file_name(".onnx", seeded=False)
         load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
+        page = photograph(path, clip)
         composites = [composite(path, shared / REAL_CLIP, background) for background in (None, "blur", "#b5532f")]
     src, fgr, pha = [*clip][FRAME][0], outputs["fgr"][0], outputs["pha"][0]
     shown = [src, pha, fgr * (pha > 0), fgr * pha + BACKGROUND * (1 - pha)]
@@ -41,6 +51,8 @@ def main() -> None:
     for name, images in {"matte.jpg": shown, "composition.jpg": [src, *composites]}.items():
         Image.fromarray(panels(images, PANEL)).save(DOCS / name, quality=88)
         print(DOCS / name)  # noqa: T201
+    page.save(DOCS / "demo.jpg", quality=86)
+    print(DOCS / "demo.jpg")  # noqa: T201
 
 
 def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.floating]:
@@ -50,6 +62,27 @@ def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.flo
     matte_one(clip, {"composition": output}, options, progress=False)
     pixels: NDArray[np.floating] = [*load_clip(output)][FRAME][0]
     return pixels
+
+
+def photograph(model: Path, clip: Clip) -> Image.Image:
+    """The page with the clip in its camera."""
+    camera, picture = model.parent / "camera.y4m", model.parent / "page.png"
+    with av.open(str(camera), "w", format="yuv4mpegpipe") as file:
+        stream = file.add_stream("wrapped_avframe", rate=24)
+        stream.height, stream.width = clip.size
+        stream.pix_fmt = "yuv420p"
+        for pixels in clip.pixels[:, 0]:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            file.mux(stream.encode(frame.reformat(format="yuv420p")))
+        file.mux(stream.encode())
+    with open_site([model]) as site, listening(site, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://{HOST}:{server.server_port}/"
+        script = Path(__file__).with_name("picture_page.mjs")
+        node, chromium = find_node("the picture", WEB), find_chromium("the picture")
+        subprocess.run([node, script, WEB, chromium, address, camera, picture], check=True)  # noqa: S603
+        server.shutdown()
+    return Image.open(picture).convert("RGB")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any
 
 from tools.child import ENDING_SECONDS
+from tools.machine import cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 """What PyTorch, NumPy, onnxruntime (see `exporters/onnx/session.py`) and TensorFlow ask how many threads to have."""
@@ -104,7 +105,7 @@ def in_process(
 @contextmanager
 def this_machine(processes: int) -> Iterator[Place]:
     """So many processes at a time, which share the CPU's cores, and of which none is left when the `with` ends."""
-    threads = str(max(1, _cores() // processes))
+    threads = str(max(1, cores() // processes))
     # Where the user has set one, it stands.
     environment = {name: threads for name in THREADS if name not in os.environ}
     stop = threading.Event()
@@ -123,11 +124,7 @@ def default_processes(jobs: int, memory_per_job: int) -> int:
         jobs: How many there are to run.
         memory_per_job: The most that one takes, in bytes.
     """
-    return max(1, min(jobs, _cores(), _memory() // memory_per_job))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(jobs, cores(), _memory() // memory_per_job))
 
 
 def _memory() -> int:

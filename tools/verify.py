@@ -11,9 +11,10 @@ from exporters.spec import Artifact
 from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
 from parity_tests.report import Refusal, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
-from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError, load_checkpoint
+from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError
 from rvm_model.errors import UserError
 from rvm_model.state import auto_graph_ratio
+from tools.checkpoints import open_checkpoint
 from tools.messages import say_error, stderr_console, working
 from tools.reports import check_reports, write_reports
 
@@ -27,18 +28,20 @@ def verify_all(
     device: str,
     runtime: str | None,
     reports: Mapping[str, Path],
+    trust: bool = False,
 ) -> int:
     """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
 
     Args:
         artifacts: Paths of exported files.
-        source: Their weights, as `load_checkpoint` takes them; None for what each file's metadata names.
+        source: Their weights, as `open_checkpoint` takes them; None for what each file's metadata names.
         clip_path: Image folder or video; None for the built-in clip.
         frames: How many frames to play.
         ratio_text: A downsample ratio, or `auto`.
         device: `cpu` or `cuda`.
         runtime: What plays the files; None for the first of each one's format.
         reports: Where to write the reports: kind of `tools.reports.RENDERINGS` to file, or `-` for stdout.
+        trust: Open a source that is code.
 
     Raises:
         UserError: a clip or ratio that cannot be used, or a report that could not be written.
@@ -53,7 +56,7 @@ def verify_all(
     for path in artifacts:
         try:
             with working(console, f"verifying {path}"):
-                of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime)
+                of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime, trust)
         except UserError as error:
             code = say_error(str(error), 2)
             results.append(Refusal(artifact=path, error=str(error)))
@@ -70,12 +73,18 @@ def verify_all(
 
 
 def _verify_one(
-    path: Path, source: str | None, clip: Clip, ratio: float | None, device: Device, runtime: str | None
+    path: Path,
+    source: str | None,
+    clip: Clip,
+    ratio: float | None,
+    device: Device,
+    runtime: str | None,
+    trust: bool,
 ) -> list[ParityReport]:
     artifact = load_runtime(recognise(path), runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
-    checkpoint = checkpoint_of(artifact, source)
+    checkpoint = checkpoint_of(artifact, source, trust)
     return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
 
 
@@ -85,11 +94,11 @@ def refuse_auto(source: str | None) -> None:
         raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
 
 
-def checkpoint_of(artifact: Artifact, source: str | None) -> Checkpoint:
+def checkpoint_of(artifact: Artifact, source: str | None, trust: bool = False) -> Checkpoint:
     """The weights to compare with. Seeded ones are never taken unless the file or the user names them."""
     named = source or ("seeded" if artifact.metadata.get("checkpoint") == "seeded" else "official")
     try:
-        return load_checkpoint(named, artifact.variant, artifact.refiner)
+        return open_checkpoint(named, artifact.variant, artifact.refiner, trust=trust)
     except DownloadError as error:
         if source:
             raise

@@ -23,8 +23,7 @@ class OnnxSpec(FixableSpec):
     banded: bool = field(
         default=False,
         metadata={
-            "help": "With --resolution: bring the matte's rows to full size by a product, not by Resize; faster in "
-            "onnxruntime on a CPU."
+            "help": "Bring the matte's rows to full size by a product, not by Resize; faster in onnxruntime on a CPU."
         },
     )
     outputs: str = field(
@@ -55,10 +54,10 @@ class OnnxSpec(FixableSpec):
             raise SpecError(f"io {self.io!r} is not one of nchw, uint8-nhwc, uint8-nhwc-bgr")
         if self.io_dtype == "fp32" and self.precision == "fp32":
             raise SpecError("a file of precision fp32 has fp32 inputs and outputs by itself; leave --io-dtype out")
-        if self.banded and (self.fixed is None or self.fixed.ratio == 1):
+        if self.banded and self.fixed is not None and self.fixed.ratio == 1:
             raise SpecError(
-                "only a file of one size and a ratio below 1 can be banded; give a --resolution and a "
-                "--downsample-ratio, or leave --banded out"
+                "a file of one size at ratio 1 brings nothing to full size; give a --downsample-ratio below 1, or "
+                "leave --banded out"
             )
 
     @property

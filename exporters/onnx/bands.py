@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_ROWS = range(32, 7, -1)  # rows of the result at once: the more the better, and fewer than 8 do not pay
+BLOCK_ROWS = range(32, 7, -1)  # rows of the result at once: the more the better, and fewer than 8 do not pay
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +28,7 @@ def bands(height: int, to_height: int) -> Bands:
 
     Rows and weights are computed in float32, as PyTorch does.
     """
-    block_rows = next((rows for rows in _BLOCK_ROWS if to_height % rows == 0), _BLOCK_ROWS[0])
+    block_rows = next((rows for rows in BLOCK_ROWS if to_height % rows == 0), BLOCK_ROWS[0])
     blocks = -(-to_height // block_rows)
     scale = np.float32(height) / np.float32(to_height)
     centres = np.arange(blocks * block_rows, dtype=np.float32) + np.float32(0.5)

@@ -14,13 +14,14 @@ from onnx import TensorProto, helper
 
 from exporters.metadata import identity, release
 from exporters.onnx import OnnxSpec
+from exporters.onnx.banded import BandedOnnxOps
 from exporters.onnx.fixed import FixedOnnxOps
 from exporters.onnx.ops import Dtype, OnnxOps
 from exporters.onnx.read import graph_sha256
 from exporters.onnx.simplify import simplified
 from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS
-from exporters.weights import lowered_convs
+from exporters.weights import divided_convs
 from rvm_model import __version__
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import state_shapes
@@ -40,7 +41,10 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     image_element = TensorProto.UINT8 if spec.image_bytes else io_element
     fixed = spec.fixed
     src, *states, ratio = INPUTS
-    ops = OnnxOps(dtype, spec) if fixed is None else FixedOnnxOps(dtype, spec, fixed, src)
+    if fixed is None:
+        ops = BandedOnnxOps(dtype, spec) if spec.banded else OnnxOps(dtype, spec)
+    else:
+        ops = FixedOnnxOps(dtype, spec, fixed, src)
 
     def cast(value: str, to: int) -> str:
         return value if io_element == element else ops.cast(value, to)
@@ -50,7 +54,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         r1, r2, r3, r4 = (cast(state, element) for state in states)
     matte = program(
         ops,
-        lowered_convs(checkpoint.network()),
+        divided_convs(checkpoint.network()),
         image,
         (r1, r2, r3, r4),
         ratio if fixed is None else float(fixed.ratio),

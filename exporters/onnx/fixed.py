@@ -94,7 +94,7 @@ class FixedOnnxOps(OnnxOps):
 
     def upsample2_crop(self, x: str, ref: str) -> str:
         channels, height, width = self.sizes[x]
-        twice = self._resize(x, self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
+        twice = self._resize(self._in_blocks(x), self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
         twice = self._sized(twice, channels, 2 * height, 2 * width)
         size = self.sizes[ref][1:]
         return twice if size == (2 * height, 2 * width) else self._crop(twice, *size)

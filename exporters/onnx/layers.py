@@ -19,7 +19,7 @@ from exporters.onnx.runtime import runner
 from exporters.onnx.step import to_image, to_matte
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS, Artifact, ArtifactError
-from exporters.weights import conv_modules, folded_convs, lowered_convs
+from exporters.weights import conv_modules, divided_convs, folded_convs
 from rvm_model.network import MattingNetwork
 
 # Half precision moves a convolution's weights by about 3e-4 of their norm.
@@ -133,11 +133,11 @@ def _file_convs(graph: GraphProto) -> list[_FileConv]:
 
 
 def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[str, str]:
-    """Name of weights in the file to module of the network, or to a part of one that `lowered_convs` names."""
+    """Name of weights in the file to module of the network, or to a part of one that `divided_convs` names."""
     folded = folded_convs(network)
     del folded[SEGMENTATION]
     # Ours have a fourth source channel, and the filter that has no module; foreign files have neither.
-    lowered = lowered_convs(network)
+    lowered = divided_convs(network)
     known = {name: [conv.weight for conv in (folded.get(name), lowered.get(name)) if conv] for name in folded | lowered}
     del known[SEGMENTATION]
 

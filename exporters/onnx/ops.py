@@ -19,6 +19,11 @@ from exporters.weights import Conv
 
 Dtype = type[np.float32] | type[np.float16]
 
+BLOCK = 16
+"""Channels that onnxruntime's CPU kernels keep together, on the widest processors."""
+
+_KEEP_CHANNELS = {"Add", "Sub", "Mul", "Relu", "Sigmoid", "Tanh"}
+
 
 class OnnxOps:
     """Collects the nodes and initialisers of one graph. A value is its name in the graph."""
@@ -31,6 +36,7 @@ class OnnxOps:
         self._scope = ""
         self._taken: dict[str, int] = {}
         self._shapes: dict[str, str] = {}
+        self._channels: dict[str, int] = {}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -79,7 +85,7 @@ class OnnxOps:
         inputs = [x, self._initializer(f"{conv.name}.weight", conv.weight.astype(self.dtype))]
         if conv.bias is not None:
             inputs.append(self._initializer(f"{conv.name}.bias", conv.bias.astype(self.dtype)))
-        return self._node(
+        y = self._node(
             "Conv",
             *inputs,
             kernel_shape=conv.weight.shape[2:],
@@ -88,6 +94,8 @@ class OnnxOps:
             dilations=[conv.dilation] * 2,
             group=conv.groups,
         )
+        self._channels[y] = len(conv.weight)
+        return y
 
     def relu(self, x: str) -> str:
         return self._node("Relu", x)
@@ -129,13 +137,19 @@ class OnnxOps:
         return self.add(x, self._initializer(f"{self._scope}.constant_{'_'.join(f'{v:g}' for v in values)}", column))
 
     def concat(self, *xs: str) -> str:
-        return self._node("Concat", *xs, axis=1)
+        y = self._node("Concat", *xs, axis=1)
+        if all(x in self._channels for x in xs):
+            self._channels[y] = sum(self._channels[x] for x in xs)
+        return y
 
     def split(self, x: str, *channels: int) -> tuple[str, ...]:
         if self.spec.opset < 13:
-            return self._nodes("Split", x, outputs=len(channels), axis=1, split=channels)
-        sizes = self._integers(f"split_{'_'.join(map(str, channels))}", *channels)
-        return self._nodes("Split", x, sizes, outputs=len(channels), axis=1)
+            parts = self._nodes("Split", x, outputs=len(channels), axis=1, split=channels)
+        else:
+            sizes = self._integers(f"split_{'_'.join(map(str, channels))}", *channels)
+            parts = self._nodes("Split", x, sizes, outputs=len(channels), axis=1)
+        self._channels |= zip(parts, channels, strict=True)
+        return parts
 
     def append_ones(self, x: str) -> str:
         pads = self._integers("append_channel", 0, 0, 0, 0, 0, 1, 0, 0)
@@ -180,12 +194,22 @@ class OnnxOps:
         return self._resize(x, "", sizes)
 
     def upsample2_crop(self, x: str, ref: str) -> str:
-        twice = self._resize(x, self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
+        twice = self._resize(self._in_blocks(x), self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
         starts, axes = self._integers("origin", 0, 0), self._integers("spatial_axes", 2, 3)
         return self._node("Slice", twice, starts, self._shape(ref, 2, 4), axes)
 
     def state_like(self, state: str, x: str) -> str:
         return self._node("Expand", state, self._shape(x, 0, 4))
+
+    def _in_blocks(self, x: str) -> str:
+        """A pooling of single pixels, which changes nothing.
+
+        But onnxruntime's kernel for it gives blocks of channels, which are then brought to twice their size as such:
+        three times as fast as Resize, and the convolution behind wants them so. Resize by itself asks for no blocks.
+        """
+        if x not in self._channels or self._channels[x] % BLOCK:
+            return x
+        return self._node("MaxPool", x, kernel_shape=[1, 1])
 
     def _resize(self, x: str, scales: str, *sizes: str) -> str:
         # Below opset 13 the roi, which only another mode reads, cannot be left out, nor scales beside sizes.
@@ -221,6 +245,10 @@ class OnnxOps:
             name += f"_{count}"
         values = (name,) if outputs == 1 else tuple(f"{name}:{k}" for k in range(outputs))
         self.nodes.append(helper.make_node(op, inputs, values, name=name, **attributes))
+        if op in _KEEP_CHANNELS:
+            # One of two may be a single pixel or a state, of which nothing is known; none has other channels.
+            known = [self._channels[x] for x in inputs if x in self._channels]
+            self._channels |= zip(values, known, strict=False)
         return values
 
     def _initializer(self, name: str, array: NDArray[Any]) -> str:

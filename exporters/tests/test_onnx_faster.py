@@ -1,5 +1,7 @@
 """What the ONNX files do otherwise to be faster, each held against the plain way of doing it."""
 
+import platform
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -11,8 +13,8 @@ from torch.nn import functional as F
 from exporters.onnx import OnnxSpec
 from exporters.onnx.bands import bands
 from exporters.onnx.ops import OnnxOps
-from exporters.tests.onnx_files import assert_close, export_fixed, operators, play
-from exporters.weights import lowered_convs
+from exporters.tests.onnx_files import assert_close, export, export_fixed, operators, play
+from exporters.weights import divided_convs, lowered_convs
 from rvm_model import load_checkpoint
 
 
@@ -65,6 +67,57 @@ def test_a_banded_file_computes_the_same(width, height, batch, precision, tmp_pa
     assert operators(banded) - operators(plain) == {"Gather"}
     limit = {"fp32": 1e-5, "fp16": 5e-3}[precision]
     assert_close(play(plain, height, width, batch=batch), play(banded, height, width, batch=batch), limit)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "batch", "options"),
+    [
+        (96, 64, 1, {}),
+        (97, 61, 2, {"opset": 13}),  # 61 has no divisor: rows one by one
+        (64, 720, 1, {"opset": 21}),
+        (97, 95, 1, {"precision": "fp16", "io": "uint8-nhwc"}),
+        (331, 217, 1, {"refiner": "fast_guided_filter"}),
+    ],
+    ids=str,
+)
+def test_a_banded_file_of_any_size_computes_the_same(width, height, batch, options, tmp_path):
+    (tmp_path / "plain").mkdir()
+    plain = export(tmp_path / "plain", **options)
+    banded = export(tmp_path, banded=True, **options)
+    onnx.checker.check_model(onnx.load(banded), full_check=True)
+    assert "MatMul" in operators(banded)
+    assert sum(node.op_type == "Range" for node in onnx.load(banded).graph.node) == 2  # computed once, used four times
+    limit = 2e-5 if "precision" not in options else 1 / 255 + 1e-6
+    expected, given = (play(path, height, width, batch=batch) for path in (plain, banded))
+    assert_close(expected, given, limit)
+
+
+def test_what_grows_stays_in_blocks_of_channels(tmp_path):
+    """onnxruntime's own kernel for blocks runs, where the processor has blocks of them."""
+    path = export(tmp_path)
+    pools = [node for node in onnx.load(path).graph.node if node.op_type == "MaxPool"]
+    assert [node.name.partition("/")[0] for node in pools] == [f"decoder.decode{k}" for k in (3, 2, 0)]
+    assert all(helper.get_node_attr_value(node, "kernel_shape") == [1, 1] for node in pools)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    blocked = [node for node in nodes if node.domain == "com.microsoft.nchwc"]
+    if platform.machine() != "x86_64":
+        pytest.skip("onnxruntime has no blocks of channels on this processor")
+    assert [node.op_type for node in blocked].count("Upsample") == 3
+
+
+def test_the_refiners_first_convolution_is_a_sum():
+    network = load_checkpoint("seeded").network()
+    convs = divided_convs(network)
+    parts = [convs[f"refiner.conv.0.{part}"] for part in ("statistics", "hid")]
+    joined = np.concatenate([part.weight for part in parts], axis=1)
+    np.testing.assert_array_equal(joined, lowered_convs(network)["refiner.conv.0"].weight)
+    assert convs.keys() - lowered_convs(network).keys() == {part.name for part in parts}
+    other = load_checkpoint("seeded", refiner="fast_guided_filter").network()
+    assert divided_convs(other).keys() == lowered_convs(other).keys()
 
 
 def test_convolutions_of_joined_images_are_sums():

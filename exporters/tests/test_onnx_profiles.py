@@ -70,7 +70,7 @@ def test_npu_files_hold_nothing_but_plain_operations(tmp_path):
 def test_a_profile_that_needs_a_size_says_so():
     with pytest.raises(SpecError, match="give --resolution"):
         PROFILES["tensorrt"].options("tensorrt", {}, None)
-    assert PROFILES["ort"].options("ort", {}, None) == {}
+    assert PROFILES["ort"].options("ort", {}, None) == {"banded": True}
     assert PROFILES["ort"].options("ort", {}, Fixed(width=97, height=61, ratio=1.0)) == {}
 
 

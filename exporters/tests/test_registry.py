@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import exporters
-from exporters import FORMATS, load_exporter, load_runtime, recognise
+from exporters import FORMATS, load_exporter, load_reader, load_runtime, recognise
 from exporters.spec import ArtifactError, MissingPackage, UnknownRuntime
 
 
@@ -88,3 +88,8 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path):
         recognise(tmp_path / "none.onnx")
     with pytest.raises(ArtifactError, match="none of the formats known here"):
         recognise(tmp_path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_can_be_read_for_its_weights(name):
+    assert callable(load_reader(name).dataflow)

@@ -93,6 +93,15 @@ export class Matting {
     canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
   }
 
+  /**
+   * The four recurrent states, finest first, as the last frame left them: (1, h, w, channels), in about [-1, 1]. They
+   * stay this object's own, until the next frame; a scalar before the first.
+   * @returns {Tensor[]}
+   */
+  get states() {
+    return [...this.#states];
+  }
+
   /** Forget the frames before: the next is the first of a clip. */
   reset() {
     this.#tf.dispose(this.#states);

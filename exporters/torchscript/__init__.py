@@ -28,4 +28,5 @@ FORMAT = Format(
     runtimes={"torch": RuntimeInfo(module="runtime", extra="torchscript", packages=("torch",))},
     recognise=recognise,
     spec=ExportSpec,
+    is_code=True,
 )

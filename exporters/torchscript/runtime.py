@@ -27,7 +27,7 @@ def inspect(path: Path) -> Artifact:
     damage = find_damage(path)
     if damage:
         raise ArtifactError(f"{path} {damage}")
-    module = _load(path, torch.device("cpu"))
+    module = load_module(path, torch.device("cpu"))
     callable_like_the_model = _arguments(module) == _ARGUMENTS
     weights = [*_weights(module)] if callable_like_the_model else []
     found = identify({tuple(weight.shape) for weight in weights})
@@ -58,7 +58,7 @@ def inspect(path: Path) -> Artifact:
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Ready to play. See `exporters.runtime.Runtime`."""
     where = torch_device(device)
-    module = _load(artifact.path, where)
+    module = load_module(artifact.path, where)
     dtype = torch.float16 if artifact.precision == "fp16" else torch.float32
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
@@ -78,7 +78,8 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     return tuple(tensor.cpu().numpy().copy() for tensor in state)
 
 
-def _load(path: Path, device: torch.device) -> Any:
+def load_module(path: Path, device: torch.device) -> Any:
+    """The module in a file, whose code may run now. Raises ArtifactError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9

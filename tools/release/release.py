@@ -33,7 +33,7 @@ SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
 """Hidden folders that `publish` leaves behind where it is killed."""
 
-MEMORY = 4_000_000_000
+MEMORY = 5_000_000_000
 """Bytes that a job may take; how much each took is in `tools/results/release_cpu.csv`."""
 
 SECONDS = 3600.0

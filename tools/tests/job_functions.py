@@ -104,3 +104,7 @@ def hold_on(folder, name):
 
 def pid():
     return os.getpid()
+
+
+def die_at_once(*_):
+    os._exit(9)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporters.tests.traced import export_traced
+from exporters.onnx.traced import export_traced
 from rvm_model import load_checkpoint
 
 MODULE = "decoder.decode3.conv.0"

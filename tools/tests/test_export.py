@@ -264,7 +264,10 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
         (["onnx", "--resolution", "60000x60000"], "would need about"),
         (["onnx", "--resolution", "100000x100000"], "at most 65535"),
         (["onnx", "--checkpoint", "seeded", "--resolution", "64x64", "--resolution", "64x64"], "the same name"),
-        (["onnx", "--banded"], "only a file of one size and a ratio below 1"),
+        (
+            ["onnx", "--banded", "--resolution", "64x64", "--downsample-ratio", "1"],
+            "a file of one size at ratio 1 brings nothing to full size",
+        ),
         (["onnx", "--io", "nhwc"], "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),
         (["onnx", "--io-dtype", "fp32"], "leave --io-dtype out"),
         (["onnx", "--precision", "fp16", "--precision", "int4"], "'int4' is not one of fp32, fp16"),

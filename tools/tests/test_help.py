@@ -10,7 +10,10 @@ from exporters import FORMATS
 HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PIL", "av", "requests"}
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in (*FORMATS, "verify", "bisect", "compare", "info"))])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], *([name] for name in (*FORMATS, "verify", "bench", "bisect", "compare", "demo", "info", "matte", "release"))],
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"

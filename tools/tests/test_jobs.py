@@ -266,7 +266,7 @@ def test_a_table_shows_what_became_of_all(tmp_path):
 def test_processes_share_the_cores(monkeypatch):
     for name in processes.THREADS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(processes, "_cores", lambda: 6)
+    monkeypatch.setattr(processes, "cores", lambda: 6)
     assert run_jobs([job(f.threads)], 2)[0].value == ["3", "3"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert run_jobs([job(f.threads)], 2)[0].value == ["5", "3"]
@@ -274,7 +274,7 @@ def test_processes_share_the_cores(monkeypatch):
 
 
 def test_no_more_processes_than_cores_memory_and_jobs(monkeypatch, tmp_path):
-    monkeypatch.setattr(processes, "_cores", lambda: 6)
+    monkeypatch.setattr(processes, "cores", lambda: 6)
     monkeypatch.setattr(processes, "_CGROUP_LIMIT", tmp_path / "max")
     assert default_processes(100, 1) == 6
     assert default_processes(4, 1) == 4

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from exporters import FORMATS
-from exporters.tests.traced import export_traced
+from exporters.onnx.traced import export_traced
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 

@@ -1,11 +1,12 @@
 """The network through torch's own exporter at opset 12, as RVM v1.0.0's files were made.
 
-No metadata, states' axes named alike, batch norm folded by the exporter. It stands in for the released files, which are
-not at hand.
+No metadata, states' axes named alike, batch norm folded by the exporter. What every file of ours is timed against, and
+what stands in for the released files in tests.
 """
 
 import warnings
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from exporters.spec import INPUTS, OUTPUTS
-from rvm_model import MattingNetwork
+from rvm_model.network import MattingNetwork
 
 interpolate = F.interpolate
 _IMAGE = {0: "batch_size", 2: "height", 3: "width"}
@@ -21,7 +22,7 @@ _STATE = {0: "batch_size", 1: "channels", 2: "height", 3: "width"}
 
 
 def export_traced(network: MattingNetwork, path: Path) -> None:
-    """Write the file; `network` should refine always, since a trace has no branches."""
+    """Write the file, in the network's dtype; it should refine always, since a trace has no branches."""
     dtype = next(network.parameters()).dtype
     states = [torch.zeros(1, 1, 1, 1, dtype=dtype)] * 4
     arguments = (torch.rand(1, 3, 96, 128).to(dtype), *states, torch.tensor([0.5]))
@@ -40,21 +41,22 @@ def export_traced(network: MattingNetwork, path: Path) -> None:
         )
 
 
-def _interpolate(x: Tensor, *arguments: object, scale_factor: object = None, **options: object) -> Tensor:
+def _interpolate(x: Tensor, *arguments: Any, scale_factor: Any = None, **options: Any) -> Tensor:
     if isinstance(scale_factor, Tensor):
-        return _ResizeBy.apply(x, scale_factor)
-    return interpolate(x, *arguments, scale_factor=scale_factor, **options)
+        resized: Tensor = _ResizeBy.apply(x, scale_factor)  # type: ignore[no-untyped-call]
+        return resized
+    return interpolate(x, *arguments, scale_factor=scale_factor, **options)  # type: ignore[misc]
 
 
 class _ResizeBy(torch.autograd.Function):
     """A resize whose ratio is an input of the graph, which torch.onnx cannot express by itself."""
 
     @staticmethod
-    def forward(ctx, x, ratio):
+    def forward(ctx: object, x: Tensor, ratio: Tensor) -> Tensor:  # noqa: ARG004
         return interpolate(x, scale_factor=ratio.item(), mode="bilinear", recompute_scale_factor=False)
 
     @staticmethod
-    def symbolic(g, x, ratio):
+    def symbolic(g: Any, x: Any, ratio: Any) -> Any:
         none = g.op("Constant", value_t=torch.empty(0))
         scales = g.op("Concat", g.op("Constant", value_t=torch.ones(2)), ratio, ratio, axis_i=0)
         return g.op("Resize", x, none, scales, coordinate_transformation_mode_s="half_pixel", mode_s="linear")

@@ -1,0 +1,208 @@
+"""The network's weights, taken out of exported files again: any format, ours or released, one file or several.
+
+Of one file they are what it computes with. Several files of the same weights, each rounded in its own way, say of every
+number where it can have been; what comes out is the middle of what they leave.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters import FORMATS, load_reader, load_runtime, recognise
+from exporters.architecture import architecture
+from exporters.dataflow import Known, RecoveryError
+from exporters.layers import SEGMENTATION
+from exporters.match import Weights, match
+from exporters.spec import Artifact
+from exporters.weights import conv_modules, folded_convs
+from rvm_model.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
+from rvm_model.network import MattingNetwork
+from rvm_model.state import REFINERS, VARIANTS
+
+_SLACK = 1e-5
+"""Of a number: what arithmetic in float32 adds to a rounding."""
+
+_LISTED = 3
+
+
+class Untrusted(RecoveryError):
+    """A file that is a program, and nobody said that it is trusted."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recovered:
+    """Weights from files, and what was done for them. `quirks` are those of each file, see `dataflow.Dataflow`."""
+
+    checkpoint: Checkpoint
+    remarks: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
+    quirks: Mapping[Path, frozenset[str]]
+
+
+def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
+    """The weights that files hold.
+
+    Args:
+        paths: Files or folders of any format, of the same weights.
+        trust: Open files that are code.
+
+    Raises:
+        ArtifactError: a file that is damaged, or RecoveryError, is not a matting network as we know it; or files that
+            contradict each other.
+        MissingPackage: what a format needs is not installed.
+        Untrusted: a file is code.
+    """
+    read: list[tuple[Path, Weights]] = []
+    artifacts: list[Artifact] = []
+    quirks: dict[Path, frozenset[str]] = {}
+    for path in paths:
+        name = recognise(path)
+        if FORMATS[name].is_code and not trust:
+            raise Untrusted(
+                f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
+            )
+        artifacts.append(load_runtime(name).inspect(path))
+        reader = load_reader(name)
+        try:
+            graph = reader.dataflow(path)
+            weights, state_dict = (match(graph), None) if graph.named is None else _named(graph.named)
+        except RecoveryError as error:
+            raise RecoveryError(f"{path} cannot be recovered: {error}") from error
+        quirks[path] = weights.quirks
+        read.append((path, weights))
+    if len(read) > 1 or state_dict is None:
+        weights = read[0][1] if len(read) == 1 else _intersected(read)
+        state_dict = _state_dict(weights)
+    origin: Origin = "seeded" if artifacts[0].metadata.get("checkpoint") == "seeded" else "file"
+    checkpoint = Checkpoint(
+        variant=weights.architecture.variant,
+        refiner=weights.architecture.refiner,
+        origin=origin,
+        name=" and ".join(map(str, paths)),
+        # There is no file of a checkpoint to have a hash. That of the weights is the same for all files of them.
+        sha256=weights_sha256(state_dict),
+        state_dict=state_dict,
+    )
+    absent = not state_dict[f"{SEGMENTATION}.weight"].any()
+    remarks = [
+        *weights.remarks,
+        *_dequantised(weights),
+        *([f"{SEGMENTATION.partition('.')[0]} is not in it, and is zeros"] if absent else []),
+    ]
+    return Recovered(checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks)
+
+
+def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tensor] | None]:
+    """Of a file that has kept the network's own names: all that it holds, batch norm as it is."""
+    given = {key: tuple(array.shape) for key, array in arrays.items()}
+    pairs = [(variant, refiner) for variant in VARIANTS for refiner in REFINERS]
+    found = next((pair for pair in pairs if expected_shapes(*pair) == given), None)
+    if found is None:
+        raise RecoveryError("it has the names of a checkpoint, but not all that a matting network has, or other shapes")
+    state_dict: dict[str, Tensor] = {}
+    for key, array in arrays.items():
+        tensor = torch.from_numpy(np.array(array))
+        state_dict[key] = tensor.float() if tensor.is_floating_point() else tensor
+    for key, tensor in state_dict.items():
+        if not torch.isfinite(tensor).all() or (key.endswith("running_var") and (tensor < 0).any()):
+            raise RecoveryError(f"its {key} holds a value that is not finite, or a negative variance")
+    network = MattingNetwork(*found)
+    network.load_state_dict(state_dict)
+    stored = next(str(array.dtype) for key, array in arrays.items() if key.endswith(".weight"))
+    half = {"float16": 2.0**-11, "float32": 2.0**-24}.get(stored, 0.0)
+
+    def known(values: NDArray[np.float64]) -> Known:
+        return Known(values=values, half=np.abs(values) * half, stored=stored)
+
+    convs = folded_convs(network)
+    weights = Weights(
+        architecture=architecture(*found),
+        kernels={name: known(conv.weight) for name, conv in convs.items()},
+        offsets={name: None if conv.bias is None else known(conv.bias) for name, conv in convs.items()},
+        remarks=("it has the network's own names, and batch norm as it was trained",),
+    )
+    return weights, state_dict
+
+
+def _state_dict(weights: Weights) -> dict[str, Tensor]:
+    """With the released keys. Where batch norm was folded in, one that does nothing but add the offset."""
+    network = MattingNetwork(weights.architecture.variant, weights.architecture.refiner)
+    state_dict = {key: torch.zeros_like(tensor) for key, tensor in network.state_dict().items()}
+    for name, _, norm in conv_modules(network):
+        if name == SEGMENTATION:
+            continue
+        state_dict[f"{name}.weight"] = _tensor(weights.kernels[name])
+        offset = weights.offsets[name]
+        if norm is not None:
+            batch_norm = next(full for full, module in network.named_modules() if module is norm)
+            state_dict[f"{batch_norm}.weight"].fill_(1)
+            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights stay as they are.
+            state_dict[f"{batch_norm}.running_var"].fill_(1 - norm.eps)
+            assert offset is not None
+            state_dict[f"{batch_norm}.bias"] = _tensor(offset)
+        elif offset is not None:
+            state_dict[f"{name}.bias"] = _tensor(offset)
+    return state_dict
+
+
+def _tensor(known: Known) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(known.values, np.float32))
+
+
+def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
+    """One set of weights, from files that each know them to an interval."""
+    first_path, first = read[0]
+    for path, weights in read[1:]:
+        if weights.architecture.variant != first.architecture.variant:
+            raise RecoveryError(
+                f"{first_path} is a {first.architecture.variant}, {path} a {weights.architecture.variant}; give files "
+                "of the same weights"
+            )
+    refiner = min(weights.architecture.refiner for _, weights in read)  # the deep guided filter, if one has it
+    known = architecture(first.architecture.variant, refiner)
+    kernels: dict[str, Known] = {}
+    offsets: dict[str, Known | None] = {}
+    contradictions: list[str] = []
+    count = total = 0
+    for module in known.modules:
+        for target, tables in ((kernels, "kernels"), (offsets, "offsets")):
+            given = [each for _, weights in read if (each := getattr(weights, tables).get(module)) is not None]
+            target[module], wrong = _middle(given) if given else (None, 0)  # type: ignore[assignment]
+            total += given[0].values.size if given else 0
+            count += wrong
+            if wrong:
+                contradictions.append(f"{module} in {wrong} of {given[0].values.size}")
+    if contradictions:
+        more = f" and {len(contradictions) - _LISTED} more" if len(contradictions) > _LISTED else ""
+        raise RecoveryError(
+            f"{' and '.join(str(path) for path, _ in read)} are not of the same weights: they contradict each other in "
+            f"{count} of {total} numbers, {', '.join(contradictions[:_LISTED])}{more}"
+        )
+    remarks = [f"{path}: {remark}" for path, weights in read for remark in (*weights.remarks, *_dequantised(weights))]
+    return Weights(architecture=known, kernels=kernels, offsets=offsets, remarks=tuple(remarks))
+
+
+def _middle(given: Sequence[Known]) -> tuple[Known, int]:
+    """Of the intersection of intervals, and how many have none."""
+    slack = [_SLACK * np.abs(each.values) + _SLACK * each.half for each in given]
+    low = np.max([each.values - each.half for each in given], axis=0)
+    high = np.min([each.values + each.half for each in given], axis=0)
+    wrong = int((low - high > np.max(slack, axis=0)).sum())
+    middle = Known(values=(low + high) / 2, half=np.maximum(high - low, 0) / 2, stored="intervals")
+    return middle, wrong
+
+
+def _dequantised(weights: Weights) -> list[str]:
+    """How the kernels and offsets were stored, but for float32 and those of several files, of which it is said."""
+    known = [each for each in (*weights.kernels.values(), *weights.offsets.values()) if each is not None]
+    kinds: dict[str, int] = {}
+    for each in known:
+        kinds[each.stored] = kinds.get(each.stored, 0) + 1
+    said = {kind: count for kind, count in kinds.items() if kind not in ("float32", "intervals")}
+    return [f"{count} of {len(known)} tensors were stored in {kind}" for kind, count in said.items()]

@@ -1,0 +1,258 @@
+"""How fast files are beside PyTorch and beside the plain files that PyTorch makes: `rvm-export bench`.
+
+Every contender has a process of its own, which is idle while another's frame is timed. What is timed is also compared:
+a file that drifts from PyTorch beyond its tolerance has no speed.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from exporters import FORMATS, load_runtime, recognise
+from exporters.runtime import Device
+from exporters.spec import Artifact, Fixed
+from parity_tests.clips import Clip, builtin_clip
+from parity_tests.play import play_reference
+from parity_tests.verify import ParityError, check_size, tolerance_of
+from rvm_model.checkpoint import Checkpoint, load_checkpoint
+from rvm_model.device import torch_device
+from rvm_model.errors import UserError
+from tools.bench_baselines import make_baselines
+from tools.bench_export import bench_exports
+from tools.bench_race import WARM_UP, Contender, Course, race
+from tools.bench_report import RENDERINGS, Bench, Race, to_table
+from tools.machine import cores, machine, versions
+from tools.messages import stderr_console, working
+from tools.reports import check_reports, write_text
+from tools.sizes import parse_sizes
+from tools.verify import checkpoint_of, refuse_auto
+
+BROWSERS = {"tfjs": "chromium-wasm"}
+"""What `--device browser` plays a format's files in."""
+
+USUAL_SIZES = (Fixed(width=1920, height=1080, ratio=0.25),)
+RELEASED_SIZES = (*USUAL_SIZES, Fixed(width=3840, height=2160, ratio=0.125))
+"""What the released project's speed test measures."""
+
+_FRAMES = 8
+_BASELINES = {"cpu": "traced", "cuda": "torchscript"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """As the command has them."""
+
+    baseline: str | None
+    resolutions: tuple[str, ...]
+    ratios: tuple[str, ...]
+    device: str
+    threads: tuple[int, ...]
+    rounds: int | None
+    precision: str
+    preset: str | None
+    checkpoint: str | None
+    export: bool
+    reports: Mapping[str, Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What is measured: every size with every number of threads. `noise` is random input in place of the clip."""
+
+    sizes: tuple[Fixed, ...]
+    threads: tuple[int, ...]
+    rounds: int
+    device: str
+    precision: str
+    noise: bool
+
+
+def bench_all(paths: Sequence[Path], options: BenchOptions) -> int:
+    """Measure as the options say, and return the exit code: 1 if a contender drifts.
+
+    Raises:
+        UserError: options that contradict each other, and what cannot be measured as asked.
+        ExportFailed: a process died.
+    """
+    refuse_auto(options.checkpoint)
+    check_reports(options.reports, paths)
+    if options.preset and (options.resolutions or options.ratios):
+        raise UserError(
+            "--preset rvm has sizes of its own; leave --resolution and --downsample-ratio out, or the preset"
+        )
+    sizes: tuple[Fixed, ...] = RELEASED_SIZES if options.preset else USUAL_SIZES
+    if options.resolutions or options.ratios:
+        sizes = tuple(size for size in parse_sizes(options.resolutions, options.ratios, None) if size)
+    threads = options.threads or (cores(),)
+    if options.export:
+        return _export(paths, options, sizes, threads)
+    conditions = Conditions(
+        sizes=sizes,
+        threads=threads,
+        rounds=options.rounds or 20,
+        device=options.device,
+        precision=options.precision,
+        noise=options.preset is not None,
+    )
+    return bench_files(paths, options.baseline or ("torchscript" if options.preset else None), options, conditions)
+
+
+def _export(paths: Sequence[Path], options: BenchOptions, sizes: Sequence[Fixed], threads: Sequence[int]) -> int:
+    if paths or options.preset or options.device != "cpu" or options.baseline or options.checkpoint:
+        raise UserError(
+            "--export times exporters, not files; of the other options only sizes, threads and rounds go with it"
+        )
+    bench_exports(sizes[0], threads[0], options.rounds or 3, options.reports)
+    return 0
+
+
+def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptions, conditions: Conditions) -> int:
+    """Print a table for each size and number of threads, and write reports. See `bench_all`.
+
+    Args:
+        paths: Exported files of any format, all of one variant, refiner and weights.
+        baseline: The contender that others are held against, by name; None for the device's usual one.
+        options: For their checkpoint and reports.
+        conditions: See there.
+    """
+    console = stderr_console()
+    if conditions.device == "cuda":
+        torch_device("cuda")
+    files = _contenders(paths, conditions)
+    checkpoint = _checkpoint(files, options.checkpoint)
+    races: list[Race] = []
+    with tempfile.TemporaryDirectory(prefix="rvm-bench-") as folder:
+        baselines: list[Contender] = []
+        if conditions.device != "browser":
+            with working(console, "making the baselines"):
+                baselines = make_baselines(checkpoint, conditions.precision, conditions.device, Path(folder))
+        lists = [[*baselines, *(each for each in files if _takes(each, size))] for size in conditions.sizes]
+        against = baseline or _BASELINES.get(conditions.device) or files[0].name
+        for size, contenders in zip(conditions.sizes, lists, strict=True):
+            _check(contenders, against, size)
+        for size, contenders in zip(conditions.sizes, lists, strict=True):
+            races += _bench_size(contenders, against, checkpoint, size, conditions, console)
+    for line in (failure for each in races for failure in each.failures):
+        console.print(line, soft_wrap=True)
+    bench = Bench(races=tuple(races), machine=machine(conditions.device), versions=versions())
+    console.print(", ".join(f"{name} {value}" for name, value in {**bench.machine, **bench.versions}.items()))
+    for kind, path in options.reports.items():
+        write_text(RENDERINGS[kind](bench), path)
+    return 1 if any(each.failures for each in races) else 0
+
+
+def _bench_size(
+    contenders: Sequence[Contender],
+    baseline: str,
+    checkpoint: Checkpoint,
+    size: Fixed,
+    conditions: Conditions,
+    console: Console,
+) -> list[Race]:
+    """One race for each number of threads."""
+    clip = _noise(size) if conditions.noise else builtin_clip(_FRAMES, size.width, size.height)
+    first = Clip(name=clip.name, pixels=clip.pixels[np.arange(WARM_UP) % len(clip)], kind=clip.kind)
+    with working(console, "playing PyTorch, which all are compared with"):
+        expected = [*play_reference(checkpoint.network("always"), first, size.ratio)]
+    device = cast(Device, "cpu" if conditions.device == "browser" else conditions.device)
+    # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
+    traced = next((each.artifact for each in contenders if each.name == "traced"), None)
+    artifacts = filter(None, (each.artifact or traced for each in contenders))
+    tolerances = [tolerance_of(artifact, checkpoint, size.ratio, clip.kind, device) for artifact in artifacts]
+    races = []
+    for threads in conditions.threads:
+        course = Course(
+            size=size,
+            threads=threads,
+            device=conditions.device,
+            precision=conditions.precision,
+            rounds=conditions.rounds,
+        )
+        with Progress(console=console, transient=True) as progress:
+            advance = partial(progress.advance, progress.add_task("rounds", total=WARM_UP + conditions.rounds))
+            measured = race(contenders, tolerances, course, clip, expected, advance)
+        races.append(Race(course=course, input=clip.name, baseline=baseline, measured=tuple(measured)))
+        console.print(to_table(races[-1]))
+    return races
+
+
+def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:
+    """The user's files, named as they are called, or as they were given where two are called alike."""
+    if conditions.device == "browser" and not paths:
+        raise UserError("--device browser has no baselines of its own; give TensorFlow.js files, the baseline first")
+    names = [path.name for path in paths]
+    files = []
+    for path in paths:
+        form = recognise(path)
+        if conditions.device == "browser" and form not in BROWSERS:
+            takes = ", ".join(FORMATS[name].title for name in BROWSERS)
+            raise UserError(f"{path} does not run in a browser here; --device browser takes files of {takes}")
+        runtime = BROWSERS[form] if conditions.device == "browser" else None
+        artifact = load_runtime(form, runtime).inspect(path)
+        if artifact.fixed is not None:
+            _refuse_size(artifact, artifact.fixed, conditions)
+        name = path.name if names.count(path.name) == 1 else str(path)
+        files.append(Contender(name=name, path=path, artifact=artifact, runtime=runtime))
+    places = [path.resolve() for path in paths]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice} was given twice; give each file once")
+    kinds = {(each.artifact.variant, each.artifact.refiner): each.name for each in files if each.artifact}
+    if len(kinds) > 1:
+        said = "; ".join(f"{name} is of {variant} with {refiner}" for (variant, refiner), name in kinds.items())
+        raise UserError(f"files of different networks cannot be compared: {said}; bench them apart")
+    return files
+
+
+def _refuse_size(artifact: Artifact, fixed: Fixed, conditions: Conditions) -> None:
+    """Of a file that no race would take."""
+    if fixed not in conditions.sizes:
+        sizes = ", ".join(f"{size.width}x{size.height} at ratio {size.ratio:g}" for size in conditions.sizes)
+        raise UserError(
+            f"{artifact.path} is for {fixed.width}x{fixed.height} at ratio {fixed.ratio:g} and batch {fixed.batch} "
+            f"only, and this bench is of {sizes} and batch 1; give its --resolution and --downsample-ratio"
+        )
+
+
+def _takes(contender: Contender, size: Fixed) -> bool:
+    return contender.artifact is None or contender.artifact.fixed in (None, size)
+
+
+def _checkpoint(files: Sequence[Contender], source: str | None) -> Checkpoint:
+    """The weights that all have. Raises UserError if one says that it has others."""
+    artifacts = [each.artifact for each in files if each.artifact]
+    checkpoint = checkpoint_of(artifacts[0], source) if artifacts else load_checkpoint(source or "seeded")
+    for artifact in artifacts:
+        if artifact.metadata.get("weights_sha256", checkpoint.weights_sha256) != checkpoint.weights_sha256:
+            raise ParityError(
+                f"{artifact.path} was made from other weights than {checkpoint.name}; give its checkpoint with "
+                "--checkpoint"
+            )
+    return checkpoint
+
+
+def _check(contenders: Sequence[Contender], baseline: str, size: Fixed) -> None:
+    """Refuse, before anything is timed, what could not be compared."""
+    names = [each.name for each in contenders]
+    where = f"{size.width}x{size.height} at ratio {size.ratio:g}"
+    if baseline not in names:
+        raise UserError(f"nothing is called {baseline!r} at {where}; give as --baseline one of: {', '.join(names)}")
+    if size.ratio == 1:
+        raise UserError(f"{where}: at ratio 1 files differ in whether they refine; give a --downsample-ratio below 1")
+    blank = Clip(name="", pixels=np.zeros((1, 1, size.height, size.width, 3), np.uint8))
+    for artifact in (each.artifact for each in contenders):
+        if artifact is not None:
+            check_size(artifact, blank, size.ratio)
+
+
+def _noise(size: Fixed) -> Clip:
+    """The released speed test's input: random numbers, the same in every frame."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 1, size.height, size.width, 3), np.uint8)
+    return Clip(name="random input", pixels=pixels, kind="builtin")

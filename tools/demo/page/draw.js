@@ -1,0 +1,165 @@
+// Mattes onto canvases.
+
+const RADIUS = 4; // of the blur, in pixels of a small picture
+const SIDE = 1 / 40; // that radius over the longer side, as `rvm-export matte --background blur` has it
+
+export function canvasOf(width = 1, height = 1) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}
+
+/** A frame and its matte, kept on canvases of their own until the next. */
+export class Matte {
+  source = canvasOf();
+  cutout = canvasOf();
+  #scratch = canvasOf();
+  pixels = new Uint8ClampedArray();
+
+  get width() {
+    return this.cutout.width;
+  }
+
+  get height() {
+    return this.cutout.height;
+  }
+
+  /** `frame` is ImageData, `pixels` its foreground and alpha, RGBA. */
+  set(frame, pixels) {
+    put(this.source, frame);
+    put(this.cutout, new ImageData(pixels, frame.width, frame.height));
+    this.pixels = pixels;
+  }
+
+  /** Draw a view onto a canvas: `composite` over a background, `alpha`, or `foreground`. */
+  draw(canvas, view, background) {
+    if (view === "composite") {
+      this.#composite(canvas, background);
+    } else {
+      put(canvas, new ImageData(VIEWS[view](this.pixels), this.width, this.height));
+    }
+  }
+
+  #composite(canvas, { kind, colour, picture }) {
+    const context = fresh(canvas, this.width, this.height);
+    if (kind === "colour") {
+      context.fillStyle = colour;
+      context.fillRect(0, 0, this.width, this.height);
+    } else if (kind === "picture" && picture) {
+      cover(context, picture, this.width, this.height);
+    } else if (kind === "blur") {
+      this.#blur(context);
+    }
+    context.drawImage(this.cutout, 0, 0);
+  }
+
+  /** The frame out of focus, without what is in front: no halo of the figure's own colours around it. */
+  #blur(context) {
+    const scale = RADIUS / (SIDE * Math.max(this.width, this.height));
+    const [width, height] = [this.width, this.height].map((side) => Math.max(Math.round(side * scale), 1));
+    const behind = fresh(this.#scratch, this.width, this.height);
+    behind.drawImage(this.source, 0, 0);
+    behind.globalCompositeOperation = "destination-out";
+    behind.drawImage(this.cutout, 0, 0);
+    behind.globalCompositeOperation = "source-over";
+    const small = canvasOf(width, height);
+    const there = small.getContext("2d", { willReadFrequently: true });
+    there.imageSmoothingQuality = "high";
+    there.drawImage(this.#scratch, 0, 0, width, height);
+    there.putImageData(smooth(there.getImageData(0, 0, width, height)), 0, 0);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(small, 0, 0, this.width, this.height);
+  }
+}
+
+const VIEWS = {
+  alpha(pixels) {
+    const image = new Uint8ClampedArray(pixels.length).fill(255);
+    for (let k = 0; k < pixels.length; k += 4) {
+      image[k] = image[k + 1] = image[k + 2] = pixels[k + 3];
+    }
+    return image;
+  },
+  foreground(pixels) {
+    const image = new Uint8ClampedArray(pixels);
+    for (let k = 3; k < image.length; k += 4) {
+      image[k] = 255;
+    }
+    return image;
+  },
+};
+
+/** Draw how far two alphas of one size are apart, amplified; returns the largest and the mean difference in [0, 1]. */
+export function drawDifference(canvas, one, other, width, height, amplify) {
+  const image = new Uint8ClampedArray(one.length).fill(255);
+  let [largest, sum] = [0, 0];
+  for (let k = 0; k < one.length; k += 4) {
+    const difference = Math.abs(one[k + 3] - other[k + 3]);
+    image[k] = image[k + 1] = image[k + 2] = difference * amplify;
+    largest = Math.max(largest, difference);
+    sum += difference;
+  }
+  put(canvas, new ImageData(image, width, height));
+  return { largest: largest / 255, mean: (4 * sum) / one.length / 255 };
+}
+
+export function put(canvas, image) {
+  resize(canvas, image.width, image.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** Fill with a picture, its proportions kept, cut at its edges. */
+function cover(context, picture, width, height) {
+  const scale = Math.max(width / picture.width, height / picture.height);
+  const [w, h] = [picture.width * scale, picture.height * scale];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, (width - w) / 2, (height - h) / 2, w, h);
+}
+
+function fresh(canvas, width, height) {
+  resize(canvas, width, height);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+/** Only when it is another size: it would be cleared, and a recording of it ends. */
+function resize(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) {
+    Object.assign(canvas, { width, height });
+  }
+}
+
+/** Three boxes, which are nearly a Gaussian, of colours that count as much as they are opaque. */
+function smooth(image) {
+  const { width, height, data } = image;
+  let planes = [0, 1, 2, 3].map(() => new Float32Array(width * height));
+  for (let k = 0; k < width * height; k++) {
+    const share = Math.max(data[4 * k + 3] / 255, 1e-3);
+    [0, 1, 2].forEach((c) => (planes[c][k] = data[4 * k + c] * share));
+    planes[3][k] = share;
+  }
+  for (let pass = 0; pass < 3; pass++) {
+    planes = planes.map((plane) => box(box(plane, width, height, 1, width), height, width, width, 1));
+  }
+  for (let k = 0; k < width * height; k++) {
+    [0, 1, 2].forEach((c) => (data[4 * k + c] = planes[c][k] / planes[3][k]));
+    data[4 * k + 3] = 255;
+  }
+  return image;
+}
+
+/** The mean over a box along one axis: `length` steps of `step`, for each of `lines` that are `next` apart. */
+function box(plane, length, lines, step, next) {
+  const radius = RADIUS / 2;
+  const out = new Float32Array(plane.length);
+  for (let line = 0; line < lines; line++) {
+    for (let k = 0; k < length; k++) {
+      const [from, to] = [Math.max(k - radius, 0), Math.min(k + radius, length - 1)];
+      let sum = 0;
+      for (let j = from; j <= to; j++) {
+        sum += plane[line * next + j * step];
+      }
+      out[line * next + k * step] = sum / (to - from + 1);
+    }
+  }
+  return out;
+}

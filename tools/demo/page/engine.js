@@ -1,0 +1,91 @@
+// The page's side of worker.js: one model on one backend.
+
+export class Engine {
+  #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  #waiting = new Map();
+  #calls = 0;
+
+  /** Called once, when a graphics context is lost. The engine is of no use then. */
+  onLost = () => {};
+
+  /** What the backend says of itself: `{threads}`. */
+  about = {};
+
+  static async start(model, backend) {
+    const engine = new Engine();
+    try {
+      engine.about = await engine.#call("start", model, backend);
+      return engine;
+    } catch (error) {
+      engine.close();
+      throw error;
+    }
+  }
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, event, result, error } }) => {
+      if (event === "lost") {
+        this.close();
+        this.onLost();
+        return;
+      }
+      const { resolve, reject } = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) {
+        resolve(result);
+      } else {
+        reject(new EngineError(error));
+      }
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.close(new EngineError(event.message ?? "its script could not be loaded"));
+    };
+  }
+
+  /**
+   * One frame, and what came of it: `pixels` (RGBA: foreground, not premultiplied, and alpha), `width`, `height`,
+   * `milliseconds`, `states` (images, if asked for), and `memory`, or null where the library does not tell.
+   */
+  matte(frame, ratio, withStates) {
+    return this.#call("matte", frame, ratio, withStates);
+  }
+
+  /** Forget the frames before. */
+  reset() {
+    return this.#call("reset");
+  }
+
+  /** Give back all memory. What is under way fails with `reason`. */
+  close(reason = new Closed()) {
+    this.#worker.terminate();
+    this.#waiting.forEach(({ reject }) => reject(reason));
+    this.#waiting.clear();
+  }
+
+  #call(call, ...given) {
+    const id = this.#calls++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, call, given });
+    });
+  }
+}
+
+/** The engine was closed on purpose. */
+export class Closed extends Error {}
+
+/** The model or its backend failed. */
+export class EngineError extends Error {
+  constructor(said) {
+    const [, hint] = HINTS.find(([pattern]) => pattern.test(said));
+    super(hint ? `${hint} (${said})` : said);
+  }
+}
+
+const HINTS = [
+  [/memory|allocat|too large|texture size|range/i, "This needs more memory than the browser gives. Choose a smaller resolution, a smaller ratio, or a smaller file."],
+  [/ceil/i, "This file has a pool that onnxruntime-web's WebGPU does not run. Choose wasm, or export with --profile webgpu."],
+  [/fetch|network|40\d/i, "The model could not be loaded. Is rvm-export demo still running?"],
+  [/./, ""],
+];

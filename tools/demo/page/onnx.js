@@ -1,0 +1,158 @@
+// An ONNX file in the worker, by way of onnxruntime-web: for any size or for one, of floats, half floats or bytes.
+
+const LIB = new URL("./lib/", import.meta.url).href;
+const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
+const STATES = ["r1", "r2", "r3", "r4"];
+
+/** What plays the model. */
+export async function open(model, backend) {
+  const ort = await import(`${LIB}${MODULES[backend]}`);
+  ort.env.wasm.wasmPaths = LIB;
+  const { fixed, inputs } = model;
+  if (model.precision === "fp16" && typeof Float16Array === "undefined") {
+    throw new Error("this browser has no half floats; choose a file of precision fp32");
+  }
+  const kept = backend === "webgpu" ? { preferredOutputLocation: locations() } : {};
+  const session = await ort.InferenceSession.create(new URL(model.address, import.meta.url).href, {
+    executionProviders: [backend],
+    logSeverityLevel: 3, // or it tells the console that shapes are computed on the CPU
+    ...kept,
+  });
+  const toTensor = inputs.src.dtype === "uint8" ? bytesOf : planesOf;
+  const order = model.metadata.channel_order === "BGR" ? [2, 1, 0] : [0, 1, 2];
+  let states = [];
+  let size = "";
+
+  function reset() {
+    states.forEach((state) => state.dispose());
+    states = STATES.map((name) => {
+      const { dtype, shape } = inputs[`${name}i`];
+      const dims = fixed ? shape : [1, 1, 1, 1];
+      return new ort.Tensor(dtype, zeros(dtype, dims), dims);
+    });
+    size = "";
+  }
+  reset();
+
+  return {
+    about: { threads: backend === "wasm" ? ort.env.wasm.numThreads : 1 },
+
+    /** A frame as ImageData to its foreground and alpha as bytes, RGBA. A file of one size has it scaled, and back. */
+    async matte(frame, ratio) {
+      const { width, height } = frame;
+      const fitted = fixed ? scaled(frame, fixed.width, fixed.height) : frame;
+      const shape = `${fitted.width}x${fitted.height} ${ratio}`;
+      if (size !== "" && size !== shape) {
+        reset();
+      }
+      size = shape;
+      const src = toTensor(ort, fitted, inputs.src.dtype, order);
+      const feeds = { src, ...Object.fromEntries(STATES.map((name, k) => [`${name}i`, states[k]])) };
+      if (!fixed) {
+        feeds.downsample_ratio = new ort.Tensor("float32", [ratio], [1]);
+      }
+      const given = await session.run(feeds);
+      states.forEach((state) => state.dispose());
+      states = STATES.map((name) => given[`${name}o`]);
+      const pixels = toPixels(fitted, given.fgr, given.pha, order);
+      return fixed ? restored(pixels, fitted, width, height) : pixels;
+    },
+
+    states() {
+      return Promise.all(
+        states.map(async (state) => {
+          const [, channels, height, width] = state.dims;
+          const data = state.location === "gpu-buffer" ? await state.getData() : state.data;
+          return { data, channels, height, width, strides: [height * width, width, 1] };
+        }),
+      );
+    },
+
+    memory() {
+      return null; // which onnxruntime-web does not tell
+    },
+
+    reset,
+  };
+}
+
+/** On WebGPU the states stay on the GPU. */
+function locations() {
+  return Object.fromEntries(STATES.map((name) => [`${name}o`, "gpu-buffer"]));
+}
+
+function zeros(dtype, dims) {
+  const length = dims.reduce((product, axis) => product * axis, 1);
+  return dtype === "float16" ? new Float16Array(length) : new Float32Array(length);
+}
+
+/** (1, 3, H, W), in [0, 1]. */
+function planesOf(ort, { data, width, height }, dtype) {
+  const area = width * height;
+  const planes = dtype === "float16" ? new Float16Array(3 * area) : new Float32Array(3 * area);
+  for (let k = 0; k < area; k++) {
+    planes[k] = data[4 * k] / 255;
+    planes[area + k] = data[4 * k + 1] / 255;
+    planes[2 * area + k] = data[4 * k + 2] / 255;
+  }
+  return new ort.Tensor(dtype, planes, [1, 3, height, width]);
+}
+
+/** (1, H, W, 3), 0 to 255, in the file's order of channels. */
+function bytesOf(ort, { data, width, height }, dtype, order) {
+  const bytes = new Uint8Array(3 * width * height);
+  for (let k = 0; k < width * height; k++) {
+    order.forEach((from, to) => (bytes[3 * k + to] = data[4 * k + from]));
+  }
+  return new ort.Tensor(dtype, bytes, [1, height, width, 3]);
+}
+
+/** RGBA. A file without a foreground leaves the frame's own colours. */
+function toPixels(frame, fgr, pha, order) {
+  const area = frame.width * frame.height;
+  const pixels = new Uint8ClampedArray(frame.data);
+  const opacity = pha.data;
+  const colour = fgr?.data;
+  const bytes = pha.type === "uint8";
+  const scale = bytes ? 1 : 255;
+  const [pixel, channel] = bytes ? [3, 1] : [1, area];
+  for (let k = 0; k < area; k++) {
+    pixels[4 * k + 3] = opacity[k] * scale;
+    for (let c = 0; colour && c < 3; c++) {
+      pixels[4 * k + c] = colour[pixel * k + channel * (bytes ? order[c] : c)] * scale;
+    }
+  }
+  return pixels;
+}
+
+function scaled(image, width, height) {
+  if (image.width === width && image.height === height) {
+    return image;
+  }
+  const from = new OffscreenCanvas(image.width, image.height);
+  from.getContext("2d").putImageData(image, 0, 0);
+  const to = new OffscreenCanvas(width, height).getContext("2d");
+  to.imageSmoothingQuality = "high";
+  to.drawImage(from, 0, 0, width, height);
+  return to.getImageData(0, 0, width, height);
+}
+
+/** Colour and alpha each on their own, since a canvas forgets the colour of what is transparent. */
+function restored(pixels, { width, height }, toWidth, toHeight) {
+  if (width === toWidth && height === toHeight) {
+    return pixels;
+  }
+  const colour = new ImageData(new Uint8ClampedArray(pixels), width, height);
+  const alpha = new ImageData(width, height);
+  for (let k = 3; k < pixels.length; k += 4) {
+    colour.data[k] = 255;
+    alpha.data.fill(pixels[k], k - 3, k);
+    alpha.data[k] = 255;
+  }
+  const { data } = scaled(colour, toWidth, toHeight);
+  const opacity = scaled(alpha, toWidth, toHeight).data;
+  for (let k = 3; k < data.length; k += 4) {
+    data[k] = opacity[k - 1];
+  }
+  return data;
+}

@@ -1,0 +1,57 @@
+// A TensorFlow.js model in the worker, by way of rvm.js, which is what everybody gets who exports one.
+
+import { Matting } from "./rvm.js";
+
+const LIB = new URL("./lib/", import.meta.url).href;
+const SCRIPTS = { wasm: "tf-backend-wasm.es2017.min.js", webgl: null, webgpu: "tf-backend-webgpu.es2017.min.js" };
+
+/** What plays the model. `onLost` is called when the graphics driver takes its memory away. */
+export async function open(model, backend, onLost) {
+  await import(`${LIB}tf.es2017.min.js`);
+  if (SCRIPTS[backend]) {
+    await import(`${LIB}${SCRIPTS[backend]}`);
+  }
+  const tf = self.tf;
+  tf.wasm?.setWasmPaths(LIB);
+  if (!(await tf.setBackend(backend)) || tf.getBackend() !== backend) {
+    throw new Error(`the backend ${backend} does not start in this browser; choose another`);
+  }
+  if (backend === "webgl") {
+    tf.backend().gpgpu.gl.canvas.addEventListener("webglcontextlost", onLost);
+  }
+  const matting = await Matting.load(tf, new URL(model.address, import.meta.url).href);
+
+  return {
+    about: { threads: backend === "wasm" && crossOriginIsolated ? tf.wasm.getThreadsCount() : 1 },
+
+    /** A frame as ImageData to its foreground and alpha as bytes, RGBA. */
+    async matte(frame, ratio) {
+      matting.downsampleRatio = ratio;
+      const image = tf.tidy(() => {
+        const { fgr, pha } = matting.matte(frame);
+        return tf.concat([fgr, pha], -1).mul(255).round().cast("int32");
+      });
+      const pixels = new Uint8ClampedArray(await image.data());
+      image.dispose();
+      return pixels;
+    },
+
+    states() {
+      return Promise.all(
+        matting.states.map(async (state) => {
+          const [, height, width, channels] = state.shape;
+          return { data: await state.data(), channels, height, width, strides: [1, width * channels, channels] };
+        }),
+      );
+    },
+
+    memory() {
+      const { numTensors, numBytes } = tf.memory();
+      return { tensors: numTensors, bytes: numBytes };
+    },
+
+    reset() {
+      matting.reset();
+    },
+  };
+}

@@ -1,0 +1,57 @@
+// One model on one backend, in a thread of its own, as engine.js asks. To change either, engine.js starts another.
+
+const PLAYERS = { tfjs: "./tfjs.js", onnx: "./onnx.js" };
+let player;
+
+const CALLS = {
+  async start(model, backend) {
+    const { open } = await import(PLAYERS[model.format]);
+    player = await open(model, backend, () => postMessage({ event: "lost" }));
+    return player.about;
+  },
+
+  async matte(frame, ratio, withStates) {
+    const began = performance.now();
+    const pixels = await player.matte(frame, ratio);
+    const milliseconds = performance.now() - began;
+    const states = withStates ? (await player.states()).map(mosaic) : [];
+    return { pixels, width: frame.width, height: frame.height, milliseconds, states, memory: player.memory() };
+  },
+
+  async reset() {
+    player.reset();
+  },
+};
+
+onmessage = async ({ data: { id, call, given } }) => {
+  try {
+    const result = await CALLS[call](...given);
+    const buffers = result?.pixels ? [result.pixels.buffer, ...result.states.map(({ pixels }) => pixels.buffer)] : [];
+    postMessage({ id, result }, buffers);
+  } catch (error) {
+    postMessage({ id, error: String(error?.message ?? error).split("\n")[0] });
+  }
+};
+
+/** A state's channels as one image, side by side: below zero bluish, zero dark, above zero orange. */
+function mosaic({ data, channels, height, width, strides: [c, y, x] }) {
+  const columns = Math.ceil(Math.sqrt(channels));
+  const rows = Math.ceil(channels / columns);
+  const image = { width: columns * width, height: rows * height };
+  const pixels = new Uint8ClampedArray(4 * image.width * image.height);
+  for (let k = 0; k < channels; k++) {
+    const [left, top] = [(k % columns) * width, Math.floor(k / columns) * height];
+    for (let row = 0; row < height; row++) {
+      for (let column = 0; column < width; column++) {
+        const value = Number(data[k * c + row * y + column * x]);
+        const strength = Math.min(Math.abs(value), 1);
+        const at = 4 * ((top + row) * image.width + left + column);
+        pixels[at] = 18 + strength * (value > 0 ? 237 : 60);
+        pixels[at + 1] = 20 + strength * (value > 0 ? 150 : 140);
+        pixels[at + 2] = 26 + strength * (value > 0 ? 50 : 229);
+        pixels[at + 3] = 255;
+      }
+    }
+  }
+  return { ...image, pixels, channels, size: `${width} × ${height}` };
+}

@@ -1,0 +1,143 @@
+"""What the page consists of: every address that it may ask for, and what lies there."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from exporters import load_runtime, recognise
+from exporters.archive import unpacked
+from exporters.node import require_packages
+from exporters.spec import Artifact, ArtifactError
+from exporters.tfjs import MODEL
+
+PAGE = Path(__file__).parent / "page"
+_EXPORTERS = Path(__file__).parents[2] / "exporters"
+
+Site = Mapping[str, Path | bytes]
+"""Addresses below the page's own, with `/` between folders, and the file or the bytes that are there."""
+
+_ORT = "onnxruntime-web/dist"
+_TENSORFLOW = "@tensorflow"
+LIBRARIES = {
+    "onnx": (
+        f"{_ORT}/ort.wasm.min.mjs",
+        f"{_ORT}/ort-wasm-simd-threaded.mjs",
+        f"{_ORT}/ort-wasm-simd-threaded.wasm",
+        f"{_ORT}/ort.webgpu.min.mjs",
+        f"{_ORT}/ort-wasm-simd-threaded.asyncify.mjs",
+        f"{_ORT}/ort-wasm-simd-threaded.asyncify.wasm",
+    ),
+    "tfjs": (
+        f"{_TENSORFLOW}/tfjs/dist/tf.es2017.min.js",
+        f"{_TENSORFLOW}/tfjs-backend-wasm/dist/tf-backend-wasm.es2017.min.js",
+        f"{_TENSORFLOW}/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm",
+        f"{_TENSORFLOW}/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm",
+        f"{_TENSORFLOW}/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm",
+        f"{_TENSORFLOW}/tfjs-backend-webgpu/dist/tf-backend-webgpu.es2017.min.js",
+    ),
+}
+"""By format: files of the Node packages in `exporters/<format>/web`, which the page has under `lib/`."""
+
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # WebAssembly is compiled, and TensorFlow.js starts its threads from a blob that its own script makes.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' blob:; "
+    "worker-src 'self' blob:; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""With every answer. The first two make the page cross-origin isolated, without which WebAssembly has no threads."""
+
+
+@contextmanager
+def open_site(models: Sequence[Path]) -> Iterator[Site]:
+    """The page with these models. What was unpacked for it is gone afterwards.
+
+    Args:
+        models: TensorFlow.js or ONNX files of ours, or TensorFlow.js folders.
+
+    Raises:
+        ArtifactError: one that cannot be read, is of another format, or that the page cannot show.
+        MissingPackage: the Node packages that run it are not installed.
+    """
+    artifacts = [_inspect(path) for path in models]
+    site: dict[str, Path | bytes] = {file.name: file for file in PAGE.iterdir() if file.is_file()}
+    site["rvm.js"] = _EXPORTERS / "tfjs" / "rvm.js"
+    site["headers.js"] = f"const HEADERS = {json.dumps(HEADERS, indent=2)};\n".encode()
+    for name in sorted({artifact.format for artifact in artifacts}):
+        site |= _libraries(name)
+    with ExitStack() as stack:
+        entries = []
+        for k, artifact in enumerate(artifacts):
+            folder = stack.enter_context(unpacked(artifact.path, MODEL)) if artifact.format == "tfjs" else None
+            files = _tfjs_files(folder) if folder else {"model.onnx": artifact.path}
+            address = f"models/{k}"
+            site |= {f"{address}/{name}": path for name, path in files.items()}
+            entries.append(_entry(artifact, f"{address}/{next(iter(files))}", [*files.values()]))
+        site["models.json"] = json.dumps(entries, indent=2).encode()
+        yield site
+
+
+def write_site(site: Site, folder: Path) -> None:
+    """The page as a folder that any web server can serve."""
+    for address, content in site.items():
+        path = folder / address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            shutil.copyfile(content, path)
+
+
+def _inspect(path: Path) -> Artifact:
+    """Raises ArtifactError for what the page cannot show."""
+    name = recognise(path)
+    if name not in LIBRARIES:
+        raise ArtifactError(f"{path} is of a format that browsers do not run; give a TensorFlow.js or ONNX file")
+    artifact = load_runtime(name).inspect(path)
+    if artifact.facts.get("control flow") == "yes":
+        raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
+    if all(tensor.name != "pha" for tensor in artifact.outputs):
+        raise ArtifactError(f"{path} was made without pha, which the page draws with; give another file")
+    if artifact.fixed is not None and artifact.fixed.batch != 1:
+        raise ArtifactError(f"{path} was made for a batch of {artifact.fixed.batch}; give one for a batch of 1")
+    return artifact
+
+
+def _libraries(name: str) -> dict[str, Path]:
+    folder = _EXPORTERS / name / "web"
+    require_packages(folder)
+    files = [folder / "node_modules" / file for file in LIBRARIES[name]]
+    return {f"lib/{file.name}": file for file in files}
+
+
+def _tfjs_files(folder: Path) -> dict[str, Path]:
+    """model.json, and what this names; `inspect` has seen that it names nothing outside."""
+    groups = json.loads((folder / MODEL).read_text())["weightsManifest"]
+    return {name: folder / name for name in [MODEL, *(shard for group in groups for shard in group["paths"])]}
+
+
+def _entry(artifact: Artifact, address: str, files: Sequence[Path]) -> dict[str, Any]:
+    """What the page is told of a model."""
+    fixed = artifact.fixed
+    return {
+        "name": artifact.path.resolve().name,
+        "address": address,
+        "bytes": sum(file.stat().st_size for file in files),
+        "format": artifact.format,
+        "variant": artifact.variant,
+        "refiner": artifact.refiner,
+        "precision": artifact.precision,
+        "fixed": fixed and {"width": fixed.width, "height": fixed.height, "ratio": fixed.ratio},
+        "inputs": {each.name: {"dtype": each.dtype, "shape": each.shape} for each in artifact.inputs},
+        "outputs": [each.name for each in artifact.outputs],
+        "facts": dict(artifact.facts),
+        "metadata": dict(artifact.metadata),
+    }

@@ -1,0 +1,255 @@
+"""`rvm-export bench`: what it says is of what was played, and what it cannot measure it refuses in one line."""
+
+import csv
+import io
+import json
+import multiprocessing
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+from exporters import FORMATS, load_exporter
+from exporters.onnx import OnnxSpec
+from exporters.spec import Fixed
+from parity_tests.tolerances import Error
+from rvm_model import load_checkpoint
+from tools import bench, bench_export, bench_race
+from tools.bench_child import Memory
+from tools.bench_race import Contender, Course, Measured
+from tools.bench_report import Race, figures
+from tools.publish import ExportFailed
+from tools.tests import job_functions
+
+SMALL = ("--resolution", "128x96", "--downsample-ratio", "0.5", "--threads", 1, "--rounds", 2)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A file for any size and one for one; and one with another number in it, and nothing that tells."""
+    folder = tmp_path_factory.mktemp("bench")
+    paths = {name: folder / f"{name}.onnx" for name in ("dynamic", "fixed", "spoiled")}
+    for name, size in (("dynamic", None), ("fixed", Fixed(width=128, height=96, ratio=0.5))):
+        spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=size)
+        load_exporter("onnx").export(load_checkpoint("seeded"), spec, paths[name])
+    model = onnx.load(paths["dynamic"])
+    del model.metadata_props[:]
+    (bias,) = [each for each in model.graph.initializer if each.name == "project_mat.conv.bias"]
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
+    onnx.save(model, paths["spoiled"])
+    return paths
+
+
+def test_files_and_baselines_are_timed_compared_and_reported(files, run, tmp_path):
+    table = tmp_path / "table.csv"
+    namesake = shutil.copy(files["dynamic"], tmp_path)
+    given = (files["dynamic"], namesake, files["fixed"], files["spoiled"])
+    result = run("bench", *given, *SMALL, "--json", "-", "--csv", table)
+    assert result.code == 1
+    report = json.loads(result.out)
+    (race,) = report["races"]
+    assert [race[key] for key in ("resolution", "downsample_ratio", "device", "threads", "rounds", "baseline")] == [
+        *("128x96", 0.5, "cpu", 1, 2, "traced")
+    ]
+    lines = {line["file"]: line for line in race["contenders"]}
+    two = str(files["dynamic"]), str(namesake)  # called by their place, since both have one name
+    assert [*lines] == ["pytorch", "torchscript", "traced", *two, "fixed.onnx", "spoiled.onnx"]
+    assert lines["traced"]["ratio_median"] == 1
+    for line in lines.values():
+        assert 0 < line["milliseconds_first_quartile"] <= line["milliseconds_median"]
+        assert line["frames_per_second"] == pytest.approx(1000 / line["milliseconds_median"], rel=1e-2)
+        assert line["peak_mib_above_before"] > 10  # the weights alone
+        assert line["file_bytes"] > 14_000_000
+    assert lines["pytorch"]["pha_max_abs"] == 0 < lines["traced"]["pha_max_abs"]
+    # What drifts has no speed.
+    spoiled = lines.pop("spoiled.onnx")
+    assert (spoiled["ok"], spoiled["ratio_median"]) == (False, None)
+    assert all(line["ok"] and line["pha_max_abs"] < 1e-4 for line in lines.values())
+    assert "spoiled.onnx drifts, and has no speed: fgr by" in " ".join(result.err.split())
+    assert report["machine"]["processor"]
+    assert "onnxruntime" in report["versions"]
+    rows = [*csv.DictReader(io.StringIO(table.read_text()))]
+    assert [row["file"] for row in rows] == [*lines, "spoiled.onnx"]
+    assert {(row["resolution"], row["processor"]) for row in rows} == {("128x96", report["machine"]["processor"])}
+    assert multiprocessing.active_children() == []
+
+
+def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_own(files, run, monkeypatch):
+    asked = []
+
+    def race(contenders, tolerances, course, clip, expected, on_round):
+        asked.append((clip.size, course.size.ratio, course.threads, [each.name for each in contenders]))
+        memory = Memory(before=None, peak=None)
+        return [
+            Measured(contender=each, file_bytes=0, seconds=(1,), memory=memory, drift={}, failures=())
+            for each in contenders
+        ]
+
+    monkeypatch.setattr(bench, "race", race)
+    more = ("--resolution", "96x64", "--downsample-ratio", "0.25", "--threads", 2)
+    result = run("bench", files["fixed"], *SMALL, *more, "--baseline", "pytorch")
+    assert result.code == 0
+    three = ["pytorch", "torchscript", "traced"]
+    assert asked == [
+        ((height, width), ratio, threads, three + extra)
+        for height, width, ratio, extra in ((96, 128, 0.5, ["fixed.onnx"]), (64, 96, 0.25, []))
+        for threads in (1, 2)
+    ]
+
+
+def test_the_preset_is_the_released_speed_test(run, monkeypatch):
+    asked = []
+
+    def race(contenders, tolerances, course, clip, expected, on_round):
+        asked.append((clip.name, clip.size, course.size.ratio))
+        raise ExportFailed("enough")
+
+    monkeypatch.setattr(bench, "race", race)
+    assert run("bench", "--preset", "rvm", "--threads", 1).code == 1
+    assert asked == [("random input", (1080, 1920), 0.25)]
+    assert [(size.width, size.height, size.ratio) for size in bench.RELEASED_SIZES] == [
+        *((1920, 1080, 0.25), (3840, 2160, 0.125))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            ["--baseline", "traecd"],
+            "nothing is called 'traecd' at 128x96 at ratio 0.5; give as --baseline one of: ",
+        ),
+        (["--baseline", "fixed.onnx", "--resolution", "96x64"], "2 resolutions and 1 ratios"),
+        (["FIXED", "--resolution", "96x64"], "2 resolutions and 1 ratios"),
+        (["--preset", "rvm"], "leave --resolution and --downsample-ratio out"),
+        (["--device", "browser"], "give TensorFlow.js files, the baseline first"),
+        (["--device", "browser", "ONNX"], "takes files of TensorFlow.js"),
+        (["ONNX", "ONNX"], "was given twice; give each file once"),
+        (["ONNX", "--checkpoint", "auto"], "give a path, official or seeded"),
+        (["nothing.onnx"], "nothing.onnx"),
+        (["ONNX", "--export"], "--export times exporters, not files"),
+        (["--json", "-", "--csv", "-"], "cannot all have stdout"),
+        (["--rounds", "0"], "--rounds"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments, error, files, run):
+    paths = {"ONNX": files["dynamic"], "FIXED": files["fixed"]}
+    result = run("bench", *SMALL, *(paths.get(each, each) for each in arguments))
+    assert (result.code, result.out) == (2, "")
+    assert error in result.error
+
+
+def test_a_file_for_no_size_that_is_measured_is_refused(files, run):
+    result = run("bench", files["fixed"], "--resolution", "96x64", "--downsample-ratio", "0.5")
+    assert result.code == 2
+    assert "is for 128x96 at ratio 0.5 and batch 1 only" in result.error
+
+
+def test_cuda_is_refused_without_a_gpu(run):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    result = run("bench", *SMALL, "--device", "cuda")
+    assert (result.code, "finds no CUDA GPU" in result.error) == (2, True)
+
+
+def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
+    """With players in place of processes."""
+    asked = []
+
+    class Player:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def ask(player, contender, request):
+        if request is None:
+            return Memory(before=1, peak=2)
+        frame, wanted = request
+        asked.append((contender.name, int(frame[0, 0, 0, 0]), wanted))
+        return bench_race.Turn(seconds=1, outputs={"pha": np.zeros((1, 1, 2, 2), np.float32)})
+
+    monkeypatch.setattr(bench_race, "_process", lambda contender, course: Player(contender.name))
+    monkeypatch.setattr(bench_race, "_ask", ask)
+    clip = bench_race.Clip(
+        name="", pixels=np.arange(2, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 1, 2, 2, 3), np.uint8)
+    )
+    names = ["a", "b", "c"]
+    contenders = [Contender(name=name, path=tmp_path, artifact=None, runtime=None) for name in names]
+    course = Course(size=Fixed(width=2, height=2, ratio=0.5), threads=1, device="cpu", precision="fp32", rounds=2)
+    tolerance = bench_race.Tolerance(fgr=Error(0, 0), pha=Error(0, 0), states=Error(0, 0), why="")
+    expected = [{"pha": np.zeros((1, 1, 2, 2), np.float32)}] * 3
+    measured = bench_race.race(contenders, [tolerance] * 3, course, clip, expected, lambda: None)
+    assert [name for name, _, _ in asked] == [*"abc", *"bca", *"cab", *"abc", *"bca"]
+    assert [pixel for _, pixel, _ in asked[::3]] == [0, 1, 0, 1, 0]
+    assert [wanted for *_, wanted in asked[::3]] == [True, True, True, False, False]
+    assert [each.seconds for each in measured] == [(1, 1)] * 3
+    assert not any(each.failures for each in measured)
+
+
+def test_the_ratio_is_taken_round_by_round(tmp_path):
+    """The median of ratios, not the ratio of medians: what slows the machine down slows a round's two frames."""
+
+    def measured(name, *seconds):
+        contender = Contender(name=name, path=tmp_path, artifact=None, runtime=None)
+        memory = Memory(before=2**20, peak=3 * 2**20)
+        return Measured(contender=contender, file_bytes=0, seconds=seconds, memory=memory, drift={}, failures=())
+
+    baseline, own = measured("base", 2.0, 20.0, 2.0), measured("own", 1.0, 10.0, 4.0)
+    course = Course(size=Fixed(width=2, height=2, ratio=0.5), threads=1, device="cpu", precision="fp32", rounds=3)
+    race = Race(course=course, input="", baseline="base", measured=(baseline, own))
+    assert figures(race, own).ratio == (1.25, 2, 2)
+    assert figures(race, own).milliseconds[1] == 4000
+    assert figures(race, own).memory == 2
+
+
+def test_a_process_that_dies_is_one_line(monkeypatch, run):
+    monkeypatch.setattr(bench_race, "serve", job_functions.die_at_once)
+    result = run("bench", *SMALL)
+    assert result.code == 1
+    assert "the process of pytorch died, as when memory runs out" in result.error
+
+
+def test_exporters_are_timed(run, monkeypatch):
+    monkeypatch.setattr(bench_export, "FORMATS", {name: FORMATS[name] for name in ("onnx", "coreml")})
+    result = run("bench", "--export", "--rounds", 1, "--threads", 1, *SMALL[:4], "--json", "-")
+    assert result.code == 0
+    lines = {line["file"]: line for line in json.loads(result.out)["exports"]}
+    assert [*lines] == ["traced", "onnx fp32", "coreml fp16"]
+    assert lines["traced"]["times_traced"] == 1
+    for line in lines.values():
+        assert line["seconds"] > 0
+        assert line["file_bytes"] > 3_000_000
+        assert line["peak_mib_above_before"] > 10
+
+
+def test_on_cuda_the_fast_path_takes_part_in_half_precision(files, tmp_path):
+    made = [bench.make_baselines(load_checkpoint("seeded"), "fp16", device, tmp_path) for device in ("cuda", "cpu")]
+    three = ["pytorch", "torchscript", "traced"]
+    assert [[each.name for each in baselines] for baselines in made] == [["captured", *three], three]
+
+
+def test_cuda_is_timed(cuda, run):
+    result = run("bench", *SMALL, "--device", "cuda", "--precision", "fp16", "--json", "-")
+    assert result.code == 0
+    (race,) = json.loads(result.out)["races"]
+    assert (race["baseline"], race["contenders"][0]["file"]) == ("torchscript", "captured")
+
+
+def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
+    path = tmp_path / "model.zip"
+    spec = FORMATS["tfjs"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+    load_exporter("tfjs").export(load_checkpoint("seeded"), spec, path)
+    result = run("bench", path, *SMALL, "--device", "browser", "--json", "-")
+    assert result.code == 0
+    (race,) = json.loads(result.out)["races"]
+    (line,) = race["contenders"]
+    assert (race["device"], race["baseline"], line["ratio_median"]) == ("browser", "model.zip", 1)
+    assert line["peak_mib_above_before"] > 100  # of Chromium's own processes

@@ -1,0 +1,152 @@
+"""`recover` and `--checkpoint` on the command line: round trips through every format, and spoiled files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exporters import load_exporter
+from exporters.coreml import CoremlSpec
+from exporters.recover import recover
+from exporters.weights import lowered_convs
+from rvm_model import load_checkpoint
+from tools.recover_soak import same_file
+from tools.tests.conftest import ONE_SIZE
+from tools.tests.recover_bases import write_bases
+from tools.tests.recover_mutations import BASES, spoiled
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = 30
+"""Of the three hundred spoiled files that `make soak` tries."""
+
+
+@pytest.fixture(scope="module")
+def home(seeded_artifacts, tmp_path_factory) -> Path:
+    """Good files to spoil."""
+    home = tmp_path_factory.mktemp("spoiled")
+    write_bases(seeded_artifacts, home)
+    return home
+
+
+def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
+    """All but the words about the checkpoint; coremltools folds batch norm in its own way, in float32."""
+    first = seeded_artifacts["coreml"]
+    second = tmp_path / first.name
+    spec = CoremlSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE["coreml"])
+    load_exporter("coreml").export(recover([first]).checkpoint, spec, second)
+    assert same_file("coreml", first, second)
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "tfjs"])
+def test_every_format_gives_weights_that_make_the_same_file(name, seeded_artifacts):
+    """All that an exporter writes of them, to the last bit. `make soak` makes the files themselves, and compares."""
+    checkpoint = recover([seeded_artifacts[name]]).checkpoint
+    known, given = (lowered_convs(each.network()) for each in (load_checkpoint("seeded"), checkpoint))
+    del known["project_seg.conv"]
+    for module, conv in known.items():
+        assert np.array_equal(conv.weight.astype(np.float32), given[module].weight.astype(np.float32)), module
+        if conv.bias is not None:
+            assert np.array_equal(conv.bias.astype(np.float32), given[module].bias.astype(np.float32)), module
+
+
+def test_recover_writes_a_checkpoint_and_says_what_it_did(run, seeded_artifacts, tmp_path):
+    path = tmp_path / "weights_seeded.safetensors"
+    result = run("recover", seeded_artifacts["onnx"], "--output", path)
+    assert (result.code, result.out.strip()) == (0, str(path))
+    for words in (
+        "mobilenetv3 with deep_guided_filter",
+        "identity and offset",
+        "first convolution",
+        "project_seg",
+        "ok:",
+    ):
+        assert words in result.err
+    known = recover([seeded_artifacts["onnx"]]).checkpoint.state_dict
+    given = load_checkpoint(path).state_dict
+    assert known.keys() == given.keys()
+    assert all(torch.equal(known[key], given[key]) for key in known)
+    assert "exists" in run("recover", seeded_artifacts["onnx"], "--output", path).error
+
+
+def test_an_artifact_is_a_checkpoint(run, seeded_artifacts, tmp_path):
+    path = tmp_path / "a_seeded.onnx"
+    result = run("onnx", "--checkpoint", seeded_artifacts["tfjs"], "--output", path, "--no-verify")
+    assert result.code == 0
+    assert "recovered from" in result.err
+    result = run("verify", path, "--checkpoint", path, "--frames", 16)
+    assert result.code == 0, result.err
+
+
+def test_of_another_kind_it_says_which(run, seeded_artifacts, tmp_path):
+    error = run("onnx", "--checkpoint", seeded_artifacts["onnx"], "--variant", "resnet50", "--output", tmp_path).error
+    assert "--variant mobilenetv3 --refiner deep_guided_filter" in error
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("command", [("recover",), ("onnx", "--checkpoint")])
+def test_code_needs_trust(command, run, seeded_artifacts, tmp_path):
+    words = [*command, seeded_artifacts["torchscript"], "--output", tmp_path, "--no-verify"]
+    result = run(*words)
+    assert result.code == 2
+    assert "--trust" in result.error
+    assert [*tmp_path.iterdir()] == []
+    assert run(*words, "--trust").code == 0
+
+
+def test_what_is_no_file_of_the_network_is_refused(run, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no weights")
+    assert "neither a checkpoint" in run("onnx", "--checkpoint", path, "--output", tmp_path).error
+    assert "none of the formats" in run("recover", path, "--output", tmp_path).error
+
+
+def test_a_graph_changed_beyond_its_convolutions_is_found_out(run, seeded_artifacts, tmp_path):
+    """What the matcher does not look at, the clip does."""
+    import onnx
+
+    model = onnx.load(seeded_artifacts["onnx"])
+    (node,) = [node for node in model.graph.node if node.name == "decoder.decode3.gru/Sub"]
+    node.input[:] = [*node.input][::-1]
+    del model.metadata_props[:]
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(model.SerializeToString())
+    output = tmp_path / "weights.safetensors"
+    result = run("recover", path, "--output", output)
+    assert result.code == 1
+    assert "does not show in its convolutions" in result.error
+    assert not output.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
+def test_spoiled_files_end_in_one_line_and_write_nothing(home):
+    command = [sys.executable, "-m", "tools.tests.recover_runner", home, 0, SAMPLE]
+    process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT)
+    lines = [json.loads(line) for line in process.stdout.splitlines()]
+    assert process.returncode == 0, (lines[-1:], process.stderr[-2000:])
+    outcomes = [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=True)]
+    assert len(outcomes) == SAMPLE
+    for outcome in outcomes:
+        assert outcome["code"] in (0, 2), outcome
+        assert "Traceback" not in outcome["err"], outcome
+        assert outcome["wrote"] == (outcome["code"] == 0), outcome
+        assert (outcome["touched"], outcome["left"]) == ([], False), outcome
+        if outcome["code"] == 2:
+            (line,) = outcome["err"].splitlines()
+            assert line.startswith("rvm-export: error: "), outcome
+            assert len(line) < 2_000, outcome
+        if outcome["kind"].startswith("torchscript"):
+            assert outcome["code"] == 2, outcome
+    refused = sum(outcome["code"] == 2 for outcome in outcomes)
+    assert refused >= SAMPLE // 2
+
+
+def test_spoiled_files_are_the_same_every_time(home, tmp_path):
+    bases = {name: (home / f"{name}.base").read_bytes() for name in BASES}
+    for number in range(len(BASES)):
+        first = spoiled(number, bases, tmp_path)
+        assert first == spoiled(number, bases, tmp_path)
+        assert first[1] != bases[BASES[number]], first[0]
