@@ -31,7 +31,9 @@ def spoil(number: int, name: str, bases: Files, home: Path) -> tuple[str, bytes]
     if name.endswith(".json"):
         kinds += [change_value] * 6
     kind = kinds[random.randrange(len(kinds))]
-    return kind.__name__, kind(content, random, bases, home)
+    while (spoiled := kind(content, random, bases, home)) == content:
+        pass
+    return kind.__name__, spoiled
 
 
 def flip_bits(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
