@@ -24,6 +24,9 @@ MEMORY = 8 << 30
 PATIENCE = 60
 """Seconds for one command, which takes less than one. Beyond, it hangs: the process says where, and ends."""
 
+OF_LIBRARIES = (".ses", "torchinductor_")
+"""What onnxruntime and PyTorch themselves leave where temporary files go, once."""
+
 IN_ACCESS, IN_OPEN = 0x1, 0x20
 COMMANDS = ("info", "verify")
 
@@ -68,7 +71,7 @@ class Trials:
         for name in (SECRET, "out", "err"):
             (self._home / name).touch()
         print(json.dumps(what), file=self._reports)
-        before = sorted(self._home.rglob("*"))
+        before = self._there()
         faulthandler.dump_traceback_later(PATIENCE, exit=True, file=self._trouble)
         with watched(self._home / SECRET) as touched:
             self._opened.clear()
@@ -76,9 +79,12 @@ class Trials:
             outcome = run_command(self._home, words)
             seconds = time.monotonic() - start
         faulthandler.cancel_dump_traceback_later()
-        left = sorted(self._home.rglob("*")) != before
+        left = self._there() != before
         outcome |= {"opened": [*self._opened], "touched": touched, "left": left, "seconds": seconds}
         print(json.dumps(outcome), file=self._reports)
+
+    def _there(self) -> list[Path]:
+        return sorted(path for path in self._home.rglob("*") if not path.name.startswith(OF_LIBRARIES))
 
 
 def run_command(home: Path, words: list[object]) -> dict[str, object]:
