@@ -32,10 +32,11 @@ check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(READY) ## Measure parity at length (needs ../shared) and write tools/results/
+soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spoil files; write tools/results/
 	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.options
 	$(BIN)/python -m tools.recover_soak
+	$(BIN)/python -m tools.tests.reliability
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
 	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force

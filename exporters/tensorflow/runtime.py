@@ -153,7 +153,7 @@ def _weight_shapes(path: Path, folder: Path) -> list[tuple[int, ...]]:
     try:
         reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
         return [tuple(shape) for shape in reader.get_variable_to_shape_map().values()]
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, IndexError) as error:
         raise ArtifactError(f"{path} has no weights that can be read: {_first_line(error)}") from error
 
 

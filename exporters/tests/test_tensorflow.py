@@ -219,6 +219,15 @@ def cut_index(folder):
     index.write_bytes(index.read_bytes()[:1000])
 
 
+def empty_index(folder):
+    next((folder / "variables").glob("*.index")).write_bytes(b"")
+
+
+def damage_index(folder):
+    index = next((folder / "variables").glob("*.index"))
+    index.write_bytes(index.read_bytes()[:-100] + index.read_bytes()[-60:])
+
+
 def spoil_metadata(folder):
     (folder / METADATA).write_text("[1, 2")
 
@@ -249,6 +258,8 @@ def put_operation(operation, *callers):
         (spoil_graph, "is no SavedModel"),
         (drop_weights, "no weights that can be read"),
         (cut_index, "no weights that can be read"),
+        (empty_index, "no weights that can be read"),
+        (damage_index, "no weights that can be read"),
         (spoil_metadata, "is no JSON"),
         (put_operation("ReadFile"), "operations that a matting network does not need: ReadFile"),
         (put_operation("SaveV2"), "operations that a matting network does not need: SaveV2"),

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporters import load_exporter
@@ -96,8 +97,10 @@ def build(row: Row, order: Order, key: str) -> None:
         entry = _entry(row, checkpoint, staged, proof)
         known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
-    publish(path, write, check, force=True)
-    write_text(known[0].model_dump_json(), record_of(path))
+    # A job whose release was killed may still be at it for a moment, perhaps with other weights; the last word is ours.
+    with FileLock(record_of(path).with_suffix(".lock")):
+        publish(path, write, check, force=True)
+        write_text(known[0].model_dump_json(), record_of(path))
 
 
 def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:

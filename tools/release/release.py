@@ -109,6 +109,7 @@ def make_release(
         )
         failures = [Failure(name=each.name, error=each.error) for each in results if each.outcome == "failed"]
         built = [known for each in pieces if (known := made_already(each.path, each.key)) is not None]
+        failures += _lost(pieces, built, failures)
         with working(console, "describing it"):
             _describe(order.out, version, {each.row.spec.variant: each.checkpoint for each in pieces}, built, failures)
         for stranger in _strangers(order.out, built):
@@ -146,22 +147,28 @@ def _piece(row: Row, order: Order, clip: Clip) -> Piece:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Nobody else makes a release there; what one that was killed has half written is removed."""
+    """Nobody else makes a release there; what one that was killed has half written is removed.
+
+    A job that outlives a killed release for a moment is kept from meddling by `build`.
+    """
+    lock = FileLock(out / FOLDER / "lock", timeout=0)
     try:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{error.filename} is a file, not a folder; give another --out") from error
-    except OSError as error:
-        raise OutputError(f"cannot write into {out}: {error.strerror}; give another --out") from error
-    try:
-        with FileLock(out / FOLDER / "lock", timeout=0):
-            for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING)):
-                rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
-            yield
+        lock.acquire()
     except Timeout as error:
         raise ReleaseError(
             f"another release is being written into {out}; wait until it has ended, or give another --out"
         ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{out} is a file, or lies in one; give another --out") from error
+    except OSError as error:
+        raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
+    try:
+        for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING)):
+            rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
+        yield
+    finally:
+        lock.release()
 
 
 def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
@@ -179,6 +186,13 @@ def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
     if wanted:
         for name in (manifests.NAME, SUMS):  # which would speak of other files for a while
             (out / name).unlink(missing_ok=True)
+
+
+def _lost(pieces: Sequence[Piece], built: Sequence[Built], failures: Sequence[Failure]) -> list[Failure]:
+    """What nobody reports as failed, and is not there all the same."""
+    known = {*(each.entry.file for each in built), *(each.name for each in failures)}
+    why = "its job ended well, but the file is not here; do all workers of the cluster see the folder at this place?"
+    return [Failure(name=each.path.name, error=why) for each in pieces if each.path.name not in known]
 
 
 def card_of(path: Path) -> Path:
@@ -213,6 +227,7 @@ def _describe(
         REPORT: to_html(manifest, built, failures),
         manifests.NAME: manifests.to_text(manifest),
     }
+    (out / SUMS).unlink(missing_ok=True)  # which would speak of other texts for a while
     for name, text in texts.items():
         write_text(text, out / name)
     sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}

@@ -10,6 +10,8 @@ import json
 import os
 import resource
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,39 +24,67 @@ MEMORY = 8 << 30
 PATIENCE = 60
 """Seconds for one command, which takes less than one. Beyond, it hangs: the process says where, and ends."""
 
+OF_LIBRARIES = (".ses", "torchinductor_")
+"""What onnxruntime and PyTorch themselves leave where temporary files go, once."""
+
 IN_ACCESS, IN_OPEN = 0x1, 0x20
 COMMANDS = ("info", "verify")
 
 
 def main(home: Path, start: int, stop: int) -> None:
     """Run both commands on every file of these numbers."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    reports = os.fdopen(os.dup(1), "w", buffering=1)
-    trouble = os.fdopen(os.dup(2), "w")
-    faulthandler.enable(trouble)
+    trials = Trials(home)
     bases = [path.read_bytes() for path in sorted(home.glob("*.onnx"))]
     folder = home / "files"
     folder.mkdir(exist_ok=True)
-    opened: list[str] = []
-    sys.addaudithook(lambda event, arguments: _note(opened, event, arguments))
     for number in range(start, stop):
         kind, content = mutant(number, bases[number % len(bases)], folder)
         path = folder / "spoiled.onnx"
         path.write_bytes(content)
-        for name in (SECRET, "out", "err"):
-            (home / name).touch()
         for command in COMMANDS:
-            print(json.dumps({"number": number, "kind": kind, "command": command}), file=reports)
             words = ["--clip", home / "clip", "--frames", 16, "--checkpoint", "seeded"] if command == "verify" else []
-            before = sorted(home.rglob("*"))
-            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=trouble)
-            with watched(home / SECRET) as touched:
-                opened.clear()
-                outcome = run_command(home, [command, path, *words])
-            faulthandler.cancel_dump_traceback_later()
-            outcome |= {"opened": [*opened], "touched": touched, "left": sorted(home.rglob("*")) != before}
-            print(json.dumps(outcome), file=reports)
+            trials.run({"number": number, "kind": kind, "command": command}, [command, path, *words])
         path.unlink()  # writing over it would wait for the disk
+
+
+class Trials:
+    """Commands, each watched, and reported on stdout before and after.
+
+    Args:
+        home: Holds all that they may know of. What they unpack goes below `tmp` in it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        self._home = home
+        self._reports = os.fdopen(os.dup(1), "w", buffering=1)
+        self._trouble = os.fdopen(os.dup(2), "w")
+        faulthandler.enable(self._trouble)
+        self._opened: list[str] = []
+        unpacking = home / "tmp"
+        unpacking.mkdir(exist_ok=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(unpacking)
+        sys.addaudithook(lambda event, arguments: _note(self._opened, unpacking, event, arguments))
+
+    def run(self, what: dict[str, object], words: list[object]) -> None:
+        """One command; `what` is said before."""
+        for name in (SECRET, "out", "err"):
+            (self._home / name).touch()
+        print(json.dumps(what), file=self._reports)
+        before = self._there()
+        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=self._trouble)
+        with watched(self._home / SECRET) as touched:
+            self._opened.clear()
+            start = time.monotonic()
+            outcome = run_command(self._home, words)
+            seconds = time.monotonic() - start
+        faulthandler.cancel_dump_traceback_later()
+        left = self._there() != before
+        outcome |= {"opened": [*self._opened], "touched": touched, "left": left, "seconds": seconds}
+        print(json.dumps(outcome), file=self._reports)
+
+    def _there(self) -> list[Path]:
+        return sorted(path for path in self._home.rglob("*") if not path.name.startswith(OF_LIBRARIES))
 
 
 def run_command(home: Path, words: list[object]) -> dict[str, object]:
@@ -97,11 +127,13 @@ def watched(path: Path) -> Iterator[list[str]]:
     os.close(watch)
 
 
-def _note(opened: list[str], event: str, arguments: tuple[object, ...]) -> None:
+def _note(opened: list[str], unpacking: Path, event: str, arguments: tuple[object, ...]) -> None:
     """What Python opens to write, and what it reads of a file that it has no business with."""
     if event != "open" or not isinstance(arguments[0], (str, bytes)):
         return
     name, mode, flags = os.fsdecode(arguments[0]), arguments[1], arguments[2]
+    if Path(name).is_relative_to(unpacking) or name == os.devnull:
+        return
     writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) if isinstance(flags, int) else set(str(mode)) & set("wax+")
     if (writes and Path(name).name not in ("out", "err")) or name.endswith((SECRET, "link.bin", "/proc/self/mem")):
         opened.append(name)

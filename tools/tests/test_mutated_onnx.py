@@ -4,9 +4,7 @@ They are played in a process of their own, since a library may crash or hang whe
 again behind a file that killed it.
 """
 
-import json
 import os
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -21,9 +19,9 @@ from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from tools.tests.mutation_runner import COMMANDS, MEMORY, PATIENCE
 from tools.tests.mutations import MUTATIONS, mutant
+from tools.tests.play_mutants import play
 
 COUNT = 300
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
 
@@ -50,19 +48,7 @@ def home(tmp_path_factory, seeded_artifacts) -> Path:
 @pytest.fixture(scope="module")
 def outcomes(home) -> list[dict]:
     """Of each command on each file; of one that the process did not outlive, what it said at its end."""
-    found: list[dict] = []
-    start = 0
-    while start < COUNT:
-        command = [sys.executable, "-m", "tools.tests.mutation_runner", home, start, COUNT]
-        process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT)
-        lines = [json.loads(line) for line in process.stdout.splitlines()]
-        found += [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=False)]
-        if len(lines) % 2 == 0:
-            assert process.returncode == 0, process.stderr
-            break
-        found.append(lines[-1] | {"killed": process.stderr[-2000:]})
-        start = lines[-1]["number"] + 1
-    return found
+    return play("tools.tests.mutation_runner", home, 0, COUNT)
 
 
 def told(outcome: dict) -> str:

@@ -1,0 +1,178 @@
+"""A release that is killed again and again, in the middle of whatever it does, and resumed.
+
+Real processes and SIGKILL: of all of them at once, as when a machine runs out of memory or goes down, and of the
+release alone, whose jobs then outlive it for a moment.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60
+"""Seconds for processes whose release was killed to be gone; they give themselves ten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    """What a release takes: all of it, and a second time, when all is there. `files` are their hashes by name."""
+
+    command: Sequence[str]
+    seconds: float
+    seconds_again: float
+    files: dict[str, str]
+    artifacts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """One kill: after `seconds`, of `all` processes or the `release` alone.
+
+    `hit` is False for a release that had ended by then, which counts for none. `before` and `after` are how many
+    artifacts lay there; `wrong` are the files under a final name that are not, byte for byte, what the undisturbed
+    release wrote.
+    """
+
+    number: int
+    release: int
+    what: str
+    seconds: float
+    hit: bool
+    before: int
+    after: int
+    wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What became of a release that was killed: `differing` are files that are not as in the undisturbed one."""
+
+    release: int
+    code: int
+    differing: tuple[str, ...]
+    left_behind: tuple[str, ...]
+
+
+def undisturbed(command: Sequence[str], folder: Path, artifacts: int) -> Undisturbed:
+    """Measure a release that nobody kills. `command` is without the folder, which it takes as its last word."""
+    seconds = []
+    for _ in range(2):
+        start = time.monotonic()
+        subprocess.run([*command, str(folder)], check=True, cwd=ROOT, capture_output=True)
+        seconds.append(time.monotonic() - start)
+    return Undisturbed(
+        command=command,
+        seconds=seconds[0],
+        seconds_again=seconds[1],
+        files=hashes(folder),
+        artifacts=artifacts,
+    )
+
+
+def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, seed: int) -> Iterator[Kill | Resumed]:
+    """Make a release, killed so many times, in the end not.
+
+    Each moment is drawn evenly from the time that the release would still take, going by what is there. On a machine
+    that is faster by then than it was, a release may end before it is killed, which is then tried again.
+    """
+    random, sessions = Random(seed), []
+    number, pace = 0, 1.0
+    while number < kills:
+        before = _artifacts(good, folder)
+        still = good.seconds_again + (good.seconds - good.seconds_again) * (1 - before / good.artifacts)
+        seconds, what = random.random() * still * pace, random.choice(("all", "release"))
+        hit, session = _killed(good.command, folder, seconds, what)
+        sessions.append(session)
+        given = hashes(folder)
+        yield Kill(
+            number=number,
+            release=release,
+            what=what,
+            seconds=seconds,
+            hit=hit,
+            before=before,
+            after=_artifacts(good, folder),
+            wrong=differing(good.files, given, only_there=hit),
+        )
+        if hit:
+            number += 1
+        else:  # it ended before, and is looked at; then from the beginning, sooner
+            wait_until(lambda: not any(map(_of_session, sessions)))
+            shutil.rmtree(folder)
+            pace = max(0.25, pace * 0.75)
+    process = subprocess.run([*good.command, str(folder)], cwd=ROOT, capture_output=True, check=False)
+    wait_until(lambda: not any(map(_of_session, sessions)))
+    yield Resumed(
+        release=release,
+        code=process.returncode,
+        differing=differing(good.files, hashes(folder)),
+        left_behind=tuple(str(path.relative_to(folder)) for path in sorted(folder.rglob(".rvm-export-*"))),
+    )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of all files under a final name: what begins with a dot is none."""
+    files = {}
+    for path in folder.glob("[!.]*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # of a job that still runs
+            files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return files
+
+
+def differing(expected: dict[str, str], given: dict[str, str], only_there: bool = False) -> tuple[str, ...]:
+    names = given if only_there else {**expected, **given}
+    return tuple(sorted(name for name in names if expected.get(name) != given.get(name)))
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _killed(command: Sequence[str], folder: Path, seconds: float, what: str) -> tuple[bool, int]:
+    """Whether there was something to kill, and the session that it was."""
+    with subprocess.Popen(
+        [*command, str(folder)], cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            if what == "release":
+                process.kill()
+            else:
+                while ids := _of_session(process.pid):
+                    for each in ids:
+                        with suppress(ProcessLookupError):
+                            os.kill(each, signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL, process.pid
+
+
+def _of_session(session: int) -> list[int]:
+    """Processes that live; jobs are in groups of their own, but in their release's session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, of = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(of) == session and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _artifacts(good: Undisturbed, folder: Path) -> int:
+    """How many are there, cards and all else aside."""
+    return sum(f"{path.name}.md" in good.files for path in folder.glob("[!.]*"))
+
+
+def small_command() -> list[str]:
+    return [sys.executable, "-m", "tools.tests.small_release"]

@@ -1,0 +1,61 @@
+"""What goes wrong with a job of a release, in the tests. A module of its own, which other processes import by name."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+from rvm_model.errors import UserError
+from tools.release.build import Order, build
+from tools.release.table import Row
+
+
+def die(row: Row, order: Order, key: str) -> None:
+    """As one that the kernel ends when memory runs out."""
+    _count(row, order)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(row: Row, order: Order, key: str) -> None:
+    """As one whose machine had a bad moment."""
+    if _count(row, order) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    build(row, order, key)
+
+
+def hang(row: Row, order: Order, key: str) -> None:
+    _count(row, order)
+    time.sleep(600)
+
+
+def refuse(row: Row, order: Order, key: str) -> None:
+    """As a worker without the format's packages."""
+    _count(row, order)
+    raise UserError("onnx needs onnx; run: pip install 'rvm-export[onnx]'")
+
+
+def lose(row: Row, order: Order, key: str) -> None:
+    """As a worker with a folder of its own at the same place."""
+    _count(row, order)
+
+
+def starve(row: Row, order: Order, key: str) -> None:
+    """On a machine whose memory is nearly full."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + 30_000_000,) * 2)
+    build(row, order, key)
+
+
+def tries(out: Path) -> dict[float, int]:
+    """How often each was called, by its row's ratio."""
+    files = out.parent.glob(f"{out.name}.*.tries")
+    return {float(path.stem.removeprefix(f"{out.name}.")): len(path.read_text().split()) for path in files}
+
+
+def _count(row: Row, order: Order) -> int:
+    path = order.out.parent / f"{order.out.name}.{row.spec.fixed.ratio}.tries"
+    with path.open("a") as file:
+        file.write("once\n")
+    return len(path.read_text().split())

@@ -1,0 +1,41 @@
+"""Releases of a few small files, which tests can afford.
+
+`python -m tools.tests.small_release FOLDER [FILES]` makes one in a process of its own, from seeded weights, one job at
+a time.
+"""
+
+import sys
+from pathlib import Path
+
+from exporters import FORMATS
+from exporters.spec import Fixed
+from tools.release import release
+from tools.release.build import Order
+from tools.release.table import Row
+
+VERSION = "1.2.3"
+RATIOS = (0.5, 1.0)
+
+
+def small_row(ratio: float, variant: str = "mobilenetv3") -> Row:
+    """An ONNX file of one small size: made and played in two seconds."""
+    fixed = Fixed(width=96, height=64, ratio=ratio)
+    spec = FORMATS["onnx"].spec(variant=variant, refiner="deep_guided_filter", precision="fp32", fixed=fixed)
+    return Row(format="onnx", spec=spec, light=True)
+
+
+ROWS = tuple(map(small_row, RATIOS))
+
+
+def order_of(out: Path) -> Order:
+    return Order(out=out, checkpoints={"mobilenetv3": "seeded"}, frames=16)
+
+
+def main(out: Path, count: int = len(ROWS)) -> None:
+    release.read_table = lambda: ROWS[:count]
+    paths, failures = release.make_release(order_of(out), VERSION, [], True, 1, None)
+    sys.exit(len(paths) < count or bool(failures))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -1,0 +1,71 @@
+"""The built wheel in fresh environments: help and clear messages without extras, a format that works with its own."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from exporters import FORMATS
+from tools.tests.fresh import build_wheel, fresh, run
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory) -> Path:
+    """Without extras."""
+    return fresh(wheel, tmp_path_factory.mktemp("bare") / "environment", [])
+
+
+def test_what_it_holds(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        *("rvm_model", "exporters", "parity_tests", "tools")
+    }
+    assert not [name for name in names if "/tests/" in name or "node_modules" in name or "/test_" in name]
+    assert "tools/release/table.toml" in names
+    for name in FORMATS:
+        assert f"exporters/{name}/card.md.jinja" in names
+
+
+def test_help_and_version(bare):
+    for words in (["--help"], *([name, "--help"] for name in (*FORMATS, "verify", "release", "matte"))):
+        result = run(bare, *words)
+        assert (result.returncode, result.stderr) == (0, ""), words
+        assert "Usage" in result.stdout
+    assert run(bare, "--version").stdout.startswith("rvm-export ")
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "torchscript"])
+def test_a_format_whose_extra_is_missing(name, bare, tmp_path):
+    size = ["--resolution", "96x64", "--downsample-ratio", 0.5] if FORMATS[name].one_size else []
+    result = run(bare, name, "--checkpoint", "seeded", "--output", tmp_path, *size)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"rvm-export: error: {name} needs {FORMATS[name].packages[0]}; run: pip install ")
+    assert f"'rvm-export[{FORMATS[name].extra}]'" in line
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("words", [["release"], ["release", "verify", "."]], ids=" ".join)
+def test_a_release_without_its_extra(words, bare):
+    result = run(bare, *words)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("rvm-export: error: a release needs ")
+    assert line.endswith("; run: pip install 'rvm-export[release]'")
+
+
+@pytest.mark.parametrize("name", ["torchscript", "onnx"])
+def test_a_format_with_its_extra_alone(name, wheel, tmp_path):
+    """The others take longer; `make soak` tries them."""
+    environment = fresh(wheel, tmp_path / "environment", [name])
+    result = run(environment, name, "--checkpoint", "seeded", "--output", tmp_path / "made")
+    assert result.returncode == 0, result.stderr
+    assert "agrees with PyTorch within its limits" in result.stderr
+    (path,) = result.stdout.split()
+    assert Path(path).is_file()
