@@ -17,12 +17,12 @@ from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
 from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
 from tools.release.prove import prove
-from tools.release.release import ENVIRONMENT, MEMORY, SECONDS, SUMS, make_release
+from tools.release.release import AGAIN, ENVIRONMENT, MEMORY, SECONDS, SUMS, make_release
 from tools.release.weights import load_weights
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _MOST_BYTES = 1_000_000
-AGAIN = {**ENVIRONMENT, "PYTHONHASHSEED": "4711", "TZ": "Asia/Kolkata"}
+OTHERWISE = {**ENVIRONMENT, "PYTHONHASHSEED": "4711", "TZ": "Asia/Kolkata"}
 """What the second making has otherwise."""
 
 
@@ -113,9 +113,9 @@ def differences(
 
     Arguments as those of `make_release`, by which it has been made.
     """
-    with TemporaryDirectory(prefix="again-", dir=order.out / FOLDER) as folder:
+    with TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
         again = Path(folder)
-        make_release(replace(order, out=again), version, only, light, jobs, cluster, AGAIN)
+        make_release(replace(order, out=again), version, only, light, jobs, cluster, OTHERWISE)
         ours, theirs = ({**_sums(each), SUMS: sha256_of(each / SUMS)} for each in (order.out, again))
     return sorted(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
 

@@ -33,6 +33,9 @@ SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
 """Hidden folders that `publish` leaves behind where it is killed."""
 
+AGAIN = "again-"
+"""How folders begin in which a release is made a second time, to compare."""
+
 MEMORY = 5_000_000_000
 """Bytes that a job may take; how much each took is in `tools/results/release_cpu.csv`."""
 
@@ -164,7 +167,7 @@ def _alone(out: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
     try:
-        for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING)):
+        for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
             rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
         yield
     finally:
