@@ -113,31 +113,31 @@ KEPT_HALF_DIVISION, KEPT_EIGHT_DIVISION = (f"{kept}; {DIVISION}" for kept in (KE
 
 TOLERANCES: dict[Case, Tolerance] = {
     Case("onnx", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(1.9e-5, 6.1e-7), pha=Error(2.9e-5, 2.3e-7), states=Error(9.1e-5, 1.4e-6), why=ORDER
+        fgr=Error(4.2e-5, 6.6e-7), pha=Error(9.1e-5, 2.8e-7), states=Error(2.5e-4, 1.6e-6), why=ORDER
     ),
     Case("onnx", "fp32", "deep_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(1.4e-4, 3.0e-6), pha=Error(7.5e-5, 1.2e-7), states=Error(5.8e-4, 9.1e-6), why=ROUNDED
+        fgr=Error(1.4e-4, 2.9e-6), pha=Error(7.4e-5, 1.2e-7), states=Error(5.7e-4, 9.1e-6), why=ROUNDED
     ),
     Case("onnx", "fp32", "deep_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(2.1e-6, 6.4e-8), pha=Error(1.7e-6, 1.3e-7), states=Error(2.2e-6, 1.7e-7), why=ORDER
+        fgr=Error(2.1e-6, 6.4e-8), pha=Error(2.0e-6, 1.3e-7), states=Error(2.2e-6, 1.7e-7), why=ORDER
     ),
     Case("onnx", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(1.4e-5, 9.7e-8), pha=Error(1.9e-5, 6.6e-7), states=Error(2.1e-5, 1.0e-6), why=ROUNDED
+        fgr=Error(1.4e-5, 9.6e-8), pha=Error(1.9e-5, 6.6e-7), states=Error(2.1e-5, 1.0e-6), why=ROUNDED
     ),
     Case("onnx", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(8.0e-4, 1.8e-6), pha=Error(3.6e-3, 3.8e-7), states=Error(9.1e-5, 1.4e-6), why=DIVISION
+        fgr=Error(2.7e-4, 8.8e-7), pha=Error(3.5e-3, 4.0e-7), states=Error(2.5e-4, 1.6e-6), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "trained", "rounded"): Tolerance(
-        fgr=Error(1.0e-3, 3.5e-6), pha=Error(2.6e-3, 2.8e-7), states=Error(5.8e-4, 9.1e-6), why=DIVISION
+        fgr=Error(6.6e-4, 3.5e-6), pha=Error(2.6e-3, 2.8e-7), states=Error(5.7e-4, 9.1e-6), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "seeded", "exact"): Tolerance(
-        fgr=Error(1.0e-2, 6.1e-7), pha=Error(2.2e-3, 6.1e-6), states=Error(2.2e-6, 1.7e-7), why=DIVISION
+        fgr=Error(1.6e-4, 3.1e-7), pha=Error(2.2e-3, 6.1e-6), states=Error(2.2e-6, 1.7e-7), why=DIVISION
     ),
     Case("onnx", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
         fgr=Error(7.4e-3, 5.7e-7), pha=Error(1.9e-3, 4.2e-6), states=Error(2.1e-5, 1.0e-6), why=DIVISION
     ),
     Case("onnx", "fp16", "deep_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(9.1e-2, 1.1e-3), pha=Error(1.0e-1, 5.6e-4), states=Error(4.7e-1, 3.8e-3), why=HALF_WEIGHTS
+        fgr=Error(9.1e-2, 1.1e-3), pha=Error(1.3e-1, 5.6e-4), states=Error(4.7e-1, 3.8e-3), why=HALF_WEIGHTS
     ),
     Case("onnx", "fp16", "deep_guided_filter", "trained", "rounded"): Tolerance(
         fgr=Error(4.5e-2, 1.0e-3), pha=Error(3.3e-2, 7.4e-5), states=Error(1.5e-1, 2.4e-3), why=HALF_WEIGHTS
@@ -194,7 +194,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(7.0e-3, 1.4e-4), pha=Error(5.6e-3, 4.3e-4), states=Error(7.5e-3, 5.0e-4), why=HALF
     ),
     Case("torchscript", "fp16", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(5.1e-3, 1.4e-4), pha=Error(3.9e-3, 3.7e-4), states=Error(5.7e-3, 5.0e-4), why=HALF
+        fgr=Error(5.1e-3, 1.3e-4), pha=Error(3.9e-3, 3.7e-4), states=Error(5.7e-3, 5.0e-4), why=HALF
     ),
     Case("torchscript", "fp16", "fast_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(1.0, 1.5e-2), pha=Error(1.0, 2.6e-3), states=Error(3.5e-1, 3.7e-3), why=HALF_DIVISION
@@ -209,7 +209,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(1.0, 6.5e-3), pha=Error(1.0, 2.2e-2), states=Error(5.7e-3, 5.0e-4), why=HALF_DIVISION
     ),
     Case("tensorflow", "fp32", "deep_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(2.5e-5, 5.7e-7), pha=Error(1.6e-5, 1.1e-7), states=Error(7.8e-5, 1.1e-6), why=ORDER
+        fgr=Error(2.7e-5, 6.8e-7), pha=Error(7.3e-5, 1.2e-7), states=Error(2.1e-4, 1.1e-6), why=ORDER
     ),
     Case("tensorflow", "fp32", "deep_guided_filter", "trained", "rounded"): Tolerance(
         fgr=Error(2.8e-5, 5.0e-7), pha=Error(1.0e-5, 2.9e-8), states=Error(6.6e-5, 1.1e-6), why=ORDER
@@ -218,10 +218,10 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.2e-6, 7.2e-8), pha=Error(3.7e-6, 2.2e-7), states=Error(2.7e-6, 1.8e-7), why=ORDER
     ),
     Case("tensorflow", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(2.1e-6, 7.1e-8), pha=Error(2.3e-6, 1.5e-7), states=Error(2.5e-6, 1.6e-7), why=ORDER
+        fgr=Error(2.1e-6, 7.0e-8), pha=Error(2.3e-6, 1.5e-7), states=Error(2.5e-6, 1.6e-7), why=ORDER
     ),
     Case("tensorflow", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
-        fgr=Error(2.9e-3, 2.9e-6), pha=Error(3.9e-3, 5.0e-7), states=Error(7.8e-5, 1.1e-6), why=DIVISION
+        fgr=Error(2.9e-3, 2.9e-6), pha=Error(3.9e-3, 5.0e-7), states=Error(2.1e-4, 1.1e-6), why=DIVISION
     ),
     Case("tensorflow", "fp32", "fast_guided_filter", "trained", "rounded"): Tolerance(
         fgr=Error(1.4e-3, 1.4e-6), pha=Error(2.9e-3, 2.8e-7), states=Error(6.6e-5, 1.1e-6), why=DIVISION
@@ -242,7 +242,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.4e-6, 1.2e-7), pha=Error(4.5e-6, 2.5e-7), states=Error(3.8e-6, 3.5e-7), why=ORDER
     ),
     Case("tfjs", "fp32", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(2.7e-6, 1.2e-7), pha=Error(2.8e-6, 2.3e-7), states=Error(4.1e-6, 3.4e-7), why=ORDER
+        fgr=Error(3.1e-6, 1.2e-7), pha=Error(2.8e-6, 2.3e-7), states=Error(3.6e-6, 3.4e-7), why=ORDER
     ),
     Case("tfjs", "fp32", "fast_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(1.3e-3, 3.1e-6), pha=Error(2.8e-3, 4.9e-7), states=Error(1.0e-4, 2.1e-6), why=DIVISION
@@ -254,7 +254,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(1.0e-2, 1.2e-6), pha=Error(1.6e-3, 7.0e-6), states=Error(3.8e-6, 3.5e-7), why=DIVISION
     ),
     Case("tfjs", "fp32", "fast_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(6.9e-3, 6.6e-7), pha=Error(1.2e-3, 4.9e-6), states=Error(4.1e-6, 3.4e-7), why=DIVISION
+        fgr=Error(6.9e-3, 6.6e-7), pha=Error(1.2e-3, 4.9e-6), states=Error(3.6e-6, 3.4e-7), why=DIVISION
     ),
     Case("tfjs", "fp16", "deep_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(2.2e-2, 8.6e-4), pha=Error(2.6e-2, 1.4e-4), states=Error(8.1e-2, 1.9e-3), why=STORED_HALF
@@ -266,7 +266,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.6e-3, 7.2e-5), pha=Error(2.4e-3, 3.3e-4), states=Error(3.8e-3, 3.1e-4), why=STORED_HALF
     ),
     Case("tfjs", "fp16", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(2.5e-3, 7.4e-5), pha=Error(2.3e-3, 3.4e-4), states=Error(3.0e-3, 2.9e-4), why=STORED_HALF
+        fgr=Error(2.5e-3, 7.1e-5), pha=Error(2.3e-3, 3.4e-4), states=Error(3.0e-3, 2.9e-4), why=STORED_HALF
     ),
     Case("tfjs", "fp16", "fast_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(3.0e-1, 5.1e-3), pha=Error(7.3e-1, 3.8e-4), states=Error(8.1e-2, 1.9e-3), why=STORED_HALF_DIVISION
@@ -290,7 +290,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.1e-2, 8.2e-4), pha=Error(2.5e-2, 2.3e-3), states=Error(3.0e-2, 4.8e-3), why=STORED_EIGHT
     ),
     Case("tfjs", "int8", "deep_guided_filter", "seeded", "rounded"): Tolerance(
-        fgr=Error(2.8e-2, 7.8e-4), pha=Error(1.7e-2, 2.4e-3), states=Error(2.9e-2, 4.7e-3), why=STORED_EIGHT
+        fgr=Error(2.8e-2, 7.5e-4), pha=Error(1.7e-2, 2.4e-3), states=Error(2.9e-2, 4.7e-3), why=STORED_EIGHT
     ),
     Case("tfjs", "int8", "fast_guided_filter", "trained", "exact"): Tolerance(
         fgr=Error(3.9e-1, 2.3e-2), pha=Error(5.1e-1, 5.9e-3), states=Error(1.6, 5.4e-2), why=STORED_EIGHT_DIVISION
@@ -308,7 +308,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(3.1e-6, 9.4e-8), pha=Error(2.5e-6, 3.2e-9), states=Error(1.5e-5, 3.9e-7), why=ORDER
     ),
     Case("coreml", "fp32", "deep_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(1.3e-5, 2.9e-7), pha=Error(1.1e-5, 3.4e-8), states=Error(4.8e-5, 8.2e-7), why=ORDER
+        fgr=Error(2.7e-5, 3.4e-7), pha=Error(4.9e-5, 9.9e-8), states=Error(2.9e-4, 8.6e-7), why=ORDER
     ),
     Case("coreml", "fp32", "deep_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(3.7e-6, 8.8e-8), pha=Error(2.8e-6, 3.7e-9), states=Error(1.5e-5, 3.8e-7), why=ORDER
@@ -326,7 +326,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.0e-4, 2.8e-7), pha=Error(1.6e-4, 1.0e-8), states=Error(1.5e-5, 3.9e-7), why=DIVISION
     ),
     Case("coreml", "fp32", "fast_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(1.9e-3, 1.4e-6), pha=Error(1.0e-3, 2.9e-7), states=Error(4.8e-5, 8.2e-7), why=DIVISION
+        fgr=Error(1.9e-3, 1.4e-6), pha=Error(1.0e-3, 2.9e-7), states=Error(2.9e-4, 8.6e-7), why=DIVISION
     ),
     Case("coreml", "fp32", "fast_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(2.2e-4, 2.7e-7), pha=Error(1.3e-4, 1.1e-8), states=Error(1.5e-5, 3.8e-7), why=DIVISION
@@ -344,7 +344,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.4e-2, 5.9e-4), pha=Error(1.5e-2, 6.6e-6), states=Error(8.3e-2, 1.3e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(7.3e-2, 1.1e-3), pha=Error(8.5e-2, 4.4e-4), states=Error(4.3e-1, 3.4e-3), why=KEPT_HALF
+        fgr=Error(7.3e-2, 1.6e-3), pha=Error(8.5e-2, 4.4e-4), states=Error(8.6e-1, 3.4e-3), why=KEPT_HALF
     ),
     Case("coreml", "fp16", "deep_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(1.7e-2, 4.7e-4), pha=Error(7.8e-3, 7.9e-6), states=Error(5.5e-2, 1.1e-3), why=KEPT_HALF
@@ -362,7 +362,7 @@ TOLERANCES: dict[Case, Tolerance] = {
         fgr=Error(2.3e-1, 1.3e-3), pha=Error(2.5e-1, 5.2e-5), states=Error(6.4e-2, 9.2e-4), why=KEPT_HALF_DIVISION
     ),
     Case("coreml", "fp16", "fast_guided_filter", "trained", "exact", "builtin"): Tolerance(
-        fgr=Error(3.6e-1, 5.1e-3), pha=Error(1.0, 1.1e-3), states=Error(4.3e-1, 3.4e-3), why=KEPT_HALF_DIVISION
+        fgr=Error(3.6e-1, 5.1e-3), pha=Error(1.0, 1.1e-3), states=Error(8.6e-1, 3.4e-3), why=KEPT_HALF_DIVISION
     ),
     Case("coreml", "fp16", "fast_guided_filter", "trained", "rounded", "real"): Tolerance(
         fgr=Error(1.4e-1, 1.4e-3), pha=Error(2.4e-1, 4.7e-5), states=Error(5.5e-2, 8.9e-4), why=KEPT_HALF_DIVISION
