@@ -575,6 +575,9 @@ def release(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
+        given = [name for name in context.params if given_by_user(context, name)]
+        if given:
+            raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes behind {context.invoked_subcommand}")
         return
     from tools.release import command
 

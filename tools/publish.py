@@ -66,7 +66,9 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise OutputError(f"{path} exists; use --force to replace it, or write elsewhere")
 
 
-def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool) -> None:
+def publish(
+    path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool, desk: Path | None = None
+) -> None:
     """Write a file, check it, and only then give it its name. What fails on the way leaves no file behind.
 
     Args:
@@ -74,6 +76,7 @@ def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], N
         write: Writes the file to the path it is given, which has the same name in a folder beside.
         check: Raises if the file is not good.
         force: Replace a file that is there, perhaps since a moment ago.
+        desk: An existing folder of the same disk to write in; None for the file's own.
 
     Raises:
         OutputError: the folder cannot be made or written to.
@@ -81,7 +84,7 @@ def publish(path: Path, write: Callable[[Path], None], check: Callable[[Path], N
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=path.parent)
+        staging = tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=desk or path.parent)
     except FileExistsError as error:
         raise OutputError(f"{error.filename} is a file, not a folder; give another --output") from error
     except OSError as error:

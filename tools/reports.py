@@ -65,12 +65,12 @@ def write_reports(results: Results, reports: Mapping[str, Path]) -> None:
         write_text(RENDERINGS[option](results), path)
 
 
-def write_text(text: str, path: Path) -> None:
-    """Into a file that appears only when whole, or on stdout for `-`. Raises OutputError or ExportFailed."""
+def write_text(text: str, path: Path, desk: Path | None = None) -> None:
+    """Into a file that appears only when whole, or on stdout for `-`; see `publish` for `desk`, and what it raises."""
     if path == STDOUT:
         typer.echo(text.encode(), nl=False)
     else:
-        publish(path, partial(_write, text), check=lambda _: None, force=True)
+        publish(path, partial(_write, text), check=lambda _: None, force=True, desk=desk)
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -99,7 +99,7 @@ def build(row: Row, order: Order, key: str) -> None:
 
     # A job whose release was killed may still be at it for a moment, perhaps with other weights; the last word is ours.
     with FileLock(record_of(path).with_suffix(".lock")):
-        publish(path, write, check, force=True)
+        publish(path, write, check, force=True, desk=order.out / FOLDER)
         write_text(known[0].model_dump_json(), record_of(path))
 
 

@@ -5,19 +5,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from exporters import load_runtime, recognise
+from exporters.metadata import LICENCE
 from exporters.spec import TensorInfo
 from parity_tests.clips import load_clip
 from parity_tests.report import verdict
 from rvm_model.errors import UserError
 from tools.jobs import Job, run_jobs
 from tools.processes import default_processes
+from tools.publish import ExportFailed
 from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
 from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
 from tools.release.prove import prove
-from tools.release.release import AGAIN, ENVIRONMENT, MEMORY, SECONDS, SUMS, make_release
+from tools.release.release import (
+    AGAIN,
+    ENVIRONMENT,
+    JUNIT,
+    MEMORY,
+    REPORT,
+    SECONDS,
+    SUMS,
+    alone,
+    card_of,
+    make_release,
+)
 from tools.release.weights import load_weights
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)")
@@ -45,7 +59,7 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
         manifest = read_manifest(order.out / manifests.NAME)
     except ManifestError as error:
         return [str(error)]
-    doubts = [*_check_sums(order.out, manifest)]
+    doubts = [*_check_sums(order.out, manifest), *_check_whole(manifest)]
     present = [entry for entry in manifest.artifacts if (order.out / entry.file).is_file()]
     doubts += [f"{entry.file} is missing" for entry in manifest.artifacts if entry not in present]
     if not manifest.artifacts:
@@ -109,15 +123,47 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
 def differences(
     order: Order, version: str, only: Sequence[str], light: bool, jobs: int | None, cluster: str | None
 ) -> list[str]:
-    """Make a release again, elsewhere and in other processes, and name the files that are other bytes then.
+    """Make a release again, in another folder and another process, and say what is other then, a sentence each.
 
     Arguments as those of `make_release`, by which it has been made.
+
+    Raises:
+        UserError: somebody makes another release there.
+        ExportFailed: the second one could not be made.
     """
-    with TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
+    with alone(order.out), TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
         again = Path(folder)
-        make_release(replace(order, out=again), version, only, light, jobs, cluster, OTHERWISE)
+        arguments = (replace(order, out=again), version, only, light, jobs, cluster, OTHERWISE)
+        job = Job(name="the release again", function=_again, arguments=arguments)
+        (result,) = run_jobs([job], 1, environment=OTHERWISE)
+        if result.outcome == "failed":
+            raise ExportFailed(f"it was not made again: {result.error}")
+        if result.value:
+            return [f"{name} was not made again: {error}" for name, error in result.value]
         ours, theirs = ({**_sums(each), SUMS: sha256_of(each / SUMS)} for each in (order.out, again))
-    return sorted(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
+    other = sorted(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
+    return [f"{name} is not reproducible: made again, it is other bytes" for name in other]
+
+
+def _again(*arguments: Any) -> list[tuple[str, str]]:
+    """A job: the release, and what became none."""
+    _, failures = make_release(*arguments)
+    return [(each.name, each.error) for each in failures]
+
+
+def _check_whole(manifest: Manifest) -> Iterable[str]:
+    """Whether what the manifest says in two places is the same, and what it says of parity is within its limits."""
+    if manifest.licence != LICENCE:
+        yield f"the manifest's licence is {manifest.licence}, not {LICENCE}"
+    for entry in manifest.artifacts:
+        weights = manifest.checkpoints.get(str(entry.spec.get("variant")))
+        # Not its weights' sum: with the fast guided filter they are the same, less the other refiner's.
+        if weights is None or weights.sha256 != entry.checkpoint_sha256:
+            yield f"{entry.file}: its checkpoint is not the one that the manifest names for its variant"
+        figures = [each for parity in entry.parity for each in parity.outputs.values()]
+        within = all(each.max_abs <= each.limit_max_abs and each.mean_abs <= each.limit_mean_abs for each in figures)
+        if not figures or not within:
+            yield f"{entry.file}: the manifest has no figures of its parity within their limits"
 
 
 def _check_sums(folder: Path, manifest: Manifest) -> Iterable[str]:
@@ -132,8 +178,10 @@ def _check_sums(folder: Path, manifest: Manifest) -> Iterable[str]:
             yield f"{name} is in {SUMS}, but is no file here"
         elif sha256_of(path) != digest:
             yield f"{name} is not the file that {SUMS} lists"
-    listed = {manifests.NAME, *(entry.file for entry in manifest.artifacts)}
+    files = [Path(entry.file) for entry in manifest.artifacts]
+    listed = {manifests.NAME, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))}
     yield from (f"{name} is not in {SUMS}" for name in sorted(listed - {*sums}))
+    yield from (f"{name} is in {SUMS}, but not in the manifest" for name in sorted({*sums} - listed))
     known = {*sums, SUMS, FOLDER}
     yield from (f"{path.name} is not of this release" for path in sorted(folder.iterdir()) if path.name not in known)
 
@@ -147,6 +195,8 @@ def _sums(folder: Path) -> dict[str, str]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise ValueError(f"{line[:80]!r} is no sum and name")
+        if match[2] in sums:
+            raise ValueError(f"{match[2]} is there twice")
         sums[match[2]] = match[1]
     return sums
 

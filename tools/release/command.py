@@ -36,12 +36,13 @@ def release(
     _require()
     from tools.release.build import Order
     from tools.release.check import differences
-    from tools.release.release import REPORT, make_release, settle
+    from tools.release.release import REPORT, chosen, make_release, settle
     from tools.release.weights import parse_checkpoints
 
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
-    sources = parse_checkpoints(checkpoints or ["auto"], VARIANTS)
+    variants = [*dict.fromkeys(row.spec.variant for row in chosen(only, light))]
+    sources = parse_checkpoints(checkpoints or ["auto"], variants)
     order = settle(Order(out=out, checkpoints=sources, clip=clip, frames=frames))
     paths, failures = make_release(order, version, only, light, jobs, cluster)
     for path in paths:
@@ -56,8 +57,8 @@ def release(
         return 0
     console.print("making it again, to compare")
     other = differences(order, version, only, light, jobs, cluster)
-    for name in other:
-        say_error(f"{name} is not reproducible: made again, it is other bytes", 1)
+    for difference in other:
+        say_error(difference, 1)
     if not other:
         console.print("reproducible: made again in other processes and another folder, every file is the same bytes")
     return int(bool(other))
@@ -77,9 +78,9 @@ def verify(
     from tools.release.release import settle
     from tools.release.weights import parse_checkpoints
 
-    if "auto" in checkpoints:
-        raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
     sources = parse_checkpoints(checkpoints, VARIANTS)
+    if "auto" in sources.values():
+        raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
     doubts = check_release(settle(Order(out=folder, checkpoints=sources, clip=clip, frames=frames)), jobs, cluster)
     for doubt in doubts:
         say_error(doubt, 1)

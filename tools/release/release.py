@@ -1,6 +1,6 @@
 """Make a whole release: what is not made yet as jobs, then manifest, cards, sums and report over all of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,13 +31,13 @@ from tools.reports import write_text
 
 SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
-"""Hidden folders that `publish` leaves behind where it is killed."""
+"""Folders that `publish` leaves behind in `FOLDER` where it is killed."""
 
 AGAIN = "again-"
 """How folders begin in which a release is made a second time, to compare."""
 
 MEMORY = 5_000_000_000
-"""Bytes that a job may take; how much each took is in `tools/results/release_cpu.csv`."""
+"""Bytes that a job may take: that of the 3840x2160 file took 4.8e9, all others less than half of it."""
 
 SECONDS = 3600.0
 """What takes longer hangs."""
@@ -87,7 +87,9 @@ def make_release(
         UserError: weights, a clip, a package or a folder that cannot be used, or nothing to make.
         ExportFailed: the folder cannot be written to any more.
     """
-    rows = _rows(order, only, light)
+    rows = [row for row in chosen(only, light) if row.spec.variant in order.checkpoints]
+    if not rows:
+        raise ReleaseError(f"no file that was asked for is made of {' and '.join(order.checkpoints)}")
     for name in dict.fromkeys(row.format for row in rows):
         check_installed(name)
     console = stderr_console()
@@ -97,7 +99,7 @@ def make_release(
     if cluster:
         with dask_cluster(cluster):
             pass
-    with _alone(order.out):
+    with alone(order.out, _names(pieces)):
         with working(console, "looking for what is made already"):
             wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
         _make_way(order.out, wanted)
@@ -130,16 +132,12 @@ def settle(order: Order) -> Order:
     )
 
 
-def _rows(order: Order, only: Sequence[str], light: bool) -> list[Row]:
+def chosen(only: Sequence[str], light: bool) -> list[Row]:
+    """The table's rows of these formats, all if there are none. Raises ReleaseError for a format that is none."""
     for name in only:
         if name not in FORMATS:
             raise ReleaseError(f"--only {name}: give one of {', '.join(FORMATS)}")
-    table = [row for row in read_table() if row.light or not light]
-    rows = [row for row in table if (not only or row.format in only) and row.spec.variant in order.checkpoints]
-    if not rows:
-        given = " and ".join(order.checkpoints)
-        raise ReleaseError(f"no file of the release is made of {given}{' in these formats' if only else ''}")
-    return rows
+    return [row for row in read_table() if (row.light or not light) and (not only or row.format in only)]
 
 
 def _piece(row: Row, order: Order, clip: Clip) -> Piece:
@@ -149,12 +147,18 @@ def _piece(row: Row, order: Order, clip: Clip) -> Piece:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path, names: Collection[str] = ()) -> Iterator[None]:
     """Nobody else makes a release there; what one that was killed has half written is removed.
+
+    Args:
+        out: The folder.
+        names: Of files that a release would write, and that must not be there if it holds none yet.
 
     A job that outlives a killed release for a moment is kept from meddling by `build`.
     """
     lock = FileLock(out / FOLDER / "lock", timeout=0)
+    if not (out / FOLDER).exists():
+        _refuse_others(out, names)
     try:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -167,7 +171,7 @@ def _alone(out: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
     try:
-        for folder in (*out.glob(STAGING), *(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
+        for folder in (*(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
             rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
         yield
     finally:
@@ -177,11 +181,9 @@ def _alone(out: Path) -> Iterator[None]:
 def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
     """Mark what will be ours, and remove what was but is of other weights, another clip or other versions.
 
-    What is there and is not marked is somebody else's.
+    A model that is there and is not marked is somebody else's.
     """
-    for piece in wanted:
-        if piece.path.exists() and not record_of(piece.path).exists():
-            raise OutputError(f"{piece.path} is there, and of no release; move it away, or give another --out")
+    _refuse_others(out, [each.path.name for each in wanted if not record_of(each.path).exists()])
     for piece in wanted:
         record_of(piece.path).write_bytes(b"")
         for path in (piece.path, card_of(piece.path)):
@@ -189,6 +191,18 @@ def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
     if wanted:
         for name in (manifests.NAME, SUMS):  # which would speak of other files for a while
             (out / name).unlink(missing_ok=True)
+
+
+def _names(pieces: Sequence[Piece]) -> list[str]:
+    """Of all that a release writes."""
+    files = [piece.path for piece in pieces]
+    return [manifests.NAME, SUMS, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))]
+
+
+def _refuse_others(out: Path, names: Collection[str]) -> None:
+    for name in names:
+        if (out / name).exists():
+            raise OutputError(f"{out / name} is there, and of no release; move it away, or give another --out")
 
 
 def _lost(pieces: Sequence[Piece], built: Sequence[Built], failures: Sequence[Failure]) -> list[Failure]:
@@ -209,7 +223,7 @@ def _describe(
     built: Sequence[Built],
     failures: Sequence[Failure],
 ) -> None:
-    """Everything but the files themselves. The sums come last: where they are, the release is whole."""
+    """Everything but the files themselves. The sums come last, if nothing failed: with them the release is whole."""
     manifest = Manifest(
         manifest=1,
         name="Robust Video Matting",
@@ -223,6 +237,8 @@ def _describe(
         artifacts=tuple(each.entry for each in built),
     )
     reports = [report for each in built for report in each.reports]
+    # What is read elsewhere names no folder of this machine.
+    failures = [replace(each, error=each.error.replace(f"{out}/", "")) for each in failures]
     refusals = [Refusal(artifact=Path(each.name), error=each.error) for each in failures]
     texts = {
         **{card_of(Path(each.entry.file)).name: to_card(each) for each in built},
@@ -232,9 +248,11 @@ def _describe(
     }
     (out / SUMS).unlink(missing_ok=True)  # which would speak of other texts for a while
     for name, text in texts.items():
-        write_text(text, out / name)
-    sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}
-    write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), out / SUMS)
+        write_text(text, out / name, desk=out / FOLDER)
+    if not failures:
+        sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
+        write_text("".join(lines), out / SUMS, desk=out / FOLDER)
 
 
 def _strangers(out: Path, built: Sequence[Built]) -> list[str]:

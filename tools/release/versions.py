@@ -1,7 +1,9 @@
-"""What made a file, as its key and the manifest have it: packages with their versions, and our own source."""
+"""What made and judged a file, as its key and the manifest have it: what it needs, in which version, and our source."""
 
 import hashlib
 import platform
+import shutil
+import subprocess
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -13,8 +15,9 @@ from exporters import FORMATS
 from exporters.metadata import release
 from rvm_model import __version__
 
-ALWAYS = ("torch", "numpy")
+ALWAYS = ("torch", "numpy", "PIL")
 _OURS = (rvm_model, exporters, parity_tests)
+_TOOLS = ("panels.py", "verify.py", "release/build.py", "release/prove.py")
 _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml"}
 
 
@@ -25,13 +28,17 @@ def tools_of(format_name: str) -> dict[str, str]:
     modules = dict.fromkeys((*ALWAYS, *description.packages, *judging))
     distributions = {name for module in modules for name in _distributions().get(module, ())}
     versions = {name: release(version(name)) for name in sorted(distributions)}
+    if description.default_runtime == "node":
+        versions["node"] = _node()
     return {"python": platform.python_version(), "rvm-export": __version__, **versions}
 
 
 @cache
 def source_sha256() -> str:
-    """Over the packages that make and judge files: with another source, files are made anew."""
+    """Over what makes, judges and shows files: with another source, files are made anew."""
     digest = hashlib.sha256()
+    for name in _TOOLS:
+        digest.update(hashlib.sha256((Path(__file__).parents[1] / name).read_bytes()).digest())
     for package in _OURS:
         root = Path(next(iter(package.__path__)))
         for file in sorted(root.rglob("*")):
@@ -40,6 +47,15 @@ def source_sha256() -> str:
                 digest.update(f"{package.__name__}/{'/'.join(parts)} ".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@cache
+def _node() -> str:
+    """Its version; none where there is none, which is said when it is needed."""
+    node = shutil.which("node")
+    if node is None:
+        return "none"
+    return subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
 
 @cache

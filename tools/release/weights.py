@@ -35,10 +35,10 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str
     Args:
         given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that it tells; `official`, `seeded` and
             `auto` are for every one.
-        variants: Those that can be wanted.
+        variants: Those that are wanted.
 
     Raises:
-        CheckpointError: no such variant or file, or two for one variant.
+        CheckpointError: no such variant or file, one that nothing is made of, or two for one variant.
         UserError: a file that is none of the network.
     """
     sources: dict[str, str] = {}
@@ -52,6 +52,10 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str
         else:
             new = {variant: source}
         for variant, source in new.items():
+            if variant not in variants:
+                raise CheckpointError(
+                    f"--checkpoint {each}: nothing that was asked for is made of {variant}; leave it out"
+                )
             if variant in sources:
                 raise CheckpointError(f"--checkpoint {each}: there is one for {variant} already; give one for each")
             sources[variant] = source if source in _NAMED else str(Path(source).absolute())

@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
             given = hashes(folder)
             wrong = [name for name, digest in given.items() if digest not in (before[name], final[name])]
             missing = sorted(before.keys() - given)
-            hidden = any(folder.glob(".rvm-export-*"))
+            hidden = any(folder.rglob(".rvm-export-*"))
             texts.append({"k": k, "half": half, "wrong": wrong, "missing": missing, "half_written": hidden})
             k += 1
     _make(folder, AFTERWARDS)
