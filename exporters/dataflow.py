@@ -342,13 +342,20 @@ class Reader(Protocol):
         """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
 
 
+_MOST_NUMBERS = 1 << 26
+"""In what is computed of a file's constants: no kernel of the network has a twentieth of it."""
+
+
 def _applied(node: Node, given: list[Array]) -> Array:
     """Its function of numbers, whatever a file gives it. Raises RecoveryError if they are too many, or do not fit."""
     assert node.apply is not None
+    with suppress(ValueError):  # shapes that do not go together: no function of number by number
+        if math.prod(np.broadcast_shapes(*(each.shape for each in given))) > _MOST_NUMBERS:
+            raise RecoveryError(f"its {node.name[-80:]!r} would give more numbers than any part of the network has")
     try:
         with np.errstate(all="ignore"):
             return node.apply(*given)
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError, MemoryError) as error:
         what = str(error).partition("\n")[0][:200]
         raise RecoveryError(f"its {node.name[-80:]!r} cannot be computed: {what}") from error
 

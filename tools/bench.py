@@ -21,13 +21,15 @@ from exporters.spec import Artifact, Fixed
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.play import play_reference
 from parity_tests.verify import ParityError, check_size, tolerance_of
-from rvm_model.checkpoint import Checkpoint, load_checkpoint
+from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
+from rvm_model.state import REFINERS, VARIANTS
 from tools.bench_baselines import make_baselines
 from tools.bench_export import bench_exports
 from tools.bench_race import WARM_UP, Contender, Course, race
 from tools.bench_report import RENDERINGS, Bench, Race, to_table
+from tools.checkpoints import open_checkpoint
 from tools.machine import cores, machine, versions
 from tools.messages import stderr_console, working
 from tools.reports import check_reports, write_text
@@ -228,7 +230,11 @@ def _takes(contender: Contender, size: Fixed) -> bool:
 def _checkpoint(files: Sequence[Contender], source: str | None) -> Checkpoint:
     """The weights that all have. Raises UserError if one says that it has others."""
     artifacts = [each.artifact for each in files if each.artifact]
-    checkpoint = checkpoint_of(artifacts[0], source) if artifacts else load_checkpoint(source or "seeded")
+    checkpoint = (
+        checkpoint_of(artifacts[0], source)
+        if artifacts
+        else open_checkpoint(source or "seeded", VARIANTS[0], REFINERS[0])
+    )
     for artifact in artifacts:
         if artifact.metadata.get("weights_sha256", checkpoint.weights_sha256) != checkpoint.weights_sha256:
             raise ParityError(

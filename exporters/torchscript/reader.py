@@ -153,7 +153,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind == "aten::convolution" or kind in _NORMS:
             return (self.name(args[0]),)
         if kind in _FUNCTIONS:
-            # Sums have a factor behind their operands, which is 1 in this network.
+            if kind.startswith(("aten::add", "aten::sub")) and any(each != 1 for each in args[2:3]):
+                raise RecoveryError("it has a sum with a factor, which the network has not")
             most = 3 if "clamp" in kind else 2
             return tuple(self.name(each) for each in args[:most] if isinstance(each, Tensor | int | float))
         return tuple(map(self.name, _tensors(args)))
@@ -163,6 +164,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self.constants.get(self.name(weight))
         if known is None or known.values.ndim != 4 or transposed:
             raise RecoveryError("it has a convolution without constant weights of four axes")
+        if bias is not None and self.name(bias) not in self.constants:
+            raise RecoveryError("it has a convolution whose bias is computed")
         return Kernel(
             weight=known,
             bias=None if bias is None else self.constants.get(self.name(bias)),

@@ -4,7 +4,7 @@ import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import typer
 
@@ -53,6 +53,7 @@ def write(models: Sequence[Path], folder: Path, force: bool) -> Path:
     _check(folder, force)
     with _some(models) as given, open_site(given) as site:
         _refuse_inputs(folder, given)
+        _refuse_others(folder, site)
         publish(folder, lambda staged: _write(site, staged), lambda _: None, force)
     return folder
 
@@ -79,6 +80,16 @@ def _refuse_inputs(folder: Path, models: Sequence[Path]) -> None:
     for model in models:
         if folder.resolve() in (model.resolve(), *model.resolve().parents):
             raise OutputError(f"{folder} holds {model}, which it would replace; give another --static")
+
+
+def _refuse_others(folder: Path, site: Site) -> None:
+    """A folder that is replaced must hold nothing but the page: no history, no file of its host."""
+    ours = {PurePosixPath(address).parts[0] for address in site if address}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.is_dir() else []
+    if others:
+        raise OutputError(
+            f"{folder} holds {others[0]}, which is not of the page; give another --static, or move it away"
+        )
 
 
 @contextmanager

@@ -62,7 +62,10 @@ def listening(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
 
         def _meant(self) -> bool:
             """Whether the browser asks for this machine: a page elsewhere whose name leads here is told nothing."""
-            return self.headers.get("Host", "").rpartition(":")[0] in (HOST, "localhost")
+            try:
+                return urlsplit(f"//{self.headers.get('Host', '')}").hostname in (HOST, "localhost")
+            except ValueError:  # no host at all
+                return False
 
         def _begin(self, status: HTTPStatus, kind: str, length: int) -> None:
             self.send_response(status)

@@ -15,6 +15,7 @@ from parity_tests.junit import to_junit
 from parity_tests.report import Refusal
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
+from rvm_model.state import REFINERS
 from tools.cluster import dask_cluster
 from tools.jobs import Job, run_jobs
 from tools.messages import stderr_console, working
@@ -26,7 +27,7 @@ from tools.release.cards import to_card
 from tools.release.manifest import Manifest, Weights
 from tools.release.page import Failure, to_html
 from tools.release.table import Row, read_table
-from tools.release.weights import load_weights, settled
+from tools.release.weights import load_weights, settled, with_refiner
 from tools.reports import write_text
 
 SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
@@ -95,7 +96,9 @@ def make_release(
     console = stderr_console()
     # All that can be wrong with what was asked for is found before anything is touched.
     clip = load_clip(order.clip, order.frames)
-    pieces = [_piece(row, order, clip) for row in rows]
+    deep = REFINERS[0]
+    loaded = {each: load_weights(source, each, deep) for each, source in order.checkpoints.items()}
+    pieces = [_piece(row, order.out, loaded[row.spec.variant], clip) for row in rows]
     if cluster:
         with dask_cluster(cluster):
             pass
@@ -133,16 +136,21 @@ def settle(order: Order) -> Order:
 
 
 def chosen(only: Sequence[str], light: bool) -> list[Row]:
-    """The table's rows of these formats, all if there are none. Raises ReleaseError for a format that is none."""
+    """The table's rows of these formats, all if there are none. Raises ReleaseError for one that is not in it."""
     for name in only:
         if name not in FORMATS:
             raise ReleaseError(f"--only {name}: give one of {', '.join(FORMATS)}")
-    return [row for row in read_table() if (row.light or not light) and (not only or row.format in only)]
+    rows = [row for row in read_table() if (row.light or not light) and (not only or row.format in only)]
+    if not rows:
+        raise ReleaseError(
+            f"no file of the release is of {' or '.join(only)}; leave --only out, or give another format"
+        )
+    return rows
 
 
-def _piece(row: Row, order: Order, clip: Clip) -> Piece:
-    checkpoint = load_weights(order.checkpoints[row.spec.variant], row.spec.variant, row.spec.refiner)
-    path = order.out / row.file_name(checkpoint.seeded)
+def _piece(row: Row, out: Path, loaded: Checkpoint, clip: Clip) -> Piece:
+    checkpoint = with_refiner(loaded, row.spec.refiner)
+    path = out / row.file_name(checkpoint.seeded)
     return Piece(row=row, path=path, key=key_of(row, checkpoint, clip), checkpoint=checkpoint)
 
 

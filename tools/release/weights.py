@@ -1,7 +1,6 @@
 """Which weights a release is made from."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -19,14 +18,12 @@ def load_weights(source: str, variant: str, refiner: str) -> Checkpoint:
     Raises:
         UserError: as `open_checkpoint`.
     """
-    _, fast = REFINERS
-    checkpoint = _load_deep(source, variant)
-    return checkpoint.with_fast_guided_filter() if refiner == fast else checkpoint
+    return with_refiner(open_checkpoint(source, variant, REFINERS[0]), refiner)
 
 
-@cache
-def _load_deep(source: str, variant: str) -> Checkpoint:
-    return open_checkpoint(source, variant, REFINERS[0])
+def with_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
+    """The same for the fast guided filter, or as it is."""
+    return checkpoint if refiner == checkpoint.refiner else checkpoint.with_fast_guided_filter()
 
 
 def parse_checkpoints(given: Sequence[str], variants: Sequence[str]) -> dict[str, str]:
@@ -69,5 +66,9 @@ def _variant_of(path: Path) -> str:
 
 
 def settled(source: str, variant: str) -> str:
-    """`auto` is decided once, not by each job."""
-    return load_checkpoint(source, variant).origin if source == "auto" else source
+    """`auto` is decided once, and an exported file proved once, not by each job."""
+    if source == "auto":
+        return load_checkpoint(source, variant).origin
+    if source not in _NAMED and Path(source).suffix not in SUFFIXES:
+        open_checkpoint(source, variant, REFINERS[0], prove=True)
+    return source

@@ -71,11 +71,11 @@ def _kill_at(k: int, half: bool) -> None:
         written.append(path)
         path.write_bytes(text.encode())
 
-    def write_when(text: str, path: Path) -> None:
+    def write_when(text: str, path: Path, desk: Path) -> None:
         if len(written) == k and not half:
             os.kill(os.getpid(), signal.SIGKILL)
         written.append(path)
-        before(text, path)
+        before(text, path, desk)
 
     before = reports.write_text
     if half:

@@ -18,7 +18,7 @@ from exporters import FORMATS
 from rvm_model import load_checkpoint
 from tools.jobs import Result
 from tools.release import check, manifest, release
-from tools.release.build import FOLDER, made_already, record_of
+from tools.release.build import made_already, record_of
 from tools.release.table import read_table
 from tools.tests import release_faults as faults
 from tools.tests.kills import (
@@ -226,21 +226,18 @@ def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
 def test_only_some_formats_and_the_light_set(monkeypatch):
     rows = read_table()
     monkeypatch.setattr(release, "read_table", lambda: rows)
-    both = replace(order_of(Path()), checkpoints={"mobilenetv3": "seeded", "resnet50": "seeded"})
-    assert release._rows(both, [], False) == [*rows]
-    assert release._rows(both, [], True) == [row for row in rows if row.light]
-    assert release._rows(both, ["onnx", "tfjs"], False) == [row for row in rows if row.format in ("onnx", "tfjs")]
-    assert {row.spec.variant for row in release._rows(order_of(Path()), [], False)} == {"mobilenetv3"}
-    assert {row.format for row in rows} == {*FORMATS}
-    light = release._rows(order_of(Path()), [], True)
-    assert {row.format for row in light} == {*FORMATS}
+    assert release.chosen([], False) == [*rows]
+    assert release.chosen([], True) == [row for row in rows if row.light]
+    assert release.chosen(["onnx", "tfjs"], False) == [row for row in rows if row.format in ("onnx", "tfjs")]
+    assert {row.spec.variant for row in release.chosen([], True)} == {"mobilenetv3"}
+    assert {row.format for row in rows} == {row.format for row in release.chosen([], True)} == {*FORMATS}
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--only", "onxx"], "--only onxx: give one of coreml, onnx, "),
-        (["--only", "tfjs"], "no file of the release is made of mobilenetv3 in these formats"),
+        (["--only", "tfjs"], "no file of the release is of tfjs; leave --only out"),
         (["--version", "../1"], "--version '../1': give letters, digits"),
         (["--checkpoint", "resnet=seeded"], "--checkpoint resnet=seeded: resnet is not one of"),
         (["--checkpoint", "seeded"], "there is one for mobilenetv3 already"),
@@ -278,7 +275,46 @@ def test_a_file_of_no_release_is_not_replaced(run, tmp_path):
     assert result.code == 2
     assert f"{HALF} is there, and of no release; move it away" in result.error
     assert (tmp_path / HALF).read_text() == "mine"
-    assert {path.name for path in tmp_path.iterdir()} == {HALF, FOLDER}
+    assert {path.name for path in tmp_path.iterdir()} == {HALF}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "report.html", f"{HALF}.md"])
+def test_nor_is_a_text_or_what_another_command_is_writing(name, run, tmp_path):
+    (tmp_path / name).write_text("mine")
+    staging = tmp_path / ".rvm-export-abc"
+    staging.mkdir()
+    result = run("release", "--out", tmp_path, *ARGUMENTS)
+    assert result.code == 2
+    assert f"{name} is there, and of no release" in result.error
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {name: "mine"}
+    assert staging.is_dir()
+
+
+def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
+    result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
+    assert result.code == 0
+    assert "every file is the same bytes" in result.err
+    monkeypatch.setattr(check, "_sums", lambda folder: {"report.html": str(folder)})
+    result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
+    assert result.code == 1
+    assert "report.html is not reproducible" in result.err
+
+
+def test_without_one_file_it_is_not_whole(copy, run, monkeypatch):
+    """Though it lists none that is missing."""
+    monkeypatch.setattr(release, "run_jobs", lambda jobs, *_: [])
+    (copy / HALF).unlink()
+    assert run("release", "--out", copy, *ARGUMENTS).code == 1
+    monkeypatch.undo()
+    result = run("release", "verify", copy)
+    assert result.code == 1
+    assert "SHA256SUMS cannot be read" in result.err
+
+
+def test_options_go_behind_verify(copy, run):
+    result = run("release", "--only", "onnx", "verify", copy)
+    assert result.code == 2
+    assert "--only goes behind verify" in result.error
 
 
 # Doubts.

@@ -62,10 +62,14 @@ async function play() {
 
 /** One frame through each engine, and onto the page. */
 async function matte() {
+  const from = source;
   const frame = grabbed(source, Number(get("resolution").value));
   const ratio = Number(get("ratio").value) || Math.min(512 / Math.max(frame.width, frame.height), 1);
   const sides = ["a", "b"].filter((side) => engines[side]);
   const results = await Promise.all(sides.map((side) => engines[side].matte(frame, ratio, chosen("view") === "states")));
+  if (source !== from) {
+    return; // stopped, or another one chosen, while it was at work
+  }
   results.forEach((result, k) => mattes[sides[k]].set(frame, result.pixels));
   states = results[0].states;
   measure.add(results.map(({ milliseconds }) => milliseconds), results[0].memory);

@@ -4,6 +4,7 @@ export class Engine {
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   #waiting = new Map();
   #calls = 0;
+  #closed = null;
 
   /** Called once, when a graphics context is lost. The engine is of no use then. */
   onLost = () => {};
@@ -59,11 +60,15 @@ export class Engine {
   /** Give back all memory. What is under way fails with `reason`. */
   close(reason = new Closed()) {
     this.#worker.terminate();
+    this.#closed ??= reason;
     this.#waiting.forEach(({ reject }) => reject(reason));
     this.#waiting.clear();
   }
 
   #call(call, ...given) {
+    if (this.#closed) {
+      return Promise.reject(this.#closed);
+    }
     const id = this.#calls++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
@@ -86,6 +91,6 @@ export class EngineError extends Error {
 const HINTS = [
   [/memory|allocat|too large|texture size|range/i, "This needs more memory than the browser gives. Choose a smaller resolution, a smaller ratio, or a smaller file."],
   [/ceil/i, "This file has a pool that onnxruntime-web's WebGPU does not run. Choose wasm, or export with --profile webgpu."],
-  [/fetch|network|40\d/i, "The model could not be loaded. Is rvm-export demo still running?"],
-  [/./, ""],
+  [/fetch|network|status 40\d/i, "The model could not be loaded. Is rvm-export demo still running?"],
+  [/^/, ""],
 ];

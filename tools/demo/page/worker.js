@@ -23,7 +23,13 @@ const CALLS = {
   },
 };
 
-onmessage = async ({ data: { id, call, given } }) => {
+/** One after the other: a reset in the middle of a frame would take what it works with. */
+let queue = Promise.resolve();
+onmessage = ({ data }) => {
+  queue = queue.then(() => answer(data));
+};
+
+async function answer({ id, call, given }) {
   try {
     const result = await CALLS[call](...given);
     const buffers = result?.pixels ? [result.pixels.buffer, ...result.states.map(({ pixels }) => pixels.buffer)] : [];
@@ -31,7 +37,7 @@ onmessage = async ({ data: { id, call, given } }) => {
   } catch (error) {
     postMessage({ id, error: String(error?.message ?? error).split("\n")[0] });
   }
-};
+}
 
 /** A state's channels as one image, side by side: below zero bluish, zero dark, above zero orange. */
 function mosaic({ data, channels, height, width, strides: [c, y, x] }) {
