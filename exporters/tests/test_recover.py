@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exporters.tests.traced import export_traced
 from onnx import helper, numpy_helper
 
 from exporters import FORMATS, load_exporter, load_reader
@@ -12,6 +11,7 @@ from exporters.architecture import architecture
 from exporters.dataflow import FUNCTIONS, GRID, Known, RecoveryError
 from exporters.match import match
 from exporters.onnx import OnnxSpec
+from exporters.onnx.traced import export_traced
 from exporters.recover import Untrusted, recover
 from exporters.spec import Fixed
 from exporters.tests.onnx_files import export

@@ -25,7 +25,6 @@ def die_once(row: Row, order: Order, key: str) -> None:
 
 
 def hang(row: Row, order: Order, key: str) -> None:
-    _count(row, order)
     time.sleep(600)
 
 
