@@ -91,6 +91,6 @@ export class EngineError extends Error {
 const HINTS = [
   [/memory|allocat|too large|texture size|range/i, "This needs more memory than the browser gives. Choose a smaller resolution, a smaller ratio, or a smaller file."],
   [/ceil/i, "This file has a pool that onnxruntime-web's WebGPU does not run. Choose wasm, or export with --profile webgpu."],
-  [/fetch|network|status 40\d/i, "The model could not be loaded. Is rvm-export demo still running?"],
+  [/fetch|network|status.{0,6}40\d/i, "The model could not be loaded. Is rvm-export demo still running?"],
   [/^/, ""],
 ];
