@@ -60,7 +60,10 @@ def release(
     for difference in other:
         say_error(difference, 1)
     if not other:
-        console.print("reproducible: made again in other processes and another folder, every file is the same bytes")
+        console.print(
+            "reproducible: made again in other processes and another folder, every file is the same bytes",
+            soft_wrap=True,
+        )
     return int(bool(other))
 
 
