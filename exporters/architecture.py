@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from exporters.layers import BOX_FILTER, SEGMENTATION
 from exporters.program import program
-from exporters.weights import Conv, folded_convs, lowered_convs
+from exporters.weights import Conv, divided_convs, folded_convs
 from rvm_model.network import MattingNetwork
 
 STATES = ("r1", "r2", "r3", "r4")
@@ -21,7 +21,7 @@ SOURCE = "src"
 class Layer:
     """One convolution, as a file may have it: a module of the network, or the part of one for one of joined images.
 
-    `name` is the module's, or the part's as `lowered_convs` has it; `part` tells which. `widened` says that it has a
+    `name` is the module's, or the part's as `divided_convs` has it; `part` tells which. `widened` says that it has a
     fourth source channel, its last. `sources` are modules, and names of inputs.
     """
 
@@ -61,8 +61,8 @@ def architecture(variant: str, refiner: str) -> Architecture:
     network = MattingNetwork(variant, refiner).eval()
     modules = folded_convs(network)
     del modules[SEGMENTATION]
-    lowered = lowered_convs(network)
-    ops = _Ops()
+    lowered = divided_convs(network)
+    ops = _Ops(modules=frozenset(modules))
     program(
         ops,
         lowered,
@@ -130,6 +130,7 @@ class _Value:
 class _Ops:
     """The vocabulary of `ops.py` over such values."""
 
+    modules: frozenset[str]
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
     activations: dict[str, str] = field(default_factory=dict)
 
@@ -164,8 +165,7 @@ class _Ops:
     def add(self, x: _Value, y: _Value) -> _Value:
         """The sum of two parts stands for their module, whose name both begin with."""
         modules = {each.made_by.rpartition(".")[0] for each in (x, y)}
-        both = {x.made_by, y.made_by} - {""}
-        is_module = len(modules) == 1 and len(both) == 2 and both & _ends_with_part(both)
+        is_module = len(modules) == 1 and modules <= self.modules and x.made_by != y.made_by
         return _Value(sources=x.sources | y.sources, made_by=modules.pop() if is_module else "")
 
     def sub(self, x: _Value, y: _Value) -> _Value:
@@ -219,7 +219,3 @@ class _Ops:
 
 def _joined(*values: _Value) -> _Value:
     return _Value(sources=frozenset[str]().union(*(value.sources for value in values)))
-
-
-def _ends_with_part(names: set[str]) -> set[str]:
-    return {name for name in names if name.rpartition(".")[2] in ("x", "h", "src")}
