@@ -101,6 +101,7 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
                 ("licence", entry.licence),
             )
         },
+        **{key: (artifact.metadata[key], value) for key, value in _made_with(entry) if key in artifact.metadata},
         "inputs": (_tensors(artifact.inputs), entry.inputs),
         "outputs": (_tensors(artifact.outputs), entry.outputs),
     }
@@ -118,6 +119,17 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
         return [f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH ({error})"]
     reports = prove(path, name, checkpoint, load_clip(order.clip, order.frames)).reports
     return [line for report in reports if not report.ok for line in verdict(report)]
+
+
+def _made_with(entry: Entry) -> Iterable[tuple[str, str]]:
+    """What a file says of how it was made, in its words, as far as the manifest knows it too."""
+    yield from ((f"{tool}_version", version) for tool, version in entry.tools.items())
+    yield "opset", str(entry.spec.get("opset"))
+    match entry.spec.get("fixed"):
+        case {"ratio": ratio}:
+            yield "downsample_ratio", repr(ratio)
+        case _:
+            pass
 
 
 def differences(

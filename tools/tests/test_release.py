@@ -367,13 +367,15 @@ def swap(folder):
         (lambda out: forged(out, put_at("artifacts", 0, "weights_sha256", value="0" * 64)), ["its weights_sha256 is"]),
         (lambda out: forged(out, put_at("artifacts", 0, "inputs", value=[])), ["its inputs are", "its inputs is"]),
         (lambda out: forged(out, put_at("artifacts", 0, "spec", "precision", value="fp16")), ["its precision is fp32"]),
+        (lambda out: forged(out, put_at("artifacts", 0, "spec", "opset", value=11)), ["its opset is", "and 11 in"]),
+        (lambda out: forged(out, put_at("artifacts", 0, "tools", "onnx", value="1.0")), ["its onnx_version is"]),
         (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["it is not the file that the manifest"]),
         (lambda out: forged(out, put_at("checkpoints", value={})), ["the manifest names no checkpoint of mobilenetv3"]),
     ],
     ids=[
         *("missing", "stranger", "no sums", "no sum", "sum outside", "sums no text", "no line", "card", "swapped"),
         *("no manifest", "no json", "file outside", "more keys", "empty", "format", "weights", "inputs", "precision"),
-        *("bytes", "no checkpoint"),
+        *("opset", "tool", "bytes", "no checkpoint"),
     ],
 )
 def test_every_doubt_is_told(spoil, said, copy, run, monkeypatch):
