@@ -62,11 +62,7 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
     artifacts: list[Artifact] = []
     quirks: dict[Path, frozenset[str]] = {}
     for path in paths:
-        name = recognise(path)
-        if FORMATS[name].is_code and not trust:
-            raise Untrusted(
-                f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
-            )
+        name = recognise_trusted(path, trust)
         artifacts.append(load_runtime(name).inspect(path))
         reader = load_reader(name)
         try:
@@ -96,6 +92,16 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
         *([f"{SEGMENTATION.partition('.')[0]} is not in it, and is zeros"] if absent else []),
     ]
     return Recovered(checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks)
+
+
+def recognise_trusted(path: Path, trust: bool) -> str:
+    """Its format's name. Raises ArtifactError if it has none, and Untrusted for code that is not trusted."""
+    name = recognise(path)
+    if FORMATS[name].is_code and not trust:
+        raise Untrusted(
+            f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
+        )
+    return name
 
 
 def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tensor] | None]:

@@ -60,6 +60,7 @@ class BenchOptions:
     precision: str
     preset: str | None
     checkpoint: str | None
+    trust: bool
     export: bool
     reports: Mapping[str, Path]
 
@@ -128,7 +129,7 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
     if conditions.device == "cuda":
         torch_device("cuda")
     files = _contenders(paths, conditions)
-    checkpoint = _checkpoint(files, options.checkpoint)
+    checkpoint = _checkpoint(files, options.checkpoint, options.trust)
     races: list[Race] = []
     with tempfile.TemporaryDirectory(prefix="rvm-bench-") as folder:
         baselines: list[Contender] = []
@@ -227,13 +228,13 @@ def _takes(contender: Contender, size: Fixed) -> bool:
     return contender.artifact is None or contender.artifact.fixed in (None, size)
 
 
-def _checkpoint(files: Sequence[Contender], source: str | None) -> Checkpoint:
+def _checkpoint(files: Sequence[Contender], source: str | None, trust: bool) -> Checkpoint:
     """The weights that all have. Raises UserError if one says that it has others."""
     artifacts = [each.artifact for each in files if each.artifact]
     checkpoint = (
-        checkpoint_of(artifacts[0], source)
+        checkpoint_of(artifacts[0], source, trust)
         if artifacts
-        else open_checkpoint(source or "seeded", VARIANTS[0], REFINERS[0])
+        else open_checkpoint(source or "seeded", VARIANTS[0], REFINERS[0], trust=trust)
     )
     for artifact in artifacts:
         if artifact.metadata.get("weights_sha256", checkpoint.weights_sha256) != checkpoint.weights_sha256:

@@ -439,6 +439,7 @@ def bench(
             help="The weights; by default what the first file's metadata names, seeded without a file.",
         ),
     ] = None,
+    trust: TrustOption = False,
     export: Annotated[bool, typer.Option("--export", help="Time the exporters, with seeded weights.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all figures as a JSON object.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write them as a table, a line each.")] = None,
@@ -459,6 +460,7 @@ def bench(
                 precision=precision,
                 preset=preset,
                 checkpoint=checkpoint,
+                trust=trust,
                 export=export,
                 reports={kind: path for kind, path in given.items() if path is not None},
             ),
@@ -570,6 +572,7 @@ def release(
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
     version: Annotated[str, typer.Option(metavar="V", help="Of the release, for its manifest.")] = __version__,
+    trust: TrustOption = False,
     check_reproducible: Annotated[
         bool, typer.Option("--check-reproducible", help="Make it a second time, and compare every byte.")
     ] = False,
@@ -583,7 +586,7 @@ def release(
 
     raise typer.Exit(
         command.release(
-            checkpoint or [], out, only or [], light, clip, frames, jobs, cluster, version, check_reproducible
+            checkpoint or [], out, only or [], light, clip, frames, jobs, cluster, version, check_reproducible, trust
         )
     )
 
@@ -601,10 +604,11 @@ def verify_release(
     frames: ReleaseFrames = 24,
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
+    trust: TrustOption = False,
 ) -> None:
     from tools.release import command
 
-    raise typer.Exit(command.verify(folder, checkpoint or [], clip, frames, jobs, cluster))
+    raise typer.Exit(command.verify(folder, checkpoint or [], clip, frames, jobs, cluster, trust))
 
 
 @app.callback(invoke_without_command=True)

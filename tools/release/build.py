@@ -35,13 +35,15 @@ FOLDER = ".rvm-release"
 class Order:
     """What all files of a release have in common, as plain values that go to another process or machine.
 
-    `checkpoints` are sources as `load_weights` takes them, by variant; `clip` is None for the built-in one.
+    `checkpoints` are sources as `load_weights` takes them, by variant; `clip` is None for the built-in one;
+    `trust` lets a checkpoint be code.
     """
 
     out: Path
     checkpoints: dict[str, str]
     clip: Path | None = None
     frames: int = DEFAULT_FRAMES
+    trust: bool = False
 
 
 class Built(BaseModel):
@@ -68,7 +70,7 @@ def build(row: Row, order: Order, key: str) -> None:
         ExportFailed: the file does not compute what PyTorch computes, or could not be written.
     """
     exporter = load_exporter(row.format)
-    checkpoint = load_weights(order.checkpoints[row.spec.variant], row.spec.variant, row.spec.refiner)
+    checkpoint = load_weights(order.checkpoints[row.spec.variant], row.spec.variant, row.spec.refiner, order.trust)
     clip = load_clip(order.clip, order.frames)
     if key_of(row, checkpoint, clip) != key:
         versions = ", ".join(f"{name} {version}" for name, version in tools_of(row.format).items())

@@ -114,7 +114,7 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
     if source is None:
         return [f"the manifest names no checkpoint of {artifact.variant}"]
     try:
-        checkpoint = load_weights(source, artifact.variant, artifact.refiner)
+        checkpoint = load_weights(source, artifact.variant, artifact.refiner, order.trust)
     except UserError as error:
         return [f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH ({error})"]
     reports = prove(path, name, checkpoint, load_clip(order.clip, order.frames)).reports

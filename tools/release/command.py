@@ -27,6 +27,7 @@ def release(
     cluster: str | None,
     version: str,
     check_reproducible: bool,
+    trust: bool,
 ) -> int:
     """Make a release, print the paths of its files, and give the exit code: 1 if one is missing or not reproducible.
 
@@ -42,8 +43,8 @@ def release(
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
     variants = [*dict.fromkeys(row.spec.variant for row in chosen(only, light))]
-    sources = parse_checkpoints(checkpoints or ["auto"], variants)
-    order = settle(Order(out=out, checkpoints=sources, clip=clip, frames=frames))
+    sources = parse_checkpoints(checkpoints or ["auto"], variants, trust)
+    order = settle(Order(out=out, checkpoints=sources, clip=clip, frames=frames, trust=trust))
     paths, failures = make_release(order, version, only, light, jobs, cluster)
     for path in paths:
         typer.echo(path)
@@ -68,7 +69,13 @@ def release(
 
 
 def verify(
-    folder: Path, checkpoints: Sequence[str], clip: Path | None, frames: int, jobs: int | None, cluster: str | None
+    folder: Path,
+    checkpoints: Sequence[str],
+    clip: Path | None,
+    frames: int,
+    jobs: int | None,
+    cluster: str | None,
+    trust: bool,
 ) -> int:
     """Doubt a release, and give the exit code: 1 on any doubt.
 
@@ -81,10 +88,11 @@ def verify(
     from tools.release.release import settle
     from tools.release.weights import parse_checkpoints
 
-    sources = parse_checkpoints(checkpoints, VARIANTS)
+    sources = parse_checkpoints(checkpoints, VARIANTS, trust)
     if "auto" in sources.values():
         raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
-    doubts = check_release(settle(Order(out=folder, checkpoints=sources, clip=clip, frames=frames)), jobs, cluster)
+    order = settle(Order(out=folder, checkpoints=sources, clip=clip, frames=frames, trust=trust))
+    doubts = check_release(order, jobs, cluster)
     for doubt in doubts:
         say_error(doubt, 1)
     if doubts:

@@ -97,7 +97,7 @@ def make_release(
     # All that can be wrong with what was asked for is found before anything is touched.
     clip = load_clip(order.clip, order.frames)
     deep = REFINERS[0]
-    loaded = {each: load_weights(source, each, deep) for each, source in order.checkpoints.items()}
+    loaded = {each: load_weights(source, each, deep, order.trust) for each, source in order.checkpoints.items()}
     pieces = [_piece(row, order.out, loaded[row.spec.variant], clip) for row in rows]
     if cluster:
         with dask_cluster(cluster):
@@ -131,7 +131,7 @@ def settle(order: Order) -> Order:
         order,
         out=order.out.absolute(),
         clip=order.clip and order.clip.absolute(),
-        checkpoints={variant: settled(source, variant) for variant, source in order.checkpoints.items()},
+        checkpoints={variant: settled(source, variant, order.trust) for variant, source in order.checkpoints.items()},
     )
 
 

@@ -14,12 +14,14 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import save_file
 
-from exporters import FORMATS
+from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
+from rvm_model.state import VARIANTS
 from tools.jobs import Result
 from tools.release import check, manifest, release
 from tools.release.build import made_already, record_of
 from tools.release.table import read_table
+from tools.release.weights import load_weights, parse_checkpoints, settled
 from tools.tests import release_faults as faults
 from tools.tests.kills import (
     ROOT,
@@ -259,6 +261,22 @@ def test_wrong_use_is_one_line_and_writes_nothing(words, said, run, tmp_path, mo
     assert said in result.error
     assert hashes(tmp_path).keys() - {"out"} == {"file"}
     assert hashes(tmp_path / "out") == {}
+
+
+def test_code_is_a_checkpoint_only_of_who_trusts_it(run, tmp_path):
+    torchscript = tmp_path / "seeded.torchscript"
+    seeded = load_checkpoint("seeded")
+    spec = FORMATS["torchscript"].spec(variant=seeded.variant, refiner=seeded.refiner, precision="fp32")
+    load_exporter("torchscript").export(seeded, spec, torchscript)
+    for words in (["--checkpoint", torchscript], ["--checkpoint", f"mobilenetv3={torchscript}"]):
+        for command in (["release", "--light", "--out", tmp_path / "out"], ["release", "verify", tmp_path], ["bench"]):
+            result = run(*command, *(["--checkpoint", torchscript] if command == ["bench"] else words))
+            assert result.code == 2
+            assert "which is code and would be run; give --trust if you trust it" in result.error
+    sources = parse_checkpoints([str(torchscript)], VARIANTS, True)
+    assert settled(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
+    weights = load_weights(str(torchscript), "mobilenetv3", "deep_guided_filter", True)
+    assert weights.weights_sha256 == seeded.weights_sha256
 
 
 def test_strangers_are_named_and_left_alone(copy, run):
