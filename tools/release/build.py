@@ -75,8 +75,8 @@ def build(row: Row, order: Order, key: str) -> None:
     if key_of(row, checkpoint, clip) != key:
         versions = ", ".join(f"{name} {version}" for name, version in tools_of(row.format).items())
         raise UserError(
-            f"what would make {row.format} files here ({versions}), its weights or its clip are not the same as where "
-            "the release was asked for; install the same there"
+            f"what would make {row.format} files here ({versions}), its source, weights or clip are not the same as "
+            "where the release was asked for; install the same there"
         )
     path = order.out / row.file_name(checkpoint.seeded)
 
