@@ -55,7 +55,7 @@ class Play:
 
 
 PLAYS = (
-    Play(weights="from_tfjs", clip="real", ratio=1.0),
+    Play(weights="from_tfjs", clip="real", ratio=1.0, long=True),
     Play(weights="from_tfjs", clip="real", ratio=0.5, one_size=True),
     Play(weights="from_tfjs", clip="real", ratio=0.4),
     Play(weights="from_tfjs", clip="real", ratio=0.375, one_size=True),
@@ -118,7 +118,9 @@ PLAYS = (
     Play(
         weights="seeded", clip="builtin", variant="resnet50", width=320, height=180, ratio=0.5, frames=16, one_size=True
     ),
-    Play(weights="seeded", clip="builtin", variant="resnet50", width=331, height=217, ratio=0.375, frames=16),
+    Play(
+        weights="seeded", clip="builtin", variant="resnet50", width=331, height=217, ratio=0.375, frames=16, long=True
+    ),
     Play(
         weights="seeded", clip="builtin", variant="resnet50", width=1920, height=1080, ratio=0.25, frames=16, long=True
     ),

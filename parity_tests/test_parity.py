@@ -93,7 +93,7 @@ def test_onnx_on_the_real_clip_is_as_close_as_it_was(precision, shared, tmp_path
     "fixed",
     [
         Fixed(width=640, height=360, ratio=0.5),
-        Fixed(width=640, height=360, ratio=1.0),
+        Fixed(width=256, height=144, ratio=1.0),
         Fixed(width=331, height=217, ratio=0.375, batch=2),
         Fixed(width=639, height=481, ratio=0.4),
     ],
