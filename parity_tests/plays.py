@@ -6,6 +6,7 @@ environment variable RVM_SHARED points; what needs them is skipped, with that re
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -127,14 +128,21 @@ PLAYS = (
 )
 
 
-TEST_BUDGET, SOAK_BUDGET = 600_000, 1_400_000
-"""Pixels at the internal size, over all frames, that one play of a slow case may have."""
+TEST_BUDGETS = {
+    ("torchscript", "fp16"): 600_000,
+    **dict.fromkeys((("tfjs", each) for each in FORMATS["tfjs"].precisions), 300_000),
+}
+SOAK_BUDGETS = dict.fromkeys(TEST_BUDGETS, 1_400_000)
+"""Pixels at the internal size, over all frames, that one play of a slow case may have, by format and precision.
+
+PyTorch's half precision is slow on a CPU, and so is WebAssembly.
+"""
 
 
-def affordable(play: Play, format_name: str, precision: str, budget: int) -> bool:
-    """Whether a play ends in reasonable time: PyTorch's half precision is slow on a CPU, and so is WebAssembly."""
-    share = {("torchscript", "fp16"): 1.0}.get((format_name, precision), 0.5 if format_name == "tfjs" else math.inf)
-    return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget * share
+def affordable(play: Play, format_name: str, precision: str, budgets: Mapping[tuple[str, str], int]) -> bool:
+    """Whether a play ends in reasonable time."""
+    budget = budgets.get((format_name, precision), math.inf)
+    return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
 
 
 def play_spec(play: Play, format_name: str, refiner: str, precision: str) -> ExportSpec:

@@ -11,7 +11,7 @@ from parity_tests.play import play_reference
 from parity_tests.plays import (
     PLAYS,
     REAL_CLIP,
-    TEST_BUDGET,
+    TEST_BUDGETS,
     affordable,
     artifact_name,
     play_checkpoint,
@@ -29,7 +29,7 @@ MATRIX = [
         precision,
         id=f"{play}-{refiner}-{name}-{precision}",
         marks=[]
-        if affordable(play, name, precision, TEST_BUDGET) and (play.variant, refiner) != ("resnet50", REFINERS[1])
+        if affordable(play, name, precision, TEST_BUDGETS) and (play.variant, refiner) != ("resnet50", REFINERS[1])
         else pytest.mark.skip("too slow for a test, or two parts that are each tested; `make soak` plays it"),
     )
     for play in PLAYS

@@ -24,7 +24,7 @@ from parity_tests.compare import NAMES, Comparison, compare
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.plays import (
     PLAYS,
-    SOAK_BUDGET,
+    SOAK_BUDGETS,
     Play,
     affordable,
     artifact_name,
@@ -62,7 +62,7 @@ def main() -> None:
         for name, description in FORMATS.items()
         if name in formats and (play.one_size or not description.one_size)
         for precision in description.precisions
-        if precision not in play.without and affordable(play, name, precision, SOAK_BUDGET)
+        if precision not in play.without and affordable(play, name, precision, SOAK_BUDGETS)
     ]
     worst: dict[Case, dict[str, tuple[float, float]]] = defaultdict(dict)
     failures: list[str] = []
