@@ -86,7 +86,8 @@ def measure(row: Row) -> dict[str, str]:
     """Export and play one file; its line."""
     options = dict(row.options)
     if row.profile:
-        options |= PROFILES[row.profile].options(row.profile, {}, options.get("fixed"))
+        precision = options.get("precision", "fp32")
+        options |= PROFILES[row.profile].options(row.profile, precision, {}, options.get("fixed"))
     checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, "deep_guided_filter")
     spec = OnnxSpec(**{"variant": PLAY.variant, "refiner": "deep_guided_filter", "precision": "fp32"} | options)
     with tempfile.TemporaryDirectory() as folder:
