@@ -60,6 +60,13 @@ ROWS = (
     Row(options={"precision": "fp16", "io_dtype": "fp32"}),
     Row(options={"precision": "fp16", "io": "uint8-nhwc"}),
     Row(options={"precision": "fp16", "fixed": SIZE}),
+    *(
+        Row(options={"precision": "int8", "fixed": fixed, "banded": banded})
+        for fixed in (None, SIZE)
+        for banded in (False, True)
+    ),
+    Row(options={"precision": "int8", "opset": 21}),
+    Row(options={"precision": "int8", "io": "uint8-nhwc"}),
     *(Row(profile=profile, options={"fixed": SIZE}) for profile in PROFILES),
     *(
         Row(profile=profile, options={"fixed": fixed, "precision": precision}, runtime=runtime)
@@ -68,6 +75,7 @@ ROWS = (
         for precision in ("fp32", "fp16")
     ),
     *(Row(runtime=runtime) for runtime in ("onnxruntime-web", "openvino")),
+    *(Row(options={"precision": "int8"}, runtime=runtime) for runtime in ("onnxruntime-web", "openvino")),
 )
 
 

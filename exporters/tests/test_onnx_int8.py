@@ -54,7 +54,7 @@ def files(tmp_path_factory):
     ("variant", "refiner", "options"),
     [
         *(("mobilenetv3", refiner, {}) for refiner in REFINERS),
-        *((variant, refiner, {"fixed": SIZE, "banded": True}) for variant in VARIANTS for refiner in REFINERS),
+        *((variant, REFINERS[0], {"fixed": SIZE, "banded": True}) for variant in VARIANTS),
         ("mobilenetv3", REFINERS[0], {"fixed": Fixed(width=64, height=48, ratio=1, batch=2)}),
         ("mobilenetv3", REFINERS[0], {"opset": 21, "ceil_free": True, "banded": True}),
         ("mobilenetv3", REFINERS[0], {"io": "uint8-nhwc-bgr", "outputs": "pha"}),
@@ -101,14 +101,15 @@ def test_every_weight_is_within_half_a_step_of_its_channel(files):
     lowered = divided_convs(load_checkpoint("seeded").network())
     tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(files["int8"]).graph.initializer}
     quantised = [name for name in lowered if name.startswith(IN_EIGHT_BITS)]
-    assert len(quantised) == 4 * 5 - 1  # all but the last block's and the first's
+    decoder = {name for name in lowered if name.startswith("decoder.")}
+    assert decoder - {*quantised} == {"decoder.decode0.conv.0.src"}
     for name in quantised:
         stored, scale = tensors[f"{name}.weight.stored"], tensors[f"{name}.weight.scale"]
         assert (stored.dtype, scale.shape) == (np.int8, (len(stored),))
         assert not tensors[f"{name}.weight.zero"].any()
         again = stored * scale[:, None, None, None]
         assert (np.abs(again - lowered[name].weight) <= scale[:, None, None, None] * 0.5001).all()
-        assert np.abs(stored).max() > 60
+        assert np.abs(stored).max() == 63  # what two products of fit 16 bits, where a processor adds them so
         if lowered[name].bias is not None:
             bias = tensors[f"{name}.bias.stored"] * tensors[f"{name}.bias.scale"]
             assert np.abs(bias - lowered[name].bias).max() <= tensors[f"{name}.bias.scale"].max()
@@ -170,9 +171,8 @@ def test_the_built_in_frames_are_none_that_are_judged():
 # What is taken out of it again.
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_recovered_is_what_it_computes_with(variant, tmp_path):
-    path = export(tmp_path, variant, precision="int8", fixed=SIZE)
+def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
+    path = files["int8"]
     tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
     known = match(load_reader("onnx").dataflow(path)).kernels
     name = "decoder.decode3.conv.0"
@@ -187,15 +187,10 @@ def test_what_is_recovered_is_what_it_computes_with(variant, tmp_path):
     (report,) = verify_recovered(recovered)
     assert report.ok, report.comparison.failures
     # Only what flows is rounded between the two; between the file and its source weights are too.
-    again = export_from(recovered.checkpoint, tmp_path / "again.onnx", variant)
+    again = tmp_path / "again.onnx"
+    load_exporter("onnx").export(recovered.checkpoint, OnnxSpec(**INT8, fixed=SIZE), again)
     for name, kernel in match(load_reader("onnx").dataflow(again)).kernels.items():
         assert np.abs(kernel.values - known[name].values).max() <= 1e-6 * np.abs(known[name].values).max(), name
-
-
-def export_from(checkpoint, path, variant):
-    spec = OnnxSpec(**{**INT8, "variant": variant}, fixed=SIZE)
-    load_exporter("onnx").export(checkpoint, spec, path)
-    return path
 
 
 # What is refused.
