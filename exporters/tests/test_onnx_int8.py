@@ -24,7 +24,7 @@ from rvm_model.colour import VideoError
 from rvm_model.drawn import drawn_frames
 from rvm_model.state import REFINERS, VARIANTS
 
-SIZE = Fixed(width=96, height=64, ratio=0.5)
+SIZE = Fixed(width=320, height=180, ratio=0.5)
 INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "int8"}
 
 
@@ -124,7 +124,7 @@ def test_steps_reach_both_ends_and_zero_which_images_are_padded_with(least, grea
 
 
 def test_it_computes_nearly_the_same(files):
-    expected, given = (play(files[precision], height=64, width=96) for precision in ("fp32", "int8"))
+    expected, given = (play(files[precision], height=180, width=320) for precision in ("fp32", "int8"))
     assert_close(expected, given, 0.1)
     assert max(np.abs(a - b).max() for a, b in zip(expected, given, strict=True)) > 1e-4
     zeros = [numpy_helper.to_array(each) for each in onnx.load(files["int8"]).graph.initializer]

@@ -240,7 +240,7 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
     assert [*tmp_path.iterdir()] == []
 
 
-INT8 = (*("onnx", "--checkpoint", "seeded", "--precision", "int8"), *ONE_SIZE["coreml"])
+INT8 = ("onnx", "--checkpoint", "seeded", "--precision", "int8", "--resolution", "320x180", "--downsample-ratio", "0.5")
 
 
 def test_a_file_is_not_judged_on_the_frames_that_it_was_calibrated_with(run, tmp_path):
