@@ -8,7 +8,7 @@ frames that the exporter draws. The clip is enlarged to each size. Exits 1 if a 
 import csv
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import AlphaMetrics, AlphaTally
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.plays import REAL_CLIP, needed_shared_folder, play_checkpoint
-from parity_tests.verify import reference_network
 from tools.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "onnx_int8_alpha_cpu.csv"
@@ -34,7 +33,7 @@ WEIGHTS = ("from_tfjs", "from_coreml", "consensus_fp16")
 MOST_ERROR, MOST_DTSSD = 1e-3, 0.05
 MACHINE = {"processor": machine("cpu")["processor"]} | versions()
 COLUMNS = [
-    *("weights", "resolution", "downsample_ratio", "size", "frames", "clip", "calibration"),
+    *("weights", "resolution", "downsample_ratio", "file", "frames", "clip", "calibration"),
     *("alpha_mean_error", "fp32_dtssd", "int8_dtssd", "dtssd_change", "fp32_mad", "int8_mad", "ok"),
     *MACHINE,
 ]
@@ -42,8 +41,9 @@ COLUMNS = [
 
 def main() -> None:
     """Measure, write, judge."""
-    cases = [(weights, size, fixed) for weights in WEIGHTS for size in SIZES for fixed in (True, False)]
-    rows = [measure(*case) for case in track(cases, console=Console(stderr=True), description="playing int8")]
+    cases = [(weights, size) for weights in WEIGHTS for size in SIZES]
+    shown = track(cases, console=Console(stderr=True), description="playing int8")
+    rows = [row for case in shown for row in measure(*case)]
     with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -51,45 +51,40 @@ def main() -> None:
     sys.exit(any(row["ok"] != "yes" for row in rows))
 
 
-def measure(weights: str, size: Fixed, fixed: bool) -> dict[str, str]:
-    """One file's line: for `size` only where it is `fixed`, else for any."""
+def measure(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
+    """The lines of two files, one for this size only and one for any."""
     checkpoint = play_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     clip = load_clip(needed_shared_folder() / REAL_CLIP).fitted(size.width, size.height, 1)
     true = _true_alpha(clip)
-    spec = OnnxSpec(
-        variant="mobilenetv3",
-        refiner="deep_guided_filter",
-        precision="int8",
-        fixed=size if fixed else None,
-        banded=True,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
-        load_exporter("onnx").export(checkpoint, spec, path)
-        artifact = load_runtime("onnx").inspect(path)
-        given = [frame["pha"] for frame in play_artifact(artifact, clip, size.ratio)]
-    network = reference_network(artifact, checkpoint)
-    expected = [frame["pha"] for frame in play_reference(network, clip, size.ratio)]
-    error = _metrics(expected, given).mad
-    fp32, int8 = (_metrics(true, each) for each in (expected, given))
-    change = int8.dtssd / fp32.dtssd - 1
-    return {
-        "weights": weights,
-        "resolution": f"{size.width}x{size.height}",
-        "downsample_ratio": f"{size.ratio:g}",
-        "size": "this" if fixed else "any",
-        "frames": str(len(clip)),
-        "clip": "real",
-        "calibration": artifact.metadata["calibration"],
-        "alpha_mean_error": f"{error:.2e}",
-        "fp32_dtssd": f"{fp32.dtssd:.3e}",
-        "int8_dtssd": f"{int8.dtssd:.3e}",
-        "dtssd_change": f"{change:+.2%}",
-        "fp32_mad": f"{fp32.mad:.3e}",
-        "int8_mad": f"{int8.mad:.3e}",
-        "ok": "yes" if error <= MOST_ERROR and change <= MOST_DTSSD else "no",
-        **MACHINE,
-    }
+    expected = [frame["pha"] for frame in play_reference(checkpoint.network(), clip, size.ratio)]
+    fp32 = _metrics(true, expected)
+    for fixed in (size, None):
+        spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8", fixed=fixed, banded=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "int8.onnx"
+            load_exporter("onnx").export(checkpoint, spec, path)
+            artifact = load_runtime("onnx").inspect(path)
+            given = [frame["pha"] for frame in play_artifact(artifact, clip, size.ratio)]
+        error = _metrics(expected, given).mad
+        int8 = _metrics(true, given)
+        change = int8.dtssd / fp32.dtssd - 1
+        yield {
+            "weights": weights,
+            "resolution": f"{size.width}x{size.height}",
+            "downsample_ratio": f"{size.ratio:g}",
+            "file": spec.file_name(".onnx", seeded=False),
+            "frames": str(len(clip)),
+            "clip": "real",
+            "calibration": artifact.metadata["calibration"],
+            "alpha_mean_error": f"{error:.2e}",
+            "fp32_dtssd": f"{fp32.dtssd:.3e}",
+            "int8_dtssd": f"{int8.dtssd:.3e}",
+            "dtssd_change": f"{change:+.2%}",
+            "fp32_mad": f"{fp32.mad:.3e}",
+            "int8_mad": f"{int8.mad:.3e}",
+            "ok": "yes" if error <= MOST_ERROR and change <= MOST_DTSSD else "no",
+            **MACHINE,
+        }
 
 
 def _true_alpha(clip: Clip) -> list[NDArray[np.float32]]:
