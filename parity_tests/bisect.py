@@ -36,8 +36,8 @@ THRESHOLDS = {
     ("fp32", "fast_guided_filter"): 5e-5,  # 6.5e-6, 8 times; alpha, behind a division by a small variance
     ("fp16", "deep_guided_filter"): 2e-2,  # 5.2e-3, 4 times
     ("fp16", "fast_guided_filter"): 8e-2,  # 2.7e-2, 3 times; alpha again, all else 1.1e-2
-    ("int8", "deep_guided_filter"): 2e-1,
-    ("int8", "fast_guided_filter"): 2e-1,
+    ("int8", "deep_guided_filter"): 2e-1,  # 6.6e-2, 3 times; MobileNetV3 on the same clips, but not at 639x481
+    ("int8", "fast_guided_filter"): 2e-1,  # 6.6e-2, 3 times
 }
 
 PYTORCH = "PyTorch"
