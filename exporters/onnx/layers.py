@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
+from exporters.dataflow import RecoveryError
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.onnx.read import read
 from exporters.onnx.reader import ROUNDING, known_constants
@@ -31,7 +32,10 @@ _LISTED = 3
 def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     """A file at its convolutions. See `exporters.layers.Opener`."""
     model = read(artifact.path)
-    convs = _file_convs(model.graph)
+    try:
+        convs = _file_convs(model.graph)
+    except RecoveryError as error:
+        raise ArtifactError(f"{artifact.path} cannot be opened: {error}") from error
     modules = _match(artifact.path, convs, network)
     found = {
         call_name(modules[conv.weight_name], call): node.output[0]

@@ -86,7 +86,7 @@ def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
         if arrays[name].dtype in (np.float16, np.float32, np.float64):
             yield name, Known.of(arrays[name])
     for node in graph.node:
-        if node.op_type == "DequantizeLinear" and len(node.input) > 1 and {*node.input} <= {*arrays, ""}:
+        if node.op_type == "DequantizeLinear" and {*node.input[:2], *filter(None, node.input[2:])} <= arrays.keys():
             yield node.output[0], _dequantised(node, [arrays.get(name) for name in node.input])
 
 
