@@ -2,7 +2,8 @@
 
 Writes `tools/results/onnx_int8_alpha_cpu.csv`: for each size and weights, the mean absolute difference of alpha from
 fp32 PyTorch's, and the dtSSD of both against the alpha that the clip was composed with. Files are calibrated on the
-frames that the exporter draws. The clip is enlarged to each size. Exits 1 if a mean is beyond 1e-3, or dtSSD more than 5 % beyond fp32's.
+frames that the exporter draws. The clip is enlarged to each size. Exits 1 if a mean is beyond 1e-3, or dtSSD more than
+5 % beyond fp32's.
 """
 
 import csv
