@@ -6,6 +6,7 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 WEIGHTS := ../shared/weights/rvm_mobilenetv3_from_tfjs.safetensors
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
+BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
 .PHONY: help export release test predict check soak speed picture lock clean
@@ -39,12 +40,15 @@ soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spo
 	$(BIN)/python -m tools.tests.reliability
 
 speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force --profile ort
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES)
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(SIZES) --profile ort
-	$(BIN)/rvm-export bench dist/speed/*.onnx --checkpoint $(WEIGHTS) $(SIZES) --threads 1 --threads 4 --rounds 30 \
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH)
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) --profile ort
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) $(SIZES)
+	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) $(SIZES) --profile ort
+	$(BIN)/rvm-export bench dist/speed/*fp32.onnx --checkpoint $(WEIGHTS) $(SIZES) --threads 1 --threads 4 --rounds 30 \
 		--csv tools/results/onnx_speed_cpu.csv
+	$(BIN)/rvm-export bench dist/speed/*int8.onnx dist/speed/*0x*banded*fp32.onnx --checkpoint $(WEIGHTS) $(SIZES) \
+		--threads 1 --threads 4 --rounds 30 --csv tools/results/onnx_int8_cpu.csv
+	$(BIN)/python -m tools.int8_alpha
 	$(BIN)/rvm-export bench --export --csv tools/results/export_speed_cpu.csv
 	$(BIN)/python -m tools.matte_speed
 

@@ -152,23 +152,30 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a consumer needs, as options. `one_size` says that it needs a file of one size."""
+    """What a consumer needs, as options. `one_size` says that it needs a file of one size; `without` are precisions
+    that are not for it, and why.
+    """
 
     help: str
     choices: tuple[Choice, ...]
     one_size: bool = False
+    without: Mapping[str, str] = field(default_factory=dict)
 
-    def options(self, name: str, given: Mapping[str, Any], fixed: Fixed | None) -> dict[str, Any]:
+    def options(self, name: str, precision: str, given: Mapping[str, Any], fixed: Fixed | None) -> dict[str, Any]:
         """The options that the profile sets.
 
         Args:
             name: The profile's, for messages.
+            precision: The file's.
             given: The options that the user gave.
             fixed: The file's one size, or None.
 
         Raises:
-            SpecError: the profile needs a size, or the user gave another value for an option that it sets.
+            SpecError: the profile needs a size, or another precision, or the user gave another value for an option that
+                it sets.
         """
+        if precision in self.without:
+            raise SpecError(f"profile {name} makes no {precision} files: {self.without[precision]}")
         if self.one_size and fixed is None:
             raise SpecError(f"profile {name} makes files of one size; give --resolution and --downsample-ratio")
         options = {}

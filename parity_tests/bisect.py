@@ -36,6 +36,8 @@ THRESHOLDS = {
     ("fp32", "fast_guided_filter"): 5e-5,  # 6.5e-6, 8 times; alpha, behind a division by a small variance
     ("fp16", "deep_guided_filter"): 2e-2,  # 5.2e-3, 4 times
     ("fp16", "fast_guided_filter"): 8e-2,  # 2.7e-2, 3 times; alpha again, all else 1.1e-2
+    ("int8", "deep_guided_filter"): 2e-1,  # 6.6e-2, 3 times; MobileNetV3 on the same clips, but not at 639x481
+    ("int8", "fast_guided_filter"): 2e-1,  # 6.6e-2, 3 times
 }
 
 PYTORCH = "PyTorch"
@@ -123,8 +125,7 @@ def bisect(
     given = load_layers(FORMAT).open_layers(artifact, network)
     expected = open_network(network) if against is None else load_layers(FORMAT).open_layers(against, network)
     if threshold is None:
-        coarsest = "fp16" if any(side.precision == "fp16" for side in sides) else "fp32"
-        threshold = THRESHOLDS[coarsest, artifact.refiner]
+        threshold = max(THRESHOLDS[side.precision, artifact.refiner] for side in sides)
 
     states = _no_states(artifact.variant, clip, ratio, any(side.fixed is not None for side in sides))
     tallies: dict[str, _Tally] = {}

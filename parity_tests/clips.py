@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvm_model.colour import VideoError
+from rvm_model.drawn import Pixels, drawn_frames
 from rvm_model.errors import UserError
 from rvm_model.pixels import to_8_bits
 from rvm_model.source import open_source
@@ -22,7 +23,6 @@ FEWEST_FRAMES = 16
 DEFAULT_FRAMES = 24
 BUILTIN_NAME = "built-in clip"
 
-Pixels = NDArray[np.uint8]
 Kind = Literal["real", "builtin"]
 
 
@@ -109,42 +109,5 @@ def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
 
 
 def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 180) -> Clip:
-    """A soft-edged figure that moves over a moving pattern, with noise and a scene cut after two thirds.
-
-    Only exact arithmetic, so that it is the same on any machine. Figure and patterns grow with the frame, and keep
-    their proportions whatever its own; the noise is of single pixels at every size. A figure of so many pixels at any
-    size, or stretched with the frame, left trained weights unsure: all that rounds drifted ten times as far.
-    """
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    noise = np.random.PCG64(2108)
-    return Clip(
-        name=BUILTIN_NAME,
-        pixels=np.array([_draw(t, x, y, noise, cut=t >= frames * 2 // 3) for t in range(frames)])[:, None],
-        kind="builtin",
-    )
-
-
-def _draw(t: int, x: NDArray[np.float64], y: NDArray[np.float64], noise: np.random.PCG64, cut: bool) -> Pixels:
-    # In pixels of the default size, as many of them as fit.
-    unit = min(x.shape[1] / 320, x.shape[0] / 180)
-    x, y = x / unit, y / unit
-    if cut:
-        tiles = ((x + 3 * t) // 24 + (y - t) // 24) % 2
-        background = np.stack([60 + 90 * tiles, 140 - 60 * tiles, 190 - 0.4 * y], axis=-1)
-    else:
-        wave = np.abs((x + 0.5 * y + 2 * t) % 64 - 32) / 32
-        background = np.stack([40 + 70 * wave, 110 + 60 * wave, 80 + 0.5 * x], axis=-1)
-    # The figure, 320 by 180 in the middle of the lower edge: a head above shoulders, each an ellipse whose edge is four
-    # pixels soft at the default size.
-    x, y = x - (x.shape[1] / unit - 320) / 2, y - (x.shape[0] / unit - 180)
-    centre = 320 * (0.35 + 0.012 * t) if not cut else 320 * (0.7 - 0.01 * t)
-    head = ((x - centre) / (0.09 * 320)) ** 2 + ((y - 0.36 * 180) / (0.2 * 180)) ** 2
-    body = ((x - centre) / (0.2 * 320)) ** 2 + ((y - 1.0 * 180) / (0.46 * 180)) ** 2
-    alpha = np.clip((1.12 - np.minimum(head, body)) * 4, 0, 1)[..., None]
-    skin = np.stack([220 - 0.25 * y, 170 - 0.3 * y, 140 - 0.3 * y], axis=-1)
-    cloth = np.stack([90 + 0 * x, 50 + 0.2 * x, 120 + 80 * ((y // 6) % 2)], axis=-1)
-    figure = np.where((head < body)[..., None], skin, cloth)
-    raw = noise.random_raw(x.size * 3).reshape(*x.shape, 3) >> np.uint64(60)
-    image = background + (figure - background) * alpha + (raw.astype(np.float64) - 7.5)
-    pixels: Pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    return pixels
+    """What is drawn in `rvm_model/drawn.py`."""
+    return Clip(name=BUILTIN_NAME, pixels=drawn_frames(frames, width, height)[:, None], kind="builtin")

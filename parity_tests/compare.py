@@ -83,7 +83,7 @@ def compare(
         ValueError: no frames, or more on one side.
     """
     tallies: dict[str, _Tally] = {}
-    alpha = _AlphaTally()
+    alpha = AlphaTally()
     failures: list[str] = []
     frames = 0
     for expected, given in zip(reference, candidate, strict=True):
@@ -163,7 +163,7 @@ class _Tally:
         )
 
 
-class _AlphaTally:
+class AlphaTally:
     """Running figures of alpha as the matting literature defines them."""
 
     def __init__(self) -> None:

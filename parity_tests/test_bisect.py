@@ -146,6 +146,12 @@ def test_in_other_files_of_ours(options, tmp_path):
     assert_first(run(path), "decoder.decode3.conv.0")
 
 
+def test_in_a_file_in_eight_bits(tmp_path):
+    """Its steps twice as large: the weights of one convolution, told by what they stand for."""
+    change = scale_weights("decoder.decode2.gru.ih.0.h.weight.scale", 2)
+    assert_first(run(edit(export(tmp_path / "broken.onnx", precision="int8"), change)), "decoder.decode2.gru.ih.0")
+
+
 @pytest.mark.parametrize("factor", [1.5, np.nan], ids=str)
 @pytest.mark.parametrize(
     ("module", "node_name"),
@@ -172,6 +178,7 @@ def test_in_a_foreign_file_whose_weights_have_no_names(module, node_name, factor
         {"refiner": "fast_guided_filter", "traced": True},
         {"precision": "fp16"},
         {"precision": "fp16", "io_dtype": "fp32"},
+        {"precision": "int8"},
         {"io": "uint8-nhwc-bgr"},
         {"fixed": FIXED, "banded": True, "simplify": True},
         {"opset": 17},

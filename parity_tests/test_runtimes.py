@@ -15,6 +15,7 @@ CLIP = builtin_clip(16, 160, 90)
 FILES = {
     "dynamic-fp32": {"precision": "fp32"},
     "dynamic-fp16": {"precision": "fp16"},
+    "dynamic-int8": {"precision": "int8"},
     "half-inside": {"precision": "fp16", "io_dtype": "fp32"},
     "fixed-fp32": {"precision": "fp32", "fixed": Fixed(width=97, height=61, ratio=0.375, batch=2)},
 }

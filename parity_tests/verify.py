@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from exporters import FORMATS
+from exporters.calibration import calibrated_with
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
 from parity_tests.clips import Clip, Kind
@@ -99,9 +100,15 @@ def verify(
         at_least: What is allowed in any case, beyond the artifact's own row.
 
     Raises:
-        ParityError: other weights than the artifact was made from, or a size and ratio that float32 rounds differently.
+        ParityError: other weights than the artifact was made from, a clip that it was calibrated on, or a size and
+            ratio that float32 rounds differently.
         ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
+    if calibrated_with(artifact.metadata, (image for frame in clip.pixels for image in frame)):
+        raise ParityError(
+            f"{artifact.path} was calibrated with frames of {clip.name}, on which nothing can be said of it; give "
+            "another clip"
+        )
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
     if reference is None:
         reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)

@@ -106,7 +106,7 @@ def add_export_command(name: str, description: Format) -> None:
                     refiner=refiner,
                     precision=each,
                     **({"fixed": size} if fixable else {}),
-                    **options | (description.profiles[profile].options(profile, given, size) if profile else {}),
+                    **options | (description.profiles[profile].options(profile, each, given, size) if profile else {}),
                 )
                 for size in sizes
             ]

@@ -60,6 +60,13 @@ ROWS = (
     Row(options={"precision": "fp16", "io_dtype": "fp32"}),
     Row(options={"precision": "fp16", "io": "uint8-nhwc"}),
     Row(options={"precision": "fp16", "fixed": SIZE}),
+    *(
+        Row(options={"precision": "int8", "fixed": fixed, "banded": banded})
+        for fixed in (None, SIZE)
+        for banded in (False, True)
+    ),
+    Row(options={"precision": "int8", "opset": 21}),
+    Row(options={"precision": "int8", "io": "uint8-nhwc"}),
     *(Row(profile=profile, options={"fixed": SIZE}) for profile in PROFILES),
     *(
         Row(profile=profile, options={"fixed": fixed, "precision": precision}, runtime=runtime)
@@ -68,6 +75,7 @@ ROWS = (
         for precision in ("fp32", "fp16")
     ),
     *(Row(runtime=runtime) for runtime in ("onnxruntime-web", "openvino")),
+    *(Row(options={"precision": "int8"}, runtime=runtime) for runtime in ("onnxruntime-web", "openvino")),
 )
 
 
@@ -86,7 +94,8 @@ def measure(row: Row) -> dict[str, str]:
     """Export and play one file; its line."""
     options = dict(row.options)
     if row.profile:
-        options |= PROFILES[row.profile].options(row.profile, {}, options.get("fixed"))
+        precision = options.get("precision", "fp32")
+        options |= PROFILES[row.profile].options(row.profile, precision, {}, options.get("fixed"))
     checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, "deep_guided_filter")
     spec = OnnxSpec(**{"variant": PLAY.variant, "refiner": "deep_guided_filter", "precision": "fp32"} | options)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,14 +6,21 @@ from pathlib import Path
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import FixableSpec, Format, RuntimeInfo, SpecError
 
-DEFAULT_OPSET, OPSETS = 12, range(12, 22)
+DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
+"""DequantizeLinear takes a step for each channel from 13 on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxSpec(FixableSpec):
     """One ONNX file."""
 
-    opset: int = field(default=DEFAULT_OPSET, metadata={"help": "Operator set, 12 to 21; 12 is the released files'."})
+    opset: int = field(
+        default=None,  # type: ignore[assignment]  # what suits the precision, and never None after that
+        metadata={
+            "help": "Operator set, 12 to 21; by default 12, the released files', and 13 for int8.",
+            "usual": DEFAULT_OPSET,
+        },
+    )
     primitive_activations: bool = field(
         default=False, metadata={"help": "Write HardSwish and HardSigmoid as Mul, Add and Clip."}
     )
@@ -42,8 +49,17 @@ class OnnxSpec(FixableSpec):
         },
     )
     simplify: bool = field(default=False, metadata={"help": "Let onnxsim simplify the graph; verified after."})
+    calibration: str | None = field(
+        default=None,
+        metadata={
+            "help": "For int8, a video or a folder of pictures like those it will matte: its first 16 frames tell how "
+            "large the numbers in between grow. It is never judged on them. By default builtin, drawn for this."
+        },
+    )
 
     def __post_init__(self) -> None:
+        if self.opset is None:
+            object.__setattr__(self, "opset", INT8_OPSET if self.precision == "int8" else DEFAULT_OPSET)
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
         if self.outputs not in ("fgr,pha", "fgr", "pha"):
@@ -52,8 +68,19 @@ class OnnxSpec(FixableSpec):
             raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
         if self.io not in ("nchw", "uint8-nhwc", "uint8-nhwc-bgr"):
             raise SpecError(f"io {self.io!r} is not one of nchw, uint8-nhwc, uint8-nhwc-bgr")
-        if self.io_dtype == "fp32" and self.precision == "fp32":
-            raise SpecError("a file of precision fp32 has fp32 inputs and outputs by itself; leave --io-dtype out")
+        if self.io_dtype == "fp32" and self.precision != "fp16":
+            raise SpecError(
+                f"a file of precision {self.precision} has fp32 inputs and outputs by itself; leave --io-dtype out"
+            )
+        if self.precision == "int8" and self.opset < INT8_OPSET:
+            raise SpecError(f"int8 needs opset {INT8_OPSET} or later; leave --opset {self.opset} out")
+        if self.precision == "int8" and self.simplify:
+            raise SpecError("onnxsim takes int8 weights back to float32; leave --simplify out")
+        if self.calibration is not None and self.precision != "int8":
+            raise SpecError(
+                f"a file of precision {self.precision} takes no calibration; leave --calibration out, or give "
+                "--precision int8 alone"
+            )
         if self.banded and self.fixed is not None and self.fixed.ratio == 1:
             raise SpecError(
                 "a file of one size at ratio 1 brings nothing to full size; give a --downsample-ratio below 1, or "
@@ -71,9 +98,10 @@ class OnnxSpec(FixableSpec):
         return self.io == "uint8-nhwc-bgr"
 
     def words(self) -> list[str]:
+        usual = INT8_OPSET if self.precision == "int8" else DEFAULT_OPSET
         return [
             *super().words(),
-            *([f"opset{self.opset}"] if self.opset != DEFAULT_OPSET else []),
+            *([f"opset{self.opset}"] if self.opset != usual else []),
             *(["primitive"] if self.primitive_activations else []),
             *(["ceilfree"] if self.ceil_free else []),
             *(["banded"] if self.banded else []),
@@ -97,7 +125,7 @@ FORMAT = Format(
     title="ONNX",
     help="Export ONNX: for any batch, size and downsample ratio, or for one.",
     suffix=".onnx",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     extra="onnx",
     packages=("onnx",),
     runtimes={

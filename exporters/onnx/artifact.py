@@ -12,7 +12,14 @@ from exporters.onnx.read import read
 from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
 from rvm_model.state import REFINERS, state_shapes
 
-_PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+_PRECISIONS = {
+    frozenset({TensorProto.FLOAT}): "fp32",
+    frozenset({TensorProto.FLOAT16}): "fp16",
+    # Some convolutions in eight bits, some not.
+    frozenset({TensorProto.FLOAT, TensorProto.INT8}): "int8",
+    frozenset({TensorProto.FLOAT, TensorProto.UINT8}): "int8",
+}
+"""By the element types of convolutions' weights."""
 
 
 def inspect(path: Path) -> Artifact:
@@ -34,10 +41,9 @@ def inspect(path: Path) -> Artifact:
         )
     images = {tensor.dtype for tensor in (*inputs, *outputs) if tensor.name in IMAGES}
     others = {tensor.dtype for tensor in (*inputs, *outputs) if tensor.name not in IMAGES}
-    elements = {weight.data_type for weight in graph.initializer if len(weight.dims) == 4}
+    elements = frozenset(weight.data_type for weight in graph.initializer if len(weight.dims) == 4)
     if (
-        len(elements) != 1
-        or not elements <= _PRECISIONS.keys()
+        elements not in _PRECISIONS
         or images not in ({"float32"}, {"float16"}, {"uint8"})
         or not others <= {"float32", "float16"}
     ):
@@ -57,7 +63,7 @@ def inspect(path: Path) -> Artifact:
         format="onnx",
         variant=variant,
         refiner=refiner,
-        precision=_PRECISIONS[elements.pop()],
+        precision=_PRECISIONS[elements],
         refine="always" if fixed is None else "auto",
         fixed=fixed,
         inputs=inputs,

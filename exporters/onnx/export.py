@@ -12,11 +12,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from exporters.calibration import BUILTIN, load_calibration
 from exporters.metadata import identity, release
 from exporters.onnx import OnnxSpec
 from exporters.onnx.banded import BandedOnnxOps
+from exporters.onnx.calibrate import value_ranges
 from exporters.onnx.fixed import FixedOnnxOps
 from exporters.onnx.ops import Dtype, OnnxOps
+from exporters.onnx.quantise import boundaries, quantised
 from exporters.onnx.read import graph_sha256
 from exporters.onnx.simplify import simplified
 from exporters.program import program
@@ -31,6 +34,7 @@ IMAGES = ("src", "fgr", "pha")
 _TYPES: dict[str, tuple[Dtype, int]] = {
     "fp32": (np.float32, TensorProto.FLOAT),
     "fp16": (np.float16, TensorProto.FLOAT16),
+    "int8": (np.float32, TensorProto.FLOAT),  # until it is quantised
 }
 
 
@@ -97,6 +101,11 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     if spec.simplify:
         model = simplified(model)
         more = {"onnxsim_version": version("onnxsim")}
+    if spec.precision == "int8":
+        calibration = load_calibration(spec.calibration or BUILTIN, fixed)
+        frames = calibration.fitted(fixed)
+        model = quantised(model, value_ranges(model, boundaries(model), frames, spec))
+        more |= {**calibration.metadata(), "onnxruntime_version": release(version("onnxruntime"))}
     if spec.image_bytes:
         order = "BGR" if spec.bgr else "RGB"
         more |= {

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
+from exporters.dataflow import RecoveryError
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.onnx.read import read
+from exporters.onnx.reader import ROUNDING, known_constants
 from exporters.onnx.runtime import runner
 from exporters.onnx.step import to_image, to_matte
 from exporters.runtime import Frame
@@ -30,7 +32,10 @@ _LISTED = 3
 def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     """A file at its convolutions. See `exporters.layers.Opener`."""
     model = read(artifact.path)
-    convs = _file_convs(model.graph)
+    try:
+        convs = _file_convs(model.graph)
+    except RecoveryError as error:
+        raise ArtifactError(f"{artifact.path} cannot be opened: {error}") from error
     modules = _match(artifact.path, convs, network)
     found = {
         call_name(modules[conv.weight_name], call): node.output[0]
@@ -69,8 +74,15 @@ def _sums(graph: GraphProto, parts: Mapping[str, str]) -> dict[str, str]:
 
     `parts` is value to the name of the part.
     """
+    rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ROUNDING}
+
+    def before_rounding(value: str) -> str:
+        while value in rounded:
+            value = rounded[value]
+        return value
+
     modules = [
-        ({_joined(parts.get(value, "")) for value in node.input}, node.output[0])
+        ({_joined(parts.get(before_rounding(value), "")) for value in node.input}, node.output[0])
         for node in graph.node
         if node.op_type == "Add"
     ]
@@ -109,10 +121,7 @@ class _FileConv:
 
 def _file_convs(graph: GraphProto) -> list[_FileConv]:
     """In the order of their first nodes. Some exporters write the same constant once for every use of it."""
-    constants = {weight.name: weight for weight in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = {name: known.values for name, known in known_constants(graph)}
     first: dict[object, str] = {}
     nodes: dict[str, list[NodeProto]] = {}
     for node in graph.node:
@@ -120,12 +129,12 @@ def _file_convs(graph: GraphProto) -> list[_FileConv]:
             name = node.input[1]
             if name in constants and not name.endswith(".weight"):
                 weight = constants[name]
-                name = first.setdefault((*weight.dims, numpy_helper.to_array(weight).tobytes()), name)
+                name = first.setdefault((*weight.shape, weight.tobytes()), name)
             nodes.setdefault(name, []).append(node)
     return [
         _FileConv(
             weight_name=name,
-            weight=numpy_helper.to_array(constants[name]).astype(np.float64) if name in constants else None,
+            weight=constants.get(name),
             nodes=tuple(same),
         )
         for name, same in nodes.items()

@@ -31,6 +31,7 @@ PROFILES = {
             _CEIL_FREE,
             *_PLAIN,
         ),
+        without={"int8": "TensorRT reads no steps with a zero of their own; give --precision fp16"},
     ),
     "webgpu": Profile(
         help="onnxruntime-web: WebGPU and wasm",
@@ -38,6 +39,7 @@ PROFILES = {
             Choice(option="opset", value=17, why="HardSwish is one node"),
             _CEIL_FREE,
         ),
+        without={"int8": "WebGPU has no convolutions in eight bits; give --precision fp16"},
     ),
     "openvino": Profile(
         help="OpenVINO",
@@ -52,5 +54,6 @@ PROFILES = {
             _CEIL_FREE,
             *_PLAIN,
         ),
+        without={"int8": "such compilers quantise for their own hardware; give them fp32"},
     ),
 }

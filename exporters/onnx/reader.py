@@ -29,7 +29,7 @@ _NO_DATA = {"Shape", "Size", "ConstantOfShape", "Range"}
 _BY_SIZE = {"Resize", "Slice", "Expand", "Reshape", "Pad", "Gather", "Upsample", "Squeeze", "Unsqueeze", "Split"}
 """Operators whose inputs behind the first one are sizes and places."""
 
-_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 _Attributes = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ _FUNCTIONS: Mapping[str, Callable[[_Attributes], Apply]] = {
 def dataflow(path: Path) -> Dataflow:
     """The graph of a file. Raises ArtifactError if it is damaged, RecoveryError if its convolutions are of no use."""
     graph = read(path).graph
-    constants = dict(_constants(graph))
+    constants = dict(known_constants(graph))
     inputs = {value.name: value for value in graph.input if value.name in _ROLES}
     src = inputs.get(INPUTS[0])
     nodes = tuple(_node(node, constants) for node in graph.node if node.op_type != "Constant")
@@ -68,7 +68,11 @@ def dataflow(path: Path) -> Dataflow:
     )
 
 
-def _constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
+def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
+    """Numbers by name, those that are stored in eight bits as they are computed with.
+
+    Raises RecoveryError for one that is damaged.
+    """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
@@ -82,7 +86,7 @@ def _constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
         if arrays[name].dtype in (np.float16, np.float32, np.float64):
             yield name, Known.of(arrays[name])
     for node in graph.node:
-        if node.op_type == "DequantizeLinear" and len(node.input) > 1 and {*node.input} <= {*arrays, ""}:
+        if node.op_type == "DequantizeLinear" and {*node.input[:2], *filter(None, node.input[2:])} <= arrays.keys():
             yield node.output[0], _dequantised(node, [arrays.get(name) for name in node.input])
 
 
@@ -123,7 +127,7 @@ def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
         names = names[:1]
     elif node.op_type in _FUNCTIONS:
         apply = _FUNCTIONS[node.op_type](attributes)
-        names = names[:1] if node.op_type in _ROUNDING else names
+        names = names[:1] if node.op_type in ROUNDING else names
     elif node.op_type in _NO_DATA:
         names = ()
     elif node.op_type in _BY_SIZE:

@@ -30,7 +30,7 @@ TENSORRT = {
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_makes_a_file_that_computes_the_same(name, tmp_path):
     (tmp_path / "plain").mkdir()
-    options = PROFILES[name].options(name, {}, SIZE)
+    options = PROFILES[name].options(name, "fp32", {}, SIZE)
     assert all(choice.why for choice in PROFILES[name].choices)
     path = export(tmp_path, fixed=SIZE, **options)
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -41,7 +41,7 @@ def test_a_profile_makes_a_file_that_computes_the_same(name, tmp_path):
 @pytest.mark.parametrize("variant", ["mobilenetv3", "resnet50"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_path):
-    options = PROFILES["tensorrt"].options("tensorrt", {}, SIZE)
+    options = PROFILES["tensorrt"].options("tensorrt", precision, {}, SIZE)
     path = export(tmp_path, variant, refiner, precision, fixed=SIZE, **options)
     model = onnx.load(path)
     assert operators(path) <= TENSORRT
@@ -61,7 +61,7 @@ def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_pa
 
 
 def test_npu_files_hold_nothing_but_plain_operations(tmp_path):
-    path = export(tmp_path, fixed=SIZE, **PROFILES["npu"].options("npu", {}, SIZE))
+    path = export(tmp_path, fixed=SIZE, **PROFILES["npu"].options("npu", "fp32", {}, SIZE))
     assert operators(path) <= TENSORRT - {"HardSigmoid"}
     pools = [node for node in onnx.load(path).graph.node if node.op_type == "AveragePool"]
     assert not any(attribute.name == "ceil_mode" for pool in pools for attribute in pool.attribute)
@@ -69,18 +69,18 @@ def test_npu_files_hold_nothing_but_plain_operations(tmp_path):
 
 def test_a_profile_that_needs_a_size_says_so():
     with pytest.raises(SpecError, match="give --resolution"):
-        PROFILES["tensorrt"].options("tensorrt", {}, None)
-    assert PROFILES["ort"].options("ort", {}, None) == {"banded": True}
-    assert PROFILES["ort"].options("ort", {}, Fixed(width=97, height=61, ratio=1.0)) == {}
+        PROFILES["tensorrt"].options("tensorrt", "fp32", {}, None)
+    assert PROFILES["ort"].options("ort", "fp32", {}, None) == {"banded": True}
+    assert PROFILES["ort"].options("ort", "fp32", {}, Fixed(width=97, height=61, ratio=1.0)) == {}
 
 
 def test_an_option_that_a_profile_sets_otherwise_is_refused():
     with pytest.raises(SpecError, match="profile tensorrt sets --opset to 13; leave --opset or the profile out"):
-        PROFILES["tensorrt"].options("tensorrt", {"opset": 12}, SIZE)
-    assert PROFILES["tensorrt"].options("tensorrt", {"opset": 13}, SIZE)["opset"] == 13
+        PROFILES["tensorrt"].options("tensorrt", "fp32", {"opset": 12}, SIZE)
+    assert PROFILES["tensorrt"].options("tensorrt", "fp32", {"opset": 13}, SIZE)["opset"] == 13
     for given in ({"io": "uint8-nhwc"}, {"banded": True}):
         with pytest.raises(SpecError, match="profile npu sets"):
-            PROFILES["npu"].options("npu", given, SIZE)
+            PROFILES["npu"].options("npu", "fp32", given, SIZE)
 
 
 @onnxsim

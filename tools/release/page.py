@@ -173,7 +173,7 @@ def _what(format_name: str, spec: dict[str, Any]) -> str:
     words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
     for option in fields(FORMATS[format_name].spec):
         value = spec.get(option.name)
-        usual = "deep_guided_filter" if option.default is MISSING else option.default
+        usual = option.metadata.get("usual", "deep_guided_filter" if option.default is MISSING else option.default)
         if option.name not in _UNSAID and value != usual:
             words.append(option.name.replace("_", " ") if value is True else str(value).replace("_", " "))
     return ", ".join(words)

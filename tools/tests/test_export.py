@@ -12,13 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from exporters import FORMATS
+from exporters.onnx import export as onnx_export
+from exporters.onnx.calibrate import value_ranges
 from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
 from parity_tests import tolerances
 from parity_tests.tolerances import Error, Tolerance
 from rvm_model import load_checkpoint
+from rvm_model.drawn import drawn_frames
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
 EVERY_FILE = pytest.mark.parametrize(
@@ -236,6 +240,41 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
     assert [*tmp_path.iterdir()] == []
 
 
+INT8 = ("onnx", "--checkpoint", "seeded", "--precision", "int8", "--resolution", "320x180", "--downsample-ratio", "0.5")
+
+
+def test_a_file_is_not_judged_on_the_frames_that_it_was_calibrated_with(run, tmp_path):
+    (tmp_path / "talk").mkdir()
+    for k, frame in enumerate(drawn_frames(20, 96, 64, seed=5)):
+        Image.fromarray(frame).save(tmp_path / "talk" / f"{k}.png")
+    made = run(*INT8, "--calibration", tmp_path / "talk", "--output", tmp_path / "model")
+    path = made.out.strip()
+    assert (made.code, "ok: " in made.err) == (0, True)
+    judged = run("verify", path, "--clip", tmp_path / "talk")
+    assert (
+        judged.code,
+        judged.error.endswith("calibrated with frames of talk, on which nothing can be said of it; give another clip"),
+    ) == (2, True)
+    for k in range(4):
+        (tmp_path / "talk" / f"{k}.png").unlink()
+    judged = run("verify", path, "--clip", tmp_path / "talk")
+    assert (judged.code, "calibrated with frames of talk" in judged.error) == (2, True)
+    assert run("verify", path).code == 0
+
+
+def test_a_broken_quantisation_is_refused(run, tmp_path, monkeypatch):
+    """Of a range that was taken too narrow: what is beyond is cut off."""
+    monkeypatch.setattr(onnx_export, "value_ranges", lambda *given: narrower(value_ranges(*given)))
+    result = run(*INT8, "--output", tmp_path)
+    assert (result.code, result.out) == (1, "")
+    assert "does not compute what PyTorch computes, and was not kept" in result.error
+    assert [*tmp_path.iterdir()] == []
+
+
+def narrower(ranges):
+    return {value: (least / 4, greatest / 4) for value, (least, greatest) in ranges.items()}
+
+
 def test_a_profile_is_its_options(run, tmp_path):
     size = ("--resolution", "96x64", "--downsample-ratio", "0.5")
     result = run("onnx", "--checkpoint", "seeded", "--profile", "npu", "--opset", "13", *size, "--output", tmp_path)
@@ -271,6 +310,16 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
         (["onnx", "--io", "nhwc"], "not one of nchw, uint8-nhwc, uint8-nhwc-bgr"),
         (["onnx", "--io-dtype", "fp32"], "leave --io-dtype out"),
         (["onnx", "--precision", "fp16", "--precision", "int4"], "'int4' is not one of fp32, fp16"),
+        (["onnx", "--precision", "int8", "--opset", "12"], "int8 needs opset 13 or later"),
+        (["onnx", "--calibration", "talk.mp4"], "a file of precision fp32 takes no calibration"),
+        (
+            ["onnx", "--checkpoint", "seeded", "--precision", "int8", "--calibration", "none.mp4"],
+            "no such file: none.mp4; give a video",
+        ),
+        (
+            ["onnx", "--precision", "int8", "--profile", "tensorrt", "--resolution", "64x64"],
+            "profile tensorrt makes no int8 files: ",
+        ),
         (["coreml"], "a CoreML file is for one size; give --resolution"),
         (["coreml", *ONE_SIZE["coreml"], "--multifunction"], "give more than one --resolution"),
         (["coreml", *SEEDED, "--output", "x_seeded.mlmodel"], "does not end in .mlpackage"),
