@@ -66,12 +66,11 @@ def program(
     if baked_at_one and at_ratio_one == "skip":
         with ops.scope("output"):
             residual, pha = ops.split(mat, 3, 1)
-            fgr = ops.add(residual, src)
+            fgr, pha = ops.clamp(ops.add(residual, src)), ops.clamp(pha)
     else:
         with ops.scope("refiner"):
             fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
-    with ops.scope("output"):
-        return Matte(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
+    return Matte(fgr=fgr, pha=pha, states=states)
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
@@ -191,7 +190,7 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
 def guided_filter(
     ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
 ) -> tuple[V, V]:
-    """Foreground (source added) and alpha at full size, not clamped: a line A * x + b, fitted at the internal size.
+    """Foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b, fitted at the internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
     full size. Nor is anything joined or split there: foreground and alpha go their own ways before it.
@@ -215,10 +214,15 @@ def guided_filter(
     A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
     b_fgr, b_pha = ops.split(b, 3, 1)
 
-    def line(A: V, x: V, b: V) -> V:
-        return ops.add(ops.mul(ops.resize_like(A, fine_src), x), ops.resize_like(b, fine_src))
+    # onnxruntime computes first what was written last: the slope is gone when the offset is brought to full size, and
+    # the foreground, which takes most memory, is done before there is an alpha.
+    def line(A: V, x: V, b: V, strip: V) -> V:
+        offset = ops.resize_like(b, strip)
+        return ops.clamp(ops.add(ops.mul(ops.resize_like(A, strip), x), offset))
 
-    return line(A_fgr, fine_src, b_fgr), line(A_pha, ops.channel_mean(fine_src), b_pha)
+    pha = line(A_pha, ops.channel_mean(fine_src), b_pha, fine_src)
+    fgr = ops.stack(*(line(A_fgr, strip, b_fgr, strip) for strip in ops.strips(fine_src)))
+    return fgr, pha
 
 
 def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:

@@ -112,6 +112,13 @@ class TensorFlowOps:
     def resize_like(self, x: Tensor, ref: Tensor) -> Tensor:
         return _resize(x, *_size(ref))
 
+    def strips(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    def stack(self, *strips: Tensor) -> Tensor:
+        (whole,) = strips
+        return whole
+
     def upsample2_crop(self, x: Tensor, ref: Tensor) -> Tensor:
         height, width = _size(x)
         twice = _resize(x, 2 * height, 2 * width)
