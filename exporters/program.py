@@ -3,7 +3,7 @@
 It computes what `rvm_model.MattingNetwork` computes and differs in ways that save work at run time: batch norm and
 image normalisation are folded into the convolutions (`weights.py`); the source is widened to four channels, so that all
 concatenations with it align; the recurrent units and the last block convolve each of two images by itself instead of
-joined; the refiner takes its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
+joined; the refiner may take its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
 depends only on the variant is decided here, not in the graph.
 """
 
@@ -41,7 +41,7 @@ def program(
 
     Args:
         ops: The format's vocabulary.
-        convs: From `weights.lowered_convs` or `divided_convs`; they also tell the variant and the refiner.
+        convs: From `weights.lowered_convs`, or one of those beside it; they also tell the variant and the refiner.
         src: Three channels, RGB in [0, 1].
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
@@ -198,8 +198,7 @@ def guided_filter(
     Where `is_one` is given and the ratio is 1, the line is 0 * x + y: what there is without a refiner.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
-    means = box_mean(ops, convs, ops.concat(x, y, ops.mul(x, y), ops.mul(x, x)))
-    mean_x, mean_y, mean_xy, mean_xx = ops.split(means, 4, 4, 4, 4)
+    mean_x, mean_y, mean_xy, mean_xx = box_means(ops, convs, x, y, ops.mul(x, y), ops.mul(x, x))
     cov = ops.sub(mean_xy, ops.mul(mean_x, mean_y))
     var = ops.sub(mean_xx, ops.mul(mean_x, mean_x))
     if "refiner.conv.3" in convs:
@@ -233,8 +232,15 @@ def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
     return ops.add(statistics, ops.conv(hid, convs["refiner.conv.0.hid"]))
 
 
+def box_means(ops: Ops[V], convs: Convs, *images: V) -> tuple[V, ...]:
+    """The refiner's 3x3 filter on four images of four channels: joined, or one by one where it is for four channels."""
+    if "refiner.box_filter" in convs and convs["refiner.box_filter"].groups == 4:
+        return tuple(box_mean(ops, convs, image) for image in images)
+    return ops.split(box_mean(ops, convs, ops.concat(*images)), 4, 4, 4, 4)
+
+
 def box_mean(ops: Ops[V], convs: Convs, x: V) -> V:
-    """The refiner's 3x3 filter: one trained convolution, or the mean of rows and then of columns."""
+    """One trained convolution, or the mean of rows and then of columns."""
     if "refiner.box_filter" in convs:
         return ops.conv(x, convs["refiner.box_filter"])
     return ops.conv(ops.conv(x, convs["refiner.box_rows"]), convs["refiner.box_columns"])

@@ -68,18 +68,18 @@ def files(tmp_path_factory):
             path = tmp_path_factory.mktemp("tfjs") / "model.zip"
             with pytest.MonkeyPatch.context() as patch:
                 if name == "zero biases":
-                    patch.setattr(tfjs_export, "lowered_convs", _without_biases)
+                    patch.setattr(tfjs_export, "separate_convs", _without_biases)
                 made[name] = _export(specs[name], "seeded", path)
         return made[name]
 
     return file
 
 
-lowered_convs = tfjs_export.lowered_convs
+separate_convs = tfjs_export.separate_convs
 
 
 def _without_biases(network):
-    convs = lowered_convs(network)
+    convs = separate_convs(network)
     zero = {name: None if conv.bias is None else np.zeros_like(conv.bias) for name, conv in convs.items()}
     return {name: replace(conv, bias=zero[name]) for name, conv in convs.items()}
 

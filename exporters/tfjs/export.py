@@ -17,7 +17,7 @@ from exporters.tfjs.convert import convert
 from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
 from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
-from exporters.weights import Conv, lowered_convs
+from exporters.weights import Conv, separate_convs
 from rvm_model.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
@@ -44,7 +44,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
 @lru_cache(maxsize=1)
 def _graph_model(checkpoint: Checkpoint) -> GraphModel:
     """With float32 weights. The latest is kept: files of all precisions are made from one, which takes long."""
-    convs = {name: _with_bias(conv) for name, conv in lowered_convs(checkpoint.network()).items()}
+    convs = {name: _with_bias(conv) for name, conv in separate_convs(checkpoint.network()).items()}
     del convs[SEGMENTATION]
     with TemporaryDirectory() as desk:
         saved_model, converted = Path(desk) / "saved_model", Path(desk) / "converted"
