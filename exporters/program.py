@@ -234,7 +234,8 @@ def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
 
 def box_means(ops: Ops[V], convs: Convs, *images: V) -> tuple[V, ...]:
     """The refiner's 3x3 filter on four images of four channels: joined, or one by one where it is for four channels."""
-    if "refiner.box_filter" in convs and convs["refiner.box_filter"].groups == 4:
+    first = convs["refiner.box_filter" if "refiner.box_filter" in convs else "refiner.box_rows"]
+    if first.groups == 4:
         return tuple(box_mean(ops, convs, image) for image in images)
     return ops.split(box_mean(ops, convs, ops.concat(*images)), 4, 4, 4, 4)
 

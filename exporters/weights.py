@@ -91,12 +91,12 @@ def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
 def separate_convs(network: MattingNetwork) -> dict[str, Conv]:
     """`lowered_convs` for runtimes that keep a pixel's channels together, and join and cut images pixel by pixel.
 
-    The refiner's trained mean is for one image of four channels at a time.
+    The refiner's mean is for one image of four channels at a time.
     """
     convs = lowered_convs(network)
-    if "refiner.box_filter" in convs:
-        box = convs["refiner.box_filter"]
-        convs["refiner.box_filter"] = replace(box, weight=box.weight[:4], groups=4)
+    for name in ("refiner.box_filter", "refiner.box_rows", "refiner.box_columns"):
+        if name in convs:
+            convs[name] = replace(convs[name], weight=convs[name].weight[:4], groups=4)
     return convs
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import sys
 import zipfile
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,6 +128,18 @@ def test_whatever_is_fused_with_a_convolution_as_its_bias_is_one(file):
     for node in fused:
         assert base64.b64decode(node["attr"]["fused_ops"]["list"]["s"][0]) == b"BiasAdd"
         assert len(shapes[node["input"][2]]) == 1, node["name"]
+
+
+def test_images_are_not_joined_for_the_refiners_means_nor_gathered_value_by_value(file):
+    kinds = Counter(node["op"] for node in file.nodes.values())
+    assert kinds["GatherV2"] == 0
+    assert kinds["GatherNd"] == 4  # two rows and two columns about each
+    means = [
+        node for name, node in file.nodes.items() if name.startswith("refiner/depthwise") and node["op"] != "Const"
+    ]
+    kernels = {node["input"][1] for node in means if "Depthwise" in node["op"]}
+    shapes = {weight["name"]: weight["shape"] for weight in file.weights}
+    assert {shapes[kernel][2] for kernel in kernels} == {4}
 
 
 def test_nodes_come_after_what_they_read(file):

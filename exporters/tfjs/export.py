@@ -16,7 +16,7 @@ from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
 from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
-from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu, unfused
 from exporters.weights import Conv, separate_convs
 from rvm_model.checkpoint import Checkpoint
 
@@ -50,7 +50,7 @@ def _graph_model(checkpoint: Checkpoint) -> GraphModel:
         saved_model, converted = Path(desk) / "saved_model", Path(desk) / "converted"
         write_saved_model(convs, None, saved_model)
         convert(saved_model, converted)
-        return sizes_on_cpu(merged(clipped(dilated(direct(tidy(read(converted)))))))
+        return sizes_on_cpu(merged(unfused(clipped(dilated(direct(tidy(read(converted))))))))
 
 
 def _with_bias(conv: Conv) -> Conv:
