@@ -210,6 +210,13 @@ class _Ops:
     def resize_like(self, x: _Value, ref: _Value) -> _Value:  # noqa: ARG002
         return _joined(x)
 
+    def strips(self, x: _Value) -> tuple[_Value, ...]:
+        return (x,)
+
+    def stack(self, *strips: _Value) -> _Value:
+        (whole,) = strips
+        return whole
+
     def upsample2_crop(self, x: _Value, ref: _Value) -> _Value:  # noqa: ARG002
         return _joined(x)
 

@@ -79,6 +79,15 @@ class Ops(Protocol[V]):
     def resize_like(self, x: V, ref: V) -> V:
         """Bilinear with half-pixel centres to the size of `ref`, source coordinates by the quotient of the sizes."""
 
+    def strips(self, x: V) -> tuple[V, ...]:
+        """An image's rows from top to bottom: all of them, or cut into strips, where that takes less memory.
+
+        What is brought to the size of a strip by `resize_like` is that strip of the whole.
+        """
+
+    def stack(self, *strips: V) -> V:
+        """The image of which these are the strips."""
+
     def upsample2_crop(self, x: V, ref: V) -> V:
         """Bilinear with half-pixel centres, twice the size, then the top left part of `ref`'s size."""
 

@@ -3,7 +3,7 @@
 It computes what `rvm_model.MattingNetwork` computes and differs in ways that save work at run time: batch norm and
 image normalisation are folded into the convolutions (`weights.py`); the source is widened to four channels, so that all
 concatenations with it align; the recurrent units and the last block convolve each of two images by itself instead of
-joined; the refiner takes its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
+joined; the refiner may take its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
 depends only on the variant is decided here, not in the graph.
 """
 
@@ -41,7 +41,7 @@ def program(
 
     Args:
         ops: The format's vocabulary.
-        convs: From `weights.lowered_convs` or `divided_convs`; they also tell the variant and the refiner.
+        convs: From `weights.lowered_convs`, or one of those beside it; they also tell the variant and the refiner.
         src: Three channels, RGB in [0, 1].
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
@@ -66,12 +66,11 @@ def program(
     if baked_at_one and at_ratio_one == "skip":
         with ops.scope("output"):
             residual, pha = ops.split(mat, 3, 1)
-            fgr = ops.add(residual, src)
+            fgr, pha = ops.clamp(ops.add(residual, src)), ops.clamp(pha)
     else:
         with ops.scope("refiner"):
             fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
-    with ops.scope("output"):
-        return Matte(fgr=ops.clamp(fgr), pha=ops.clamp(pha), states=states)
+    return Matte(fgr=fgr, pha=pha, states=states)
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
@@ -191,7 +190,7 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
 def guided_filter(
     ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
 ) -> tuple[V, V]:
-    """Foreground (source added) and alpha at full size, not clamped: a line A * x + b, fitted at the internal size.
+    """Foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b, fitted at the internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
     full size. Nor is anything joined or split there: foreground and alpha go their own ways before it.
@@ -199,8 +198,7 @@ def guided_filter(
     Where `is_one` is given and the ratio is 1, the line is 0 * x + y: what there is without a refiner.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
-    means = box_mean(ops, convs, ops.concat(x, y, ops.mul(x, y), ops.mul(x, x)))
-    mean_x, mean_y, mean_xy, mean_xx = ops.split(means, 4, 4, 4, 4)
+    mean_x, mean_y, mean_xy, mean_xx = box_means(ops, convs, x, y, ops.mul(x, y), ops.mul(x, x))
     cov = ops.sub(mean_xy, ops.mul(mean_x, mean_y))
     var = ops.sub(mean_xx, ops.mul(mean_x, mean_x))
     if "refiner.conv.3" in convs:
@@ -215,10 +213,15 @@ def guided_filter(
     A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
     b_fgr, b_pha = ops.split(b, 3, 1)
 
-    def line(A: V, x: V, b: V) -> V:
-        return ops.add(ops.mul(ops.resize_like(A, fine_src), x), ops.resize_like(b, fine_src))
+    # onnxruntime computes first what was written last: the slope is gone when the offset is brought to full size, and
+    # the foreground, which takes most memory, is done before there is an alpha.
+    def line(A: V, x: V, b: V, strip: V) -> V:
+        offset = ops.resize_like(b, strip)
+        return ops.clamp(ops.add(ops.mul(ops.resize_like(A, strip), x), offset))
 
-    return line(A_fgr, fine_src, b_fgr), line(A_pha, ops.channel_mean(fine_src), b_pha)
+    pha = line(A_pha, ops.channel_mean(fine_src), b_pha, fine_src)
+    fgr = ops.stack(*(line(A_fgr, strip, b_fgr, strip) for strip in ops.strips(fine_src)))
+    return fgr, pha
 
 
 def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
@@ -229,8 +232,16 @@ def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
     return ops.add(statistics, ops.conv(hid, convs["refiner.conv.0.hid"]))
 
 
+def box_means(ops: Ops[V], convs: Convs, *images: V) -> tuple[V, ...]:
+    """The refiner's 3x3 filter on four images of four channels: joined, or one by one where it is for four channels."""
+    first = convs["refiner.box_filter" if "refiner.box_filter" in convs else "refiner.box_rows"]
+    if first.groups == 4:
+        return tuple(box_mean(ops, convs, image) for image in images)
+    return ops.split(box_mean(ops, convs, ops.concat(*images)), 4, 4, 4, 4)
+
+
 def box_mean(ops: Ops[V], convs: Convs, x: V) -> V:
-    """The refiner's 3x3 filter: one trained convolution, or the mean of rows and then of columns."""
+    """One trained convolution, or the mean of rows and then of columns."""
     if "refiner.box_filter" in convs:
         return ops.conv(x, convs["refiner.box_filter"])
     return ops.conv(ops.conv(x, convs["refiner.box_rows"]), convs["refiner.box_columns"])

@@ -30,7 +30,19 @@ _PADS = ("Pad", "PadV2", "MirrorPad")
 _NO_DATA = {"Shape", "Size", "Rank", "Range", "Fill", "ZerosLike", "OnesLike", "Equal", "NotEqual", "Assert", "NoOp"}
 _FIRST_ONLY = {
     *(*_PADS, "ResizeBilinear", "StridedSlice", "Slice", "BroadcastTo", "Mean", "Max", "Min", "Sum", "AvgPool"),
-    *("MaxPool", "GatherV2", "Reshape", "Squeeze", "ExpandDims", "Switch", "Tile", "Transpose", "SplitV", "Cast"),
+    *(
+        "MaxPool",
+        "GatherV2",
+        "GatherNd",
+        "Reshape",
+        "Squeeze",
+        "ExpandDims",
+        "Switch",
+        "Tile",
+        "Transpose",
+        "SplitV",
+        "Cast",
+    ),
     *("SpaceToBatchND", "BatchToSpaceND"),
 }
 """Operations whose inputs behind the first one are sizes, places and conditions."""

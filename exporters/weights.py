@@ -88,6 +88,18 @@ def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
     return convs
 
 
+def separate_convs(network: MattingNetwork) -> dict[str, Conv]:
+    """`lowered_convs` for runtimes that keep a pixel's channels together, and join and cut images pixel by pixel.
+
+    The refiner's mean is for one image of four channels at a time.
+    """
+    convs = lowered_convs(network)
+    for name in ("refiner.box_filter", "refiner.box_rows", "refiner.box_columns"):
+        if name in convs:
+            convs[name] = replace(convs[name], weight=convs[name].weight[:4], groups=4)
+    return convs
+
+
 def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
     """Every convolution with its full name, and the batch norm right behind it in the same module, if there is one."""
     for parent_name, parent in network.named_modules():

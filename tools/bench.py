@@ -36,8 +36,8 @@ from tools.reports import check_reports, write_text
 from tools.sizes import parse_sizes
 from tools.verify import checkpoint_of, refuse_auto
 
-BROWSERS = {"tfjs": "chromium-wasm"}
-"""What `--device browser` plays a format's files in."""
+BROWSERS = {"browser": "chromium-wasm", "browser-webgl": "chromium-webgl"}
+"""Devices that are a browser, and the runtime of TensorFlow.js there."""
 
 USUAL_SIZES = (Fixed(width=1920, height=1080, ratio=0.25),)
 RELEASED_SIZES = (*USUAL_SIZES, Fixed(width=3840, height=2160, ratio=0.125))
@@ -133,7 +133,7 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
     races: list[Race] = []
     with tempfile.TemporaryDirectory(prefix="rvm-bench-") as folder:
         baselines: list[Contender] = []
-        if conditions.device != "browser":
+        if conditions.device not in BROWSERS:
             with working(console, "making the baselines"):
                 baselines = make_baselines(checkpoint, conditions.precision, conditions.device, Path(folder))
         lists = [[*baselines, *(each for each in files if _takes(each, size))] for size in conditions.sizes]
@@ -164,7 +164,7 @@ def _bench_size(
     first = Clip(name=clip.name, pixels=clip.pixels[np.arange(WARM_UP) % len(clip)], kind=clip.kind)
     with working(console, "playing PyTorch, which all are compared with"):
         expected = [*play_reference(checkpoint.network("always"), first, size.ratio)]
-    device = cast(Device, "cpu" if conditions.device == "browser" else conditions.device)
+    device = cast(Device, "cpu" if conditions.device in BROWSERS else conditions.device)
     # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
     artifacts = filter(None, (each.artifact or traced for each in contenders))
@@ -188,16 +188,19 @@ def _bench_size(
 
 def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:
     """The user's files, named as they are called, or as they were given where two are called alike."""
-    if conditions.device == "browser" and not paths:
-        raise UserError("--device browser has no baselines of its own; give TensorFlow.js files, the baseline first")
+    if conditions.device in BROWSERS and not paths:
+        raise UserError(
+            f"--device {conditions.device} has no baselines of its own; give TensorFlow.js files, the baseline first"
+        )
     names = [path.name for path in paths]
     files = []
     for path in paths:
         form = recognise(path)
-        if conditions.device == "browser" and form not in BROWSERS:
-            takes = ", ".join(FORMATS[name].title for name in BROWSERS)
-            raise UserError(f"{path} does not run in a browser here; --device browser takes files of {takes}")
-        runtime = BROWSERS[form] if conditions.device == "browser" else None
+        runtime = BROWSERS.get(conditions.device)
+        if runtime is not None and runtime not in FORMATS[form].runtimes:
+            raise UserError(
+                f"{path} does not run in a browser here; --device {conditions.device} takes files of TensorFlow.js"
+            )
         artifact = load_runtime(form, runtime).inspect(path)
         if artifact.fixed is not None:
             _refuse_size(artifact, artifact.fixed, conditions)

@@ -130,7 +130,7 @@ def _process(contender: Contender, course: Course) -> Iterator[Connection]:
         format=PYTORCH if artifact is None else artifact.format,
         runtime=contender.runtime,
         precision=course.precision,
-        device="cpu" if course.device == "browser" else course.device,
+        device="cuda" if course.device == "cuda" else "cpu",
         ratio=course.size.ratio,
         threads=course.threads,
     )

@@ -406,9 +406,10 @@ def bench(
     device: Annotated[
         str,
         typer.Option(
-            metavar="cpu|cuda|browser",
-            callback=one_of("cpu", "cuda", "browser"),
-            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included.",
+            metavar="cpu|cuda|browser|browser-webgl",
+            callback=one_of("cpu", "cuda", "browser", "browser-webgl"),
+            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included; "
+            "browser-webgl: by WebGL, which is drawn in software here.",
         ),
     ] = "cpu",
     threads: Annotated[

@@ -23,15 +23,16 @@ class Bands:
     rows: NDArray[np.int64]
 
 
-def bands(height: int, to_height: int) -> Bands:
+def bands(height: int, to_height: int, rows: range | None = None) -> Bands:
     """The matrix that brings `height` rows to `to_height`, bilinear with half-pixel centres.
 
-    Rows and weights are computed in float32, as PyTorch does.
+    Rows and weights are computed in float32, as PyTorch does. `rows` are those of the result that are wanted, else all.
     """
-    block_rows = next((rows for rows in BLOCK_ROWS if to_height % rows == 0), BLOCK_ROWS[0])
-    blocks = -(-to_height // block_rows)
+    wanted = range(to_height) if rows is None else rows
+    block_rows = next((rows for rows in BLOCK_ROWS if len(wanted) % rows == 0), BLOCK_ROWS[0])
+    blocks = -(-len(wanted) // block_rows)
     scale = np.float32(height) / np.float32(to_height)
-    centres = np.arange(blocks * block_rows, dtype=np.float32) + np.float32(0.5)
+    centres = np.arange(wanted.start, wanted.start + blocks * block_rows, dtype=np.float32) + np.float32(0.5)
     position = np.maximum(scale * centres - np.float32(0.5), np.float32(0))
     above = np.minimum(position.astype(np.int64), height - 1)
     below = np.minimum(above + 1, height - 1)

@@ -1,17 +1,29 @@
 """The vocabulary for a file of one size: what a dynamic graph asks of shapes at run time is a number here."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from exporters.onnx import OnnxSpec
-from exporters.onnx.bands import bands
+from exporters.onnx.bands import BLOCK_ROWS, bands
 from exporters.onnx.ops import Dtype, OnnxOps
 from exporters.spec import Fixed
 from exporters.weights import Conv
 from rvm_model.state import internal_size
 
 Size = tuple[int, int, int]
+
+STRIP_PIXELS = 2**19
+"""About what a strip has. The smaller, the less memory; the time is the same from 2**17 to 2**20, in onnxruntime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Strip:
+    """Some rows of an image, and the height of all of it."""
+
+    rows: range
+    height: int
 
 
 class FixedOnnxOps(OnnxOps):
@@ -21,6 +33,8 @@ class FixedOnnxOps(OnnxOps):
         super().__init__(dtype, spec)
         self.batch = fixed.batch
         self.sizes: dict[str, Size] = {src: (3, fixed.height, fixed.width)}
+        self._strips: dict[str, _Strip] = {}
+        self._wide: dict[str, str] = {}
 
     def conv(self, x: str, conv: Conv) -> str:
         _, height, width = self.sizes[x]
@@ -65,15 +79,39 @@ class FixedOnnxOps(OnnxOps):
         channels, height, width = self.sizes[x]
         return self._sized(super().resize_by(x, ratio), channels, *internal_size(height, width, float(ratio)))
 
+    def strips(self, x: str) -> tuple[str, ...]:
+        channels, height, width = self.sizes[x]
+        count = -(-height * width // STRIP_PIXELS)
+        if not self.spec.banded or count == 1:
+            return (x,)
+        # Whole blocks of rows, but for the last.
+        most = -(-height // (count * BLOCK_ROWS[0])) * BLOCK_ROWS[0]
+        strips = []
+        for start in range(0, height, most):
+            rows = range(start, min(start + most, height))
+            bounds = self._integers(f"row_{rows.start}", rows.start), self._integers(f"row_{rows.stop}", rows.stop)
+            strip = self._node("Slice", x, *bounds, self._integers("axis_of_rows", 2))
+            self._strips[strip] = _Strip(rows=rows, height=height)
+            strips.append(self._sized(strip, channels, len(rows), width))
+        return tuple(strips)
+
+    def stack(self, *strips: str) -> str:
+        channels, _, width = self.sizes[strips[0]]
+        return self._sized(super().stack(*strips), channels, sum(self.sizes[strip][1] for strip in strips), width)
+
     def resize_like(self, x: str, ref: str) -> str:
         (channels, from_height, _), (_, height, width) = self.sizes[x], self.sizes[ref]
         if not self.spec.banded:
             return self._resize_to(x, height, width)
-        banded = bands(from_height, height)
+        strip = self._strips.get(ref, _Strip(rows=range(height), height=height))
+        banded = bands(from_height, strip.height, strip.rows)
         blocks, block_rows, reads = banded.weight.shape
-        name = f"rows_{from_height}_to_{height}"
-        wide = self._resize_to(x, from_height, width)
-        rows = self._node("Gather", wide, self._integers(f"{name}.rows", *banded.rows), axis=2)
+        name = f"rows_{from_height}_to_{strip.height}"
+        if ref in self._strips:
+            name += f".{strip.rows.start}_{strip.rows.stop}"
+        if x not in self._wide:
+            self._wide[x] = self._resize_to(x, from_height, width)
+        rows = self._node("Gather", self._wide[x], self._integers(f"{name}.rows", *banded.rows), axis=2)
         rows = self._reshape(rows, channels, blocks, reads, width)
         tall = self._node("MatMul", self._initializer(f"{name}.weight", banded.weight.astype(self.dtype)), rows)
         tall = self._sized(self._reshape(tall, channels, blocks * block_rows, width), channels, height, width)

@@ -193,6 +193,12 @@ class OnnxOps:
         sizes = self._node("Concat", self._shape(x, 0, 2), self._shape(ref, 2, 4), axis=0)
         return self._resize(x, "", sizes)
 
+    def strips(self, x: str) -> tuple[str, ...]:
+        return (x,)
+
+    def stack(self, *strips: str) -> str:
+        return strips[0] if len(strips) == 1 else self._node("Concat", *strips, axis=2)
+
     def upsample2_crop(self, x: str, ref: str) -> str:
         twice = self._resize(self._in_blocks(x), self._initializer("scale_2", np.array([1, 1, 2, 2], np.float32)))
         starts, axes = self._integers("origin", 0, 0), self._integers("spatial_axes", 2, 3)

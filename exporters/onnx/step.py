@@ -18,7 +18,8 @@ def make_step(artifact: Artifact, ratio: float, run: Run) -> Step:
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         before = zip(INPUTS[1:5], state or first, strict=True)
         outputs = run({"src": to_image(artifact, frame), **dict(before), **ratio_input})
-        return to_matte(artifact, outputs), tuple(outputs[name] for name in OUTPUTS[2:])
+        # Copies: its own would lie scattered in onnxruntime's memory, where the next frame's images need room.
+        return to_matte(artifact, outputs), tuple(outputs[name].copy() for name in OUTPUTS[2:])
 
     return step
 

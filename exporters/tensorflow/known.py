@@ -7,6 +7,7 @@ OPERATIONS = {
     # Images and numbers.
     *("Add", "AddN", "AddV2", "AvgPool", "BiasAdd", "BroadcastTo", "Cast", "ClipByValue", "ConcatV2", "Conv2D"),
     *("DepthwiseConv2dNative", "Div", "DivNoNan", "Exp", "ExpandDims", "Fill", "Floor", "FusedBatchNormV3", "GatherV2"),
+    *("GatherNd", "Size"),
     *("Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "OnesLike", "Pack", "Pad"),
     *("PadV2", "Pow", "Range", "RealDiv", "Reciprocal", "Relu", "Relu6", "Reshape", "ResizeBilinear", "Round"),
     *("Rsqrt", "Select", "SelectV2", "Shape", "Sigmoid", "Slice", "Split", "SplitV", "Square", "SquaredDifference"),

@@ -105,12 +105,19 @@ class TensorFlowOps:
             first, second, share = _samples(size, ratio)
             shape = [-1 if each == axis else 1 for each in range(4)]
             share = tf.reshape(share, shape)
-            before, after = tf.gather(x, first, axis=axis), tf.gather(x, second, axis=axis)
+            before, after = _rows(x, first, axis), _rows(x, second, axis)
             x = before + (after - before) * share
         return x
 
     def resize_like(self, x: Tensor, ref: Tensor) -> Tensor:
         return _resize(x, *_size(ref))
+
+    def strips(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    def stack(self, *strips: Tensor) -> Tensor:
+        (whole,) = strips
+        return whole
 
     def upsample2_crop(self, x: Tensor, ref: Tensor) -> Tensor:
         height, width = _size(x)
@@ -161,6 +168,21 @@ def _samples(size: Tensor | int, ratio: Tensor | float) -> tuple[Tensor, Tensor,
     share = position - tf.cast(first, tf.float32)
     last = size - 1
     return tf.minimum(first, last), tf.minimum(first + 1, last), share
+
+
+def _rows(x: Tensor, numbers: Tensor, axis: int) -> Tensor:
+    """Rows (axis 1) or columns (axis 2) by their numbers, cut from all that lie one behind the other.
+
+    So TF.js copies each as a whole; with `tf.gather` it computes for every value of the result where it comes from.
+    """
+    shape = tf.unstack(tf.shape(x))
+    length = shape[axis]
+    ahead, behind = (shape[0], shape[2] * shape[3]) if axis == 1 else (shape[0] * shape[1], shape[3])
+    pieces = tf.reshape(x, [ahead * length, behind])
+    places = tf.expand_dims(tf.range(ahead) * length, 1) + numbers
+    picked = tf.gather_nd(pieces, tf.reshape(places, [-1, 1]))
+    shape[axis] = tf.size(numbers)
+    return tf.reshape(picked, shape)
 
 
 def _size(x: Tensor) -> tuple[Tensor | int, Tensor | int]:

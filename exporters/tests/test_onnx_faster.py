@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, shape_inference
 from torch.nn import functional as F
 
 from exporters.onnx import OnnxSpec
@@ -55,6 +55,35 @@ def test_bands_are_the_bilinear_resize_of_rows(height, to_height):
     tall = np.matmul(banded.weight, rows).reshape(-1, 5)[:to_height]
     expected = F.interpolate(image, (to_height, 5), mode="bilinear")[0, 0].numpy()
     np.testing.assert_allclose(tall, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "to_height"), [(270, 1080), (81, 217), (13, 479)])
+def test_bands_of_some_rows_are_those_of_all(height, to_height):
+    image = np.random.default_rng(0).random((height, 5), np.float32)
+
+    def tall(rows):
+        banded = bands(height, to_height, rows)
+        blocks, _, reads = banded.weight.shape
+        return np.matmul(banded.weight, image[banded.rows].reshape(blocks, reads, 5)).reshape(-1, 5)[: len(rows)]
+
+    parts = [tall(range(start, min(start + 64, to_height))) for start in range(0, to_height, 64)]
+    np.testing.assert_allclose(np.concatenate(parts), tall(range(to_height)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height", "batch", "strips"), [(96, 96, 1, [32, 32, 32]), (97, 79, 2, [64, 15])])
+def test_a_large_frame_is_finished_in_strips(width, height, batch, strips, tmp_path, monkeypatch):
+    (tmp_path / "whole").mkdir()
+    whole = export_fixed(tmp_path / "whole", width, height, 0.5, batch, banded=True)
+    monkeypatch.setattr("exporters.onnx.fixed.STRIP_PIXELS", -(-width * height // len(strips)))
+    cut = export_fixed(tmp_path, width, height, 0.5, batch, banded=True)
+    onnx.checker.check_model(onnx.load(cut), full_check=True)
+    (stacked,) = [node for node in onnx.load(cut).graph.node if list(node.output) == ["fgr"]]
+    values = shape_inference.infer_shapes(onnx.load(cut)).graph.value_info
+    heights = {
+        value.name: value.type.tensor_type.shape.dim[2].dim_value for value in values if value.name in stacked.input
+    }
+    assert [heights[name] for name in stacked.input] == strips
+    assert_close(play(whole, height, width, batch=batch), play(cut, height, width, batch=batch), 1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

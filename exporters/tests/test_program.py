@@ -5,7 +5,7 @@ import torch
 
 from exporters.program import program
 from exporters.tests.torch_ops import TorchOps
-from exporters.weights import lowered_convs
+from exporters.weights import divided_convs, lowered_convs, separate_convs
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 
@@ -44,6 +44,18 @@ def test_in_float64_it_is_the_reference(variant, refiner, height, width, ratio, 
             assert (expected - given).abs().max() <= LIMIT
 
 
+@pytest.mark.parametrize("refiner", REFINERS)
+@pytest.mark.parametrize("written", [divided_convs, separate_convs])
+def test_however_its_convolutions_are_written(refiner, written):
+    model = load_checkpoint("seeded", "mobilenetv3", refiner).network("always").double()
+    src = torch.rand(2, 3, 61, 97, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    zero = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    given = program(TorchOps(torch.float64), written(model), src, (zero,) * 4, 0.375, "refine")
+    fgr, pha, *_ = model(src, *[None] * 4, 0.375)
+    assert pha.std() > 0.01
+    assert all((a - b).abs().max() <= LIMIT for a, b in ((fgr, given.fgr), (pha, given.pha)))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_everything_with_the_source_in_it_aligns(variant):
     """Channel counts that are no multiple of 4 keep onnxruntime out of its fast layout."""
@@ -58,4 +70,4 @@ def test_scopes_are_modules_of_the_network():
     src = torch.rand(1, 3, 32, 32, dtype=torch.float64)
     program(ops, lowered_convs(model), src, (zero,) * 4, 0.5, "refine")
     modules = {name for name, _ in model.named_modules()}
-    assert {scope for scope in ops.scopes if scope not in modules} == {"downsample", "output"}
+    assert {scope for scope in ops.scopes if scope not in modules} == {"downsample"}

@@ -5,6 +5,7 @@ import json
 import random
 import sys
 import zipfile
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,18 +69,18 @@ def files(tmp_path_factory):
             path = tmp_path_factory.mktemp("tfjs") / "model.zip"
             with pytest.MonkeyPatch.context() as patch:
                 if name == "zero biases":
-                    patch.setattr(tfjs_export, "lowered_convs", _without_biases)
+                    patch.setattr(tfjs_export, "separate_convs", _without_biases)
                 made[name] = _export(specs[name], "seeded", path)
         return made[name]
 
     return file
 
 
-lowered_convs = tfjs_export.lowered_convs
+separate_convs = tfjs_export.separate_convs
 
 
 def _without_biases(network):
-    convs = lowered_convs(network)
+    convs = separate_convs(network)
     zero = {name: None if conv.bias is None else np.zeros_like(conv.bias) for name, conv in convs.items()}
     return {name: replace(conv, bias=zero[name]) for name, conv in convs.items()}
 
@@ -127,6 +128,18 @@ def test_whatever_is_fused_with_a_convolution_as_its_bias_is_one(file):
     for node in fused:
         assert base64.b64decode(node["attr"]["fused_ops"]["list"]["s"][0]) == b"BiasAdd"
         assert len(shapes[node["input"][2]]) == 1, node["name"]
+
+
+def test_images_are_not_joined_for_the_refiners_means_nor_gathered_value_by_value(file):
+    kinds = Counter(node["op"] for node in file.nodes.values())
+    assert kinds["GatherV2"] == 0
+    assert kinds["GatherNd"] == 4  # two rows and two columns about each
+    means = [
+        node for name, node in file.nodes.items() if name.startswith("refiner/depthwise") and node["op"] != "Const"
+    ]
+    kernels = {node["input"][1] for node in means if "Depthwise" in node["op"]}
+    shapes = {weight["name"]: weight["shape"] for weight in file.weights}
+    assert {shapes[kernel][2] for kernel in kernels} == {4}
 
 
 def test_nodes_come_after_what_they_read(file):

@@ -74,6 +74,13 @@ class TorchOps:
     def resize_like(self, x: Tensor, ref: Tensor) -> Tensor:
         return F.interpolate(x, ref.shape[2:], mode="bilinear")
 
+    def strips(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    def stack(self, *strips: Tensor) -> Tensor:
+        (whole,) = strips
+        return whole
+
     def upsample2_crop(self, x: Tensor, ref: Tensor) -> Tensor:
         return self.resize_by(x, 2.0)[:, :, : ref.shape[2], : ref.shape[3]]
 

@@ -16,8 +16,8 @@ from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
 from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
-from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
-from exporters.weights import Conv, lowered_convs
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu, unfused
+from exporters.weights import Conv, separate_convs
 from rvm_model.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
@@ -44,13 +44,13 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
 @lru_cache(maxsize=1)
 def _graph_model(checkpoint: Checkpoint) -> GraphModel:
     """With float32 weights. The latest is kept: files of all precisions are made from one, which takes long."""
-    convs = {name: _with_bias(conv) for name, conv in lowered_convs(checkpoint.network()).items()}
+    convs = {name: _with_bias(conv) for name, conv in separate_convs(checkpoint.network()).items()}
     del convs[SEGMENTATION]
     with TemporaryDirectory() as desk:
         saved_model, converted = Path(desk) / "saved_model", Path(desk) / "converted"
         write_saved_model(convs, None, saved_model)
         convert(saved_model, converted)
-        return sizes_on_cpu(merged(clipped(dilated(direct(tidy(read(converted)))))))
+        return sizes_on_cpu(merged(unfused(clipped(dilated(direct(tidy(read(converted))))))))
 
 
 def _with_bias(conv: Conv) -> Conv:

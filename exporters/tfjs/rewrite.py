@@ -14,6 +14,8 @@ import numpy as np
 from exporters.tfjs.graph import GraphModel, Json, inputs_of
 
 _CONVOLUTIONS = {"Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative"}
+_UNFUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
+_OF_FUSED = {"fused_ops", "num_args", "epsilon", "leakyrelu_alpha"}
 _ONE = {"list": {"i": ["1", "1", "1", "1"]}}
 _TWO = {"list": {"i": ["1", "2", "2", "1"]}}
 
@@ -57,6 +59,24 @@ def clipped(model: GraphModel) -> GraphModel:
                 nodes[node["name"]] = node | {"op": "ClipByValue", "input": [x, least, most]}
                 del nodes[inner]
     return replace(model, nodes=tuple(nodes.values()))
+
+
+def unfused(model: GraphModel) -> GraphModel:
+    """An image that the converter takes for a convolution's bias is added by itself; TF.js would refuse it.
+
+    It comes from the fast guided filter's small constant, which the converter brings to the other side of a difference.
+    """
+    nodes: list[Json] = []
+    for node in model.nodes:
+        if node["op"] not in _UNFUSED or node["input"][2] in model.weights:
+            nodes.append(node)
+            continue
+        x, kernel, image = node["input"]
+        name = f"{node['name']}/convolution"
+        attributes = {key: value for key, value in node["attr"].items() if key not in _OF_FUSED}
+        nodes.append({"name": name, "op": _UNFUSED[node["op"]], "input": [x, kernel], "attr": attributes})
+        nodes.append({"name": node["name"], "op": "AddV2", "input": [name, image], "attr": {"T": node["attr"]["T"]}})
+    return replace(model, nodes=tuple(nodes))
 
 
 def direct(model: GraphModel) -> GraphModel:

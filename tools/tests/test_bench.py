@@ -125,6 +125,7 @@ def test_the_preset_is_the_released_speed_test(run, monkeypatch):
         (["--preset", "rvm"], "leave --resolution and --downsample-ratio out"),
         (["--device", "browser"], "give TensorFlow.js files, the baseline first"),
         (["--device", "browser", "ONNX"], "takes files of TensorFlow.js"),
+        (["--device", "browser-webgl"], "--device browser-webgl has no baselines of its own"),
         (["ONNX", "ONNX"], "was given twice; give each file once"),
         (["ONNX", "--checkpoint", "auto"], "give a path, official or seeded"),
         (["nothing.onnx"], "nothing.onnx"),
