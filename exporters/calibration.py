@@ -4,6 +4,7 @@ A file is never judged on frames that it was made with: it says which these were
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,8 @@ class Calibration:
         )
 
     def metadata(self) -> dict[str, str]:
-        """What a file says of it: no path, and a hash of each frame."""
-        return {"calibration": self.name, _FRAMES_KEY: " ".join(map(_hash, self.pixels))}
+        """What a file says of it: no path, and a hash of each frame that shows something."""
+        return {"calibration": self.name, _FRAMES_KEY: " ".join(map(_hash, filter(_shows_something, self.pixels)))}
 
 
 def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
@@ -58,7 +59,7 @@ def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
         fixed: The one size of the file that they are for: at that, `builtin` is drawn.
 
     Raises:
-        CalibrationError: too few frames.
+        CalibrationError: too few frames, or all alike.
         VideoError: it cannot be read.
     """
     if clip == BUILTIN:
@@ -74,13 +75,23 @@ def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
         raise CalibrationError(
             f"{path} has {len(frames)} frames, and calibration takes {FRAMES}; give a longer clip, or {BUILTIN}"
         )
-    return Calibration(name=path.name, pixels=np.array(frames))
+    if all(np.array_equal(frame, frames[0]) for frame in frames):
+        raise CalibrationError(
+            f"the first {FRAMES} frames of {path} are all alike; give a clip that moves, or {BUILTIN}"
+        )
+    # A name on disk need not be text.
+    return Calibration(name=os.fsencode(path.resolve().name).decode(errors="replace"), pixels=np.array(frames))
 
 
 def calibrated_with(metadata: Mapping[str, str], frames: Iterable[NDArray[np.uint8]]) -> bool:
     """Whether a file was made with one of these frames, (H, W, 3) RGB."""
     known = {*metadata.get(_FRAMES_KEY, "").split()}
-    return bool(known) and any(_hash(frame) in known for frame in frames)
+    return bool(known) and any(_hash(frame) in known for frame in frames if _shows_something(frame))
+
+
+def _shows_something(frame: NDArray[np.uint8]) -> bool:
+    """Not of one colour, as the first frames of many clips are."""
+    return bool((frame != frame[:1, :1]).any())
 
 
 def _hash(frame: NDArray[np.uint8]) -> str:

@@ -18,7 +18,7 @@ from exporters.spec import OUTPUTS, Artifact, Fixed
 from exporters.weights import conv_modules
 from parity_tests.clips import Clip
 from parity_tests.layers import open_network
-from parity_tests.verify import ParityError, fit, in_levels, reference_network
+from parity_tests.verify import ParityError, fit, in_levels, reference_network, refuse_calibrated
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.network import MattingNetwork
 from rvm_model.state import state_shapes
@@ -107,10 +107,13 @@ def bisect(
         threshold: The largest mean error that is no drift; None for what `THRESHOLDS` says.
 
     Raises:
-        ParityError: files that do not go together, other weights, a size that cannot be played.
+        ParityError: files that do not go together, other weights, a clip that one was calibrated on, a size that cannot
+            be played.
         ArtifactError: a file whose convolutions are not the network's, or that does not run.
     """
     sides = [artifact, *([against] if against is not None else [])]
+    for side in sides:
+        refuse_calibrated(side, clip)
     if against is not None:
         _refuse_unlike(artifact, against)
     for side in sorted(sides, key=lambda side: side.fixed is None):  # one of a fixed size decides for both

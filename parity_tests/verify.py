@@ -104,11 +104,7 @@ def verify(
             ratio that float32 rounds differently.
         ArtifactError, DeviceError, MissingPackage, UnknownRuntime: see `play.py`.
     """
-    if calibrated_with(artifact.metadata, (image for frame in clip.pixels for image in frame)):
-        raise ParityError(
-            f"{artifact.path} was calibrated with frames of {clip.name}, on which nothing can be said of it; give "
-            "another clip"
-        )
+    refuse_calibrated(artifact, clip)
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
     if reference is None:
         reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
@@ -143,6 +139,15 @@ def verify(
         tolerance=tolerance,
         comparison=comparison,
     )
+
+
+def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:
+    """Raises ParityError if a file was made with frames of this clip."""
+    if calibrated_with(artifact.metadata, (image for frame in clip.pixels for image in frame)):
+        raise ParityError(
+            f"{artifact.path} was calibrated with frames of {clip.name}, on which nothing can be said of it; give "
+            "another clip"
+        )
 
 
 def weights_kind(checkpoint: Checkpoint) -> Literal["trained", "seeded"]:

@@ -76,6 +76,8 @@ class OnnxSpec(FixableSpec):
             raise SpecError(f"int8 needs opset {INT8_OPSET} or later; leave --opset {self.opset} out")
         if self.precision == "int8" and self.simplify:
             raise SpecError("onnxsim takes int8 weights back to float32; leave --simplify out")
+        if self.calibration == "":
+            raise SpecError("--calibration is empty; give a video or a folder of pictures, or leave it out")
         if self.calibration is not None and self.precision != "int8":
             raise SpecError(
                 f"a file of precision {self.precision} takes no calibration; leave --calibration out, or give "

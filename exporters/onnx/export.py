@@ -102,7 +102,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         model = simplified(model)
         more = {"onnxsim_version": version("onnxsim")}
     if spec.precision == "int8":
-        calibration = load_calibration(spec.calibration or BUILTIN, fixed)
+        calibration = load_calibration(BUILTIN if spec.calibration is None else spec.calibration, fixed)
         frames = calibration.fitted(fixed)
         model = quantised(model, value_ranges(model, boundaries(model), frames, spec))
         more |= {**calibration.metadata(), "onnxruntime_version": release(version("onnxruntime"))}

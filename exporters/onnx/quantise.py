@@ -156,6 +156,9 @@ def _step(least: float, greatest: float) -> _Step:
 
 
 def _rounded_up(number: float) -> float:
-    """To few bits: the last ones differ between processors, and the same weights shall give the same file."""
+    """To few bits: the last ones differ between processors, and the same weights shall give the same file.
+
+    Likely, not surely: an end that lies right beside such a step, or a zero right between two, may fall to either side.
+    """
     mantissa, exponent = math.frexp(number)
     return math.ldexp(math.ceil(mantissa * 2**_STEP_BITS), exponent - _STEP_BITS)

@@ -174,14 +174,16 @@ def _rows(x: Tensor, numbers: Tensor, axis: int) -> Tensor:
     """Rows (axis 1) or columns (axis 2) by their numbers, cut from all that lie one behind the other.
 
     So TF.js copies each as a whole; with `tf.gather` it computes for every value of the result where it comes from.
+    A place is two small numbers, not one large one: where a GPU has only half floats TF.js keeps integers in them, and
+    they are exact up to 2048.
     """
     shape = tf.unstack(tf.shape(x))
-    length = shape[axis]
+    length, count = shape[axis], tf.size(numbers)
     ahead, behind = (shape[0], shape[2] * shape[3]) if axis == 1 else (shape[0] * shape[1], shape[3])
-    pieces = tf.reshape(x, [ahead * length, behind])
-    places = tf.expand_dims(tf.range(ahead) * length, 1) + numbers
-    picked = tf.gather_nd(pieces, tf.reshape(places, [-1, 1]))
-    shape[axis] = tf.size(numbers)
+    pieces = tf.reshape(x, [ahead, length, behind])
+    places = tf.stack(tf.meshgrid(tf.range(ahead), numbers, indexing="ij"), -1)
+    picked = tf.gather_nd(pieces, tf.reshape(places, [ahead * count, 2]))
+    shape[axis] = count
     return tf.reshape(picked, shape)
 
 

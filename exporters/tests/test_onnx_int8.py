@@ -1,5 +1,6 @@
 """ONNX files whose decoder computes in eight bits: what is in them, what they are calibrated with, what is refused."""
 
+import os
 import sys
 
 import numpy as np
@@ -19,6 +20,7 @@ from exporters.tests.onnx_files import assert_close, export, play
 from exporters.weights import divided_convs
 from parity_tests.clips import builtin_clip
 from parity_tests.recovered import verify_recovered
+from parity_tests.verify import verify
 from rvm_model import load_checkpoint
 from rvm_model.colour import VideoError
 from rvm_model.drawn import drawn_frames
@@ -140,6 +142,8 @@ def test_it_is_made_again_byte_for_byte_and_says_no_path(files, tmp_path):
     assert len(given["calibration_frames"].split()) == FRAMES
     assert metadata(files["int8"])["calibration"] == "built-in"
     assert str(tmp_path) not in str(given)
+    odd = folder.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    assert load_calibration(str(odd), None).metadata()["calibration"] == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def test_another_clip_gives_other_steps_and_the_same_weights(files, tmp_path):
@@ -172,7 +176,33 @@ def test_the_built_in_frames_are_none_that_are_judged():
         judged = builtin_clip(300 if fixed else 24, width, height).batched(2).pixels
         assert not calibrated_with(calibration.metadata(), (image for frame in judged for image in frame))
         assert calibrated_with(calibration.metadata(), calibration.pixels[-1:])
+        # It is not the noise alone that differs.
+        apart = [np.abs(frame.astype(int) - calibration.pixels).mean() for frame in judged[:24, 0]]
+        assert min(apart) > 10
     assert not calibrated_with({}, judged[0])
+
+
+def test_frames_of_one_colour_are_in_many_clips(tmp_path):
+    moving = drawn_frames(FRAMES, 64, 48)
+    one, other = (np.concatenate([np.zeros_like(moving[:4]), part]) for part in (moving[:12], moving[4:] // 2))
+    calibration = load_calibration(str(frames_folder(tmp_path / "one", one)), None)
+    assert len(calibration.metadata()["calibration_frames"].split()) == 12
+    assert not calibrated_with(calibration.metadata(), other)
+    assert calibrated_with(calibration.metadata(), one)
+
+
+def test_what_stays_float32_is_judged_as_such(files, tmp_path):
+    model = onnx.load(files["int8"])
+    weight = next(each for each in model.graph.initializer if each.name == "decoder.decode4.gru.ih.0.h.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.1), weight.name))
+    kept = [entry for entry in model.metadata_props if entry.key != "graph_sha256"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tmp_path / "changed.onnx")
+    for path, ok in ((files["int8"], True), (tmp_path / "changed.onnx", False)):
+        report = verify(load_runtime("onnx").inspect(path), load_checkpoint("seeded"), builtin_clip(16, 320, 180), None)
+        assert report.ok == ok
+        assert ok or [failure for failure in report.comparison.failures if failure.startswith("r4 drifts")]
 
 
 # What is taken out of it again.
@@ -232,6 +262,11 @@ def test_clips_that_cannot_be_calibrated_with(tmp_path):
     few = frames_folder(tmp_path / "few", drawn_frames(3, 32, 24))
     with pytest.raises(CalibrationError, match="few has 3 frames, and calibration takes 16; give a longer clip"):
         load_calibration(str(few), None)
+    still = frames_folder(tmp_path / "still", np.repeat(drawn_frames(1, 32, 24), FRAMES, 0))
+    with pytest.raises(CalibrationError, match=r"frames of .*still are all alike; give a clip that moves, or builtin"):
+        load_calibration(str(still), None)
+    with pytest.raises(SpecError, match="--calibration is empty"):
+        OnnxSpec(**INT8, calibration="")
     thin = frames_folder(tmp_path / "thin", drawn_frames(FRAMES, 1200, 1))
     with pytest.raises(CalibrationError, match="1200x1 are too narrow"):
         export(tmp_path, precision="int8", calibration=str(thin))

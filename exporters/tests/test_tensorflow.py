@@ -318,3 +318,19 @@ def test_a_bomb_is_refused(folder, tmp_path):
 
 def test_metadata_is_json_beside_the_graph(folder):
     assert json.loads((folder / METADATA).read_text())["variant"] == "mobilenetv3"
+
+
+def test_rows_are_found_by_numbers_that_half_floats_hold(monkeypatch):
+    """On a GPU without float32 TF.js keeps the places in half floats, which are exact up to 2048."""
+    import tensorflow as tf
+
+    from exporters.tensorflow.ops import _rows
+
+    largest = []
+    gather_nd = tf.gather_nd
+    monkeypatch.setattr(tf, "gather_nd", lambda x, at: (largest.append(int(tf.reduce_max(at))), gather_nd(x, at))[1])
+    x = tf.random.stateless_uniform([2, 180, 320, 3], seed=(1, 2))
+    for axis, numbers in ((1, [0, 179, 3]), (2, [319, 0, 7, 7])):
+        picked = _rows(x, tf.constant(numbers), axis)
+        assert np.array_equal(picked, np.take(x.numpy(), numbers, axis))
+    assert max(largest) < 2 * 180

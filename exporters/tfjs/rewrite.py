@@ -4,6 +4,7 @@ Some of it is for its WebGPU backend. That computes with small tensors on the CP
 the GPU, and cannot read from there what an operation must know beforehand, such as a size.
 """
 
+import base64
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
@@ -15,6 +16,7 @@ from exporters.tfjs.graph import GraphModel, Json, inputs_of
 
 _CONVOLUTIONS = {"Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative"}
 _UNFUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
+_BIAS = base64.b64encode(b"BiasAdd").decode()
 _OF_FUSED = {"fused_ops", "num_args", "epsilon", "leakyrelu_alpha"}
 _ONE = {"list": {"i": ["1", "1", "1", "1"]}}
 _TWO = {"list": {"i": ["1", "2", "2", "1"]}}
@@ -71,6 +73,8 @@ def unfused(model: GraphModel) -> GraphModel:
         if node["op"] not in _UNFUSED or node["input"][2] in model.weights:
             nodes.append(node)
             continue
+        if [*node["attr"]["fused_ops"]["list"]["s"]] != [_BIAS]:
+            raise ValueError(f"{node['name']}: an image is added to a convolution that does more than that")
         x, kernel, image = node["input"]
         name = f"{node['name']}/convolution"
         attributes = {key: value for key, value in node["attr"].items() if key not in _OF_FUSED}
