@@ -224,7 +224,7 @@ def test_figures_and_facts(asked):
     assert figures["tensors"].startswith("in ")
     assert figures["runs"] == "WebAssembly"
     assert figures["state"] == f"Camera at 160 {TIMES} 96, ratio 0.5"
-    for fact in ("TensorFlow.js", "MobileNetV3", "int8", "3,737,851", "rvm-export"):
+    for fact in ("TensorFlow.js", "MobileNetV3", "int8", "3,737,743", "rvm-export"):
         assert fact in figures["facts"]
     assert asked["isolated"]
 
