@@ -409,7 +409,7 @@ def bench(
             metavar="cpu|cuda|browser|browser-webgl",
             callback=one_of("cpu", "cuda", "browser", "browser-webgl"),
             help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included; "
-            "browser-webgl: by WebGL, which is drawn in software here.",
+            "browser-webgl: by WebGL, drawn in software.",
         ),
     ] = "cpu",
     threads: Annotated[

@@ -21,7 +21,7 @@ from exporters.tfjs import MODEL, TfjsSpec, convert, recognise
 from exporters.tfjs import export as tfjs_export
 from exporters.tfjs.graph import GraphModel, Stored, tidy
 from exporters.tfjs.quantise import HALF_SHARE, STORES, restored
-from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu
+from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu, unfused
 from rvm_model import load_checkpoint
 from rvm_model.state import STATE_CHANNELS
 
@@ -397,6 +397,20 @@ def test_minimum_and_maximum_are_a_clip_where_nothing_else_reads_the_minimum():
     read_twice = replace(model, nodes=(*model.nodes, {"name": "other", "op": "Relu", "input": ["fgr/Minimum"]}))
     nodes = {node["name"]: node for node in clipped(read_twice).nodes}
     assert (nodes["fgr/clip"]["op"], nodes["pha/clip"]["op"]) == ("Maximum", "ClipByValue")
+
+
+def test_an_image_added_by_a_convolution_is_added_by_itself_and_nothing_is_lost():
+    def fused(*operations):
+        names = [base64.b64encode(each).decode() for each in operations]
+        attributes = {"T": {"type": "DT_FLOAT"}, "fused_ops": {"list": {"s": names}}, "num_args": {"i": "1"}}
+        node = {"name": "sum", "op": "_FusedConv2D", "input": ["x", "kernel", "image"], "attr": attributes}
+        return replace(tidy(_converted()), nodes=(node,))
+
+    one, two = unfused(fused(b"BiasAdd")).nodes
+    assert (one["op"], one["input"], one["attr"]) == ("Conv2D", ["x", "kernel"], {"T": {"type": "DT_FLOAT"}})
+    assert (two["name"], two["op"], two["input"]) == ("sum", "AddV2", [one["name"], "image"])
+    with pytest.raises(ValueError, match="sum: an image is added to a convolution that does more than that"):
+        unfused(fused(b"BiasAdd", b"Relu"))
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "tensorflowjs"])

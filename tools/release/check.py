@@ -128,8 +128,6 @@ def _made_with(entry: Entry) -> Iterable[tuple[str, str]]:
     match entry.spec.get("fixed"):
         case {"ratio": ratio}:
             yield "downsample_ratio", repr(ratio)
-        case _:
-            pass
 
 
 def differences(

@@ -15,6 +15,7 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.tolerances import Error
 from rvm_model import load_checkpoint
+from rvm_model.errors import UserError
 from tools import bench, bench_export, bench_race
 from tools.bench_child import Memory
 from tools.bench_race import Contender, Course, Measured
@@ -254,3 +255,17 @@ def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
     (line,) = race["contenders"]
     assert (race["device"], race["baseline"], line["ratio_median"]) == ("browser", "model.zip", 1)
     assert line["peak_mib_above_before"] > 100  # of Chromium's own processes
+
+
+@pytest.mark.parametrize(("device", "runtime"), [("browser", "chromium-wasm"), ("browser-webgl", "chromium-webgl")])
+def test_each_kind_of_browser_plays_in_its_own_runtime(device, runtime, run, tmp_path, monkeypatch):
+    asked = []
+
+    def load(form, name):
+        asked.append((form, name))
+        raise UserError("seen enough")
+
+    monkeypatch.setattr(bench, "recognise", lambda _: "tfjs")
+    monkeypatch.setattr(bench, "load_runtime", load)
+    assert run("bench", tmp_path, "--device", device).code == 2
+    assert asked == [("tfjs", runtime)]
