@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.layers import ConvSteps
 from exporters.spec import ArtifactError
 
 Array = NDArray[np.float64]
@@ -340,6 +341,9 @@ def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dic
 class Reader(Protocol):
     def dataflow(self, path: Path) -> Dataflow:
         """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
+
+    def activation_steps(self, path: Path) -> Mapping[str, ConvSteps]:
+        """Return how convolutions round what flows, by name. Only formats that quantise activations have it."""
 
 
 _MOST_NUMBERS = 1 << 26

@@ -64,3 +64,19 @@ def call_name(module: str, call: int) -> str:
 def module_of(point: str) -> str:
     """The module of a point that `call_name` named."""
     return point.partition("#")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Rounding to eight bits: a value becomes `scale * (stored - zero)`, with `stored` an integer in 0..255."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvSteps:
+    """The rounding of what a convolution is given and of what it results in, behind its ReLU where it has one."""
+
+    given: Step
+    result: Step

@@ -15,7 +15,7 @@ from exporters.identify import identify
 from exporters.layers import BOX_FILTER
 from exporters.normalisation import with_network_normalisation, without_ones
 
-_STEM = {"mobilenetv3": "backbone.features.0.0", "resnet50": "backbone.conv1"}
+STEM = {"mobilenetv3": "backbone.features.0.0", "resnet50": "backbone.conv1"}
 _LISTED = 3
 
 
@@ -161,13 +161,13 @@ class _Matcher:
         kernel = _joined([conv.kernel for conv in convs])
         channels = self.architecture.modules[module].weight.shape[1]
         widened = kernel.weight.values.shape[1] == channels + 1
-        if module == _STEM["mobilenetv3"]:
+        if module == STEM["mobilenetv3"]:
             kernel = self._without_normalisation(convs[0], kernel, widened)
         elif widened:
             if kernel.weight.values[:, -1].any():
                 raise RecoveryError(f"its {module} makes use of a fourth source channel, which the network has not")
             kernel = replace(kernel, weight=kernel.weight.map(lambda x: x[:, :-1]))
-        if module == _STEM["resnet50"] and not widened:
+        if module == STEM["resnet50"] and not widened:
             scale, offset = self.graph.colours(convs[0].input)
             if max(np.abs(scale - 1).max(), np.abs(offset).max()) > 1e-3:
                 raise RecoveryError("it scales or shifts the image before its first convolution, the network does not")

@@ -20,7 +20,7 @@ from exporters.dataflow import Known, RecoveryError
 from exporters.layers import SEGMENTATION
 from exporters.match import Weights, match
 from exporters.spec import Artifact
-from exporters.weights import conv_modules, folded_convs
+from exporters.weights import folded_convs, folded_state_dict
 from rvm_model.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
 from rvm_model.network import MattingNetwork
 from rvm_model.state import REFINERS, VARIANTS
@@ -37,12 +37,16 @@ class Untrusted(RecoveryError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recovered:
-    """Weights from files, and what was done for them. `quirks` are those of each file, see `dataflow.Dataflow`."""
+    """Weights from files, and what was done for them.
+
+    `quirks` are those of each file, see `dataflow.Dataflow`; `weights` are each file's numbers, with their intervals.
+    """
 
     checkpoint: Checkpoint
     remarks: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     quirks: Mapping[Path, frozenset[str]]
+    weights: Mapping[Path, Weights]
 
 
 def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
@@ -91,7 +95,9 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
         *_dequantised(weights),
         *([f"{SEGMENTATION.partition('.')[0]} is not in it, and is zeros"] if absent else []),
     ]
-    return Recovered(checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks)
+    return Recovered(
+        checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks, weights=dict(read)
+    )
 
 
 def recognise_trusted(path: Path, trust: bool) -> str:
@@ -137,28 +143,9 @@ def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tenso
 
 
 def _state_dict(weights: Weights) -> dict[str, Tensor]:
-    """With the released keys. Where batch norm was folded in, one that does nothing but add the offset."""
-    network = MattingNetwork(weights.architecture.variant, weights.architecture.refiner)
-    state_dict = {key: torch.zeros_like(tensor) for key, tensor in network.state_dict().items()}
-    for name, _, norm in conv_modules(network):
-        if name == SEGMENTATION:
-            continue
-        state_dict[f"{name}.weight"] = _tensor(weights.kernels[name])
-        offset = weights.offsets[name]
-        if norm is not None:
-            batch_norm = next(full for full, module in network.named_modules() if module is norm)
-            state_dict[f"{batch_norm}.weight"].fill_(1)
-            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights stay as they are.
-            state_dict[f"{batch_norm}.running_var"].fill_(1 - norm.eps)
-            assert offset is not None
-            state_dict[f"{batch_norm}.bias"] = _tensor(offset)
-        elif offset is not None:
-            state_dict[f"{name}.bias"] = _tensor(offset)
-    return state_dict
-
-
-def _tensor(known: Known) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(known.values, np.float32))
+    kernels = {name: known.values for name, known in weights.kernels.items()}
+    offsets = {name: None if known is None else known.values for name, known in weights.offsets.items()}
+    return folded_state_dict(weights.architecture.variant, weights.architecture.refiner, kernels, offsets)
 
 
 def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
@@ -37,7 +37,9 @@ class Format:
     which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
     `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
     and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size;
-    `is_code` that a file is a program, which is not opened for its weights unless it is trusted.
+    `is_code` that a file is a program, which is not opened for its weights unless it is trusted; `values` says for each
+    precision what a file keeps between its layers, `float32`, `float16`, or `uint8` in those that it quantises;
+    `ratio_dtype` is how exactly a file holds the downsample ratio, by which it samples the source.
     """
 
     title: str
@@ -49,7 +51,9 @@ class Format:
     runtimes: Mapping[str, RuntimeInfo]
     recognise: Callable[[Path], bool]
     spec: type["ExportSpec"]
+    values: Mapping[str, str]
     profiles: Mapping[str, "Profile"] = field(default_factory=dict)
+    ratio_dtype: Literal["float32", "float64"] = "float32"
     afterwards: str = ""
     one_size: bool = False
     is_code: bool = False

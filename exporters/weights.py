@@ -7,7 +7,7 @@ carries the normalisation: w * (x - mean) / std = (w / std) * x + (-w * mean / s
 reference pads the normalised image with zeros, and at that border the ones are padded with zeros too, a bias is not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -133,6 +133,42 @@ def folded_convs(network: MattingNetwork) -> dict[str, Conv]:
         assert module.padding == conv.padding, f"{name}: a padding that program.py does not express"
         convs[name] = conv
     return convs
+
+
+def folded_state_dict(
+    variant: str, refiner: str, kernels: Mapping[str, Array], offsets: Mapping[str, Array | None]
+) -> dict[str, torch.Tensor]:
+    """Return a float32 state dict with the released keys, made of convolutions into which batch norm was folded.
+
+    Each batch norm becomes one that only adds the offset. `project_seg` is zeros.
+
+    Args:
+        variant: `mobilenetv3` or `resnet50`.
+        refiner: `deep_guided_filter` or `fast_guided_filter`.
+        kernels: Weights (out, in / groups, height, width) by module.
+        offsets: What is added to each output channel, (out,), or None.
+    """
+    network = MattingNetwork(variant, refiner)
+    names = {module: name for name, module in network.named_modules()}
+    state_dict = {key: torch.zeros_like(tensor) for key, tensor in network.state_dict().items()}
+    for name, _, norm in conv_modules(network):
+        if name not in kernels:
+            continue
+        state_dict[f"{name}.weight"] = _float32(kernels[name])
+        offset = offsets[name]
+        if norm is not None:
+            assert offset is not None
+            state_dict[f"{names[norm]}.weight"].fill_(1)
+            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights stay as they are.
+            state_dict[f"{names[norm]}.running_var"].fill_(1 - norm.eps)
+            state_dict[f"{names[norm]}.bias"] = _float32(offset)
+        elif offset is not None:
+            state_dict[f"{name}.bias"] = _float32(offset)
+    return state_dict
+
+
+def _float32(array: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
 def _widen(conv: Conv) -> Conv:

@@ -18,7 +18,7 @@ from exporters.spec import OUTPUTS, Artifact, Fixed
 from exporters.weights import conv_modules
 from parity_tests.clips import Clip
 from parity_tests.layers import open_network
-from parity_tests.verify import ParityError, fit, in_levels, reference_network, refuse_calibrated
+from parity_tests.verify import LEVEL, ParityError, fit, refine_of, refuse_calibrated
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.network import MattingNetwork
 from rvm_model.state import state_shapes
@@ -124,7 +124,7 @@ def bisect(
             f"at ratio 1 only one of {artifact.path} and {sides[1].path} refines; "
             "give two files that take any ratio, or two of that one"
         )
-    network = reference_network(artifact, checkpoint)
+    network = checkpoint.network(refine_of(artifact))
     given = load_layers(FORMAT).open_layers(artifact, network)
     expected = open_network(network) if against is None else load_layers(FORMAT).open_layers(against, network)
     if threshold is None:
@@ -137,7 +137,7 @@ def bisect(
     for frame in clip:
         ours, theirs = given.step(frame, states, ratio), expected.step(frame, states, ratio)
         if any(side.image_bytes for side in sides):
-            ours, theirs = in_levels(ours), in_levels(theirs)
+            ours, theirs = _in_levels(ours), _in_levels(theirs)
         for name in _compared(theirs, ours):
             tallies.setdefault(name, _Tally()).add(theirs[name], ours[name])
         states = tuple(theirs[name] for name in STATES)
@@ -250,6 +250,14 @@ class _Tally:
         return Point(
             name=name, max_error=max_error, mean_error=mean_error, shapes="", drifts=not mean_error <= threshold
         )
+
+
+def _in_levels(outputs: Values) -> Values:
+    """Round foreground and alpha as a file does that gives them as bytes."""
+    rounded = {
+        name: np.round(outputs[name] / np.float32(LEVEL)) * np.float32(LEVEL) for name in OUTPUTS[:2] if name in outputs
+    }
+    return {**outputs, **rounded}
 
 
 def _relative(error: float, scale: float) -> float:

@@ -46,6 +46,15 @@ class Clip:
         for frame in self.pixels:
             yield np.ascontiguousarray(frame.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
+    def resets(self, t: int) -> bool:
+        return t > 0 and t % 300 == 0
+
+    @property
+    def digest(self) -> str:
+        import hashlib
+
+        return hashlib.sha256(self.name.encode() + self.pixels.tobytes()).hexdigest()
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""

@@ -1,4 +1,4 @@
-"""Two plays of one clip held against each other: numbers per output and frame, and a verdict."""
+"""Hold a candidate's outputs against the reference's: numbers per output and frame."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -7,23 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.tolerances import Tolerance
+from parity_tests.drift import Drift, DriftTally
 
 FrameOutputs = Mapping[str, NDArray[np.floating]]
 """fgr, pha (or one of them) and r1..r4 of one frame, each (B, C, H, W)."""
 
 NAMES = ("fgr", "pha", "r1", "r2", "r3", "r4")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drift:
-    """Absolute error of one output: over the clip, frame by frame, and where it is worst (frame, then B, C, y, x)."""
-
-    max_abs: float
-    mean_abs: float
-    frame_max: tuple[float, ...]
-    frame_mean: tuple[float, ...]
-    worst_at: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +31,15 @@ class AlphaMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The result. It holds when `failures`, sentences for people, is empty.
+    """The figures of a comparison. It holds when `failures`, sentences for people, is empty.
 
-    A failure of one output begins with its name.
+    `moved` is by how much an output changes from one frame to the next at most, in the mean over its values. A failure
+    of one output begins with its name.
     """
 
     frames: int
     outputs: Mapping[str, Drift]
+    moved: Mapping[str, float]
     alpha: AlphaMetrics
     failures: tuple[str, ...]
 
@@ -68,21 +59,25 @@ class Comparison:
 def compare(
     reference: Iterable[FrameOutputs],
     candidate: Iterable[FrameOutputs],
-    tolerance: Tolerance | None,
     watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
+    slack: Mapping[str, float] | None = None,
 ) -> Comparison:
-    """Hold a candidate's outputs against the reference's, frame by frame.
+    """Measure how far a candidate's outputs are from the reference's, frame by frame.
+
+    Sides that cannot be compared (other names, shapes or kinds of numbers) are failures; `judge.py` adds those of
+    figures beyond their limits.
 
     Args:
-        reference: Outputs of every frame in order, float32.
+        reference: Outputs of every frame in order, float64.
         candidate: The same from the other side, any float dtype; as many frames.
-        tolerance: Limits for the verdict; None measures only.
         watch: Called with both sides of every frame that can be compared.
+        slack: By output, the error that does not count, as the rounding to bytes; 0 for those that it does not name.
 
     Raises:
         ValueError: no frames, or more on one side.
     """
-    tallies: dict[str, _Tally] = {}
+    slack = slack or {}
+    tallies: dict[str, DriftTally] = {}
     alpha = AlphaTally()
     failures: list[str] = []
     frames = 0
@@ -94,29 +89,23 @@ def compare(
         if watch is not None:
             watch(expected, given)
         for name in expected:
-            tallies.setdefault(name, _Tally()).add(expected[name], given[name].astype(np.float32))
+            tallies.setdefault(name, DriftTally(slack.get(name, 0))).add(expected[name], _widened(given[name]))
         if "pha" in expected:
-            alpha.add(expected["pha"], given["pha"].astype(np.float32))
+            alpha.add(expected["pha"], given["pha"])
         frames += 1
     if not frames and not failures:
         raise ValueError("nothing was compared: the clip has no frames")
+    return Comparison(
+        frames=frames,
+        outputs={name: tally.drift() for name, tally in tallies.items()},
+        moved={name: tally.moved for name, tally in tallies.items()},
+        alpha=alpha.metrics(),
+        failures=tuple(failures),
+    )
 
-    outputs = {name: tally.drift() for name, tally in tallies.items()}
-    if tolerance is not None:
-        for name, drift in outputs.items():
-            limit = tolerance.limit(name)
-            # All must hold, and NaN holds nothing.
-            if not all((drift.max_abs <= limit.max_abs, drift.mean_abs <= limit.mean_abs)):
-                failures.append(
-                    f"{name} drifts: max {drift.max_abs:.1e} (limit {limit.max_abs:.1e}), "
-                    f"mean {drift.mean_abs:.1e} (limit {limit.mean_abs:.1e}), worst in frame {drift.worst_at[0]}"
-                )
-            if not tallies[name].moved > limit.mean_abs:
-                failures.append(
-                    f"{name} changes by {tallies[name].moved:.1e} from frame to frame at most, no more than its limit "
-                    f"({limit.mean_abs:.1e}), so that its agreement proves nothing; compare on a clip with more motion"
-                )
-    return Comparison(frames=frames, outputs=outputs, alpha=alpha.metrics(), failures=tuple(failures))
+
+def _widened(array: NDArray[np.floating]) -> NDArray[np.floating]:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _unlike(expected: FrameOutputs, given: FrameOutputs) -> str | None:
@@ -133,36 +122,6 @@ def _unlike(expected: FrameOutputs, given: FrameOutputs) -> str | None:
     return None
 
 
-class _Tally:
-    """Running figures of one output."""
-
-    def __init__(self) -> None:
-        self.frame_max: list[float] = []
-        self.frame_mean: list[float] = []
-        self.frame_worst: list[tuple[int, ...]] = []
-        self.moved = 0.0
-        self._before: NDArray[np.floating] | None = None
-
-    def add(self, expected: NDArray[np.floating], given: NDArray[np.floating]) -> None:
-        error = np.abs(expected - given)
-        self.frame_max.append(float(error.max()))
-        self.frame_worst.append(tuple(int(i) for i in np.unravel_index(error.argmax(), error.shape)))
-        self.frame_mean.append(float(error.mean(dtype=np.float64)))
-        if self._before is not None:
-            self.moved = max(self.moved, float(np.abs(given - self._before).mean()))
-        self._before = given
-
-    def drift(self) -> Drift:
-        frame = int(np.argmax(self.frame_max))  # the first NaN, if there is one
-        return Drift(
-            max_abs=float(np.max(self.frame_max)),
-            mean_abs=float(np.mean(self.frame_mean)),
-            frame_max=tuple(self.frame_max),
-            frame_mean=tuple(self.frame_mean),
-            worst_at=(frame, *self.frame_worst[frame]),
-        )
-
-
 class AlphaTally:
     """Running figures of alpha as the matting literature defines them."""
 
@@ -173,6 +132,7 @@ class AlphaTally:
         self._before: NDArray[np.float64] | None = None
 
     def add(self, expected: NDArray[np.floating], given: NDArray[np.floating]) -> None:
+        """Compare one frame's alpha with the reference's."""
         error = given.astype(np.float64) - expected
         self.mad.append(float(np.abs(error).mean()))
         self.mse.append(float((error**2).mean()))
@@ -182,6 +142,7 @@ class AlphaTally:
         self._before = error
 
     def metrics(self) -> AlphaMetrics:
+        """Return the means over the frames so far."""
         mad, mse, dtssd = (
             float(np.mean(values)) if values else math.nan for values in (self.mad, self.mse, self.dtssd)
         )

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from junitparser import Error, Failure, JUnitXml, SystemOut, TestCase, TestSuite
 
-from parity_tests.compare import Drift
-from parity_tests.report import Refusal, printable, said_limit
-from parity_tests.tolerances import Error as Limit
+from parity_tests.drift import Drift
+from parity_tests.drift import Error as Limit
+from parity_tests.limits import STATISTICS
+from parity_tests.report import Refusal, printable, said
 from parity_tests.verify import ParityReport
 
 
@@ -49,7 +50,7 @@ def _compared(report: ParityReport) -> TestSuite:
     name = printable(report.place)
     for output, drift in comparison.outputs.items():
         case = _case(name, output, comparison.failures_of(output))
-        case.append(SystemOut(_figures(output, drift, report.tolerance.limit(output))))
+        case.append(SystemOut(_figures(drift, report.limits.get(output))))
         cases.append(case)
     others = comparison.failures_of(None)
     if others:
@@ -89,8 +90,6 @@ def _counts(suite: TestSuite) -> tuple[int, int, int, int]:
     return suite.tests, suite.failures, suite.errors, suite.skipped
 
 
-def _figures(output: str, drift: Drift, limit: Limit) -> str:
-    return (
-        f"max abs {drift.max_abs:.1e} (limit {said_limit(output, limit)}), mean abs {drift.mean_abs:.1e} "
-        f"(limit {limit.mean_abs:.1e}), worst in frame {drift.worst_at[0]}"
-    )
+def _figures(drift: Drift, limit: Limit | None) -> str:
+    figures = [f"{each} abs {said(drift, each)} (limit {said(limit, each)})" for each in STATISTICS]
+    return f"{', '.join(figures)}, worst in frame {drift.worst_at[0]}"

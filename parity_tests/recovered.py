@@ -5,24 +5,28 @@ else than the network, whatever their weights, are held against it where that pl
 does the same.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import Any
-
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from exporters.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
 from exporters.recover import Recovered, recover
 from exporters.spec import Artifact
-from parity_tests.clips import Clip, builtin_clip
-from parity_tests.compare import NAMES, FrameOutputs
-from parity_tests.play import play_reference
-from parity_tests.tolerances import ABSORBED
-from parity_tests.verify import BUILTIN_RATIO, ParityReport, fit_size, reference_network, verify
+from parity_tests.clips import builtin_clip
+from parity_tests.compare import NAMES
+from parity_tests.drift import Error
+from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.checkpoint import Checkpoint
 
 _STATES = NAMES[2:]
+
+ABSORBED = {
+    "fgr": Error(max_abs=1.1e-3, mean_abs=2.3e-5, high_abs=1.1e-3),
+    "pha": Error(max_abs=9.0e-4, mean_abs=2.6e-5, high_abs=9.0e-4),
+    **dict.fromkeys(_STATES, Error(max_abs=9.0e-3, mean_abs=6.6e-5, high_abs=9.0e-3)),
+}
+"""What a file and the network rebuilt from it may differ by in any case where its normalisation is rounded: the
+network's first convolution makes up for that, but not at the border. Three times what the released TensorFlow.js file
+and files of ours showed."""
 
 # Files of these formats are rounded as they are stored; what runs them computes in float32 with the rounded weights.
 _STORED = ("tfjs", "coreml")
@@ -67,37 +71,13 @@ def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifa
 def _reports(artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str]) -> Iterator[ParityReport]:
     clip = builtin_clip()
     ratio = None if artifact.fixed is not None else BUILTIN_RATIO
-    absorbed = ABSORBED if ROUNDED_NORMALISATION in quirks else None
+    allowed = ABSORBED if ROUNDED_NORMALISATION in quirks else {}
     if UNPADDED_MEAN in quirks:
         # The guided filter is left out at a ratio of 1, and states know nothing of it.
-        yield verify(artifact, checkpoint, clip, 1.0, at_least=absorbed)
-        yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, at_least=absorbed)
-    elif ALIGNED_CORNERS in quirks:
-        reference = _aligned(artifact, checkpoint, clip)
-        yield verify(artifact, checkpoint, clip, ratio, reference=reference, at_least=absorbed)
+        yield verify(artifact, checkpoint, clip, 1.0, allowed=allowed)
+        yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, allowed=allowed)
     else:
-        yield verify(artifact, checkpoint, clip, ratio, at_least=absorbed)
-
-
-def _aligned(artifact: Artifact, checkpoint: Checkpoint, clip: Clip) -> list[FrameOutputs]:
-    """The network's outputs if it resized as the file does."""
-    clip, ratio = fit_size(artifact, clip, None)
-    with _AlignedCorners():
-        return [*play_reference(reference_network(artifact, checkpoint), clip, ratio)]
-
-
-class _AlignedCorners(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Collection[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = dict(kwargs or {})
-        if function is F.interpolate:
-            given["align_corners"] = True
-        return function(*args, **given)
+        yield verify(artifact, checkpoint, clip, ratio, allowed=allowed, aligned=ALIGNED_CORNERS in quirks)
 
 
 def describe(quirks: Collection[str]) -> Iterator[str]:

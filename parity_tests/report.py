@@ -9,7 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
-from parity_tests.tolerances import HEADROOM, Error
+from parity_tests.drift import Error
+from parity_tests.judge import figure
+from parity_tests.limits import STATISTICS, Statistic
 from parity_tests.verify import ParityReport
 
 # Control characters, which XML cannot hold, and the halves of characters that stand for a name's undecodable bytes.
@@ -48,8 +50,9 @@ def to_json(report: ParityReport) -> dict[str, Any]:
             name: {
                 "max_abs": number(drift.max_abs),
                 "mean_abs": number(drift.mean_abs),
-                "limit_max_abs": report.tolerance.limit(name).max_abs,
-                "limit_mean_abs": report.tolerance.limit(name).mean_abs,
+                "high_abs": number(drift.high_abs),
+                **_bounds("limit", report.limits.get(name)),
+                **_bounds("yardstick", report.units.get(name)),
                 "worst_at": list(drift.worst_at),
                 "frame_max_abs": [number(value) for value in drift.frame_max],
                 "frame_mean_abs": [number(value) for value in drift.frame_mean],
@@ -70,47 +73,56 @@ def refusal_to_json(refusal: Refusal) -> dict[str, Any]:
     return {"artifact": str(refusal.artifact), **nothing, "ok": False, "error": refusal.error}
 
 
+def _bounds(what: str, error: Error | None) -> dict[str, float | None]:
+    """Null where nothing was played to the end, so that there is no yardstick."""
+    return {f"{what}_{each}_abs": number(getattr(error, f"{each}_abs")) if error else None for each in STATISTICS}
+
+
 def to_table(report: ParityReport) -> Table:
-    """One line per output; a limit is printed beside what was measured."""
+    """One line per output: its errors, and how many times PyTorch's own rounding the worst of them is."""
     height, width = report.size
     comparison = report.comparison
     metrics = comparison.alpha
-    alpha = f"alpha: MAD {metrics.mad:.1e}, MSE {metrics.mse:.1e}, dtSSD {metrics.dtssd:.1e}; "
-    if "pha" not in comparison.outputs:
-        alpha = ""
+    alpha = f"alpha against PyTorch's: MAD {metrics.mad:.1e}, MSE {metrics.mse:.1e}, dtSSD {metrics.dtssd:.1e}"
     table = Table(
-        title=f"{report.name} in {report.runtime} against PyTorch fp32 on {report.device}: {report.clip}, "
+        title=f"{report.name} in {report.runtime} against float64 PyTorch on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption=f"{alpha}a limit is {HEADROOM} times what was measured before",
+        caption=alpha if "pha" in comparison.outputs else None,
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("output", "max abs", "limit", "mean abs", "limit", "worst frame"):
+    for heading in ("output", "max abs", "limit", "mean abs", "limit", "99.9 %", "limit", "yardsticks", "worst frame"):
         table.add_column(heading, justify="left" if heading == "output" else "right")
     for name, drift in comparison.outputs.items():
-        limit = report.tolerance.limit(name)
-        table.add_row(
-            name,
-            f"{drift.max_abs:.1e}",
-            said_limit(name, limit),
-            f"{drift.mean_abs:.1e}",
-            f"{limit.mean_abs:.1e}",
-            str(drift.worst_at[0]),
-        )
+        figures = [text for each in STATISTICS for text in (said(drift, each), said(report.limits.get(name), each))]
+        times = f"{report.multiples[name]:.2f}" if report.units else "-"
+        table.add_row(name, *figures, times, str(drift.worst_at[0]))
     return table
 
 
+def said(error: Error | None, statistic: Statistic) -> str:
+    """Write a figure as people read it; a dash where there is none."""
+    return "-" if error is None else f"{figure(error, statistic):.1e}"
+
+
 def verdict(report: ParityReport) -> Iterable[str]:
-    """One line if it holds, else one for each failure."""
+    """One line if it holds, else one for each failure, and what to try."""
     if report.ok:
-        yield f"ok: {report.name} agrees with PyTorch within its limits"
+        worst = max(report.multiples.values())
+        yield f"ok: {report.name} computes what PyTorch computes, to {worst:.2f} times PyTorch's own rounding"
     for failure in report.comparison.failures:
         yield f"FAILED: {report.name}: {failure}"
+    if not report.ok:
+        yield from (f"try: {line}" for line in _advice(report))
 
 
-def said_limit(output: str, limit: Error) -> str:
-    """Of the largest error. Colour and opacity lie in [0, 1]: a limit beyond says nothing, and only the mean judges."""
-    return "-" if output in ("fgr", "pha") and limit.max_abs >= 1 else f"{limit.max_abs:.1e}"
+def _advice(report: ParityReport) -> Iterable[str]:
+    if report.format == "onnx":
+        yield f"rvm-export bisect {report.artifact} names the first layer that differs"
+    steps = 8 / report.ratio
+    if abs(steps - round(steps)) > 1e-9:
+        near = 8 / max(8, round(steps))
+        yield f"--downsample-ratio {near:g} samples the source at whole places, where no format rounds"
 
 
 def printable(text: str) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.tolerances import TOLERANCES, Case, row_of
-from rvm_model.state import REFINERS
+from parity_tests.limits import FACTORS, STATISTICS
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
 EVERY_RUNTIME = pytest.mark.parametrize(
@@ -50,28 +49,18 @@ def test_it_has_a_contract(name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_it_has_tolerances(name):
-    wanted = {
-        row_of(Case(format=name, precision=precision, refiner=refiner, weights=weights, sampling=sampling, clip=clip))
-        for precision in FORMATS[name].precisions
-        for refiner in REFINERS
-        for weights in ("trained", "seeded")
-        for sampling in ("exact", "rounded")
-        for clip in ("real", "builtin")
-    }
-    assert {str(case) for case in wanted - TOLERANCES.keys()} == set()
+def test_every_precision_is_judged(name):
+    description = FORMATS[name]
+    assert {*description.values} == {*description.precisions}
+    assert {*description.values.values()} <= {"float32", "float16", "uint8"}
+    assert {(precision, each) for precision in description.precisions for each in STATISTICS} <= FACTORS.keys()
 
 
-def test_no_tolerance_is_left_over():
-    assert {case.format for case in TOLERANCES} == set(FORMATS)
-
-
-@pytest.mark.parametrize("case", TOLERANCES, ids=str)
-def test_every_tolerance_says_why(case):
-    tolerance = TOLERANCES[case]
-    assert len(tolerance.why) > 20
-    for error in (tolerance.fgr, tolerance.pha, tolerance.states):
-        assert 0 <= error.mean_abs <= error.max_abs
+@pytest.mark.parametrize("key", FACTORS, ids="-".join)
+def test_every_factor_says_why(key):
+    factor = FACTORS[key]
+    assert len(factor.why) > 20
+    assert 0 < factor.worst < factor.limit
 
 
 @pytest.mark.parametrize("name", FORMATS)

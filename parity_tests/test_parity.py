@@ -1,51 +1,31 @@
 """Every play through every format: a new row in `plays.py` or a new format is a new test."""
 
-from functools import lru_cache
-
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.spec import Fixed
 from parity_tests.clips import load_clip
-from parity_tests.play import play_reference
 from parity_tests.plays import (
+    ODD_PLAYS,
     PLAYS,
     REAL_CLIP,
-    TEST_BUDGETS,
     affordable,
     artifact_name,
     play_checkpoint,
     play_clip,
     play_spec,
 )
-from parity_tests.verify import reference_network, verify
-from rvm_model.state import REFINERS
+from parity_tests.references import References
+from parity_tests.verify import verify
 
 MATRIX = [
-    pytest.param(
-        play,
-        refiner,
-        name,
-        precision,
-        id=f"{play}-{refiner}-{name}-{precision}",
-        marks=[]
-        if affordable(play, name, precision, TEST_BUDGETS) and (play.variant, refiner) != ("resnet50", REFINERS[1])
-        else pytest.mark.skip("too slow for a test, or two parts that are each tested; `make soak` plays it"),
-    )
-    for play in PLAYS
-    if not play.long
-    for refiner in REFINERS
+    pytest.param(play, name, precision, id=f"{play}-{name}-{precision}")
+    for play in (*PLAYS, *ODD_PLAYS)
     for name, description in FORMATS.items()
-    if not description.one_size  # see test_coreml.py
+    if play in PLAYS or not description.one_size
     for precision in description.precisions
+    if affordable(play, name, precision) and not (description.one_size and play.batch > 1)
 ]
-
-
-@lru_cache(maxsize=2)
-def reference(play, refiner, refine):
-    """PyTorch's side of a play, which all formats share. The matrix is in an order that needs two at a time."""
-    network = play_checkpoint(play.weights, play.variant, refiner).network(refine)
-    return [*play_reference(network, play_clip(play), play.ratio)]
 
 
 @pytest.fixture(scope="session")
@@ -54,56 +34,66 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("artifacts")
 
 
-@pytest.mark.parametrize(("play", "refiner", "name", "precision"), MATRIX)
-def test_clip_matches_reference(play, refiner, name, precision, request, folder):
-    if play.kind == "trained":
+@pytest.mark.parametrize(("play", "name", "precision"), MATRIX)
+def test_clip_matches_reference(play, name, precision, request, folder):
+    if play.weights != "seeded":
         request.getfixturevalue("shared")
     if name == "tfjs":
         request.getfixturevalue("node")
-    checkpoint = play_checkpoint(play.weights, play.variant, refiner)
-    path = folder / artifact_name(play, name, refiner, precision)
+    checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
+    path = folder / artifact_name(play, name, precision)
     if not path.exists():
-        load_exporter(name).export(checkpoint, play_spec(play, name, refiner, precision), path)
+        load_exporter(name).export(checkpoint, play_spec(play, name, precision), path)
     artifact = load_runtime(name).inspect(path)
-    expected = reference(play, refiner, reference_network(artifact, checkpoint).refine)
-    report = verify(artifact, checkpoint, play_clip(play), play.ratio, reference=expected)
+    report = verify(artifact, checkpoint, play_clip(play), None if artifact.fixed else play.ratio)
     assert report.comparison.frames == play.frames
     assert report.ok, report.comparison.failures
+    if play.refiner == "deep_guided_filter" and play.weights != "seeded":
+        # Sharper than the limits: good files lie near 1, whatever their size, ratio and precision.
+        assert max(report.multiples.values()) < 2
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_onnx_on_the_real_clip_is_as_close_as_it_was(precision, shared, tmp_path):
-    """Sharper than the tolerances, whose rows also cover odd sizes, 4K and the built-in clip."""
-    play = next(play for play in PLAYS if (play.clip, play.ratio, play.batch) == ("real", 0.5, 1))
-    checkpoint = play_checkpoint(play.weights, play.variant, "deep_guided_filter")
-    spec = FORMATS["onnx"].spec(variant=play.variant, refiner="deep_guided_filter", precision=precision)
-    load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
+def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
+    """A clip too large to keep is played again for the next file, with the same figures."""
+    play = PLAYS[0]
+    checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
+    load_exporter("onnx").export(checkpoint, play_spec(play, "onnx", "fp32"), tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
-    outputs = verify(artifact, checkpoint, play_clip(play), play.ratio).comparison.outputs
-    if precision == "fp32":
-        assert all(outputs[name].max_abs <= 1e-5 for name in ("fgr", "pha"))
-        assert all(outputs[name].max_abs <= 6e-5 for name in ("r1", "r2", "r3", "r4"))
-    else:
-        assert outputs["pha"].mean_abs <= 1.2e-5
+    clip = play_clip(play)
+    reports = [
+        verify(artifact, checkpoint, clip, play.ratio, references=References(most_bytes=most)) for most in (0, 1 << 30)
+    ]
+    again = verify(artifact, checkpoint, clip, play.ratio)
+    assert reports[0] == reports[1] == again
 
 
-@pytest.mark.parametrize("refiner", REFINERS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(
     "fixed",
     [
-        Fixed(width=640, height=360, ratio=0.5),
         Fixed(width=256, height=144, ratio=1.0),
         Fixed(width=331, height=217, ratio=0.375, batch=2),
-        Fixed(width=639, height=481, ratio=0.4),
     ],
     ids=lambda fixed: f"{fixed.width}x{fixed.height}-{fixed.ratio:g}-batch{fixed.batch}",
 )
-def test_fixed_onnx_matches_reference(fixed, precision, refiner, shared, tmp_path):
-    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", refiner)
-    spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner=refiner, precision=precision, fixed=fixed)
+def test_fixed_onnx_matches_reference(fixed, precision, shared, tmp_path):
+    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
+    spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision=precision, fixed=fixed)
     load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
-    report = verify(artifact, checkpoint, load_clip(shared / REAL_CLIP), ratio=None)
+    report = verify(artifact, checkpoint, load_clip(shared / REAL_CLIP, 12), ratio=None)
     assert report.size == (fixed.height, fixed.width)
     assert report.ok, report.comparison.failures
+
+
+def test_full_hd_at_the_automatic_ratio_passes(shared, tmp_path):
+    """A table of past measurements refused 1920x1080 at .2666..., where every implementation samples at rounded places."""
+    fixed = Fixed(width=1920, height=1080, ratio=512 / 1920)
+    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
+    spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=fixed)
+    load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
+    report = verify(
+        load_runtime("onnx").inspect(tmp_path / "artifact"), checkpoint, load_clip(shared / REAL_CLIP, 12), None
+    )
+    assert report.ok, report.comparison.failures
+    assert max(report.multiples.values()) < 2

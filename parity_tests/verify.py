@@ -1,6 +1,6 @@
-"""Prove one artifact: find its tolerance, play, compare."""
+"""Prove one artifact: play it beside float64 PyTorch, and judge its error by that of PyTorch in its own arithmetic."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +10,20 @@ import numpy as np
 
 from exporters import FORMATS
 from exporters.calibration import calibrated_with
+from exporters.dataflow import RecoveryError
+from exporters.recover import recover
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
-from parity_tests.clips import Clip, Kind
+from parity_tests import judge, stored_weights
+from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
-from parity_tests.play import play_artifact, play_reference
-from parity_tests.tolerances import OTHERS, TOLERANCES, Case, Tolerance, row_of, sampling
+from parity_tests.drift import Error
+from parity_tests.play import play_artifact
+from parity_tests.references import REFERENCES, References
+from parity_tests.yardstick import sampled_ratio, truth, yardstick
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
-from rvm_model.network import MattingNetwork, Refine
+from rvm_model.network import Refine
 from rvm_model.state import float32_size, internal_size, safe_ratio
 
 
@@ -26,7 +31,8 @@ from rvm_model.state import float32_size, internal_size, safe_ratio
 class ParityReport:
     """An artifact held against PyTorch, in numbers; `report.py` renders it.
 
-    `function` is empty where the file holds the network once.
+    `function` is empty where the file holds the network once. By output: `units` is the yardstick's error, `limits` the
+    largest that passes.
     """
 
     artifact: Path
@@ -41,12 +47,19 @@ class ParityReport:
     size: tuple[int, int]
     ratio: float
     device: Device
-    tolerance: Tolerance
+    units: Mapping[str, Error]
+    limits: Mapping[str, Error]
     comparison: Comparison
 
     @property
     def ok(self) -> bool:
         return self.comparison.ok
+
+    @property
+    def multiples(self) -> dict[str, float]:
+        """By output, how many times PyTorch's own rounding it is off, in the worst statistic."""
+        drifts = self.comparison.outputs
+        return {name: float(np.max([*judge.multiples(drifts[name], self.units[name]).values()])) for name in drifts}
 
     @property
     def name(self) -> str:
@@ -62,7 +75,7 @@ class ParityReport:
         return f"{file}, {self.function}" if self.function else file
 
 
-LEVEL = np.float32(1 / 255)
+LEVEL = 1 / 255
 """One of the 256 levels of a byte."""
 
 BUILTIN_RATIO = 0.5
@@ -79,25 +92,29 @@ def verify(
     clip: Clip,
     ratio: float | None,
     device: Device = "cpu",
-    reference: Iterable[FrameOutputs] | None = None,
     runtime: str | None = None,
     watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
     outputs: Collection[str] = NAMES,
-    at_least: Tolerance | None = None,
+    allowed: Mapping[str, Error] | None = None,
+    aligned: bool = False,
+    on_frame: Callable[[int], object] = lambda _: None,
+    references: References = REFERENCES,
 ) -> ParityReport:
     """Play a clip through PyTorch and through the artifact, and compare all outputs that it has.
 
     Args:
         artifact: From a runtime's `inspect`.
         checkpoint: The weights it should hold.
-        clip: At least 16 frames. For an artifact of a fixed size it is resized (see `Clip.resized`) and batched to fit.
+        clip: At least 12 frames. For an artifact of a fixed size it is resized (see `Clip.resized`) and batched to fit.
         ratio: Downsample ratio in (0, 1]; None for the one that the artifact has baked in.
         device: Where both sides run.
-        reference: Outputs of PyTorch for this clip, if somebody has played it before.
         runtime: What plays the artifact; None for its format's first.
         watch: See `compare`.
         outputs: Those to compare, of `compare.NAMES`.
-        at_least: What is allowed in any case, beyond the artifact's own row.
+        allowed: By output, errors that pass whatever the yardstick says.
+        aligned: Compare with a network whose every resize aligns corners.
+        on_frame: Called with each frame's number before it is played.
+        references: What PyTorch gave for clips that were played before.
 
     Raises:
         ParityError: other weights than the artifact was made from, a clip that it was calibrated on, or a size and
@@ -106,23 +123,39 @@ def verify(
     """
     refuse_calibrated(artifact, clip)
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
-    if reference is None:
-        reference = play_reference(reference_network(artifact, checkpoint), clip, ratio, device)
-    tolerance = tolerance_of(artifact, checkpoint, ratio, clip.kind, device)
-    if at_least is not None:
-        tolerance = tolerance.at_least(at_least)
-    if artifact.image_bytes:
-        reference = map(in_levels, reference)
+    refine = refine_of(artifact)
+    played = references.play(
+        truth(checkpoint, refine, aligned),
+        yardstick(artifact, checkpoint, refine, aligned),
+        clip,
+        ratio,
+        sampled_ratio(artifact, ratio),
+        device,
+        on_frame,
+    )
     given = {tensor.name for tensor in artifact.outputs}
     # States always: a file that keeps them to itself shows them to its runtime.
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
-    if left_out := [name for name in NAMES if name not in outputs]:
-        names = [name for name in names if name in outputs]
-    reference = ({name: frame[name] for name in names} for frame in reference)
+    names = [name for name in names if name in outputs]
+    left_out = [name for name in NAMES if name not in outputs]
+    reference = ({name: frame[name] for name in names} for frame in played.frames)
     runtime = runtime or FORMATS[artifact.format].default_runtime
+    # A byte may be off by half a level through rounding alone.
+    slack = dict.fromkeys(NAMES[:2], LEVEL / 2) if artifact.image_bytes else {}
     with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
         compared = ({name: array for name, array in frame.items() if name not in left_out} for frame in given_frames)
-        comparison = compare(reference, compared, tolerance, watch)
+        comparison = compare(reference, compared, watch, slack)
+    units: Mapping[str, Error] = {}
+    limits: Mapping[str, Error] = {}
+    trained = not checkpoint.seeded
+    if played.units is not None:
+        units = judge.with_floor({name: played.units[name] for name in names})
+        limits = judge.limits_of(units, artifact.precision, allowed or {})
+        found = [
+            *judge.failures(comparison, units, limits, artifact.precision, trained),
+            *_weight_failures(artifact, checkpoint),
+        ]
+        comparison = replace(comparison, failures=(*comparison.failures, *found))
     return ParityReport(
         artifact=artifact.path,
         function=artifact.function,
@@ -136,9 +169,21 @@ def verify(
         size=clip.size,
         ratio=ratio,
         device=device,
-        tolerance=tolerance,
+        units=units,
+        limits=limits,
         comparison=comparison,
     )
+
+
+def _weight_failures(artifact: Artifact, checkpoint: Checkpoint) -> list[str]:
+    """Compare the weights that a file of reduced precision stores with the checkpoint's."""
+    if artifact.precision == "fp32":
+        return []
+    try:
+        weights = recover([artifact.path], trust=True).weights[artifact.path]
+    except RecoveryError:
+        return []  # a half-precision file that others made; the play judges it
+    return [*stored_weights.failures(weights, checkpoint)]
 
 
 def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:
@@ -152,27 +197,6 @@ def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:
 
 def weights_kind(checkpoint: Checkpoint) -> Literal["trained", "seeded"]:
     return "seeded" if checkpoint.seeded else "trained"
-
-
-def tolerance_of(artifact: Artifact, checkpoint: Checkpoint, ratio: float, clip: Kind, device: Device) -> Tolerance:
-    """What an artifact is judged by, at a ratio and on a kind of clip."""
-    measured = device == "cpu" and not artifact.altered
-    case = Case(
-        format=artifact.format if measured else OTHERS.get(artifact.precision, artifact.format),
-        precision=artifact.precision,
-        refiner=artifact.refiner,
-        weights=weights_kind(checkpoint),
-        sampling=sampling(ratio),
-        clip=clip,
-    )
-    tolerance = TOLERANCES[row_of(case)]
-    return replace(tolerance, level=float(LEVEL)) if artifact.image_bytes else tolerance
-
-
-def in_levels(outputs: FrameOutputs) -> FrameOutputs:
-    """Foreground and alpha rounded as a file does that gives them as bytes."""
-    rounded = {name: np.round(outputs[name] / LEVEL) * LEVEL for name in NAMES[:2] if name in outputs}
-    return {**outputs, **rounded}
 
 
 def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
@@ -215,7 +239,6 @@ def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
         )
 
 
-def reference_network(artifact: Artifact, checkpoint: Checkpoint) -> MattingNetwork:
-    """PyTorch's network, doing at ratio 1 what the artifact does."""
-    refine: Refine = "always" if artifact.refine == "always" else "auto"
-    return checkpoint.network(refine)
+def refine_of(artifact: Artifact) -> Refine:
+    """Return what PyTorch has to do at ratio 1 to do as the artifact does."""
+    return "always" if artifact.refine == "always" else "auto"

@@ -19,15 +19,17 @@ from exporters import FORMATS, load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact, Fixed
 from parity_tests.clips import Clip, builtin_clip
-from parity_tests.play import play_reference
-from parity_tests.verify import ParityError, check_size, tolerance_of
+from parity_tests.judge import limits_of, with_floor
+from parity_tests.references import REFERENCES
+from parity_tests.verify import LEVEL, ParityError, check_size
+from parity_tests.yardstick import sampled_ratio, truth, yardstick
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
 from tools.bench_baselines import make_baselines
 from tools.bench_export import bench_exports
-from tools.bench_race import WARM_UP, Contender, Course, race
+from tools.bench_race import WARM_UP, Contender, Course, Judge, race
 from tools.bench_report import RENDERINGS, Bench, Race, to_table
 from tools.checkpoints import open_checkpoint
 from tools.machine import cores, machine, versions
@@ -162,13 +164,11 @@ def _bench_size(
     """One race for each number of threads."""
     clip = _noise(size) if conditions.noise else builtin_clip(_FRAMES, size.width, size.height)
     first = Clip(name=clip.name, pixels=clip.pixels[np.arange(WARM_UP) % len(clip)], kind=clip.kind)
-    with working(console, "playing PyTorch, which all are compared with"):
-        expected = [*play_reference(checkpoint.network("always"), first, size.ratio)]
     device = cast(Device, "cpu" if conditions.device in BROWSERS else conditions.device)
     # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
-    artifacts = filter(None, (each.artifact or traced for each in contenders))
-    tolerances = [tolerance_of(artifact, checkpoint, size.ratio, clip.kind, device) for artifact in artifacts]
+    with working(console, "playing PyTorch, which all are compared with"):
+        judges = [_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
     races = []
     for threads in conditions.threads:
         course = Course(
@@ -180,10 +180,25 @@ def _bench_size(
         )
         with Progress(console=console, transient=True) as progress:
             advance = partial(progress.advance, progress.add_task("rounds", total=WARM_UP + conditions.rounds))
-            measured = race(contenders, tolerances, course, clip, expected, advance)
+            measured = race(contenders, judges, course, clip, advance)
         races.append(Race(course=course, input=clip.name, baseline=baseline, measured=tuple(measured)))
         console.print(to_table(races[-1]))
     return races
+
+
+def _judge(
+    contender: Contender, traced: Artifact | None, checkpoint: Checkpoint, clip: Clip, ratio: float, device: Device
+) -> Judge:
+    artifact = contender.artifact or traced
+    assert artifact is not None
+    sampled = ratio if contender.artifact is None else sampled_ratio(artifact, ratio)
+    played = REFERENCES.play(
+        truth(checkpoint, "always"), yardstick(artifact, checkpoint, "always"), clip, ratio, sampled, device
+    )
+    expected = [*played.frames]
+    assert played.units is not None
+    limits = limits_of(with_floor(played.units), artifact.precision, {})
+    return Judge(expected=expected, limits=limits, slack=LEVEL / 2 if artifact.image_bytes else 0)
 
 
 def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from exporters.spec import Artifact, Fixed
 from parity_tests.clips import Clip
-from parity_tests.tolerances import Error, Tolerance
-from parity_tests.verify import in_levels
+from parity_tests.compare import FrameOutputs
+from parity_tests.drift import DriftTally, Error
 from rvm_model.errors import UserError
 from tools.bench_child import PYTORCH, Entry, Memory, Turn, serve
 from tools.publish import ExportFailed
@@ -29,6 +29,18 @@ _PAUSE_SECONDS = 0.01
 _ENDING_SECONDS = 10
 
 Mattes = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judge:
+    """What a contender is held against: float64 PyTorch's outputs of the first `WARM_UP` frames, and limits by output.
+
+    `slack` is the error that does not count, as the rounding to bytes.
+    """
+
+    expected: Sequence[FrameOutputs]
+    limits: Mapping[str, Error]
+    slack: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +81,18 @@ class Measured:
 
 def race(
     contenders: Sequence[Contender],
-    tolerances: Sequence[Tolerance],
+    judges: Sequence[Judge],
     course: Course,
     clip: Clip,
-    expected: Sequence[Mattes],
     on_round: Callable[[], object],
 ) -> list[Measured]:
     """Let contenders take turns on one clip, again and again, in an order that moves on by one each round.
 
     Args:
         contenders: In the order of the result.
-        tolerances: What each is judged by.
+        judges: What each is held against.
         course: See there. No contender's file is of another size.
         clip: In the size of the course.
-        expected: PyTorch's mattes of the first `WARM_UP` frames.
         on_round: Called after each round.
 
     Raises:
@@ -100,8 +110,8 @@ def race(
             on_round()
         memories = [_ask(player, contender, None) for player, contender in zip(players, contenders, strict=True)]
     measured = []
-    for contender, tolerance, own, memory in zip(contenders, tolerances, turns, memories, strict=True):
-        drift = _drift(contender, expected, [turn.outputs for turn in own[:WARM_UP]])
+    for contender, judge, own, memory in zip(contenders, judges, turns, memories, strict=True):
+        drift = _drift(judge, [turn.outputs for turn in own[:WARM_UP]])
         measured.append(
             Measured(
                 contender=contender,
@@ -109,7 +119,7 @@ def race(
                 seconds=tuple(turn.seconds for turn in own[WARM_UP:]),
                 memory=memory,
                 drift=drift,
-                failures=tuple(_failures(contender, drift, tolerance)),
+                failures=tuple(_failures(contender, drift, judge.limits)),
             )
         )
     return measured
@@ -166,21 +176,20 @@ def _answer(player: Connection, contender: Contender) -> Any:
     return answer
 
 
-def _drift(contender: Contender, expected: Sequence[Mattes], given: Sequence[Mattes]) -> dict[str, Error]:
+def _drift(judge: Judge, given: Sequence[Mattes]) -> dict[str, Error]:
     """Of foreground and alpha, as many of them as the file gives."""
-    in_bytes = contender.artifact is not None and contender.artifact.image_bytes
-    reference = [in_levels(frame) if in_bytes else frame for frame in expected]
-    drift = {}
-    for name in given[0]:
-        errors = np.abs([own[name] - frame[name] for own, frame in zip(given, reference, strict=True)])
-        drift[name] = Error(float(errors.max()), float(errors.mean(dtype=np.float64)))
-    return drift
+    tallies = {name: DriftTally(judge.slack) for name in given[0]}
+    for expected, own in zip(judge.expected, given, strict=True):
+        for name, tally in tallies.items():
+            tally.add(expected[name], own[name])
+    return {name: tally.drift() for name, tally in tallies.items()}
 
 
-def _failures(contender: Contender, drift: Mapping[str, Error], tolerance: Tolerance) -> Iterator[str]:
+def _failures(contender: Contender, drift: Mapping[str, Error], limits: Mapping[str, Error]) -> Iterator[str]:
     for name, error in drift.items():
-        limit = tolerance.limit(name)
-        if not all((error.max_abs <= limit.max_abs, error.mean_abs <= limit.mean_abs)):  # NaN holds nothing
+        limit = limits[name]
+        pairs = ((error.max_abs, limit.max_abs), (error.mean_abs, limit.mean_abs), (error.high_abs, limit.high_abs))
+        if not all(given <= bound for given, bound in pairs):  # NaN holds nothing
             yield (
                 f"{contender.name} drifts, and has no speed: {name} by {error.max_abs:.1e} (limit "
                 f"{limit.max_abs:.1e}), in the mean {error.mean_abs:.1e} (limit {limit.mean_abs:.1e})"

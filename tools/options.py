@@ -23,7 +23,7 @@ from parity_tests.plays import Play, play_checkpoint, play_clip
 from parity_tests.verify import verify
 
 RESULTS = Path(__file__).parent / "results" / "onnx_options_cpu.csv"
-PLAY = Play(weights="from_tfjs", clip="real", ratio=0.5)
+PLAY = Play(weights="from_tfjs", clip="real", width=640, height=360, ratio=0.5, frames=24)
 SIZE = Fixed(width=PLAY.width, height=PLAY.height, ratio=PLAY.ratio)
 COLUMNS = [
     *("file", "profile", "runtime", "nodes", "bytes"),

@@ -198,6 +198,8 @@ FORMAT = Format(
     help="Export CoreML: an ML program or a neural network, for one size.",
     suffix=".mlpackage",
     precisions=("fp16", "fp32", "int8"),
+    values={"fp16": "float16", "fp32": "float32", "int8": "float16"},
+    ratio_dtype="float64",  # a quotient of whole sizes
     extra="coreml",
     packages=("coremltools",),
     runtimes={"coreml": _RUNTIMES["coreml"]} | _RUNTIMES if sys.platform == "darwin" else _RUNTIMES,

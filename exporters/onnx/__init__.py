@@ -128,6 +128,7 @@ FORMAT = Format(
     help="Export ONNX: for any batch, size and downsample ratio, or for one.",
     suffix=".onnx",
     precisions=("fp32", "fp16", "int8"),
+    values={"fp32": "float32", "fp16": "float16", "int8": "uint8"},
     extra="onnx",
     packages=("onnx",),
     runtimes={

@@ -20,6 +20,7 @@ from exporters.dataflow import (
     RecoveryError,
     with_constants,
 )
+from exporters.layers import ConvSteps, Step
 from exporters.onnx.read import read
 from exporters.spec import INPUTS
 
@@ -66,6 +67,30 @@ def dataflow(path: Path) -> Dataflow:
         constants=with_constants(nodes, constants),
         levels=_LEVELS.get(src.type.tensor_type.elem_type, 1.0) if src is not None else 1.0,
     )
+
+
+def activation_steps(path: Path) -> dict[str, ConvSteps]:
+    """Return the rounding around each convolution that computes in eight bits, by the name of its weights' module.
+
+    Empty for a file whose weights do not have the network's names.
+    """
+    graph = read(path).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    into = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    back = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    relu = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Relu"}
+
+    def step(node: NodeProto) -> Step:
+        scale, zero = (constants[name] for name in node.input[1:3])
+        return Step(scale=float(scale), zero=int(zero))
+
+    steps = {}
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[0] in back:
+            value = node.output[0] if node.output[0] in into else relu[node.output[0]]
+            name = node.input[1].removesuffix(".weight")
+            steps[name] = ConvSteps(given=step(back[node.input[0]]), result=step(into[value]))
+    return steps
 
 
 def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:

@@ -44,6 +44,7 @@ FORMAT = Format(
     help="Export a TensorFlow SavedModel: for any batch, size and downsample ratio, or for one.",
     suffix=".zip",
     precisions=("fp32",),
+    values={"fp32": "float32"},
     extra="tensorflow",
     packages=("tensorflow",),
     runtimes={"tensorflow": RuntimeInfo(module="runtime", extra="tensorflow", packages=("tensorflow",))},

@@ -157,7 +157,7 @@ def _samples(size: Tensor | int, ratio: Tensor | float) -> tuple[Tensor, Tensor,
     """Of every pixel of the result: the two that it lies between, and how near the second is."""
     if isinstance(ratio, float) and isinstance(size, int):
         to_size: Tensor | int = int(np.floor(size * ratio))
-        step: Tensor | float = 1 / ratio
+        step: Tensor | float = np.float32(1) / np.float32(ratio)  # as the other formats hold it
     else:
         ratio = tf.convert_to_tensor(ratio, tf.float32)
         to_size = tf.cast(tf.floor(tf.cast(size, tf.float32) * ratio), tf.int32)

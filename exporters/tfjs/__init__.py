@@ -30,6 +30,7 @@ FORMAT = Format(
     help="Export TensorFlow.js: a graph model for browsers and Node, NHWC.",
     suffix=".zip",
     precisions=("int8", "fp16", "fp32"),
+    values=dict.fromkeys(("int8", "fp16", "fp32"), "float32"),
     extra="tfjs",
     packages=("tensorflow", "packaging", "tensorflowjs"),
     afterwards=f"pip install --no-deps tensorflowjs=={CONVERTER}",

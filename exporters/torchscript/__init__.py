@@ -23,6 +23,8 @@ FORMAT = Format(
     help="Export TorchScript: called as the PyTorch model, NCHW or BTCHW.",
     suffix=".torchscript",
     precisions=("fp32", "fp16"),
+    values={"fp32": "float32", "fp16": "float16"},
+    ratio_dtype="float64",
     extra="torchscript",
     packages=("torch",),
     runtimes={"torch": RuntimeInfo(module="runtime", extra="torchscript", packages=("torch",))},

@@ -141,7 +141,6 @@ def sha256_of(path: Path) -> str:
 def parity_of(report: ParityReport) -> Parity:
     """A report's figures as the manifest has them."""
     height, width = report.size
-    limits = {name: report.tolerance.limit(name) for name in report.comparison.outputs}
     return Parity(
         function=report.function,
         runtime=report.runtime,
@@ -154,8 +153,11 @@ def parity_of(report: ParityReport) -> Parity:
             name: Figures(
                 max_abs=drift.max_abs,
                 mean_abs=drift.mean_abs,
-                limit_max_abs=limits[name].max_abs,
-                limit_mean_abs=limits[name].mean_abs,
+                high_abs=drift.high_abs,
+                limit_max_abs=report.limits[name].max_abs,
+                limit_mean_abs=report.limits[name].mean_abs,
+                limit_high_abs=report.limits[name].high_abs,
+                yardsticks=report.multiples[name],
             )
             for name, drift in report.comparison.outputs.items()
         },

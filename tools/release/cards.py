@@ -12,10 +12,8 @@ from exporters import FORMATS
 from exporters.metadata import SOURCE
 from exporters.spec import INPUTS
 from parity_tests.markdown import escaped
-from parity_tests.report import said_limit
-from parity_tests.tolerances import HEADROOM, Error
 from tools.release.build import Built
-from tools.release.manifest import Figures, Tensor
+from tools.release.manifest import Tensor
 
 TEMPLATE = "card.md.jinja"
 
@@ -42,7 +40,6 @@ def to_card(built: Built) -> str:
             dtype=entry.inputs[0].dtype,
             runtimes=sorted({parity.runtime for parity in entry.parity}),
             source=SOURCE,
-            headroom=HEADROOM,
         )
     )
 
@@ -56,7 +53,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"md": escaped, "shape": _shape, "range": _range, "limit": _limit}
+    environment.filters |= {"md": escaped, "shape": _shape, "range": _range}
     return environment
 
 
@@ -70,7 +67,3 @@ def _range(tensor: Tensor) -> str:
     if tensor.name in _IMAGES:
         return "0 to 255" if tensor.dtype in _BYTES else "[0, 1]"
     return "(0, 1]" if tensor.name == INPUTS[5] else "[-1, 1]"
-
-
-def _limit(figures: Figures, output: str) -> str:
-    return said_limit(output, Error(figures.limit_max_abs, figures.limit_mean_abs))

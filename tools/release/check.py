@@ -171,7 +171,12 @@ def _check_whole(manifest: Manifest) -> Iterable[str]:
         if weights is None or weights.sha256 != entry.checkpoint_sha256:
             yield f"{entry.file}: its checkpoint is not the one that the manifest names for its variant"
         figures = [each for parity in entry.parity for each in parity.outputs.values()]
-        within = all(each.max_abs <= each.limit_max_abs and each.mean_abs <= each.limit_mean_abs for each in figures)
+        within = all(
+            each.max_abs <= each.limit_max_abs
+            and each.mean_abs <= each.limit_mean_abs
+            and each.high_abs <= each.limit_high_abs
+            for each in figures
+        )
         if not figures or not within:
             yield f"{entry.file}: the manifest has no figures of its parity within their limits"
 

@@ -12,8 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporters import FORMATS
-from parity_tests.report import said_limit
-from parity_tests.tolerances import HEADROOM, Error
 from parity_tests.verify import ParityReport
 from tools.release.build import Built
 from tools.release.manifest import Manifest
@@ -36,13 +34,14 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Figure:
-    """An output's or the states' errors as they are read."""
+    """An output's or the states' errors as they are read; `times` is how many times PyTorch's own rounding they are."""
 
     name: str
     max_abs: str
     limit_max_abs: str
     mean_abs: str
     limit_mean_abs: str
+    times: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +56,13 @@ class _Play:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A file as it is shown. `used` says how much of its limits the worst of its errors takes."""
+    """A file as it is shown. `times` says how many times PyTorch's own rounding its worst error is."""
 
     built: Built
     title: str
     what: str
     ok: bool
-    used: str
+    times: str
     plays: tuple[_Play, ...]
 
 
@@ -97,7 +96,6 @@ def to_html(manifest: Manifest, built: Sequence[Built], failures: Sequence[Failu
             bytes=sum(each.entry.bytes for each in built),
             tools=_versions(built),
             seeded=any(weights.origin == "seeded" for weights in manifest.checkpoints.values()),
-            headroom=HEADROOM,
             series=[*SERIES],
             css=Markup(css),  # noqa: S704
             css_hash=b64encode(hashlib.sha256(css.encode()).digest()).decode(),
@@ -122,7 +120,7 @@ def _file(built: Built) -> _File:
         title=FORMATS[built.entry.format].title,
         what=_what(built.entry.format, built.entry.spec),
         ok=all(report.ok for report in built.reports),
-        used=_used(built.reports),
+        times=_times(built.reports),
         plays=tuple(map(_play, built.reports)),
     )
 
@@ -139,13 +137,14 @@ def _play(report: ParityReport) -> _Play:
 
 
 def _figure(report: ParityReport, said: str, names: Sequence[str]) -> _Figure:
-    drifts, limit = [report.comparison.outputs[name] for name in names], report.tolerance.limit(names[0])
+    drifts, limits = [report.comparison.outputs[name] for name in names], [report.limits[name] for name in names]
     return _Figure(
         name=said,
         max_abs=_said(np.max([drift.max_abs for drift in drifts])),
-        limit_max_abs="none" if said_limit(said, limit) == "-" else _said(limit.max_abs),
+        limit_max_abs=_said(max(limit.max_abs for limit in limits)),
         mean_abs=_said(np.max([drift.mean_abs for drift in drifts])),
-        limit_mean_abs=_said(limit.mean_abs),
+        limit_mean_abs=_said(max(limit.mean_abs for limit in limits)),
+        times=f"{np.max([report.multiples[name] for name in names]):.2f}",
     )
 
 
@@ -153,18 +152,8 @@ def _said(error: float) -> str:
     return f"{error:.1e}" if error else "0"
 
 
-def _used(reports: Sequence[ParityReport]) -> str:
-    """The largest share of a limit that says something."""
-    shares, exact = [], True
-    for report in reports:
-        for name, drift in report.comparison.outputs.items():
-            limit: Error = report.tolerance.limit(name)
-            pairs = [(drift.mean_abs, limit.mean_abs)]
-            if said_limit(name, limit) != "-":
-                pairs.append((drift.max_abs, limit.max_abs))
-            exact = exact and drift.max_abs == 0
-            shares += [error / bound for error, bound in pairs if bound > 0]
-    return "exact" if exact else f"{100 * np.max(shares, initial=0):.0f} %"
+def _times(reports: Sequence[ParityReport]) -> str:
+    return f"{np.max([times for report in reports for times in report.multiples.values()]):.2f}"
 
 
 def _what(format_name: str, spec: dict[str, Any]) -> str:

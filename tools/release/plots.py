@@ -62,9 +62,9 @@ def _draw(axes: Axes, report: ParityReport, kind: Kind) -> bool:
         if np.isfinite(errors).any():
             axes.plot(errors, color=_COLOURS[series], linewidth=1.6)
             drawn = True
-        error = report.tolerance.limit(names[0])
-        limit = error.max_abs if kind == "max" else error.mean_abs
-        if limit > 0 and not (series != "states" and limit >= 1):  # beyond what colours and opacity can differ
+        limits = [report.limits[name] for name in names if name in report.limits]
+        limit = max(each.max_abs if kind == "max" else each.mean_abs for each in limits)
+        if not (series != "states" and limit >= 1):  # beyond what colours and opacity can differ
             axes.axhline(limit, color=_COLOURS[series], linewidth=1, linestyle=(0, (5, 3)))
     axes.set_yscale("log")
     axes.set_xlim(0, max(1, report.comparison.frames - 1))

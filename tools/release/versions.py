@@ -18,7 +18,7 @@ from rvm_model import __version__
 ALWAYS = ("torch", "numpy", "PIL")
 _OURS = (rvm_model, exporters, parity_tests)
 _TOOLS = ("panels.py", "verify.py", "release/build.py", "release/prove.py")
-_SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml"}
+_SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 
 def tools_of(format_name: str) -> dict[str, str]:

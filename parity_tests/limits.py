@@ -1,0 +1,52 @@
+"""How many times PyTorch's own rounding an artifact may be off: the one table of limits.
+
+An artifact and PyTorch in the artifact's own arithmetic play the same clip, each feeding back its own states, and both
+are compared with float64.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from parity_tests.drift import Error
+
+Statistic = Literal["max", "mean", "high"]
+STATISTICS: tuple[Statistic, ...] = ("max", "mean", "high")
+"""Over all values of an output and all frames: largest, mean, and 99.9 % quantile of the absolute error."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The largest multiple of the yardstick that passes; `worst` is the largest that a good file showed."""
+
+    limit: float
+    worst: float
+    why: str
+
+
+@dataclass(frozen=True)
+class AlphaBound:
+    """Bounds on alpha against float64 that hold whatever the yardstick says, in [0, 1] units."""
+
+    mad: float
+    dtssd: float
+
+
+FACTORS: dict[tuple[str, Statistic], Factor] = {
+    ("fp32", "max"): Factor(8, 1, why="the order of summation differs, and nothing else"),
+    ("fp32", "mean"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+    ("fp32", "high"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+    ("fp16", "max"): Factor(8, 1, why="the order of summation differs, and nothing else"),
+    ("fp16", "mean"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+    ("fp16", "high"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+    ("int8", "max"): Factor(8, 1, why="the order of summation differs, and nothing else"),
+    ("int8", "mean"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+    ("int8", "high"): Factor(2.5, 1, why="the order of summation differs, and nothing else"),
+}
+"""By the artifact's precision and the statistic."""
+
+FLOOR = Error(max_abs=2**-22, mean_abs=2**-30, high_abs=2**-23)
+"""What is added to the yardstick's error: two and one units in the last place of a float32 at 1. Little in the mean,
+since most of a matte is exactly 0 or 1."""
+
+WIDEST_INT8 = AlphaBound(mad=5e-3, dtssd=2e-2)
+"""For trained weights in eight bits: what a user can rely on."""

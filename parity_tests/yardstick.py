@@ -1,0 +1,198 @@
+"""The two networks that judge an artifact: the truth in float64, and PyTorch in the artifact's own arithmetic.
+
+Both sample the source where the artifact does. A file holds its ratio as a float32, as a rule: at .2666... it samples
+elsewhere than float64 would, and no arithmetic makes up for that.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from exporters import FORMATS, load_reader
+from exporters.layers import ConvSteps, Step
+from exporters.recover import recover
+from exporters.spec import Artifact
+from exporters.weights import conv_modules, folded_convs, folded_state_dict
+from parity_tests.clips import Clip
+from parity_tests.compare import NAMES, FrameOutputs
+from rvm_model.checkpoint import Checkpoint, weights_sha256
+from rvm_model.device import torch_device
+from rvm_model.network import MattingNetwork, Refine
+
+_MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor.expand_as, Tensor.unbind}
+"""Functions whose results were rounded before."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Player:
+    """A network and the arithmetic that it plays in.
+
+    `key` tells apart all that compute differently; `half` rounds to half precision after each operation; `aligned` has
+    every resize align corners, as some released files do.
+    """
+
+    key: tuple[str, ...]
+    network: MattingNetwork
+    half: bool = False
+    aligned: bool = False
+
+    def play(self, clip: Clip, ratio: float, sampled: float, device: str = "cpu") -> Iterator[FrameOutputs]:
+        """Yield fgr, pha, r1..r4 of every frame, in the network's dtype, states fed back.
+
+        Args:
+            clip: What to play.
+            ratio: The downsample ratio that gives the internal size.
+            sampled: The ratio at which the source is sampled, `ratio` or that as the artifact holds it.
+            device: `cpu` or `cuda`.
+
+        Raises:
+            DeviceError: the device is missing.
+        """
+        where = torch_device(device)
+        network = self.network.to(where)
+        dtype = next(network.parameters()).dtype
+        states: list[Tensor | None] = [None] * 4
+        for t, frame in enumerate(clip):
+            if clip.resets(t):
+                states = [None] * 4
+            src = torch.from_numpy(frame).to(where, dtype)
+            with torch.inference_mode(), _Arithmetic(ratio, sampled, self.half, self.aligned):
+                fgr, pha, *after = network(src.half().float() if self.half else src, *states, ratio)
+            states = [*after]
+            yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
+
+
+def truth(checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Player:
+    """Return the network in float64, whose rounding is a billionth of float32's."""
+    key = ("float64", checkpoint.weights_sha256, refine, str(aligned))
+    return Player(key=key, network=checkpoint.network(refine).double(), aligned=aligned)
+
+
+def yardstick(artifact: Artifact, checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Player:
+    """Return PyTorch in an artifact's own arithmetic.
+
+    | precision | weights | values between layers |
+    |---|---|---|
+    | fp32 | the checkpoint's | float32 |
+    | fp16 | the checkpoint's, batch norm folded, rounded to half | float32, or rounded to half after each operation |
+    | int8 | the file's own, dequantised | the same; or in eight bits where the file has them so, by its own steps |
+
+    Raises:
+        RecoveryError: the weights of a file in eight bits cannot be read.
+    """
+    values = FORMATS[artifact.format].values[artifact.precision]
+    half = values == "float16"
+    if artifact.precision == "fp32":
+        exact = ("float32", checkpoint.weights_sha256, refine, str(aligned))
+        return Player(key=exact, network=checkpoint.network(refine), aligned=aligned)
+    own = half_weights(checkpoint) if artifact.precision == "fp16" else file_weights(artifact, checkpoint)
+    network = own.network(refine)
+    steps: Mapping[str, ConvSteps] = {}
+    if values == "uint8":
+        steps = load_reader(artifact.format).activation_steps(artifact.path)
+        _quantise(network, steps)
+    key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
+    return Player(key=key, network=network, half=half, aligned=aligned)
+
+
+def half_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with batch norm folded in float64 and the results rounded to half precision."""
+    convs = folded_convs(checkpoint.network().double())
+    halves = {
+        key: tensor.half().float() if tensor.is_floating_point() and not key.endswith("running_var") else tensor
+        for key, tensor in folded_state_dict(
+            checkpoint.variant,
+            checkpoint.refiner,
+            {name: conv.weight for name, conv in convs.items()},
+            {name: conv.bias for name, conv in convs.items()},
+        ).items()
+    }
+    return _with(checkpoint, halves)
+
+
+def file_weights(artifact: Artifact, checkpoint: Checkpoint) -> Checkpoint:
+    """Return the weights that a file computes with. Raises RecoveryError if they cannot be read."""
+    # Whoever compares a file has opened it, so that it is trusted.
+    recovered = recover([artifact.path], trust=True).checkpoint
+    if recovered.refiner != checkpoint.refiner:  # a file of one size at ratio 1 has none
+        return recovered.with_fast_guided_filter()
+    return recovered
+
+
+def sampled_ratio(artifact: Artifact, ratio: float) -> float:
+    """Return the ratio by which an artifact samples the source: as a float32 in most formats."""
+    if FORMATS[artifact.format].ratio_dtype == "float64":
+        return ratio
+    rounded: float = struct.unpack("f", struct.pack("f", ratio))[0]
+    return rounded
+
+
+def _with(checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]) -> Checkpoint:
+    return replace(checkpoint, state_dict=state_dict, sha256=weights_sha256(state_dict))
+
+
+class _Arithmetic(TorchFunctionMode):
+    """Sample the source at one ratio and size it by another; round to half where asked."""
+
+    def __init__(self, ratio: float, sampled: float, half: bool, aligned: bool) -> None:
+        super().__init__()
+        self._ratio, self._sampled, self._half, self._aligned = ratio, sampled, half, aligned
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if function is F.interpolate and self._aligned:
+            result = function(*args, **given | {"align_corners": True})
+        elif function is F.interpolate and given.get("scale_factor") == self._ratio:
+            x = args[0]
+            size = [int(length * self._ratio) for length in x.shape[2:]]
+            result = torch.ops.aten.upsample_bilinear2d.default(x, size, False, self._sampled, self._sampled)
+        else:
+            result = function(*args, **given)
+        if self._half and isinstance(result, Tensor) and result.dtype == torch.float32 and function not in _MOVES_ONLY:
+            result = result.half().float()
+        return result
+
+
+def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps]) -> None:
+    """Let the convolutions that `steps` names round to eight bits what they are given and what they result in."""
+    modules = dict(network.named_modules())
+    for name, conv, _ in [*conv_modules(network)]:
+        parent, _, index = name.rpartition(".")
+        if name in steps:  # whole, with a ReLU two modules on
+            given, result = steps[name].given, steps[name].result
+            conv.register_forward_pre_hook(lambda _, args, step=given: (_in_eight_bits(args[0], step),))
+            relu = modules[f"{parent}.{int(index) + 2}"]
+            relu.register_forward_hook(lambda _, __, output, step=result: _in_eight_bits(output, step))
+        elif f"{name}.x" in steps:
+            cast(nn.Sequential, modules[parent])[int(index)] = _ByParts(conv, steps[f"{name}.x"], steps[f"{name}.h"])
+
+
+class _ByParts(nn.Module):
+    """A convolution of two joined images that takes each by itself in eight bits, as files do, and sums the results."""
+
+    def __init__(self, conv: nn.Conv2d, x: ConvSteps, h: ConvSteps) -> None:
+        super().__init__()
+        self.conv, self.x, self.h = conv, x, h
+
+    def forward(self, joined: Tensor) -> Tensor:
+        x, h = joined.chunk(2, dim=1)
+        weight_x, weight_h = self.conv.weight.chunk(2, dim=1)
+        of_x = F.conv2d(_in_eight_bits(x, self.x.given), weight_x, self.conv.bias, padding=1)
+        of_h = F.conv2d(_in_eight_bits(h, self.h.given), weight_h, padding=1)
+        return _in_eight_bits(of_x, self.x.result) + _in_eight_bits(of_h, self.h.result)
+
+
+def _in_eight_bits(x: Tensor, step: Step) -> Tensor:
+    return ((x / step.scale).round() + step.zero).clamp(0, 255).sub(step.zero).mul(step.scale)
