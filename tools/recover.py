@@ -29,7 +29,7 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
         UserError: a file that cannot be recovered, or files that contradict each other, or a place that is not there.
         ExportFailed: the network does not compute what a file computes.
     """
-    with working(stderr_console(), "reading"):
+    with working(stderr_console(), f"reading {', '.join(map(str, paths))}"):
         recovered = recover(paths, trust=trust)
     checkpoint = recovered.checkpoint
     name = f"rvm_{checkpoint.variant}_recovered{'_seeded' if checkpoint.seeded else ''}{SUFFIX}"

@@ -70,7 +70,8 @@ def test_each_ends_in_an_exit_code_and_one_line(outcomes):
         assert code in ((0, 2) if outcome["command"] == "info" else (0, 1, 2)), (told(outcome), code, err)
         assert "Traceback" not in err, told(outcome)
         if code == 2:
-            (line,) = err.splitlines()
+            *stages, line = err.splitlines()
+            assert all(stage.startswith(("rvm-export: reading ", "rvm-export: verifying ")) for stage in stages)
             assert line.startswith("rvm-export: error: "), told(outcome)
             assert "spoiled.onnx" in line, told(outcome)
             assert len(line) < 2_000, told(outcome)
