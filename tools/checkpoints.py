@@ -17,6 +17,15 @@ _NAMED = ("official", "seeded", "auto")
 SUFFIXES = (".pth", ".safetensors")
 
 
+def maybe_seeded(source: str) -> tuple[bool, ...]:
+    """Return what `Checkpoint.seeded` can be, as far as the name of a source tells without opening it."""
+    if source == "seeded":
+        return (True,)
+    if source == "official" or Path(source).suffix in SUFFIXES:
+        return (False,)
+    return (False, True)
+
+
 def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = False, prove: bool = False) -> Checkpoint:
     """Weights for a variant and refiner.
 

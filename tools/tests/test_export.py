@@ -23,6 +23,7 @@ from parity_tests import tolerances
 from parity_tests.tolerances import Error, Tolerance
 from rvm_model import load_checkpoint
 from rvm_model.drawn import drawn_frames
+from tools.publish import OutputError, resolve_output
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
 EVERY_FILE = pytest.mark.parametrize(
@@ -66,12 +67,66 @@ def test_trained_weights_pass_their_own_verification(name, precision, weights, r
     assert (result.code, result.out) == (0, f"{path}\n"), result.err
 
 
-@pytest.mark.parametrize("output", ["model.pt", "model.torchscript", "model_seeded.ONNX"])
+OTHER_FILES = ["model.pt", "model.torchscript", "model_seeded.ONNX", "model.pb", "model.h5", "v1.tflite", "a.param"]
+
+
+@pytest.mark.parametrize("output", OTHER_FILES)
 def test_another_kinds_suffix_is_no_folder(output, run, tmp_path):
     result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / output)
     assert result.code == 2
     assert "does not end in .onnx" in result.error
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["v1.0", "dist-1.2.3", ".hidden", "2026.11.28", "plain"])
+def test_a_suffix_that_begins_with_a_digit_is_a_folders(name, tmp_path):
+    path = resolve_output(tmp_path / name, "rvm.onnx", ".onnx", False, False, False)
+    assert path == tmp_path / name / "rvm.onnx"
+
+
+def test_a_folder_that_exists_may_be_called_as_a_file(tmp_path):
+    (tmp_path / "model.pb").mkdir()
+    for suffix in (".onnx", ""):
+        path = resolve_output(tmp_path / "model.pb", f"rvm{suffix}", suffix, not suffix, False, False)
+        assert path == tmp_path / "model.pb" / f"rvm{suffix}"
+    with pytest.raises(OutputError, match=r"other\.pb is a file's name; give a folder, or make that folder first"):
+        resolve_output(tmp_path / "other.pb", "rvm", "", True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out.pt", "does not end in .torchscript"),
+        ("mine/new", "mine is a file, not a folder"),
+        ("mine.torchscript", "mine.torchscript exists; use --force"),
+        ("done", "exists; use --force"),
+        ("x" * 300 + ".torchscript", "File name too long"),
+    ],
+)
+def test_outputs_are_checked_before_the_checkpoint_is_opened(output, message, run, tmp_path, monkeypatch):
+    """An ONNX file, whose weights take long to be taken out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tools.export.open_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
+    for name in ("m.onnx", "mine", "mine.torchscript"):
+        Path(name).write_text("mine")
+    Path("done").mkdir()
+    for seeded in (False, True):
+        (Path("done") / file_name("torchscript", "fp32", seeded)).write_text("mine")
+    result = run("torchscript", "--checkpoint", "m.onnx", "--output", output)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.error
+    assert result.err.count("\n") == 1
+
+
+def test_what_hangs_on_the_weights_is_checked_after_they_are_known(run, seeded_artifacts, tmp_path):
+    """Whether they are seeded: another file would be in the way if they were not."""
+    there = tmp_path / file_name("torchscript", "fp32", seeded=False)
+    there.write_text("mine")
+    options = ("--checkpoint", seeded_artifacts["onnx"], "--no-verify")
+    result = run("torchscript", *options, "--output", tmp_path)
+    assert result.out == f"{tmp_path / file_name('torchscript', 'fp32', seeded=True)}\n", result.err
+    result = run("torchscript", *options, "--output", tmp_path / "mine.torchscript")
+    assert "call it mine_seeded.torchscript" in result.error
 
 
 def test_a_name_that_is_too_long(run, tmp_path):

@@ -14,7 +14,7 @@ from exporters.coreml import CoremlSpec
 from exporters.recover import recover
 from exporters.weights import lowered_convs
 from rvm_model import load_checkpoint
-from tools.recover_soak import same_file
+from tools.recover_soak import READING, same_file
 from tools.tests.conftest import ONE_SIZE
 from tools.tests.recover_bases import write_bases
 from tools.tests.recover_mutations import BASES, spoiled
@@ -135,7 +135,8 @@ def test_spoiled_files_end_in_one_line_and_write_nothing(home):
         assert outcome["wrote"] == (outcome["code"] == 0), outcome
         assert (outcome["touched"], outcome["left"]) == ([], False), outcome
         if outcome["code"] == 2:
-            (line,) = outcome["err"].splitlines()
+            stage, line = outcome["err"].splitlines()
+            assert stage.startswith(READING)
             assert line.startswith("rvm-export: error: "), outcome
             assert len(line) < 2_000, outcome
         if outcome["kind"].startswith("torchscript"):
