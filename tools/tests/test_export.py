@@ -24,6 +24,7 @@ from parity_tests.tolerances import Error, Tolerance
 from rvm_model import load_checkpoint
 from rvm_model.drawn import drawn_frames
 from tools.publish import OutputError, resolve_output
+from tools.tests.children import started
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
 EVERY_FILE = pytest.mark.parametrize(
@@ -429,6 +430,7 @@ def test_a_full_disk(name, tmp_path):
         preexec_fn=limited(1_000_000),
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert (process.returncode, process.stdout) == (1, "")
     assert "File too large" in process.stderr
@@ -438,25 +440,45 @@ def test_a_full_disk(name, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
-    process = subprocess.Popen(
-        [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", tmp_path], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not [*tmp_path.iterdir()] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert [*tmp_path.iterdir()], "the export did not begin"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    command = [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", tmp_path]
+    with started(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not [*tmp_path.iterdir()] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [*tmp_path.iterdir()], "the export did not begin"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "rvm-export: error: interrupted; nothing was left half-written"
     assert "Traceback" not in err
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_nohup_ignores_stays_ignored(ignored):
+    code = """
+import signal, sys
+from tools import cli
+if "True" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.argv = ["rvm-export", "--version"]
+try:
+    cli.main()
+finally:
+    print(*(signal.getsignal(each) is signal.default_int_handler for each in (signal.SIGHUP, signal.SIGTERM)))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(ignored)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == f"{not ignored} True"
+
+
 def test_auto_without_a_release_is_seeded_and_loud(tmp_path):
     environment = os.environ | {"RVM_RELEASE_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     process = subprocess.run(
-        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path], env=environment, capture_output=True, text=True
+        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert process.returncode == 0
     assert Path(process.stdout.strip()).name == "rvm_mobilenetv3_fp32_seeded.onnx"
