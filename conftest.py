@@ -5,6 +5,7 @@ into a failure; CI names all that it has.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -28,6 +29,15 @@ def require(what: str, present: bool, reason: str) -> None:
     if what in os.environ.get("RVM_REQUIRE", "").split(","):
         pytest.fail(f"RVM_REQUIRE names {what}: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Let SIGINT interrupt, here and in whatever tests start.
+
+    A shell has its background jobs ignore SIGINT, as does `nohup make test &`, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(name="require", scope="session")

@@ -16,6 +16,8 @@ from parity_tests.play import play_artifact, play_reference
 from parity_tests.plays import REAL_CLIP, play_checkpoint
 from parity_tests.verify import verify
 
+pytestmark = pytest.mark.timeout(1800)
+
 HD, FULL_HD = Fixed(width=1280, height=720, ratio=0.375), Fixed(width=1920, height=1080, ratio=0.25)
 FILES = {
     # options, weights, largest and mean error of alpha, largest and mean of the foreground

@@ -7,13 +7,12 @@ a file that drifts from PyTorch beyond its tolerance has no speed.
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from exporters import FORMATS, load_runtime, recognise
 from exporters.runtime import Device
@@ -29,7 +28,7 @@ from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
 from tools.bench_baselines import make_baselines
 from tools.bench_export import bench_exports
-from tools.bench_race import WARM_UP, Contender, Course, Judge, race
+from tools.bench_race import WARM_UP, Contender, Course, Judge, Measured, race
 from tools.bench_report import RENDERINGS, Bench, Race, to_table
 from tools.checkpoints import open_checkpoint
 from tools.machine import cores, machine, versions
@@ -178,12 +177,24 @@ def _bench_size(
             precision=conditions.precision,
             rounds=conditions.rounds,
         )
-        with Progress(console=console, transient=True) as progress:
-            advance = partial(progress.advance, progress.add_task("rounds", total=WARM_UP + conditions.rounds))
-            measured = race(contenders, judges, course, clip, advance)
+        measured = _race(contenders, judges, course, clip, console)
         races.append(Race(course=course, input=clip.name, baseline=baseline, measured=tuple(measured)))
         console.print(to_table(races[-1]))
     return races
+
+
+def _race(
+    contenders: Sequence[Contender], judges: Sequence[Judge], course: Course, clip: Clip, console: Console
+) -> list[Measured]:
+    threads = f"{course.threads} thread{'s' if course.threads > 1 else ''}"
+    text = f"timing at {course.size.width}x{course.size.height} with {threads}"
+    rounds = count(1)
+    with working(console, text) as stage:
+
+        def on_round() -> None:
+            stage.update(text, f"round {next(rounds)} of {WARM_UP + course.rounds}")
+
+        return race(contenders, judges, course, clip, on_round)
 
 
 def _judge(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 from rich.table import Table
 
 from exporters import FORMATS, load_exporter
@@ -22,7 +21,7 @@ from rvm_model.checkpoint import load_checkpoint
 from tools.bench_race import bytes_of
 from tools.machine import machine, versions
 from tools.memory import peak, resident
-from tools.messages import stderr_console
+from tools.messages import stderr_console, working
 from tools.processes import THREADS, ProcessDied, in_process
 from tools.publish import ExportFailed
 from tools.reports import write_text
@@ -69,12 +68,14 @@ def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, 
     formats = [name for name, each in FORMATS.items() if all(map(find_spec, each.packages))]
     made: dict[str, list[Made]] = {name: [] for name in (TRACED, *formats)}
     environment = dict.fromkeys(THREADS, str(threads))
-    for _ in track(range(rounds), console=console, transient=True, description="exporting"):
-        for name, each in made.items():
-            try:
-                each.append(in_process(pickle.dumps((make, (name, size))), lambda: False, environment))
-            except ProcessDied as error:
-                raise ExportFailed(f"exporting {name} did not end: {error}") from error
+    with working(console, "timing the exporters") as stage:
+        for k in range(rounds):
+            for name, each in made.items():
+                stage.update("timing the exporters", f"round {k + 1} of {rounds}, {name}")
+                try:
+                    each.append(in_process(pickle.dumps((make, (name, size))), lambda: False, environment))
+                except ProcessDied as error:
+                    raise ExportFailed(f"exporting {name} did not end: {error}") from error
     lines = [_line(name, each, made[TRACED]) for name, each in made.items()]
     console.print(_table(lines, threads, rounds))
     for kind, path in reports.items():

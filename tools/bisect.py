@@ -57,8 +57,9 @@ def bisect_file(
     other = None if against == PYTORCH else _inspect(Path(against))
     if ratio is None and artifact.fixed is None and (other is None or other.fixed is None):
         ratio = auto_ratio(clip)
+    checkpoint = checkpoint_of(artifact, source, trust)
     with working(console, f"bisecting {path}"):
-        report = bisect(artifact, other, checkpoint_of(artifact, source, trust), clip, ratio, threshold)
+        report = bisect(artifact, other, checkpoint, clip, ratio, threshold)
     console.print(to_table(report, every_point))
     for line in verdict(report):
         console.print(line, soft_wrap=True)

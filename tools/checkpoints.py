@@ -10,10 +10,20 @@ from exporters import FORMATS, recognise
 from exporters.recover import recover
 from exporters.spec import ArtifactError
 from rvm_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from tools.messages import stderr_console, working
 from tools.recover import prove_recovered, say_recovered
 
 _NAMED = ("official", "seeded", "auto")
 SUFFIXES = (".pth", ".safetensors")
+
+
+def maybe_seeded(source: str) -> tuple[bool, ...]:
+    """Return what `Checkpoint.seeded` can be, as far as the name of a source tells without opening it."""
+    if source == "seeded":
+        return (True,)
+    if source == "official" or Path(source).suffix in SUFFIXES:
+        return (False,)
+    return (False, True)
 
 
 def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = False, prove: bool = False) -> Checkpoint:
@@ -31,8 +41,11 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
         ExportFailed: the network does not compute what the artifact computes.
     """
     path = Path(source)
-    if source in _NAMED or path.suffix in SUFFIXES or not path.exists():
-        return load_checkpoint(source, variant, refiner)
+    if source in _NAMED:
+        return load_checkpoint(source, variant, refiner)  # a download shows a bar of its own
+    if path.suffix in SUFFIXES or not path.exists():
+        with working(stderr_console(), f"loading {path}"):
+            return load_checkpoint(source, variant, refiner)
     try:
         recognise(path)
     except ArtifactError as error:
@@ -40,7 +53,8 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
         raise CheckpointError(
             f"{path} is neither a checkpoint (.pth, .safetensors) nor of a format known here ({formats}), or is damaged"
         ) from error
-    recovered = recover([path], trust=trust)
+    with working(stderr_console(), f"taking the weights out of {path}"):
+        recovered = recover([path], trust=trust)
     checkpoint = recovered.checkpoint
     if (checkpoint.variant, checkpoint.refiner) != (variant, refiner):
         raise CheckpointError(

@@ -628,8 +628,10 @@ def start(
 def main() -> None:
     """Run the command; every error that is expected becomes one line and an exit code."""
     # What a terminal that is closed and a machine that shuts down say is as Ctrl-C: nothing is left half-written.
+    # What was ignored from the start, as nohup has it for SIGHUP, stays ignored.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     warnings.showwarning = _show_warning
     try:
         code = app(standalone_mode=False) or 0

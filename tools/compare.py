@@ -92,12 +92,15 @@ def compare_models(
     gaps: list[Gap] = []
 
     def write(staged: Path) -> None:
-        with working(console, f"playing {len(clip)} frames"), closing(players[0]), closing(players[1]):
-            rows = (
-                _draw(src[0], _alpha(a, one), _alpha(b, other), amplify, size)
-                for src, one, other in zip(clip, *players, strict=True)
-            )
-            gaps.extend(writers[output.suffix.lower()](staged, rows, len(clip), strip(labels, 4 * (size[0] + GAP))))
+        text = f"playing {len(clip)} frames"
+        with working(console, text) as stage, closing(players[0]), closing(players[1]):
+
+            def rows() -> Iterator[Row]:
+                for k, (src, one, other) in enumerate(zip(clip, *players, strict=True)):
+                    stage.update(text, f"frame {k + 1}")
+                    yield _draw(src[0], _alpha(a, one), _alpha(b, other), amplify, size)
+
+            gaps.extend(writers[output.suffix.lower()](staged, rows(), len(clip), strip(labels, 4 * (size[0] + GAP))))
 
     publish(output, write, lambda _: None, force)
     console.print(_words(gaps), soft_wrap=True)

@@ -10,7 +10,7 @@ from parity_tests.clips import builtin_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.checkpoint import Checkpoint
-from tools.checkpoints import open_checkpoint
+from tools.checkpoints import maybe_seeded, open_checkpoint
 from tools.messages import stderr_console, working
 from tools.publish import ExportFailed, OutputError, publish, resolve_output
 
@@ -34,20 +34,39 @@ def export_all(
         ExportFailed: a file does not compute what PyTorch computes, or could not be written.
     """
     exporter = load_exporter(name)
+    _check_outputs(name, specs, source, output, force)
     checkpoint = open_checkpoint(source, specs[0].variant, specs[0].refiner, trust=trust, prove=prove)
+    paths = _resolve_outputs(name, specs, output, checkpoint.seeded, force)
+    for spec, path in zip(specs, paths, strict=True):
+        _export_one(name, exporter, checkpoint, spec, path, force, prove)
+        yield path
+
+
+def _check_outputs(name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool) -> None:
+    """Raise OutputError for what is wrong whatever the checkpoint holds, which can take long to open."""
+    errors = []
+    possible = maybe_seeded(source)
+    for seeded in possible:
+        try:
+            _resolve_outputs(name, specs, output, seeded, force)
+        except OutputError as error:
+            errors.append(error)
+    if len(errors) == len(possible):
+        raise errors[0]
+
+
+def _resolve_outputs(name: str, specs: Sequence[ExportSpec], output: Path, seeded: bool, force: bool) -> list[Path]:
+    """Return where each file goes. Raises OutputError."""
     suffix, folder = specs[0].suffix(FORMATS[name].suffix), specs[0].is_folder
     if len(specs) > 1 and suffix and output.name.endswith(suffix):
         raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")
-    seeded = checkpoint.seeded
     paths = [resolve_output(output, spec.file_name(suffix, seeded), suffix, folder, seeded, force) for spec in specs]
     for path in paths:
         if path.is_dir() and not FORMATS[name].recognise(path):
             raise OutputError(f"{path} is a folder of something else, which is not replaced; give another --output")
     if len({*paths}) < len(paths):
         raise OutputError("two of the files asked for would have the same name; leave one out")
-    for spec, path in zip(specs, paths, strict=True):
-        _export_one(name, exporter, checkpoint, spec, path, force, prove)
-        yield path
+    return paths
 
 
 def _export_one(

@@ -1,9 +1,12 @@
 """How the command speaks to people: on stderr, an error in one line, names as they are."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import typer
 from rich.console import Console
-from rich.status import Status
-from rich.text import Text
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 
 def stderr_console() -> Console:
@@ -11,13 +14,61 @@ def stderr_console() -> Console:
     return Console(stderr=True, markup=False, highlight=False)
 
 
-def working(console: Console, what: str) -> Status:
-    """A spinner on a terminal, nothing elsewhere."""
-    return console.status(Text(what))
+class Stage:
+    """What a command does at the moment. Its text may change while it runs."""
+
+    def __init__(self, show: Callable[[str, str], None]) -> None:
+        self._show = show
+
+    def update(self, text: str, detail: str = "") -> None:
+        """Show another text.
+
+        Args:
+            text: The stage, such as `playing the reference in float64`. A new one is a new line on a pipe.
+            detail: How far it is, such as `frame 3 of 24`. Only a terminal shows it.
+        """
+        self._show(_one_line(text), _one_line(detail))
+
+
+@contextmanager
+def working(console: Console, text: str) -> Iterator[Stage]:
+    """Show a stage while the `with` block runs, and yield it.
+
+    A terminal shows a spinner, the elapsed time and the text, and clears them at the end. A pipe or a log file gets
+    one line as the stage begins. Stages are not nested: two spinners would draw over each other.
+    """
+    show = _print_lines()
+    if not console.is_interactive:
+        stage = Stage(show)
+        stage.update(text)
+        yield stage
+        return
+    # The text gets the width that is left, by ratio and expand: a name that is too long loses its end, not the clock.
+    width = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False, table_column=width)
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
+        task = progress.add_task(_one_line(text), total=None)
+        yield Stage(lambda text, detail: progress.update(task, description=", ".join(filter(None, (text, detail)))))
+
+
+def _print_lines() -> Callable[[str, str], None]:
+    """Return a function that prints a text unless it is the one it printed last."""
+    last = ""
+
+    def show(text: str, detail: str) -> None:  # noqa: ARG001 - a log has no use for every frame
+        nonlocal last
+        if text != last:
+            typer.echo(f"rvm-export: {text}", err=True)
+        last = text
+
+    return show
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def say_error(message: str, code: int) -> int:
     """Say what went wrong, in one line whatever the message, and give the exit code back."""
-    line = " ".join(message.split())
-    typer.secho(f"rvm-export: error: {line}", err=True, fg="red")
+    typer.secho(f"rvm-export: error: {_one_line(message)}", err=True, fg="red")
     return code

@@ -1,15 +1,12 @@
 """A file appears under its final name only when it is whole and proved: written beside, checked, renamed."""
 
+import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from exporters import FORMATS
 from rvm_model.errors import UserError
-
-MODEL_SUFFIXES = {description.suffix for description in FORMATS.values()} | {
-    *(".mlmodel", ".pt", ".pth", ".safetensors"),
-}
 
 
 class OutputError(UserError):
@@ -23,7 +20,8 @@ class ExportFailed(Exception):
 def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seeded: bool, force: bool) -> Path:
     """Where a model goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
 
-    A model whose name has no suffix always goes into the folder `output`.
+    A model whose name has no suffix always goes into the folder `output`. `refuse_file_name` says which names are a
+    folder's.
 
     Args:
         output: As the user gave it.
@@ -34,21 +32,13 @@ def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seed
         force: Replace what is there.
 
     Raises:
-        OutputError: `output` ends like a model of another kind, or is a folder with a file's suffix or the reverse,
-            the model is there already and `force` is off, or its name would not tell that its weights are seeded.
+        OutputError: `output` is the name of a file of another kind, or is a folder with a file's suffix or the reverse,
+            lies in a file or in a folder that cannot be written to, the model is there already and `force` is off, or
+            its name would not tell that its weights are seeded.
     """
-    named = bool(suffix) and output.name.endswith(suffix)
-    try:
-        if not suffix and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
-            raise OutputError(f"{output} is a file's name; give the folder to put {file_name} in")
-        if not named and output.suffix.lower() in MODEL_SUFFIXES and not output.is_dir():
-            raise OutputError(
-                f"{output} does not end in {suffix}, as such a file does; give one that does, or a folder"
-            )
-        path = output if named else output / file_name
-        path.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    refuse_file_name(output, suffix)
+    path = output if suffix and output.name.endswith(suffix) else output / file_name
+    refuse_place(path)
     if not folder and path.is_dir():
         raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
     if folder and path.is_file():
@@ -58,6 +48,41 @@ def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seed
         raise OutputError(f"{path} would hold seeded weights, which its name must tell; call it {name}_seeded{suffix}")
     refuse_existing(path, force)
     return path
+
+
+def refuse_file_name(output: Path, suffix: str) -> None:
+    """Refuse an output that is neither a file with this suffix nor a folder.
+
+    A name with a suffix that begins with a letter is a file's: `model.pb` would be a folder by mistake. `v1.0` and
+    `dist-1.2.3` are folders' names, and so is any name of a folder that exists.
+
+    Args:
+        output: As the user gave it.
+        suffix: How the model's name ends; empty if it has no suffix, and `output` must be a folder.
+
+    Raises:
+        OutputError: `output` is another file's name.
+    """
+    try:
+        if (suffix and output.name.endswith(suffix)) or not re.match(r"\.[A-Za-z]", output.suffix) or output.is_dir():
+            return
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    fault, name = (f"does not end in {suffix}", "a name that does") if suffix else ("is a file's name", "a folder")
+    raise OutputError(f"{output} {fault}; give {name}, or make that folder first if it is to be one")
+
+
+def refuse_place(path: Path) -> None:
+    """Raise OutputError if a file or folder cannot be written there, as far as can be told without writing."""
+    try:
+        path.exists()  # raises for a name that is too long
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; give another --output") from error
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file, not a folder; give another --output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {place}: Permission denied; give another --output")
 
 
 def refuse_existing(path: Path, force: bool) -> None:

@@ -10,7 +10,7 @@ from parity_tests.recovered import describe, verify_recovered
 from parity_tests.report import to_table, verdict
 from rvm_model.checkpoint import Checkpoint
 from tools.messages import stderr_console, working
-from tools.publish import ExportFailed, publish, resolve_output
+from tools.publish import ExportFailed, publish, refuse_file_name, refuse_place, resolve_output
 
 SUFFIX = ".safetensors"
 
@@ -29,7 +29,9 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
         UserError: a file that cannot be recovered, or files that contradict each other, or a place that is not there.
         ExportFailed: the network does not compute what a file computes.
     """
-    with working(stderr_console(), "reading"):
+    refuse_file_name(output, SUFFIX)
+    refuse_place(output)
+    with working(stderr_console(), f"reading {', '.join(map(str, paths))}"):
         recovered = recover(paths, trust=trust)
     checkpoint = recovered.checkpoint
     name = f"rvm_{checkpoint.variant}_recovered{'_seeded' if checkpoint.seeded else ''}{SUFFIX}"

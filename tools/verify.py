@@ -55,8 +55,7 @@ def verify_all(
     code = 0
     for path in artifacts:
         try:
-            with working(console, f"verifying {path}"):
-                of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime, trust)
+            of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime, trust)
         except UserError as error:
             code = say_error(str(error), 2)
             results.append(Refusal(artifact=path, error=str(error)))
@@ -81,11 +80,14 @@ def _verify_one(
     runtime: str | None,
     trust: bool,
 ) -> list[ParityReport]:
-    artifact = load_runtime(recognise(path), runtime).inspect(path)
+    console = stderr_console()
+    with working(console, f"reading {path}"):
+        artifact = load_runtime(recognise(path), runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
     checkpoint = checkpoint_of(artifact, source, trust)
-    return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
+    with working(console, f"verifying {path}"):
+        return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
 
 
 def refuse_auto(source: str | None) -> None:

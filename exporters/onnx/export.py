@@ -27,7 +27,7 @@ from exporters.spec import INPUTS, OUTPUTS
 from exporters.weights import divided_convs
 from rvm_model import __version__
 from rvm_model.checkpoint import Checkpoint
-from rvm_model.state import state_shapes
+from rvm_model.state import STATE_CHANNELS, state_shapes
 
 Axes = Sequence[int | str]
 IMAGES = ("src", "fgr", "pha")
@@ -128,12 +128,18 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
 
 
 def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
-    """Of all images and states: numbers for a fixed size, else names; every state has names of its own."""
+    """Of all images and states: numbers where the size is fixed, else names; every state has names of its own."""
     states = (*INPUTS[1:5], *OUTPUTS[2:])
     fixed = spec.fixed
     if fixed is None:
         image: tuple[int | str, ...] = ("batch", "height", "width")
-        axes: list[Axes] = [[f"{name}_{axis}" for axis in ("batch", "channels", "height", "width")] for name in states]
+        # Only outputs have their channels as numbers: onnxruntime refuses an input that differs from a declared number,
+        # and the states of the first frame are (1, 1, 1, 1).
+        channels_of = dict(zip(OUTPUTS[2:], STATE_CHANNELS[spec.variant], strict=True))
+        axes: list[Axes] = [
+            [f"{name}_batch", channels_of.get(name, f"{name}_channels"), f"{name}_height", f"{name}_width"]
+            for name in states
+        ]
     else:
         image = (fixed.batch, fixed.height, fixed.width)
         axes = [*state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)] * 2

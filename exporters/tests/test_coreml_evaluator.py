@@ -32,6 +32,8 @@ from exporters.tests.coreml_spoiled import (
 )
 from rvm_model import load_checkpoint
 
+pytestmark = pytest.mark.timeout(1800)
+
 RELEASED = {
     "rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel": (1280, 720, 0.375),
     "rvm_mobilenetv3_1920x1080_s0.25_int8.mlmodel": (1920, 1080, 0.25),
@@ -44,7 +46,7 @@ FRAMES = 2
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "exporters.tests.coreml_made", folder, "programs"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
@@ -560,7 +562,7 @@ def test_coremltools_itself_is_never_imported(made):
         "import sys; from pathlib import Path; from exporters.coreml.evaluator import load_program; "
         f"load_program(Path({str(made / 'conv.mlpackage')!r})); sys.exit('coremltools' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=1500).returncode == 0
 
 
 def test_metadata_is_told(made):

@@ -32,6 +32,8 @@ from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes
 
+pytestmark = pytest.mark.timeout(1800)
+
 STATES = ("r1", "r2", "r3", "r4")
 
 
@@ -159,7 +161,7 @@ def test_opening_a_package_with_apples_library_changes_nothing(package, tmp_path
         "from coremltools.libmodelpackage import ModelPackage\n"
         "assert ModelPackage(sys.argv[1]).getRootModel().name() == 'model.mlmodel'"
     )
-    subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, timeout=300)
     assert (path / "Manifest.json").read_bytes() == (package / "Manifest.json").read_bytes()
 
 

@@ -19,6 +19,8 @@ from exporters.coreml.resize import RULES, resize_by_rule
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_made import MODES, SIZES
 
+pytestmark = pytest.mark.timeout(1800)
+
 RULE_OF_LAYER = {
     "STRICT_ALIGN_ENDPOINTS_MODE": "STRICT_ALIGN_CORNERS",
     "ALIGN_ENDPOINTS_MODE": "ALIGN_CORNERS",
@@ -33,7 +35,7 @@ OTHER = torch.tensor([1.0, 2, 4]).reshape(3, 1, 1)
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "exporters.tests.coreml_made", folder, "operations"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 

@@ -50,6 +50,9 @@ def test_the_file_is_valid_and_keeps_the_contract(variant, refiner, precision, t
     assert len(names) == len(set(names)) == 4 * 4 + 4 * 3
     channels = [shape[1] for shape in state_shapes(variant, 64, 64, 1)]
     assert [axes[name][1] for name in OUTPUTS[2:]] == channels
+    declared = [value.type.tensor_type.shape.dim for value in model.graph.output][2:]
+    assert [[axis.dim_value for axis in axes] for axes in declared] == [[0, each, 0, 0] for each in channels]
+    assert [axes[name][1] for name in INPUTS[1:5]] == [f"{name}_channels" for name in INPUTS[1:5]]
 
 
 def test_a_reader_finds_the_modules(path):

@@ -215,7 +215,9 @@ def test_the_node_packages_are_pinned_and_name_no_registry(folder):
 
 def test_make_says_in_a_line_that_node_is_missing(tmp_path):
     root = web_runtime.FOLDER.parents[2]
-    make = subprocess.run(["sh", "-c", "command -v make"], capture_output=True, text=True, check=True).stdout.strip()
+    make = subprocess.run(
+        ["sh", "-c", "command -v make"], capture_output=True, text=True, check=True, timeout=120
+    ).stdout.strip()
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_text((root / name).read_text())
     for web in ("exporters/onnx/web", "exporters/tfjs/web"):
@@ -227,6 +229,7 @@ def test_make_says_in_a_line_that_node_is_missing(tmp_path):
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert told.returncode == 2
     assert "Node 20 or newer is needed" in told.stdout

@@ -10,6 +10,8 @@ import pytest
 
 from exporters import FORMATS
 
+pytestmark = pytest.mark.timeout(1800)
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPORT = """
 import sys
@@ -44,6 +46,7 @@ def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
             cwd=checkout,
             env=environment,
             check=True,
+            timeout=600,
         )
         contents.append((checkout / f"file{k}").read_bytes())
     assert contents[0] == contents[1]

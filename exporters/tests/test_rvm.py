@@ -12,6 +12,8 @@ from exporters import load_exporter
 from exporters.tfjs import TfjsSpec
 from rvm_model import load_checkpoint
 
+pytestmark = pytest.mark.timeout(1800)
+
 HERE = Path(__file__).parent
 WEB = HERE.parent / "tfjs" / "web"
 

@@ -196,7 +196,7 @@ export(Path("other_name.zip"))
 
 def test_the_same_bytes_from_another_process(folder, tmp_path):
     environment = os.environ | {"PYTHONHASHSEED": "5", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())}
-    subprocess.run([sys.executable, "-c", EXPORT_ELSEWHERE], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", EXPORT_ELSEWHERE], cwd=tmp_path, env=environment, check=True, timeout=300)
     pack(folder, tmp_path / "again.zip", "rvm_mobilenetv3_tf")
     assert (tmp_path / "other_name.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
 

@@ -290,7 +290,7 @@ console.log(answer.name);
 )
 def test_tensors_are_counted_and_the_backend_is_checked(execute, backend, said, node):
     program = PLAYER.format(folder=FOLDER, execute=execute, backend=backend)
-    told = subprocess.run([node, "--input-type=module", "--eval", program], capture_output=True, text=True)
+    told = subprocess.run([node, "--input-type=module", "--eval", program], capture_output=True, text=True, timeout=120)
     assert said in told.stdout + told.stderr
     assert (told.returncode == 0) == (said == "pha")
 

@@ -67,7 +67,9 @@ def test_seeded_weights_are_the_same_bytes_anywhere(variant):
 def test_seeded_weights_do_not_depend_on_the_process():
     code = "import rvm_model; print(rvm_model.load_checkpoint('seeded').weights_sha256)"
     environment = os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
-    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
     assert process.stdout.strip() == SEEDED_SHA256["mobilenetv3"]
 
 

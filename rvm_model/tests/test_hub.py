@@ -41,7 +41,9 @@ def test_it_needs_nothing_but_the_model(tmp_path):
         "assert sys.modules['rvm_model'].__file__.startswith(sys.argv[1])\n"
         "sys.exit(','.join({'tools', 'exporters', 'parity_tests', 'typer', 'rich', 'onnx'} & sys.modules.keys()) or 0)"
     )
-    process = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=tmp_path)
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
     assert (process.returncode, process.stderr) == (0, "")
 
 

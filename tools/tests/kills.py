@@ -67,7 +67,7 @@ def undisturbed(command: Sequence[str], folder: Path, artifacts: int) -> Undistu
     seconds = []
     for _ in range(2):
         start = time.monotonic()
-        subprocess.run([*command, str(folder)], check=True, cwd=ROOT, capture_output=True)
+        subprocess.run([*command, str(folder)], check=True, cwd=ROOT, capture_output=True, timeout=1800)
         seconds.append(time.monotonic() - start)
     return Undisturbed(
         command=command,
@@ -109,7 +109,7 @@ def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, s
             wait_until(lambda: not any(map(_of_session, sessions)))
             shutil.rmtree(folder)
             pace = max(0.25, pace * 0.75)
-    process = subprocess.run([*good.command, str(folder)], cwd=ROOT, capture_output=True, check=False)
+    process = subprocess.run([*good.command, str(folder)], cwd=ROOT, capture_output=True, check=False, timeout=1800)
     wait_until(lambda: not any(map(_of_session, sessions)))
     yield Resumed(
         release=release,
@@ -155,7 +155,7 @@ def _killed(command: Sequence[str], folder: Path, seconds: float, what: str) -> 
                     for each in ids:
                         with suppress(ProcessLookupError):
                             os.kill(each, signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL, process.pid
+        return process.wait(60) == -signal.SIGKILL, process.pid
 
 
 def _of_session(session: int) -> list[int]:

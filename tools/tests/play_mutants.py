@@ -14,7 +14,9 @@ def play(module: str, home: Path, start: int, stop: int) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = []
     while start < stop:
         command = [sys.executable, "-m", module, home, start, stop]
-        process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, check=False)
+        process = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, cwd=ROOT, check=False, timeout=3000
+        )
         lines = [json.loads(line) for line in process.stdout.splitlines()]
         found += [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=False)]
         if len(lines) % 2 == 0:

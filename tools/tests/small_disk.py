@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
 
 
 def _mount(*words: object) -> None:
-    process = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+    process = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
     if process.returncode:
         sys.exit(f"mount failed: {process.stderr}")
 

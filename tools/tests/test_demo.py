@@ -31,6 +31,9 @@ from tools.demo import command as command_module
 from tools.demo import site as site_module
 from tools.demo.serve import HOST, PortError, listening
 from tools.demo.site import HEADERS, open_site, write_site
+from tools.tests.children import started
+
+pytestmark = pytest.mark.timeout(1800)
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT, RATIO = 160, 96, 0.5
@@ -428,7 +431,7 @@ def test_without_a_model_it_makes_one(node, run, monkeypatch, tmp_path):
 
 def test_it_serves_until_ctrl_c(node, onnx_file):
     command = [sys.executable, "-c", "from tools.cli import main; main()", "demo", "--model", onnx_file, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         address = process.stdout.readline().strip()
         with urlopen(address, timeout=60) as answer:
             assert b"Live matting" in answer.read()

@@ -69,7 +69,7 @@ def test_the_profile_table_says_what_profiles_set(name, text):
 
 def test_make_shows_its_targets():
     shown = subprocess.run(
-        ["make", "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, check=True
+        ["make", "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     for target in ("export", "test", "check", "soak"):
         assert re.search(rf"^  make {target} ", shown, re.M)

@@ -23,6 +23,8 @@ from parity_tests import tolerances
 from parity_tests.tolerances import Error, Tolerance
 from rvm_model import load_checkpoint
 from rvm_model.drawn import drawn_frames
+from tools.publish import OutputError, resolve_output
+from tools.tests.children import started
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
 EVERY_FILE = pytest.mark.parametrize(
@@ -66,12 +68,66 @@ def test_trained_weights_pass_their_own_verification(name, precision, weights, r
     assert (result.code, result.out) == (0, f"{path}\n"), result.err
 
 
-@pytest.mark.parametrize("output", ["model.pt", "model.torchscript", "model_seeded.ONNX"])
+OTHER_FILES = ["model.pt", "model.torchscript", "model_seeded.ONNX", "model.pb", "model.h5", "v1.tflite", "a.param"]
+
+
+@pytest.mark.parametrize("output", OTHER_FILES)
 def test_another_kinds_suffix_is_no_folder(output, run, tmp_path):
     result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path / output)
     assert result.code == 2
     assert "does not end in .onnx" in result.error
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["v1.0", "dist-1.2.3", ".hidden", "2026.11.28", "plain"])
+def test_a_suffix_that_begins_with_a_digit_is_a_folders(name, tmp_path):
+    path = resolve_output(tmp_path / name, "rvm.onnx", ".onnx", False, False, False)
+    assert path == tmp_path / name / "rvm.onnx"
+
+
+def test_a_folder_that_exists_may_be_called_as_a_file(tmp_path):
+    (tmp_path / "model.pb").mkdir()
+    for suffix in (".onnx", ""):
+        path = resolve_output(tmp_path / "model.pb", f"rvm{suffix}", suffix, not suffix, False, False)
+        assert path == tmp_path / "model.pb" / f"rvm{suffix}"
+    with pytest.raises(OutputError, match=r"other\.pb is a file's name; give a folder, or make that folder first"):
+        resolve_output(tmp_path / "other.pb", "rvm", "", True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out.pt", "does not end in .torchscript"),
+        ("mine/new", "mine is a file, not a folder"),
+        ("mine.torchscript", "mine.torchscript exists; use --force"),
+        ("done", "exists; use --force"),
+        ("x" * 300 + ".torchscript", "File name too long"),
+    ],
+)
+def test_outputs_are_checked_before_the_checkpoint_is_opened(output, message, run, tmp_path, monkeypatch):
+    """An ONNX file, whose weights take long to be taken out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tools.export.open_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
+    for name in ("m.onnx", "mine", "mine.torchscript"):
+        Path(name).write_text("mine")
+    Path("done").mkdir()
+    for seeded in (False, True):
+        (Path("done") / file_name("torchscript", "fp32", seeded)).write_text("mine")
+    result = run("torchscript", "--checkpoint", "m.onnx", "--output", output)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.error
+    assert result.err.count("\n") == 1
+
+
+def test_what_hangs_on_the_weights_is_checked_after_they_are_known(run, seeded_artifacts, tmp_path):
+    """Whether they are seeded: another file would be in the way if they were not."""
+    there = tmp_path / file_name("torchscript", "fp32", seeded=False)
+    there.write_text("mine")
+    options = ("--checkpoint", seeded_artifacts["onnx"], "--no-verify")
+    result = run("torchscript", *options, "--output", tmp_path)
+    assert result.out == f"{tmp_path / file_name('torchscript', 'fp32', seeded=True)}\n", result.err
+    result = run("torchscript", *options, "--output", tmp_path / "mine.torchscript")
+    assert "call it mine_seeded.torchscript" in result.error
 
 
 def test_a_name_that_is_too_long(run, tmp_path):
@@ -374,32 +430,55 @@ def test_a_full_disk(name, tmp_path):
         preexec_fn=limited(1_000_000),
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert (process.returncode, process.stdout) == (1, "")
     assert "File too large" in process.stderr
-    assert len(process.stderr.strip().splitlines()) == 1
+    *stages, _ = process.stderr.strip().splitlines()
+    assert [stage.split()[:2] for stage in stages] == [["rvm-export:", "exporting"]]
     assert [*tmp_path.iterdir()] == []
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
-    process = subprocess.Popen(
-        [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", tmp_path], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not [*tmp_path.iterdir()] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert [*tmp_path.iterdir()], "the export did not begin"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    command = [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", tmp_path]
+    with started(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not [*tmp_path.iterdir()] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [*tmp_path.iterdir()], "the export did not begin"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip() == "rvm-export: error: interrupted; nothing was left half-written"
+    assert err.splitlines()[-1] == "rvm-export: error: interrupted; nothing was left half-written"
+    assert "Traceback" not in err
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_nohup_ignores_stays_ignored(ignored):
+    code = """
+import signal, sys
+from tools import cli
+if "True" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.argv = ["rvm-export", "--version"]
+try:
+    cli.main()
+finally:
+    print(*(signal.getsignal(each) is signal.default_int_handler for each in (signal.SIGHUP, signal.SIGTERM)))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(ignored)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == f"{not ignored} True"
 
 
 def test_auto_without_a_release_is_seeded_and_loud(tmp_path):
     environment = os.environ | {"RVM_RELEASE_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     process = subprocess.run(
-        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path], env=environment, capture_output=True, text=True
+        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert process.returncode == 0
     assert Path(process.stdout.strip()).name == "rvm_mobilenetv3_fp32_seeded.onnx"

@@ -20,8 +20,11 @@ def test_info_shows_what_a_folder_is(folder, run):
     told = json.loads(run("info", folder, "--json").out)
     assert (told["artifact"], told["format"], told["precision"]) == (str(folder), "tfjs", "int8")
     assert told["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
-    lines = subprocess.run("LC_ALL=C sha256sum *", shell=True, cwd=folder, capture_output=True).stdout
-    assert told["sha256"] == subprocess.run("sha256sum", input=lines, capture_output=True).stdout.decode()[:64]
+    lines = subprocess.run("LC_ALL=C sha256sum *", shell=True, cwd=folder, capture_output=True, timeout=120).stdout
+    assert (
+        told["sha256"]
+        == subprocess.run("sha256sum", input=lines, capture_output=True, timeout=120).stdout.decode()[:64]
+    )
     assert told["metadata"] == {}
 
 

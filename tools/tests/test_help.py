@@ -22,7 +22,9 @@ def test_help_imports_nothing_heavy(arguments):
         "except SystemExit as stop: code = stop.code\n"
         f"sys.exit(code or ','.join({HEAVY!r} & sys.modules.keys()) or 0)"
     )
-    process = subprocess.run([sys.executable, "-c", code, *arguments, "--help"], capture_output=True, text=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--help"], capture_output=True, text=True, timeout=120
+    )
     assert (process.returncode, process.stderr) == (0, "")
     assert "Usage" in process.stdout
 

@@ -24,6 +24,7 @@ from tools.cluster import ClusterError
 from tools.jobs import Job, run_jobs, to_table
 from tools.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
 from tools.tests import job_functions as f
+from tools.tests.children import started
 
 PATIENCE = 60
 
@@ -75,7 +76,7 @@ def cluster_of(folder, workers, lacking=()) -> Iterator[str]:
                 process.wait(3)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -298,14 +299,10 @@ def interrupted(function, folder, where=None, began=2):
     script = folder / "script.py"
     script.write_text(SCRIPT.format(function=function, folder=str(folder), cluster=where))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    ) as process:
-        try:
-            wait_for(lambda: len([*folder.glob("*.began")]) == began)
-            yield process, [int(path.name.split(".")[1]) for path in folder.glob("*.began")]
-        finally:
-            process.kill()
+    command = [sys.executable, script]
+    with started(command, stderr=subprocess.PIPE, start_new_session=True, env=environment) as process:
+        wait_for(lambda: len([*folder.glob("*.began")]) == began)
+        yield process, [int(path.name.split(".")[1]) for path in folder.glob("*.began")]
 
 
 @pytest.mark.parametrize("to", ["process", "group"])
@@ -333,7 +330,7 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path):
 def test_processes_end_with_a_parent_that_was_killed(tmp_path):
     with interrupted("half_write", tmp_path) as (process, pids):
         process.kill()
-        process.wait()
+        process.wait(PATIENCE)
         wait_for(lambda: not any(map(alive, pids)))
     assert [*tmp_path.glob("*.partial")] == []
 

@@ -20,6 +20,7 @@ from rvm_model.colour import VideoError
 from rvm_model.sink import Sink as VideoSink
 from rvm_model.source import open_source
 from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
+from tools.tests.children import started
 from tools.tests.test_jobs import cluster_of
 
 RATIO = ("--downsample-ratio", "0.5")
@@ -326,16 +327,15 @@ def test_a_background_is_not_distorted_by_a_file_of_one_size(fixed, clip, out, r
 def test_an_interrupted_run_leaves_nothing(number, out, tmp_path):
     clip = write_clip(tmp_path / "long.mkv", drawn(60, 640, 360))
     command = [sys.executable, "-c", "from tools.cli import main; main()"]
-    process = subprocess.Popen(
-        [*command, "matte", clip, "--model", "seeded", "--alpha", out / "a.mp4"], stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 60
-    while not (out.exists() and [*out.iterdir()]):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    command += ["matte", clip, "--model", "seeded", "--alpha", out / "a.mp4"]
+    with started(command, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 60
+        while not (out.exists() and [*out.iterdir()]):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "rvm-export: error: interrupted; nothing was left half-written"
     assert [*out.iterdir()] == []

@@ -23,7 +23,10 @@ from tools.tests.play_mutants import play
 
 COUNT = 300
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,8 @@ def test_each_ends_in_an_exit_code_and_one_line(outcomes):
         assert code in ((0, 2) if outcome["command"] == "info" else (0, 1, 2)), (told(outcome), code, err)
         assert "Traceback" not in err, told(outcome)
         if code == 2:
-            (line,) = err.splitlines()
+            *stages, line = err.splitlines()
+            assert all(stage.startswith(("rvm-export: reading ", "rvm-export: verifying ")) for stage in stages)
             assert line.startswith("rvm-export: error: "), told(outcome)
             assert "spoiled.onnx" in line, told(outcome)
             assert len(line) < 2_000, told(outcome)

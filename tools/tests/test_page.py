@@ -16,6 +16,8 @@ from tools.release.cards import to_card
 from tools.release.page import Failure, to_html
 from tools.tests.release_made import built_of, manifest_of
 
+pytestmark = pytest.mark.timeout(1800)
+
 ODD = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 FAILURES = (
@@ -186,6 +188,7 @@ def test_page_and_cards_are_the_same_in_another_process(built, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         check=True,
+        timeout=300,
     ).stdout.decode()
     page = to_html(manifest_of(*built), built, [Failure(name="x", error="y")])
     assert written == "\n".join([page, *map(to_card, built)])

@@ -14,10 +14,12 @@ from exporters.coreml import CoremlSpec
 from exporters.recover import recover
 from exporters.weights import lowered_convs
 from rvm_model import load_checkpoint
-from tools.recover_soak import same_file
+from tools.recover_soak import READING, same_file
 from tools.tests.conftest import ONE_SIZE
 from tools.tests.recover_bases import write_bases
 from tools.tests.recover_mutations import BASES, spoiled
+
+pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 30
@@ -124,7 +126,7 @@ def test_a_graph_changed_beyond_its_convolutions_is_found_out(run, seeded_artifa
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
 def test_spoiled_files_end_in_one_line_and_write_nothing(home):
     command = [sys.executable, "-m", "tools.tests.recover_runner", home, 0, SAMPLE]
-    process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT)
+    process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=1500)
     lines = [json.loads(line) for line in process.stdout.splitlines()]
     assert process.returncode == 0, (lines[-1:], process.stderr[-2000:])
     outcomes = [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=True)]
@@ -135,7 +137,8 @@ def test_spoiled_files_end_in_one_line_and_write_nothing(home):
         assert outcome["wrote"] == (outcome["code"] == 0), outcome
         assert (outcome["touched"], outcome["left"]) == ([], False), outcome
         if outcome["code"] == 2:
-            (line,) = outcome["err"].splitlines()
+            stage, line = outcome["err"].splitlines()
+            assert stage.startswith(READING)
             assert line.startswith("rvm-export: error: "), outcome
             assert len(line) < 2_000, outcome
         if outcome["kind"].startswith("torchscript"):

@@ -23,6 +23,7 @@ from tools.release.build import made_already, record_of
 from tools.release.table import read_table
 from tools.release.weights import load_weights, parse_checkpoints, settled
 from tools.tests import release_faults as faults
+from tools.tests.children import started
 from tools.tests.kills import (
     ROOT,
     Kill,
@@ -42,7 +43,10 @@ HALF, FULL = (row.file_name(seeded=True) for row in ROWS)
 NO_PARTIAL = ".rvm-export-*"
 ARGUMENTS = ("--checkpoint", "mobilenetv3=seeded", "--only", "onnx", "--frames", 16, "--version", VERSION, "--jobs", 1)
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes, limits and mounts are Linux's here")
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes, limits and mounts are Linux's here"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,11 @@ def test_killed_at_random_moments_and_resumed(good, tmp_path):
 def test_killed_while_it_is_described(copy):
     """At every file: what is there is whole, be it of before or of after, and sums are there only if they are right."""
     process = subprocess.run(
-        [sys.executable, "-m", "tools.tests.kills_while_describing", copy], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "tools.tests.kills_while_describing", copy],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
     )
     assert process.returncode == 0, process.stderr
     told = json.loads(process.stdout)
@@ -135,11 +143,13 @@ def test_a_clock_that_was_set_back(good, tmp_path):
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler on this machine, to set the clock of a process with")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c"], check=True, timeout=120
+    )
     environment = os.environ | {"LD_PRELOAD": str(tmp_path / "clock.so")}
     year = [sys.executable, "-c", "import datetime, time; print(datetime.date.today().year, time.gmtime().tm_year)"]
-    assert subprocess.check_output(year, env=environment, text=True).split() == ["1980", "1980"]
-    subprocess.run([*small_command(), tmp_path / "release", "1"], cwd=ROOT, env=environment, check=True)
+    assert subprocess.check_output(year, env=environment, text=True, timeout=120).split() == ["1980", "1980"]
+    subprocess.run([*small_command(), tmp_path / "release", "1"], cwd=ROOT, env=environment, check=True, timeout=1500)
     for name in (HALF, f"{HALF}.md"):
         assert hashes(tmp_path / "release")[name] == good[0].files[name]
     assert made_already(tmp_path / "release" / HALF, json.loads(record_of(good[1] / HALF).read_text())["key"])
@@ -506,10 +516,9 @@ def test_without_memory_each_job_says_so(run, tmp_path, monkeypatch):
 
 
 def test_a_second_release_into_the_same_folder_is_refused(run, tmp_path):
-    with subprocess.Popen([*small_command(), tmp_path], cwd=ROOT, stderr=subprocess.DEVNULL) as first:
+    with started([*small_command(), tmp_path], cwd=ROOT, stderr=subprocess.DEVNULL):
         wait_until(lambda: record_of(tmp_path / HALF).exists())
         result = run("release", "--out", tmp_path, *ARGUMENTS)
-        first.kill()
     assert result.code == 2
     assert f"another release is being written into {tmp_path}; wait until it has ended" in result.error
 
@@ -518,7 +527,7 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     """Both of a small file system of the process's own; where even that is not allowed, this is skipped."""
     script = [sys.executable, "-m", "tools.tests.small_disk", tmp_path]
     process = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", *script], cwd=ROOT, capture_output=True, text=True
+        ["unshare", "--map-root-user", "--mount", *script], cwd=ROOT, capture_output=True, text=True, timeout=1500
     )
     if "unshare failed" in process.stderr or "mount failed" in process.stderr:
         pytest.skip(f"no file system can be mounted here: {process.stderr.strip()}")
@@ -545,7 +554,9 @@ def test_files_that_must_not_grow(run, tmp_path):
     """As a disk that is full, where the limit is a file's."""
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000,) * 2); "
     code = limited + "from tools.tests.small_release import main; from pathlib import Path; main(Path(sys.argv[1]), 1)"
-    process = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=1500
+    )
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert process.stderr.count("File too large") >= 2

@@ -21,7 +21,10 @@ MADE = {
     "coreml": "model.mlpackage.zip",
 }
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from exporters import FORMATS
 from exporters.onnx.traced import export_traced
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
+from tools.tests.children import started
 
 EVERY_COMMAND = pytest.mark.parametrize("command", ["verify", "info"])
 OUTPUTS = ["fgr", "pha", "r1", "r2", "r3", "r4"]
@@ -62,13 +63,8 @@ def test_the_default_runtime_is_shown_too(artifact, run):
 
 def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
     command = [sys.executable, "-c", "from tools.cli import main; main()", "verify", seeded_artifacts["onnx"]]
-    process = subprocess.Popen(
-        [*command, "--runtime", other_runtime, "--frames", "16"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+    command += ["--runtime", other_runtime, "--frames", "16"]
+    deadline = time.monotonic() + 60
 
     def plays(pid):
         try:
@@ -76,14 +72,15 @@ def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
         except OSError:  # it has ended
             return False
 
-    def players():
-        return [*filter(plays, children.read_text().split())]
-
-    while not (found := players()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.strip()) == (130, "rvm-export: error: interrupted; nothing was left half-written")
+    with started(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (found := [*filter(plays, children.read_text().split())]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        _, err = process.communicate(timeout=60)
+    *stages, last = err.splitlines()
+    assert (process.returncode, last) == (130, "rvm-export: error: interrupted; nothing was left half-written")
+    assert all(stage.startswith(("rvm-export: reading ", "rvm-export: verifying ")) for stage in stages)
     assert found
     # Where it was only being started, it is not killed, but finds its input closed.
     while any(map(plays, found)) and time.monotonic() < deadline:
@@ -222,7 +219,7 @@ def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_
 def test_a_full_stdout_is_said(artifact):
     with Path("/dev/full").open("wb", buffering=0) as full:
         command = [sys.executable, "-c", "from tools.cli import main; main()", "info", artifact, "--json"]
-        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 1
     assert process.stderr == "rvm-export: error: No space left on device\n"
 

@@ -8,6 +8,8 @@ import pytest
 from exporters import FORMATS
 from tools.tests.fresh import build_wheel, fresh, run
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
