@@ -1,0 +1,119 @@
+"""Numbers that are wrong in files of eight bits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity_tests.mutants.mutant import Mutant
+from parity_tests.mutants.patched import PatchedOnnx, PatchedTfjs
+from parity_tests.mutants.reweighted import Reweighted
+from parity_tests.mutants.weights import times
+from parity_tests.plays import Play
+
+Change = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def scaled(factor: float) -> Change:
+    return lambda array: array * factor
+
+
+def one_scaled(factor: float, index: int) -> Change:
+    def change(array: NDArray[Any]) -> NDArray[Any]:
+        array[index] *= factor
+        return array
+
+    return change
+
+
+def shifted(by: int) -> Change:
+    return lambda array: np.where(array < 128, array + by, array - by)
+
+
+def without(channel: int) -> Change:
+    def change(array: NDArray[Any]) -> NDArray[Any]:
+        array[channel] = 0
+        return array
+
+    return change
+
+
+ONNX = ("onnx",)
+TFJS = ("tfjs",)
+SMALL = Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, frames=16)
+"""CoreML takes a size that is whole inside, and WebAssembly is slow."""
+
+INT8 = tuple(
+    Mutant(name=name, why=why, defect=defect, formats=ONNX, precision="int8")
+    for name, why, defect in (
+        (
+            "int8_scale_1.02",
+            "The scales of one kernel are 2 % too large.",
+            PatchedOnnx("decoder.decode2.conv.0.weight.scale", scaled(1.02)),
+        ),
+        (
+            "int8_scale_1.1",
+            "The scales of a kernel of a GRU are 10 % too large.",
+            PatchedOnnx("decoder.decode1.gru.hh.0.x.weight.scale", scaled(1.1)),
+        ),
+        (
+            "int8_channel_scale_1.5",
+            "The scale of one channel is 50 % too large.",
+            PatchedOnnx("decoder.decode3.conv.0.weight.scale", one_scaled(1.5, 3)),
+        ),
+        (
+            "int8_bias_scale",
+            "The scales of one bias are halved.",
+            PatchedOnnx("decoder.decode1.conv.0.bias.scale", scaled(0.5)),
+        ),
+        (
+            "int8_channel_zeroed",
+            "One output of a kernel is zero.",
+            PatchedOnnx("decoder.decode1.conv.0.weight.stored", without(4)),
+        ),
+        (
+            "int8_state_zero",
+            "What is fed back as r1 is one level off when it is read as eight bits.",
+            PatchedOnnx("r1i:zero", shifted(1)),
+        ),
+        (
+            "int8_state_scale",
+            "What is fed back as r2 is scaled by 1.02.",
+            PatchedOnnx("r2i:scale", scaled(1.02)),
+        ),
+    )
+) + (
+    Mutant(
+        name="tfjs_scale_1.02",
+        why="The step of the largest kernel is 2 % too large.",
+        defect=PatchedTfjs(0, scale=1.02),
+        formats=TFJS,
+        precision="int8",
+        play=SMALL,
+    ),
+    Mutant(
+        name="tfjs_scale_1.1",
+        why="The step of another kernel is 10 % too large.",
+        defect=PatchedTfjs(6, scale=1.1),
+        formats=TFJS,
+        precision="int8",
+        play=SMALL,
+    ),
+    Mutant(
+        name="tfjs_zero_off",
+        why="The zero of a kernel is one level off.",
+        defect=PatchedTfjs(3, shift=1),
+        formats=TFJS,
+        precision="int8",
+        play=SMALL,
+    ),
+    Mutant(
+        name="coreml_scale_1.02",
+        why="The steps of one kernel are 2 % too large.",
+        defect=Reweighted("decoder.decode3.conv.0.weight", times(1.02)),
+        formats=("coreml",),
+        precision="int8",
+        play=SMALL,
+    ),
+)

@@ -1,0 +1,66 @@
+"""Another number in a file that holds eight bits."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity_tests.mutants.mutant import OfFile, Subject
+
+MODEL = "model.json"
+
+
+@dataclass(frozen=True)
+class PatchedOnnx(OfFile):
+    """`change` makes another array of the initializer `name`."""
+
+    name: str
+    change: Callable[[NDArray[Any]], NDArray[Any]]
+
+    def write(self, subject: Subject, path: Path) -> None:
+        """See `Defect`."""
+        import onnx
+        from onnx import numpy_helper
+
+        model = onnx.load(subject.good)
+        (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == self.name)
+        before = numpy_helper.to_array(tensor)
+        after = self.change(before.copy()).astype(before.dtype)
+        assert (before != after).any(), f"{self.name} is as it was"
+        tensor.CopyFrom(numpy_helper.from_array(after, self.name))
+        onnx.save(model, path)
+
+
+@dataclass(frozen=True)
+class PatchedTfjs(OfFile):
+    """`scale` times the step of one of the kernels in eight bits, and its zero `shift` steps off; `rank` by size."""
+
+    rank: int
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def write(self, subject: Subject, path: Path) -> None:
+        """See `Defect`."""
+        shutil.copy(subject.good, path)
+        with zipfile.ZipFile(subject.good) as good, zipfile.ZipFile(path, "w") as wrong:
+            for name in good.namelist():
+                content = good.read(name)
+                wrong.writestr(name, self._patched(content) if name.endswith(MODEL) else content)
+
+    def _patched(self, content: bytes) -> bytes:
+        model = json.loads(content)
+        (manifest,) = model["weightsManifest"]
+        in_eight_bits = [
+            entry for entry in manifest["weights"] if entry.get("quantization", {}).get("dtype") == "uint8"
+        ]
+        entry = sorted(in_eight_bits, key=lambda entry: -int(np.prod(entry["shape"])))[self.rank]
+        quantization = entry["quantization"]
+        quantization["min"] = (quantization["min"] + self.shift * quantization["scale"]) * self.scale
+        quantization["scale"] *= self.scale
+        return json.dumps(model, separators=(",", ":")).encode()
