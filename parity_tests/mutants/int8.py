@@ -44,7 +44,7 @@ TFJS = ("tfjs",)
 SMALL = Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, frames=16)
 """CoreML takes a size that is whole inside, and WebAssembly is slow."""
 
-INT8 = tuple(
+_ONNX = tuple(
     Mutant(name=name, why=why, defect=defect, formats=ONNX, precision="int8")
     for name, why, defect in (
         (
@@ -75,15 +75,18 @@ INT8 = tuple(
         (
             "int8_state_zero",
             "What is fed back as r1 is one level off when it is read as eight bits.",
-            PatchedOnnx("r1i:zero", shifted(1)),
+            PatchedOnnx("decoder.decode1.gru/Expand:zero", shifted(1)),
         ),
         (
             "int8_state_scale",
             "What is fed back as r2 is scaled by 1.02.",
-            PatchedOnnx("r2i:scale", scaled(1.02)),
+            PatchedOnnx("decoder.decode2.gru/Expand:scale", scaled(1.02)),
         ),
     )
-) + (
+)
+
+INT8 = (
+    *_ONNX,
     Mutant(
         name="tfjs_scale_1.02",
         why="The step of the largest kernel is 2 % too large.",

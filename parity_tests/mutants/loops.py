@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from exporters.runtime import Frame, Matte, State, Step
-from parity_tests.mutants.mutant import FAST, GRAPHS, TRAINED, Mutant
+from parity_tests.mutants.mutant import GRAPHS, TRAINED, Mutant
 from parity_tests.mutants.replayed import Replayed
 
 TENTH = 10

@@ -51,7 +51,7 @@ class Rewritten(OfFile):
 
 @contextmanager
 def rewritten(edits: tuple[Edit, ...]) -> Iterator[None]:
-    """Import `exporters` and `rvm_model` from an edited copy while this is open; what was imported before comes back."""
+    """Import `exporters` and `rvm_model` from an edited copy while this is open, and restore what was imported."""
     before = _ours()
     with TemporaryDirectory() as desk:
         for package in PACKAGES:

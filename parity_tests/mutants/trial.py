@@ -77,8 +77,8 @@ def margin(report: ParityReport) -> tuple[str, float]:
     """The output that is worst, and how many times its limit the worst figure is; without an output if none is."""
     margins = {
         name: max(
-            (_over(drift.max_abs, report.tolerance.limit(name).max_abs)),
-            (_over(drift.mean_abs, report.tolerance.limit(name).mean_abs)),
+            _over(drift.max_abs, report.tolerance.limit(name).max_abs),
+            _over(drift.mean_abs, report.tolerance.limit(name).mean_abs),
         )
         for name, drift in report.comparison.outputs.items()
     }
@@ -88,8 +88,10 @@ def margin(report: ParityReport) -> tuple[str, float]:
 
 
 def _over(figure: float, limit: float) -> float:
-    """NaN is beyond any limit."""
-    return figure / limit if figure == figure else math.inf
+    """How many times a limit, which may be 0; NaN is beyond any."""
+    if figure <= limit:
+        return figure / limit if limit else 0.0
+    return figure / limit if limit and not math.isnan(figure) else math.inf
 
 
 @lru_cache(maxsize=4)

@@ -101,12 +101,12 @@ WEIGHTS = (
     ),
     Mutant(
         name="gru_bias_1e-3",
-        why="One bias of a gate is 1e-3 too large.",
-        defect=Reweighted("decoder.decode4.gru.ih.0.bias", plus(1e-3, 0)),
+        why="All biases of two gates are 1e-3 too large.",
+        defect=Reweighted("decoder.decode4.gru.ih.0.bias", plus(1e-3)),
     ),
     Mutant(
-        name="gru_biases_1e-3",
-        why="All biases of a gate are 1e-3 too large.",
+        name="candidate_bias_1e-3",
+        why="All biases of a candidate are 1e-3 too large.",
         defect=Reweighted("decoder.decode1.gru.hh.0.bias", plus(1e-3)),
         formats=("onnx",),
     ),
