@@ -35,7 +35,6 @@ RECURRENCE = (
             (DECODER, "r, z = self.ih(", "z, r = self.ih("),
             (PROGRAM, "r, z = ops.split(", "z, r = ops.split("),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="no_reset_gate",
@@ -57,6 +56,7 @@ RECURRENCE = (
         name="candidate_sigmoid",
         why="The GRU's candidate is a sigmoid, not a tanh.",
         defect=rewritten((DECODER, "nn.Tanh()", "nn.Sigmoid()"), (PROGRAM, "ops.tanh(", "ops.sigmoid(")),
+        formats=("onnx",),
     ),
     Mutant(
         name="candidate_hardtanh",
@@ -79,7 +79,6 @@ RECURRENCE = (
             (DECODER, "a, b = x.chunk(2, dim=1)", "b, a = x.chunk(2, dim=1)", 2),
             (PROGRAM, "a, b = ops.split(x, half, half)", "b, a = ops.split(x, half, half)"),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="halves_joined_wrongly",
@@ -105,6 +104,7 @@ RECURRENCE = (
                 "return x, (r1, r2, ops.mul(r3, ops.sigmoid(ops.add_constant(ops.sub(r3, r3), (6.2126,) * 40))), r4)",
             ),
         ),
+        formats=("onnx",),
     ),
 )
 
@@ -126,7 +126,7 @@ DECODING = (
                 '    x, r2 = upsampling_block(ops, convs, "decoder.decode2", x, f2, no_blue, r2)',
             ),
         ),
-        formats=GRAPHS,
+        formats=("onnx",),
     ),
     Mutant(
         name="concat_order",
@@ -161,7 +161,6 @@ DECODING = (
                 "tf.compat.v1.image.resize_bilinear(x, [2 * height, 2 * width], align_corners=True)",
             ),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="upsample_nearest",
@@ -190,7 +189,7 @@ DECODING = (
                 "tf.compat.v1.image.resize_bilinear(x, [2 * height, 2 * width])",
             ),
         ),
-        formats=("onnx", "tensorflow"),
+        formats=("onnx",),
     ),
     Mutant(
         name="upsample_stretched",
@@ -217,7 +216,9 @@ DECODING = (
             (
                 ONNX,
                 'return self._node("Slice", twice, starts, self._shape(ref, 2, 4), axes)',
-                'whole = self._shape(twice, 2, 4)\n        return self._node("Slice", twice, self._node("Sub", whole, self._shape(ref, 2, 4)), whole, axes)',
+                "whole = self._shape(twice, 2, 4)\n"
+                '        starts = self._node("Sub", whole, self._shape(ref, 2, 4))\n'
+                '        return self._node("Slice", twice, starts, whole, axes)',
             ),
             (TENSORFLOW, "twice[:, :height, :width]", "twice[:, -height:, -width:]"),
         ),
@@ -237,8 +238,7 @@ DECODING = (
             (
                 TENSORFLOW,
                 'return tf.nn.avg_pool2d(x, 2, 2, "SAME")',
-                "height, width = tf.shape(x)[1] % 2, tf.shape(x)[2] % 2\n"
-                '        return tf.nn.avg_pool2d(tf.pad(x, [[0, 0], [0, height], [0, width], [0, 0]]), 2, 2, "VALID")',
+                'return tf.nn.avg_pool2d(tf.pad(x, [[0, 0], [0, 1], [0, 1], [0, 0]]), 2, 2, "VALID")',
             ),
         ),
         formats=GRAPHS,
@@ -252,7 +252,7 @@ DECODING = (
                 "s1 = self.avgpool(s0)",
                 's1 = F.interpolate(F.avg_pool2d(s0, 2), f1.shape[2:], mode="bilinear")',
             ),
-            (ONNX, "ceil_mode=1", 'ceil_mode=int("AveragePool" in x)'),
+            (ONNX, "ceil_mode=1", 'ceil_mode=int("avgpool" in x)'),
             (PROGRAM, "s1 = ops.average_pool_ceil(s0)", "s1 = ops.resize_like(ops.average_pool_ceil(s0), f1)"),
         ),
     ),
@@ -271,6 +271,7 @@ DECODING = (
                 '"MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1',
             ),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="decoder_epsilon",
@@ -298,7 +299,6 @@ RESIZING = (
                 "position = (centres - 0.5) * tf.cast(size - 1, tf.float32) / tf.cast(to_size - 1, tf.float32)",
             ),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="resize_nearest",
@@ -311,6 +311,7 @@ RESIZING = (
             ),
             (ONNX, 'mode="linear"', 'mode="nearest" if scales not in ("", "scale_2") else "linear"'),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="resize_smoothed",
@@ -351,12 +352,6 @@ RESIZING = (
         ),
         formats=("torchscript", "tensorflow"),
     ),
-    Mutant(
-        name="size_rounded_up",
-        why="The internal size is rounded up.",
-        defect=rewritten((TENSORFLOW, "tf.cast(tf.floor(tf.cast(size,", "tf.cast(tf.math.ceil(tf.cast(size,")),
-        formats=("tensorflow",),
-    ),
 )
 
 ENCODING = (
@@ -379,7 +374,7 @@ ENCODING = (
             (ENCODER, "nn.Hardswish if row.hardswish else nn.ReLU", "nn.ReLU"),
             (PROGRAM, "ops.hardswish if row.hardswish else ops.relu", "ops.relu"),
         ),
-        formats=("torchscript", "tensorflow"),
+        formats=("torchscript",),
     ),
     Mutant(
         name="hardswish_for_relu",
@@ -409,6 +404,7 @@ ENCODING = (
                 'x = ops.conv(src, convs["backbone.features.0.0"])\n        x = ops.mul(x, ops.sigmoid(x))',
             ),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="hardsigmoid_fifth",
@@ -422,7 +418,6 @@ ENCODING = (
             (ONNX, "alpha=1 / 6", "alpha=0.2"),
             (TENSORFLOW, "x * (1 / 6) + 0.5", "x * 0.2 + 0.5"),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="sixth_rounded",
@@ -445,6 +440,7 @@ ENCODING = (
             (ENCODER, "self.gate = nn.Hardsigmoid()", "self.gate = nn.Sigmoid()"),
             (PROGRAM, "ops.hardsigmoid(ops.conv(gate,", "ops.sigmoid(ops.conv(gate,"),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="squeeze_without_relu",
@@ -477,7 +473,7 @@ ENCODING = (
         name="dilation_missing",
         why="One of the last blocks is not dilated.",
         defect=rewritten((ENCODER, "Block(5, 672, 160, 168, True, 1, 2)", "Block(5, 672, 160, 168, True, 1, 1)")),
-        formats=GRAPHS,
+        formats=("onnx",),
     ),
     Mutant(
         name="mean_bgr",
@@ -486,7 +482,7 @@ ENCODING = (
             (ENCODER, "(0.485, 0.456, 0.406)", "(0.406, 0.456, 0.485)"),
             (ENCODER, "(0.229, 0.224, 0.225)", "(0.225, 0.224, 0.229)"),
         ),
-        formats=GRAPHS,
+        formats=("onnx",),
     ),
     Mutant(
         name="mean_rounded",
@@ -532,6 +528,7 @@ ENCODING = (
             (LRASPP, "nn.Sigmoid()", "nn.Hardsigmoid()"),
             (PROGRAM, "ops.mul(narrow, ops.sigmoid(", "ops.mul(narrow, ops.hardsigmoid("),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="aspp_open",
@@ -564,6 +561,7 @@ REFINING = (
             (NETWORK, "(residual + fine_src).clamp(0, 1)", "residual.clamp(0, 1)"),
             (PROGRAM, "(1.0, 1.0, 1.0, 0.0)", "(0.0, 0.0, 0.0, 0.0)"),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="foreground_not_clamped",
@@ -576,6 +574,7 @@ REFINING = (
                 "fgr = ops.add(ops.mul(ops.resize_like(A_fgr, fine_src), fine_src), ops.resize_like(b_fgr, fine_src))",
             ),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="alpha_not_clamped",
@@ -589,7 +588,6 @@ REFINING = (
                 "    pha = ops.add(pha, ops.resize_like(b_pha, fine_src))",
             ),
         ),
-        formats=GRAPHS,
     ),
     Mutant(
         name="foreground_premultiplied",
@@ -598,6 +596,7 @@ REFINING = (
             (NETWORK, "(residual + fine_src).clamp(0, 1)", "(residual + fine_src).clamp(0, 1) * pha.clamp(0, 1)"),
             (PROGRAM, "    return fgr, pha\n", "    return ops.mul(fgr, pha), pha\n"),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="alpha_squared",
@@ -606,7 +605,7 @@ REFINING = (
             (NETWORK, "pha.clamp(0, 1)", "pha.clamp(0, 1) ** 2"),
             (PROGRAM, "    return fgr, pha\n", "    return fgr, ops.mul(pha, pha)\n"),
         ),
-        formats=("torchscript", "tensorflow"),
+        formats=("torchscript",),
     ),
     Mutant(
         name="refiner_aligned",
@@ -628,7 +627,7 @@ REFINING = (
                 "return tf.compat.v1.image.resize_bilinear(x, _size(ref), align_corners=True)",
             ),
         ),
-        formats=GRAPHS,
+        formats=("onnx",),
     ),
     Mutant(
         name="refiner_nearest",
@@ -654,6 +653,7 @@ REFINING = (
                 "tf.reduce_mean(x[..., :2], axis=-1, keepdims=True)",
             ),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="third_rounded",
@@ -676,6 +676,7 @@ REFINING = (
             (REFINER, "torch.cat([cov, var, base_hid], dim=1)", "torch.cat([var, cov, base_hid], dim=1)"),
             (PROGRAM, "ops.concat(cov, var)", "ops.concat(var, cov)"),
         ),
+        formats=("onnx",),
     ),
     Mutant(
         name="variance_not_centred",
@@ -693,7 +694,7 @@ REFINING = (
             (REFINER, "mean_y - A * mean_x", "mean_y - A * x", 2),
             (PROGRAM, "ops.mul(A, mean_x)", "ops.mul(A, x)"),
         ),
-        formats=("torchscript", "tensorflow"),
+        formats=("torchscript",),
     ),
     Mutant(
         name="fast_epsilon",

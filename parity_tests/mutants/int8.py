@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from parity_tests.mutants.mutant import Mutant
@@ -27,10 +26,6 @@ def one_scaled(factor: float, index: int) -> Change:
     return change
 
 
-def shifted(by: int) -> Change:
-    return lambda array: np.where(array < 128, array + by, array - by)
-
-
 def without(channel: int) -> Change:
     def change(array: NDArray[Any]) -> NDArray[Any]:
         array[channel] = 0
@@ -48,19 +43,19 @@ _ONNX = tuple(
     Mutant(name=name, why=why, defect=defect, formats=ONNX, precision="int8")
     for name, why, defect in (
         (
-            "int8_scale_1.02",
-            "The scales of one kernel are 2 % too large.",
-            PatchedOnnx("decoder.decode2.conv.0.weight.scale", scaled(1.02)),
-        ),
-        (
             "int8_scale_1.1",
-            "The scales of a kernel of a GRU are 10 % too large.",
-            PatchedOnnx("decoder.decode1.gru.hh.0.x.weight.scale", scaled(1.1)),
+            "The scales of one kernel are 10 % too large.",
+            PatchedOnnx("decoder.decode2.conv.0.weight.scale", scaled(1.1)),
         ),
         (
-            "int8_channel_scale_1.5",
-            "The scale of one channel is 50 % too large.",
-            PatchedOnnx("decoder.decode3.conv.0.weight.scale", one_scaled(1.5, 3)),
+            "int8_gru_scale_1.25",
+            "The scales of a kernel of a GRU are 25 % too large.",
+            PatchedOnnx("decoder.decode1.gru.hh.0.x.weight.scale", scaled(1.25)),
+        ),
+        (
+            "int8_channel_scale_2",
+            "The scale of one channel is twice as large.",
+            PatchedOnnx("decoder.decode3.conv.0.weight.scale", one_scaled(2.0, 3)),
         ),
         (
             "int8_bias_scale",
@@ -73,14 +68,14 @@ _ONNX = tuple(
             PatchedOnnx("decoder.decode1.conv.0.weight.stored", without(4)),
         ),
         (
-            "int8_state_zero",
-            "What is fed back as r1 is one level off when it is read as eight bits.",
-            PatchedOnnx("decoder.decode1.gru/Expand:zero", shifted(1)),
+            "int8_state_cut_off",
+            "In eight bits, r1 has half the range that it needs.",
+            PatchedOnnx("decoder.decode1.gru/Expand:scale", scaled(0.5)),
         ),
         (
-            "int8_state_scale",
-            "What is fed back as r2 is scaled by 1.02.",
-            PatchedOnnx("decoder.decode2.gru/Expand:scale", scaled(1.02)),
+            "int8_image_cut_off",
+            "In eight bits, an image of the decoder has half the range that it needs.",
+            PatchedOnnx("decoder.decode2/Relu:scale", scaled(0.5)),
         ),
     )
 )

@@ -130,7 +130,12 @@ LOOPS = (
         formats=GRAPHS,
     ),
     Mutant(name="states_not_fed_back", why="Every frame is the first.", defect=Replayed(never_fed_back)),
-    Mutant(name="states_forgotten_once", why="The tenth frame is a first one.", defect=Replayed(forgotten_once)),
+    Mutant(
+        name="states_forgotten_once",
+        why="The tenth frame is a first one.",
+        defect=Replayed(forgotten_once),
+        formats=("onnx",),
+    ),
     Mutant(name="one_frame_late", why="The matte of the frame before is given.", defect=Replayed(one_frame_late)),
     Mutant(
         name="frame_repeated",
@@ -161,6 +166,7 @@ LOOPS = (
         name="source_over_256",
         why="The source's levels are divided by 256, not by 255.",
         defect=Replayed(seen(lambda frame: frame * np.float32(255 / 256))),
+        formats=("onnx",),
     ),
     Mutant(
         name="source_254",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from parity_tests.mutants.mutant import FAST, GRAPHS, Mutant
+from parity_tests.mutants.mutant import GRAPHS, Mutant
 from parity_tests.mutants.reweighted import Reweighted
 
 Change = Callable[[Tensor], Tensor]
@@ -64,7 +64,6 @@ WEIGHTS = (
         name="kernel_1.001",
         why="One kernel of the encoder is scaled by 1.001.",
         defect=Reweighted("backbone.features.4.block.3.0.weight", times(1.001)),
-        formats=GRAPHS,
     ),
     Mutant(
         name="gru_1.001",
@@ -76,6 +75,7 @@ WEIGHTS = (
         name="last_kernel_1.001",
         why="The kernel in front of the refiner is scaled by 1.001.",
         defect=Reweighted("project_mat.conv.weight", times(1.001)),
+        formats=("onnx",),
     ),
     Mutant(
         name="refiner_1.001",
@@ -86,12 +86,12 @@ WEIGHTS = (
         name="one_weight_1.01",
         why="One number of a kernel of the decoder is 1 % too large.",
         defect=Reweighted("decoder.decode1.conv.0.weight", largest_times(1.01)),
-        formats=GRAPHS,
     ),
     Mutant(
         name="one_deep_weight_1.01",
         why="One number of a depthwise kernel is 1 % too large.",
         defect=Reweighted("backbone.features.8.block.1.0.weight", largest_times(1.01)),
+        formats=("onnx",),
     ),
     Mutant(
         name="bias_1e-3",
@@ -103,6 +103,7 @@ WEIGHTS = (
         name="gru_bias_1e-3",
         why="All biases of two gates are 1e-3 too large.",
         defect=Reweighted("decoder.decode4.gru.ih.0.bias", plus(1e-3)),
+        formats=("onnx",),
     ),
     Mutant(
         name="candidate_bias_1e-3",
@@ -114,17 +115,19 @@ WEIGHTS = (
         name="channel_zeroed",
         why="One channel of a depthwise convolution is missing.",
         defect=Reweighted("backbone.features.7.block.1.0.weight", without_output(5)),
+        formats=("onnx",),
     ),
     Mutant(
         name="decoder_channel_zeroed",
         why="One output of a convolution of the decoder is missing.",
         defect=Reweighted("decoder.decode3.conv.0.weight", without_output(7)),
-        formats=("onnx", "tensorflow"),
+        formats=("onnx",),
     ),
     Mutant(
         name="source_channel_zeroed",
         why="A convolution of the decoder does not see the pooled source's blue.",
         defect=Reweighted("decoder.decode2.conv.0.weight", without_input(-1)),
+        formats=("onnx",),
     ),
     Mutant(
         name="outputs_swapped",
@@ -147,12 +150,13 @@ WEIGHTS = (
         name="kernel_flipped",
         why="A depthwise kernel is turned by 180 degrees: a convolution, not a correlation.",
         defect=Reweighted("backbone.features.5.block.1.0.weight", lambda weight: weight.flip((2, 3))),
+        formats=("onnx",),
     ),
     Mutant(
         name="kernel_transposed",
         why="A kernel's rows are its columns.",
         defect=Reweighted("decoder.decode0.conv.3.weight", lambda weight: weight.transpose(2, 3).contiguous()),
-        formats=("onnx", "tensorflow"),
+        formats=("onnx",),
     ),
     Mutant(
         name="alpha_first",
@@ -169,7 +173,7 @@ WEIGHTS = (
         name="half_weights",
         why="A float32 file holds weights that were rounded to half precision.",
         defect=Reweighted("", lambda weight: weight.half().float()),
-        formats=GRAPHS,
+        formats=("onnx",),
     ),
     Mutant(
         name="bfloat16_kernel",
@@ -187,6 +191,6 @@ WEIGHTS = (
         name="norm_scale_1.002",
         why="A batch norm of the decoder scales by 1.002 times too much.",
         defect=Reweighted("decoder.decode2.conv.1.weight", times(1.002)),
-        formats=FAST,
+        formats=("onnx",),
     ),
 )
