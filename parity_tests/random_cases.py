@@ -1,4 +1,4 @@
-"""Two hundred good exports, drawn from a seed: any size, any ratio, all formats. `verify` must refuse none."""
+"""Draw two hundred good exports from a seed: any size, any ratio, all formats. `verify` must refuse none."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,9 @@ FRAMES, FEW_FRAMES = 16, 12
 LARGE = 400_000
 """Pixels of a frame from which on a clip is short."""
 
-SMALLEST, LARGEST = 64, 3840
+SMALLEST = 64
+LARGE_SIZES = ((3840, 2160), (1920, 1080), (1919, 1079), (2559, 1441))
+
 FEWEST_INSIDE = 16
 """Pixels of the shorter side inside: r4 has one pixel then."""
 
@@ -27,10 +29,19 @@ TRAINED = ("from_tfjs", "from_coreml", "consensus_fp16")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A way to make a file, and how many cases are of it.
+    """A way to make a file, and the number of cases that use it.
 
-    `one_size` and `whole` say that its size is baked in, and whole inside; `inside` bounds the pixels inside over all
-    frames, and `full` those of a frame: what a slow runtime can bear; `resnet50` says that some seeded ones are that.
+    Args:
+        count: Number of cases.
+        format: Name of the format.
+        precision: Precision of the file.
+        one_size: Bake the size in.
+        whole: The internal size must be whole, as CoreML asks.
+        options: More options of the spec.
+        inside: Most pixels of the internal size, over all frames.
+        full: Most pixels of a frame.
+        resnet50: Half of the seeded cases are ResNet50.
+        sizes: The sizes to draw from, instead of any.
     """
 
     count: int
@@ -42,13 +53,14 @@ class Recipe:
     inside: int = 1_200_000
     full: int = 400_000
     resnet50: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 RECIPES = (
     Recipe(count=32, format="torchscript", precision="fp32", inside=800_000, resnet50=True),
     Recipe(count=3, format="torchscript", precision="fp16", inside=80_000, full=60_000),
     Recipe(count=40, format="onnx", precision="fp32", resnet50=True),
-    Recipe(count=5, format="onnx", precision="fp32", full=LARGEST * 2160),
+    Recipe(count=5, format="onnx", precision="fp32", inside=1_600_000, sizes=LARGE_SIZES),
     Recipe(count=20, format="onnx", precision="fp32", one_size=True),
     Recipe(count=12, format="onnx", precision="fp32", options={"banded": True}),
     Recipe(count=8, format="onnx", precision="fp32", one_size=True, options={"banded": True}),
@@ -82,7 +94,7 @@ class RandomCase:
     frames: int
 
     def spec(self) -> ExportSpec:
-        """The options of its file."""
+        """Return the options of its file."""
         options = dict(self.recipe.options)
         if self.recipe.one_size:
             options["fixed"] = Fixed(width=self.width, height=self.height, ratio=self.ratio)
@@ -106,8 +118,10 @@ def _drawn(random: Random, number: int, recipe: Recipe) -> RandomCase:
     weights = "seeded" if seeded else random.choice(TRAINED)
     clip: Kind = "builtin" if seeded or random.random() < 0.2 else "real"
     inside = recipe.inside // 6 if resnet50 else recipe.inside
+    width, height = _size(random, recipe)
     while True:
-        width, height = _size(random, recipe.full)
+        if not recipe.sizes:
+            width, height = _size(random, recipe)
         ratio = _ratio(random)
         frames = FEW_FRAMES if width * height > LARGE else FRAMES
         if _fits(recipe, width, height, ratio, inside // frames):
@@ -126,19 +140,19 @@ def _drawn(random: Random, number: int, recipe: Recipe) -> RandomCase:
     )
 
 
-def _size(random: Random, most: int) -> tuple[int, int]:
-    """Width and height: small ones as often as large ones, a third of them portrait. The largest is likely 4K."""
-    if most > LARGE and random.random() < 0.6:
-        width, height = random.choice(((3840, 2160), (1920, 1080), (1919, 1079), (2559, 1441)))
+def _size(random: Random, recipe: Recipe) -> tuple[int, int]:
+    """Draw width and height: log-uniform, a third of them portrait."""
+    if recipe.sizes:
+        width, height = random.choice(recipe.sizes)
     else:
-        area = math.exp(random.uniform(2 * math.log(SMALLEST), math.log(most)))
+        area = math.exp(random.uniform(2 * math.log(SMALLEST), math.log(recipe.full)))
         aspect = math.exp(random.uniform(0, math.log(2.4)))
         width, height = (max(SMALLEST, round(side)) for side in (math.sqrt(area * aspect), math.sqrt(area / aspect)))
     return (height, width) if random.random() < 1 / 3 else (width, height)
 
 
 def _ratio(random: Random) -> float:
-    """1, one of those that people use, or a number of one to six digits."""
+    """Draw 1, a common ratio, or a number of one to six digits."""
     what = random.random()
     if what < 0.15:
         return 1.0
@@ -148,7 +162,7 @@ def _ratio(random: Random) -> float:
 
 
 def _fits(recipe: Recipe, width: int, height: int, ratio: float, inside: int) -> bool:
-    """Whether it is affordable, and no rule refuses it."""
+    """Return whether the case is affordable and no rule refuses it."""
     if not 0 < ratio <= 1 or min(height, width) * ratio < FEWEST_INSIDE:
         return False
     size = internal_size(height, width, ratio)

@@ -1,7 +1,7 @@
-"""Wrong networks through `verify`: each must be caught.
+"""Verify the wrong networks: each must be caught.
 
-Writes `tools/results/mutants_cpu.csv`, a line for each mutant and format: whether it is caught, and how many times its
-limit the worst figure is. Exits with 1 if one is not. Formats named on the command line are tried alone.
+Writes `tools/results/mutants_cpu.csv`, one line per mutant and format: whether it is caught, and the worst figure
+divided by its limit. Exits with 1 if one is missed. Name formats on the command line to try only those.
 """
 
 import csv

@@ -1,7 +1,7 @@
-"""Two hundred good exports of random options, sizes and ratios through `verify`: none must be refused.
+"""Verify two hundred good exports of random options, sizes and ratios: none must be refused.
 
-Writes `tools/results/random_exports_cpu.csv`, a line for each, and goes on behind the lines that are there already.
-Exits with 1 if one is refused.
+Writes `tools/results/random_exports_cpu.csv`, one line per export. Run it again to resume: lines that are there
+are kept. Exits with 1 if an export is refused.
 """
 
 import csv
@@ -95,7 +95,7 @@ def _options(case: RandomCase) -> dict[str, str]:
 
 
 def _figures(report: ParityReport) -> dict[str, str]:
-    """What the report offers: the verdict, the worst figure over its limit, and every output's errors."""
+    """Return the verdict, the worst figure divided by its limit, and the errors of every output."""
     output, worst = margin(report)
     drifts = report.comparison.outputs.items()
     return {

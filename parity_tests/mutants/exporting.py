@@ -1,4 +1,4 @@
-"""Export with the `exporters` that is imported at the moment, which may be a wrong one."""
+"""Export with the `exporters` package that is imported now, which may be an edited copy."""
 
 import pickle
 from collections.abc import Mapping
@@ -14,13 +14,14 @@ from rvm_model.checkpoint import Checkpoint
 
 
 def export(format_name: str, checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
-    """Write one file. TensorFlow works in this process: to start another takes longer than all the rest."""
+    """Write one file. TensorFlow runs in this process, because a fresh one takes longer than the export."""
     exporters = import_module("exporters")
     values = {field.name: getattr(spec, field.name) for field in fields(spec)}
     exporter = exporters.load_exporter(format_name)
     if format_name != "tensorflow":
         exporter.export(checkpoint, exporters.FORMATS[format_name].spec(**values), path)
         return
+    exporters.load_runtime(format_name)  # imports TensorFlow as it is set up for playing
     with patch.object(exporter, "write_saved_model", _write_saved_model):
         exporter.export(checkpoint, exporters.FORMATS[format_name].spec(**values), path)
 

@@ -1,6 +1,6 @@
-"""Forward passes that are wrong: a few words changed in the code that is exported.
+"""List the wrong forward passes, as edits of our code.
 
-An edit of `rvm_model` makes TorchScript, one of `program.py` all graphs, one of a vocabulary its own format.
+An edit of `rvm_model` changes TorchScript, one of `program.py` every graph, one of a vocabulary its own format.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ AT_ONE = replace(TRAINED, width=123, height=85, ratio=1.0)
 
 
 def rewritten(*edits: tuple[str, str, str] | tuple[str, str, str, int]) -> Rewritten:
-    """File, old words, new words, and how often the old are there unless it is once."""
+    """Return the defect of these edits: file, old words, new words and, if not once, how often the old ones occur."""
     return Rewritten(tuple(Edit(*edit) for edit in edits))
 
 
@@ -363,7 +363,7 @@ ENCODING = (
     ),
     Mutant(
         name="seeded_encoder_epsilon",
-        why="The same where batch norm is not the identity.",
+        why="The encoder's batch norm has epsilon 1e-5, where batch norm is not the identity.",
         defect=rewritten((ENCODER, "eps=1e-3", "eps=1e-5")),
         play=SEEDED,
     ),

@@ -1,4 +1,4 @@
-"""Numbers that are wrong in files of eight bits."""
+"""List the wrong int8 files."""
 
 from collections.abc import Callable
 from typing import Any

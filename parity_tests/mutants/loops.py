@@ -1,4 +1,4 @@
-"""Loops that are wrong, around a good file."""
+"""List the wrong loops."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,7 +67,7 @@ def repeated_every_tenth(step: Step) -> Step:
 
 
 def swapped_entries(step: Step) -> Step:
-    """For states that are tensors of PyTorch."""
+    """Swap the clips of a batch. The states must be PyTorch tensors."""
 
     def wrong(frame: Frame, state: State) -> tuple[Matte, State]:
         matte, state = step(frame, state)
@@ -77,7 +77,7 @@ def swapped_entries(step: Step) -> Step:
 
 
 def swapped_halves(step: Step) -> Step:
-    """For states that are tensors of PyTorch: the halves of r2's channels."""
+    """Swap the halves of r2's channels. The states must be PyTorch tensors."""
 
     def wrong(frame: Frame, state: State) -> tuple[Matte, State]:
         matte, (r1, r2, r3, r4) = step(frame, state)
@@ -87,7 +87,7 @@ def swapped_halves(step: Step) -> Step:
 
 
 def seen(change: Callable[[Frame], Frame]) -> Callable[[Step], Step]:
-    """Make the network see a changed frame."""
+    """Change the frame that the network sees."""
 
     def wrong(step: Step) -> Step:
         return lambda frame, state: step(np.ascontiguousarray(change(frame), np.float32), state)
@@ -96,7 +96,7 @@ def seen(change: Callable[[Frame], Frame]) -> Callable[[Step], Step]:
 
 
 def shown(change: Callable[[Matte], Matte]) -> Callable[[Step], Step]:
-    """Give a changed matte."""
+    """Change the matte."""
 
     def wrong(step: Step) -> Step:
         def changed(frame: Frame, state: State) -> tuple[Matte, State]:
@@ -109,7 +109,7 @@ def shown(change: Callable[[Matte], Matte]) -> Callable[[Step], Step]:
 
 
 def with_alpha(change: Callable[[Frame], Frame]) -> Callable[[Step], Step]:
-    """Give a changed alpha."""
+    """Change alpha."""
 
     def changed(matte: Matte) -> Matte:
         assert matte.pha is not None
@@ -177,7 +177,7 @@ LOOPS = (
     Mutant(
         name="source_truncated",
         why="The source has seven bits.",
-        defect=Replayed(seen(lambda frame: np.floor(frame * 127.5) / 127.5)),
+        defect=Replayed(seen(lambda frame: np.floor(frame * np.float32(127.5)) / np.float32(127.5))),
         formats=("onnx",),
     ),
     Mutant(
@@ -195,7 +195,7 @@ LOOPS = (
     Mutant(
         name="alpha_truncated",
         why="Alpha is cut off to 8 bits, not rounded.",
-        defect=Replayed(with_alpha(lambda pha: np.floor(pha * 255) / 255)),
+        defect=Replayed(with_alpha(lambda pha: np.floor(pha * np.float32(255)) / np.float32(255))),
     ),
     Mutant(
         name="alpha_gamma",
@@ -206,7 +206,7 @@ LOOPS = (
     Mutant(
         name="alpha_threshold",
         why="Alpha below 1/255 is 0.",
-        defect=Replayed(with_alpha(lambda pha: np.where(pha < 1 / 255, 0, pha))),
+        defect=Replayed(with_alpha(lambda pha: np.where(pha < 1 / 255, np.float32(0), pha))),
         formats=("onnx",),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""What a mutant is."""
+"""Define a mutant: a wrong network, as data."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +23,7 @@ SEEDED = Play(weights="seeded", clip="builtin", width=331, height=217, ratio=0.3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """What is made wrong: a good file, and what it was made of."""
+    """A good file, and what it was made from."""
 
     format: str
     spec: ExportSpec
@@ -32,17 +32,17 @@ class Subject:
 
 
 class Defect(Protocol):
-    """One way to make a network wrong."""
+    """A way to make a network wrong."""
 
     def write(self, subject: Subject, path: Path) -> None:
-        """Write the file, which claims the weights of the good one."""
+        """Write the wrong file. Its metadata claim the weights of the good one."""
 
     def playing(self, runtime: Runtime) -> AbstractContextManager[None]:
         """Make the runtime wrong while this is open."""
 
 
 class OfFile:
-    """A defect of the file: its runtime is right."""
+    """The defect is in the file. The runtime is right."""
 
     @contextmanager
     def playing(self, runtime: Runtime) -> Iterator[None]:  # noqa: ARG002 (the other kind looks at it)
@@ -51,7 +51,7 @@ class OfFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A wrong network. `why` says what is wrong, `formats` in which files; `play` is where it shows."""
+    """A wrong network: `why` says what is wrong, `formats` which files are made, `play` what they are played on."""
 
     name: str
     why: str
@@ -62,5 +62,5 @@ class Mutant:
     refiner: str = "deep_guided_filter"
 
     def spec(self, format_name: str) -> ExportSpec:
-        """The options of its file, and of the good one."""
+        """Return the options of its file, which are also those of the good one."""
         return play_spec(self.play, format_name, self.refiner, self.precision)

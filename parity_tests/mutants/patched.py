@@ -1,4 +1,4 @@
-"""Another number in a file that holds eight bits."""
+"""Defects of int8 files: change a number in a good file."""
 
 import json
 import zipfile
@@ -20,13 +20,13 @@ MODEL = "model.json"
 
 @dataclass(frozen=True)
 class PatchedOnnx(OfFile):
-    """`change` makes another array of the initializer `name`."""
+    """Apply `change` to the initializer `name`."""
 
     name: str
     change: Callable[[NDArray[Any]], NDArray[Any]]
 
     def write(self, subject: Subject, path: Path) -> None:
-        """See `Defect`, and the checksum of the graph is right. Raises ValueError if nothing changed."""
+        """See `Defect`. Corrects the graph's checksum. Raises ValueError if nothing changes."""
         model = onnx.load(subject.good)
         (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == self.name)
         before = numpy_helper.to_array(tensor)
@@ -41,7 +41,7 @@ class PatchedOnnx(OfFile):
 
 @dataclass(frozen=True)
 class PatchedTfjs(OfFile):
-    """`scale` times the step of one of the kernels in eight bits, and its zero `shift` steps off; `rank` by size."""
+    """Multiply one kernel's step by `scale` and move its zero by `shift` steps. `rank` 0 is the largest kernel."""
 
     rank: int
     scale: float = 1.0

@@ -1,4 +1,4 @@
-"""A good file in a wrong loop."""
+"""Defects of the loop: play a good file in a wrong way."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from parity_tests.mutants.mutant import Subject
 
 @dataclass(frozen=True)
 class Replayed:
-    """`wrong` makes another step of the right one; `ratio` is what the ratio is multiplied with."""
+    """Replace the runtime's step by `wrong(step)`, and multiply the ratio by `ratio`."""
 
     wrong: Callable[[Step], Step]
     ratio: float = 1.0

@@ -1,4 +1,4 @@
-"""Other weights under the name of the right ones."""
+"""Defects of the weights: export changed weights that claim to be the right ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -13,13 +13,13 @@ from rvm_model.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Reweighted(OfFile):
-    """`change` makes another tensor of every one whose key begins with `key`."""
+    """Apply `change` to every tensor whose key begins with `key`."""
 
     key: str
     change: Callable[[Tensor], Tensor]
 
     def write(self, subject: Subject, path: Path) -> None:
-        """See `Defect`. Raises ValueError if there are no such weights, or the change leaves them as they are."""
+        """See `Defect`. Raises ValueError if no weight changes."""
         good = subject.checkpoint
         values = {field.name: getattr(good, field.name) for field in fields(good)}
         state_dict = {
@@ -34,7 +34,7 @@ class Reweighted(OfFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Impostor(Checkpoint):
-    """A checkpoint that says to be another."""
+    """Give the hash of other weights, so that the file's metadata name those."""
 
     claimed: str
 

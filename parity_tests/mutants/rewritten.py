@@ -1,4 +1,4 @@
-"""Another forward pass: an export by a copy of our code with a few words changed."""
+"""Defects of the forward pass: export with a copy of our code in which a few words are changed."""
 
 import shutil
 import sys
@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from parity_tests.mutants.exporting import export
 from parity_tests.mutants.mutant import OfFile, Subject
@@ -18,7 +19,7 @@ PACKAGES = ("exporters", "rvm_model")
 
 @dataclass(frozen=True)
 class Edit:
-    """`old` becomes `new` in a source file, as many times as it is there: `count`."""
+    """Replace `old` by `new` in a source file that has it `count` times."""
 
     path: str
     old: str
@@ -26,7 +27,7 @@ class Edit:
     count: int = 1
 
     def apply(self, root: Path) -> None:
-        """Change the file below a root. Raises ValueError if the code is no longer the one that it was written for."""
+        """Change the file below `root`. Raises ValueError if the code has changed since the edit was written."""
         file = root / self.path
         text = file.read_text()
         if text.count(self.old) != self.count:
@@ -36,7 +37,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Rewritten(OfFile):
-    """All edits, in every format: the network's code makes TorchScript, the program's and vocabulary's the graphs."""
+    """Export with all edits. Each format uses the code that it is made from, and ignores the other edits."""
 
     edits: tuple[Edit, ...]
 
@@ -73,5 +74,5 @@ def rewritten(edits: tuple[Edit, ...]) -> Iterator[None]:
             sys.modules.update(before)
 
 
-def _ours() -> dict[str, object]:
+def _ours() -> dict[str, ModuleType]:
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES}

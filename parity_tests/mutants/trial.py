@@ -1,4 +1,4 @@
-"""Try mutants: make each, verify it, and look whether it is caught."""
+"""Make a mutant, verify it, and report whether it is caught."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from parity_tests.verify import ParityReport, verify
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """How a mutant fared. `margin` is the worst figure over its limit, and `output` the output it is of."""
+    """The result of one mutant. `margin` is the worst figure divided by its limit, `output` whose figure it is."""
 
     mutant: Mutant
     format: str
@@ -25,7 +25,7 @@ class Trial:
 
 
 class Court:
-    """Tries mutants against good files, which it makes in a folder and verifies once each."""
+    """Try mutants against good files, which are made in `folder` and verified once each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Court:
         """Make and verify a mutant.
 
         Raises:
-            ValueError: the good file is refused, or the mutant gives what the good file gives.
+            ValueError: the good file is refused, or the mutant's outputs equal those of the good file.
         """
         mutant = playable(mutant)
         subject = self._subject(mutant, format_name)
@@ -67,14 +67,14 @@ class Court:
 
 
 def playable(mutant: Mutant) -> Mutant:
-    """The same with seeded weights and the built-in clip, on a machine that has no others."""
+    """Return the mutant, with seeded weights and the built-in clip if this machine has no others."""
     if shared_folder() is not None:
         return mutant
     return replace(mutant, play=replace(mutant.play, weights="seeded", clip="builtin"))
 
 
 def margin(report: ParityReport) -> tuple[str, float]:
-    """The output that is worst, and how many times its limit the worst figure is; without an output if none is."""
+    """Return the worst output, and its worst figure divided by the limit. The name is empty if nothing was compared."""
     margins = {
         name: max(
             _over(drift.max_abs, report.tolerance.limit(name).max_abs),
@@ -88,7 +88,7 @@ def margin(report: ParityReport) -> tuple[str, float]:
 
 
 def _over(figure: float, limit: float) -> float:
-    """How many times a limit, which may be 0; NaN is beyond any."""
+    """Return figure / limit, infinite for NaN. A limit may be 0."""
     if figure <= limit:
         return figure / limit if limit else 0.0
     return figure / limit if limit and not math.isnan(figure) else math.inf
@@ -96,7 +96,7 @@ def _over(figure: float, limit: float) -> float:
 
 @lru_cache(maxsize=4)
 def _clip(play: Play) -> Clip:
-    """One object for one play, so that its reference is computed once."""
+    """Return one object per play, so that verify can reuse its reference."""
     return play_clip(play)
 
 
@@ -108,7 +108,7 @@ def _verified(mutant: Mutant, subject: Subject, path: Path) -> ParityReport:
 
 
 class _Right(OfFile):
-    """No defect."""
+    """A right file in a right runtime."""
 
     def write(self, subject: Subject, path: Path) -> None:  # noqa: ARG002 (nothing to write)
         raise AssertionError("the good file is there")

@@ -1,4 +1,4 @@
-"""Weights that are wrong."""
+"""List the wrong weights."""
 
 from collections.abc import Callable
 
