@@ -1,7 +1,8 @@
 """Frames that need no file: a person who moves over drawn backgrounds, with the alpha and foreground they are made of.
 
 Every 24 frames tell one story: a person before a net, joined by another; in frame 10 a cut to a wall of bricks with
-nobody before it; from frame 11 on a person again, who comes in from the side. Frame t is the same in a clip of any length.
+nobody before it; from frame 11 on a person again, who comes in from the side. Frame t is the same in a clip of any
+length.
 
 The arithmetic is exact, so that frames are the same on any machine; see `portrait.py`.
 """
@@ -85,7 +86,13 @@ def _placements(t: float, width: int, height: int) -> list[Placement]:
         )
         # Comes in from the right.
         second = _placement(
-            t + 9, width, height, centre=max(352 - 14 * moment, 262), size=0.27, sway=_swing(t / 18), mirrored=not turned
+            t + 9,
+            width,
+            height,
+            centre=max(352 - 14 * moment, 262),
+            size=0.27,
+            sway=_swing(t / 18),
+            mirrored=not turned,
         )
         return [second, first]
     entrance = max(CUT + 4 - moment, 0) * 62

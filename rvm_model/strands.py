@@ -32,23 +32,25 @@ _SEED = 1995
 def strand_cover(
     left: float, top: float, scale: float, mirrored: bool, wind: float, rows: slice, columns: slice
 ) -> tuple[tuple[slice, slice], Planes] | None:
-    """Return the alpha of all strands together, (h, w) in [0, 1], and where it lies in a layer of these rows and columns.
+    """Return the alpha of all strands together, (h, w) in [0, 1], and where it lies in a layer.
 
     A strand that is thinner than a pixel covers no more of it than its width. Returns None if none is in the layer.
 
     Args:
-        left, top, scale, mirrored: As in `Placement`.
+        left: As in `Placement`.
+        top: As in `Placement`.
+        scale: As in `Placement`.
+        mirrored: As in `Placement`.
         wind: Sideways displacement of the tips.
-        rows, columns: Of the frame.
+        rows: Those of the frame that the layer covers.
+        columns: The same.
     """
 
     def in_layer(point: Point) -> Point:
         x = _PICTURE_WIDTH - point[0] if mirrored else point[0]
         return left + x * scale - columns.start, top + point[1] * scale - rows.start
 
-    curves = [
-        [in_layer((x + wind * (k / _PIECES) ** 2, y)) for k, (x, y) in enumerate(curve)] for curve in _strands()
-    ]
+    curves = [[in_layer((x + wind * (k / _PIECES) ** 2, y)) for k, (x, y) in enumerate(curve)] for curve in _strands()]
     head = _box([point for curve in curves for point in curve], rows.stop - rows.start, columns.stop - columns.start)
     if head is None:
         return None
@@ -63,7 +65,7 @@ def strand_cover(
 
 def _draw_piece(cover: Planes, begin: Point, end: Point, width: float) -> None:
     """Draw a straight piece with round ends, one pixel soft, over what is there already."""
-    box = _box([begin, end], *cover.shape, margin=width / 2 + 1)
+    box = _box([begin, end], cover.shape[0], cover.shape[1], margin=width / 2 + 1)
     if box is None:
         return
     x = np.arange(box[1].start, box[1].stop) + (0.5 - begin[0])

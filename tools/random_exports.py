@@ -8,7 +8,6 @@ import csv
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import load_exporter, load_runtime
-from parity_tests.clips import FEWEST_FRAMES, Clip, builtin_clip, load_clip
+from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.compare import NAMES
+from parity_tests.judge import multiples
+from parity_tests.limits import STATISTICS
 from parity_tests.mutants.trial import margin
 from parity_tests.plays import REAL_CLIP, needed_shared_folder, play_checkpoint
 from parity_tests.random_cases import RandomCase, random_cases
@@ -26,7 +27,7 @@ from parity_tests.verify import ParityReport, verify
 RESULTS = Path(__file__).parent / "results" / "random_exports_cpu.csv"
 OPTIONS = ["number", "format", "precision", "file", "variant", "refiner", "weights", "clip"]
 SIZES = ["width", "height", "downsample_ratio", "frames"]
-FIGURES = [f"{name}_{figure}" for name in NAMES for figure in ("max", "mean")]
+FIGURES = [f"{name}_{each}" for name in NAMES for each in STATISTICS]
 COLUMNS = [*OPTIONS, *SIZES, "ok", "worst", "worst_output", *FIGURES, "seconds"]
 
 
@@ -67,13 +68,12 @@ def verified(case: RandomCase, folder: Path) -> ParityReport:
 def _clip(case: RandomCase) -> Clip:
     if case.clip == "builtin":
         return builtin_clip(case.frames, case.width, case.height)
-    clip = _real_clip()
-    return replace(clip, pixels=clip.pixels[: case.frames]).resized(case.width, case.height)
+    return _real_clip().first(case.frames).resized(case.width, case.height)
 
 
 @lru_cache(maxsize=1)
 def _real_clip() -> Clip:
-    return load_clip(needed_shared_folder() / REAL_CLIP, FEWEST_FRAMES)
+    return load_clip(needed_shared_folder() / REAL_CLIP)
 
 
 def _options(case: RandomCase) -> dict[str, str]:
@@ -95,16 +95,14 @@ def _options(case: RandomCase) -> dict[str, str]:
 
 
 def _figures(report: ParityReport) -> dict[str, str]:
-    """Return the verdict, the worst figure divided by its limit, and the errors of every output."""
+    """Return the verdict, the worst figure divided by its limit, and how many yardsticks every output is off."""
     output, worst = margin(report)
-    drifts = report.comparison.outputs.items()
-    return {
-        "ok": "yes" if report.ok else "no",
-        "worst": f"{worst:.2f}",
-        "worst_output": output,
-        **{f"{name}_max": f"{drift.max_abs:.1e}" for name, drift in drifts},
-        **{f"{name}_mean": f"{drift.mean_abs:.1e}" for name, drift in drifts},
+    times = {
+        f"{name}_{each}": f"{value:.2f}"
+        for name, drift in report.comparison.outputs.items()
+        for each, value in multiples(drift, report.units[name]).items()
     }
+    return {"ok": "yes" if report.ok else "no", "worst": f"{worst:.2f}", "worst_output": output, **times}
 
 
 def _lines() -> list[dict[str, str]]:

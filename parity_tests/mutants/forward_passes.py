@@ -700,7 +700,7 @@ REFINING = (
         name="fast_epsilon",
         why="The fast guided filter divides by the variance and 1.1e-5.",
         defect=rewritten((REFINER, "var + 1e-5", "var + 1.1e-5"), (PROGRAM, "(1e-5,) * 4", "(1.1e-5,) * 4")),
-        refiner="fast_guided_filter",
+        play=replace(TRAINED, refiner="fast_guided_filter"),
     ),
     Mutant(
         name="refined_at_one",

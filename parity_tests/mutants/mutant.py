@@ -59,8 +59,7 @@ class Mutant:
     formats: tuple[str, ...] = FAST
     precision: str = "fp32"
     play: Play = TRAINED
-    refiner: str = "deep_guided_filter"
 
     def spec(self, format_name: str) -> ExportSpec:
         """Return the options of its file, which are also those of the good one."""
-        return play_spec(self.play, format_name, self.refiner, self.precision)
+        return play_spec(self.play, format_name, self.precision)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from exporters import load_runtime
 from parity_tests.clips import Clip
+from parity_tests.judge import figure
+from parity_tests.limits import STATISTICS
 from parity_tests.mutants.exporting import export
 from parity_tests.mutants.mutant import Mutant, OfFile, Subject
 from parity_tests.plays import Play, play_checkpoint, play_clip, shared_folder
@@ -50,7 +52,7 @@ class Court:
 
     def _subject(self, mutant: Mutant, format_name: str) -> Subject:
         spec = mutant.spec(format_name)
-        checkpoint = play_checkpoint(mutant.play.weights, mutant.play.variant, mutant.refiner)
+        checkpoint = play_checkpoint(mutant.play.weights, mutant.play.variant, mutant.play.refiner)
         good = self.folder / f"{mutant.play.weights}_{spec.file_name('', checkpoint.seeded)}.{format_name}"
         if not good.exists():
             export(format_name, checkpoint, spec, good)
@@ -76,22 +78,18 @@ def playable(mutant: Mutant) -> Mutant:
 def margin(report: ParityReport) -> tuple[str, float]:
     """Return the worst output, and its worst figure divided by the limit. The name is empty if nothing was compared."""
     margins = {
-        name: max(
-            _over(drift.max_abs, report.tolerance.limit(name).max_abs),
-            _over(drift.mean_abs, report.tolerance.limit(name).mean_abs),
-        )
+        name: max(_over(figure(drift, each), figure(report.limits[name], each)) for each in STATISTICS)
         for name, drift in report.comparison.outputs.items()
+        if report.limits
     }
     if not margins:
         return "", math.inf
     return max(margins.items(), key=lambda pair: pair[1])
 
 
-def _over(figure: float, limit: float) -> float:
-    """Return figure / limit, infinite for NaN. A limit may be 0."""
-    if figure <= limit:
-        return figure / limit if limit else 0.0
-    return figure / limit if limit and not math.isnan(figure) else math.inf
+def _over(error: float, limit: float) -> float:
+    """Return error / limit, infinite for NaN."""
+    return math.inf if math.isnan(error) else error / limit
 
 
 @lru_cache(maxsize=4)

@@ -111,7 +111,7 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
         row.format,
         asdict(row.spec),
         (checkpoint.origin, checkpoint.sha256, checkpoint.weights_sha256),
-        (clip.name, clip.pixels.shape, hashlib.sha256(clip.pixels.tobytes()).hexdigest()),
+        (clip.name, clip.digest),
         tools_of(row.format),
         source_sha256(),
     )

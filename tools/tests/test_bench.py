@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from parity_tests.tolerances import Error
 
 from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.tolerances import Error
 from rvm_model import load_checkpoint
 from rvm_model.errors import UserError
 from tools import bench, bench_export, bench_race

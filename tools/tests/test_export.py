@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from parity_tests.tolerances import Error, Tolerance
 from PIL import Image
 
 from exporters import FORMATS
@@ -20,7 +21,6 @@ from exporters.onnx.calibrate import value_ranges
 from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
 from parity_tests import tolerances
-from parity_tests.tolerances import Error, Tolerance
 from rvm_model import load_checkpoint
 from rvm_model.drawn import drawn_frames
 from tools.publish import OutputError, resolve_output

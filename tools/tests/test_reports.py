@@ -9,13 +9,13 @@ import onnx
 import pytest
 from junitparser import Error, Failure, JUnitXml
 from markdown_it import MarkdownIt
+from parity_tests.tolerances import Error as Limit
+from parity_tests.tolerances import Tolerance
 
 from parity_tests.compare import NAMES, compare
 from parity_tests.junit import to_junit
 from parity_tests.markdown import to_markdown
 from parity_tests.report import Refusal
-from parity_tests.tolerances import Error as Limit
-from parity_tests.tolerances import Tolerance
 from parity_tests.verify import ParityReport
 
 OPTIONS = ("--json", "--junit", "--markdown")
