@@ -10,8 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from parity_tests.drift import Error
-from parity_tests.judge import figure
+from parity_tests.judge import figure, multiples
 from parity_tests.limits import STATISTICS, Statistic
+from parity_tests.quality import as_dict, in_papers
 from parity_tests.verify import ParityReport
 
 # Control characters, which XML cannot hold, and the halves of characters that stand for a name's undecodable bytes.
@@ -64,7 +65,15 @@ def to_json(report: ParityReport) -> dict[str, Any]:
             "mse": number(comparison.alpha.mse),
             "dtssd": number(comparison.alpha.dtssd),
         },
+        "truth": _truth(report),
     }
+
+
+def _truth(report: ParityReport) -> dict[str, Any] | None:
+    if report.quality is None:
+        return None
+    sides = {"pytorch": report.quality.pytorch, "file": report.quality.file}
+    return {side: {name: number(value) for name, value in as_dict(each).items()} for side, each in sides.items()}
 
 
 def refusal_to_json(refusal: Refusal) -> dict[str, Any]:
@@ -87,17 +96,26 @@ def to_table(report: ParityReport) -> Table:
     table = Table(
         title=f"{report.name} in {report.runtime} against float64 PyTorch on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption=alpha if "pha" in comparison.outputs else None,
+        caption="\n".join([alpha, *matte_lines(report)]) if "pha" in comparison.outputs else None,
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("output", "max abs", "limit", "mean abs", "limit", "99.9 %", "limit", "yardsticks", "worst frame"):
+    for heading in ("output", "max abs", "mean abs", "99.9 %", "times PyTorch's: max", "mean", "99.9 %", "worst frame"):
         table.add_column(heading, justify="left" if heading == "output" else "right")
     for name, drift in comparison.outputs.items():
-        figures = [text for each in STATISTICS for text in (said(drift, each), said(report.limits.get(name), each))]
-        times = f"{report.multiples[name]:.2f}" if report.units else "-"
-        table.add_row(name, *figures, times, str(drift.worst_at[0]))
+        times = multiples(drift, report.units[name]) if report.units else {}
+        factors = [f"{times[each]:.2f}" if times else "-" for each in STATISTICS]
+        table.add_row(name, *(said(drift, each) for each in STATISTICS), *factors, str(drift.worst_at[0]))
     return table
+
+
+def matte_lines(report: ParityReport) -> Iterable[str]:
+    """Yield how good the mattes are against the truth, a line for each side, scaled as papers print them."""
+    if report.quality is None:
+        return
+    for side, quality in (("PyTorch", report.quality.pytorch), ("the file", report.quality.file)):
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in in_papers(quality).items())
+        yield f"alpha of {side} against the truth: {figures}"
 
 
 def said(error: Error | None, statistic: Statistic) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,11 @@ from PIL import Image
 from rvm_model.drawn import VERSION, Pixels, draw_frame
 from rvm_model.pixels import to_8_bits
 from rvm_model.source import open_source
+
+_SMALL = 320 * 180
+"""Pixels of a drawn frame that is kept: every play of a clip draws it again otherwise."""
+
+_draw_once = lru_cache(maxsize=24)(draw_frame)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +77,8 @@ class Drawn:
         return map(self.__getitem__, range(self.frames))
 
     def __getitem__(self, t: int) -> Shot:
-        frame = draw_frame(t, self.width, self.height)
+        draw = _draw_once if self.width * self.height <= _SMALL else draw_frame
+        frame = draw(t, self.width, self.height)
         return Shot(images=frame.image[None], truth=Truth(fgr=frame.fgr[None], pha=frame.pha[None, None]))
 
 

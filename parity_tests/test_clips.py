@@ -80,15 +80,20 @@ def test_the_builtin_clip_is_drawn_at_each_size_not_enlarged():
 
 
 def test_a_long_clip_takes_the_memory_of_one_frame():
-    clip = builtin_clip(600, 160, 90)
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in clip) == 600
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 60 * 160 * 90 * 3 * 4
-    assert [t for t in range(600) if clip.resets(t)] == [300]
+    peaks = []
+    for frames in (4, 24):
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in builtin_clip(frames, 64, 36)) == frames
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_states_are_forgotten_now_and_then():
+    clip = builtin_clip(901, 64, 36)
+    assert [t for t in range(len(clip)) if clip.resets(t)] == [300, 600, 900]
 
 
 def test_a_long_file_is_decoded_for_every_play(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.drift import Error
 from parity_tests.play import play_artifact
+from parity_tests.quality import Quality, QualityTally
 from parity_tests.references import REFERENCES, References
 from parity_tests.yardstick import sampled_ratio, truth, yardstick
 from rvm_model.checkpoint import Checkpoint
@@ -32,7 +33,7 @@ class ParityReport:
     """An artifact held against PyTorch, in numbers; `report.py` renders it.
 
     `function` is empty where the file holds the network once. By output: `units` is the yardstick's error, `limits` the
-    largest that passes.
+    largest that passes. `quality` is None for a clip whose truth is not known.
     """
 
     artifact: Path
@@ -50,6 +51,7 @@ class ParityReport:
     units: Mapping[str, Error]
     limits: Mapping[str, Error]
     comparison: Comparison
+    quality: Quality | None = None
 
     @property
     def ok(self) -> bool:
@@ -142,9 +144,16 @@ def verify(
     runtime = runtime or FORMATS[artifact.format].default_runtime
     # A byte may be off by half a level through rounding alone.
     slack = dict.fromkeys(NAMES[:2], LEVEL / 2) if artifact.image_bytes else {}
+    tally = QualityTally(clip)
+
+    def look(expected: FrameOutputs, ours: FrameOutputs) -> None:
+        tally.add(expected, ours)
+        if watch is not None:
+            watch(expected, ours)
+
     with closing(play_artifact(artifact, clip, ratio, device, runtime)) as given_frames:
         compared = ({name: array for name, array in frame.items() if name not in left_out} for frame in given_frames)
-        comparison = compare(reference, compared, watch, slack)
+        comparison = compare(reference, compared, look, slack)
     units: Mapping[str, Error] = {}
     limits: Mapping[str, Error] = {}
     trained = not checkpoint.seeded
@@ -172,6 +181,7 @@ def verify(
         units=units,
         limits=limits,
         comparison=comparison,
+        quality=tally.quality(),
     )
 
 

@@ -158,11 +158,35 @@ class _Arithmetic(TorchFunctionMode):
             x = args[0]
             size = [int(length * self._ratio) for length in x.shape[2:]]
             result = torch.ops.aten.upsample_bilinear2d.default(x, size, False, self._sampled, self._sampled)
+        elif function is F.conv2d and args[0].dtype == torch.float64 and args[6] > 1:
+            result = _convolve_depthwise(*args[:6])
         else:
             result = function(*args, **given)
         if self._half and isinstance(result, Tensor) and result.dtype == torch.float32 and function not in _MOVES_ONLY:
             result = result.half().float()
         return result
+
+
+def _convolve_depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Tensor:
+    """Convolve each channel with its own kernel in float64, all at once: PyTorch takes them one by one."""
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    # How far a kernel reaches, and at which rows and columns of the image it is laid on.
+    reach = [dilation[k] * (weight.shape[2 + k] - 1) for k in (0, 1)]
+    places = [range(0, x.shape[2 + k] - reach[k], stride[k]) for k in (0, 1)]
+    result = x.new_zeros(x.shape[0], x.shape[1], len(places[0]), len(places[1]))
+    for row in range(weight.shape[2]):
+        for column in range(weight.shape[3]):
+            top, left = row * dilation[0], column * dilation[1]
+            part = x[:, :, top : top + places[0].stop : stride[0], left : left + places[1].stop : stride[1]]
+            result.addcmul_(part, weight[:, 0, row, column, None, None])
+    return result if bias is None else result + bias[:, None, None]
 
 
 def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps]) -> None:

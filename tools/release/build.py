@@ -21,7 +21,7 @@ from parity_tests.verify import ParityReport
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
 from tools.publish import ExportFailed, publish
-from tools.release.manifest import Alpha, Entry, Figures, Parity, Sha256, Tensor
+from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
 from tools.release.prove import Picture, Proof, prove
 from tools.release.table import Row
 from tools.release.versions import source_sha256, tools_of
@@ -162,7 +162,19 @@ def parity_of(report: ParityReport) -> Parity:
             for name, drift in report.comparison.outputs.items()
         },
         alpha=Alpha(**asdict(report.comparison.alpha)),
+        truth=_truth(report),
     )
+
+
+def _truth(report: ParityReport) -> Truth | None:
+    quality = report.quality
+    if quality is None:
+        return None
+    pytorch, file = (
+        Matte(mad=each.mad, mse=each.mse, grad=each.grad, conn=each.conn, dtssd=each.dtssd)
+        for each in (quality.pytorch, quality.file)
+    )
+    return Truth(pytorch=pytorch, file=file)
 
 
 def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Entry:

@@ -54,6 +54,23 @@ class Alpha(Strict):
     dtssd: float
 
 
+class Matte(Strict):
+    """How good an alpha is against the clip's true one, in [0, 1] units; `grad` and `conn` are sums over a frame."""
+
+    mad: float
+    mse: float
+    grad: float
+    conn: float
+    dtssd: float
+
+
+class Truth(Strict):
+    """The mattes of PyTorch and of the file against the truth."""
+
+    pytorch: Matte
+    file: Matte
+
+
 class Parity(Strict):
     """One play of the file against PyTorch; `function` is empty where the file holds the network once."""
 
@@ -66,6 +83,7 @@ class Parity(Strict):
     downsample_ratio: float
     outputs: dict[str, Figures]
     alpha: Alpha
+    truth: Truth | None
 
 
 class Tensor(Strict):

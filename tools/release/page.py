@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporters import FORMATS
+from parity_tests.quality import in_papers
 from parity_tests.verify import ParityReport
 from tools.release.build import Built
 from tools.release.manifest import Manifest
@@ -52,6 +53,7 @@ class _Play:
     figures: tuple[_Figure, ...]
     outputs: tuple[_Figure, ...]
     plots: dict[str, Markup]
+    truth: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +134,15 @@ def _play(report: ParityReport) -> _Play:
         report=report,
         figures=tuple(_figure(report, series, names) for series, names in groups.items() if names),
         outputs=tuple(_figure(report, name, [name]) for name in drifts),
+        truth=_truth(report),
         plots={kind: Markup(plot(report, kind)) for kind in ("max", "mean")},  # noqa: S704
     )
+
+
+def _truth(report: ParityReport) -> dict[str, dict[str, float]]:
+    if report.quality is None:
+        return {}
+    return {"PyTorch": in_papers(report.quality.pytorch), "this file": in_papers(report.quality.file)}
 
 
 def _figure(report: ParityReport, said: str, names: Sequence[str]) -> _Figure:
