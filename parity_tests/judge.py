@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from parity_tests.compare import Comparison
 from parity_tests.drift import Error
-from parity_tests.limits import FACTORS, FLOOR, STATISTICS, WIDEST_INT8, Statistic
+from parity_tests.limits import FACTORS, FLOOR, MOST_SATURATED, STATISTICS, WIDEST_INT8, Statistic
 
 _WORDS = {"max": "the largest error", "mean": "the mean error", "high": "the 99.9 % quantile of the error"}
 
@@ -67,6 +67,17 @@ def failures(
         for what, given, bound in (("mean", alpha.mad, WIDEST_INT8.mad), ("dtSSD", alpha.dtssd, WIDEST_INT8.dtssd)):
             if not given <= bound:
                 yield f"pha is off by {given:.1e} ({what}), and a file in eight bits may be off by {bound:.1e}"
+
+
+def saturation_failures(saturated: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence if a file's eight bits do not reach as far as what flows: the yardstick has the same ranges."""
+    beyond = {name: share for name, share in saturated.items() if not share <= MOST_SATURATED}
+    if beyond:
+        worst = max(beyond, key=lambda name: beyond[name])
+        yield (
+            f"{beyond[worst]:.2%} of {worst} lies beyond the range that the file has for it, {MOST_SATURATED:.2%} may; "
+            "calibrate with frames like these (--calibration)"
+        )
 
 
 def figure(error: Error, statistic: Statistic) -> float:

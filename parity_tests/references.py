@@ -1,6 +1,6 @@
 """What PyTorch gives for a clip, played once for all files of a command: the truth, and the yardstick's error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from parity_tests.clips import Clip
@@ -21,7 +21,7 @@ class References:
 
     most_bytes: int = MOST_BYTES
     _truths: dict[tuple[object, ...], list[FrameOutputs]] = field(default_factory=dict)
-    _units: dict[tuple[object, ...], Units] = field(default_factory=dict)
+    _units: dict[tuple[object, ...], tuple[Units, Mapping[str, float]]] = field(default_factory=dict)
 
     def play(
         self,
@@ -59,9 +59,9 @@ class References:
         on_frame: Callable[[int], object],
     ) -> Iterator[FrameOutputs]:
         _, ratio, sampled, device = where
-        known, units = self._truths.get((truth.key, where)), self._units.get((truth.key, yardstick.key, where))
+        known, measured = self._truths.get((truth.key, where)), self._units.get((truth.key, yardstick.key, where))
         frames = known if known is not None else truth.play(clip, ratio, sampled, device)
-        own = None if units is not None else yardstick.play(clip, ratio, sampled, device)
+        own = None if measured is not None else yardstick.play(clip, ratio, sampled, device)
         tallies: dict[str, DriftTally] = {}
         kept: list[FrameOutputs] | None = [] if known is None else None
         size = 0
@@ -78,11 +78,12 @@ class References:
                     kept = None
             yield expected
         if own is not None:
-            units = {name: tally.drift() for name, tally in tallies.items()}
-            self._units[truth.key, yardstick.key, where] = units
+            measured = {name: tally.drift() for name, tally in tallies.items()}, yardstick.saturated
+            self._units[truth.key, yardstick.key, where] = measured
         if kept is not None:
             self._keep((truth.key, where), kept, size)
-        played.units = units
+        assert measured is not None
+        played.units, played.saturated = measured
 
     def _keep(self, key: tuple[object, ...], frames: list[FrameOutputs], size: int) -> None:
         """Keep a truth, and drop the oldest ones that there is no room for any more."""
@@ -96,10 +97,11 @@ class References:
 
 @dataclass(kw_only=True)
 class Played:
-    """`frames`: the truth, frame by frame. `units`: the yardstick's errors, None before all frames were taken."""
+    """`frames`: the truth, frame by frame. Once all were taken, `units`: the yardstick's errors, and its `saturated`."""
 
     frames: Iterator[FrameOutputs] = field(default_factory=lambda: iter(()))
     units: Units | None = None
+    saturated: Mapping[str, float] = field(default_factory=dict)
 
 
 REFERENCES = References()

@@ -162,6 +162,7 @@ def verify(
         limits = judge.limits_of(units, artifact.precision, allowed or {})
         found = [
             *judge.failures(comparison, units, limits, artifact.precision, trained),
+            *judge.saturation_failures(played.saturated),
             *_weight_failures(artifact, checkpoint),
         ]
         comparison = replace(comparison, failures=(*comparison.failures, *found))

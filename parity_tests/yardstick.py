@@ -6,7 +6,7 @@ elsewhere than float64 would, and no arithmetic makes up for that.
 
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -34,13 +34,15 @@ class Player:
     """A network and the arithmetic that it plays in.
 
     `key` tells apart all that compute differently; `half` rounds to half precision after each operation; `aligned` has
-    every resize align corners, as some released files do.
+    every resize align corners, as some released files do. `saturated` is filled by playing: of each rounding to eight
+    bits, the largest share of a frame's values that lies more than a step beyond its range.
     """
 
     key: tuple[str, ...]
     network: MattingNetwork
     half: bool = False
     aligned: bool = False
+    saturated: dict[str, float] = field(default_factory=dict)
 
     def play(self, clip: Clip, ratio: float, sampled: float, device: str = "cpu") -> Iterator[FrameOutputs]:
         """Yield fgr, pha, r1..r4 of every frame, in the network's dtype, states fed back.
@@ -94,11 +96,12 @@ def yardstick(artifact: Artifact, checkpoint: Checkpoint, refine: Refine, aligne
     own = half_weights(checkpoint) if artifact.precision == "fp16" else file_weights(artifact, checkpoint)
     network = own.network(refine)
     steps: Mapping[str, ConvSteps] = {}
+    saturated: dict[str, float] = {}
     if values == "uint8":
         steps = load_reader(artifact.format).activation_steps(artifact.path)
-        _quantise(network, steps)
+        _quantise(network, steps, saturated)
     key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
-    return Player(key=key, network=network, half=half, aligned=aligned)
+    return Player(key=key, network=network, half=half, aligned=aligned, saturated=saturated)
 
 
 def half_weights(checkpoint: Checkpoint) -> Checkpoint:
@@ -189,34 +192,53 @@ def _convolve_depthwise(
     return result if bias is None else result + bias[:, None, None]
 
 
-def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps]) -> None:
+def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps], saturated: dict[str, float]) -> None:
     """Let the convolutions that `steps` names round to eight bits what they are given and what they result in."""
     modules = dict(network.named_modules())
+
+    def rounding(name: str) -> tuple["_Rounding", "_Rounding"]:
+        own = steps[name]
+        return _Rounding(f"what {name} is given", own.given, saturated), _Rounding(
+            f"what {name} results in", own.result, saturated
+        )
+
     for name, conv, _ in [*conv_modules(network)]:
         parent, _, index = name.rpartition(".")
         if name in steps:  # whole, with a ReLU two modules on
-            given, result = steps[name].given, steps[name].result
-            conv.register_forward_pre_hook(lambda _, args, step=given: (_in_eight_bits(args[0], step),))
-            relu = modules[f"{parent}.{int(index) + 2}"]
-            relu.register_forward_hook(lambda _, __, output, step=result: _in_eight_bits(output, step))
+            given, result = rounding(name)
+            conv.register_forward_pre_hook(lambda _, args, given=given: (given(args[0]),))
+            modules[f"{parent}.{int(index) + 2}"].register_forward_hook(
+                lambda _, __, output, result=result: result(output)
+            )
         elif f"{name}.x" in steps:
-            cast(nn.Sequential, modules[parent])[int(index)] = _ByParts(conv, steps[f"{name}.x"], steps[f"{name}.h"])
+            cast(nn.Sequential, modules[parent])[int(index)] = _ByParts(
+                conv, rounding(f"{name}.x"), rounding(f"{name}.h")
+            )
 
 
 class _ByParts(nn.Module):
     """A convolution of two joined images that takes each by itself in eight bits, as files do, and sums the results."""
 
-    def __init__(self, conv: nn.Conv2d, x: ConvSteps, h: ConvSteps) -> None:
+    def __init__(self, conv: nn.Conv2d, x: tuple["_Rounding", "_Rounding"], h: tuple["_Rounding", "_Rounding"]) -> None:
         super().__init__()
         self.conv, self.x, self.h = conv, x, h
 
     def forward(self, joined: Tensor) -> Tensor:
         x, h = joined.chunk(2, dim=1)
         weight_x, weight_h = self.conv.weight.chunk(2, dim=1)
-        of_x = F.conv2d(_in_eight_bits(x, self.x.given), weight_x, self.conv.bias, padding=1)
-        of_h = F.conv2d(_in_eight_bits(h, self.h.given), weight_h, padding=1)
-        return _in_eight_bits(of_x, self.x.result) + _in_eight_bits(of_h, self.h.result)
+        of_x = F.conv2d(self.x[0](x), weight_x, self.conv.bias, padding=1)
+        of_h = F.conv2d(self.h[0](h), weight_h, padding=1)
+        return self.x[1](of_x) + self.h[1](of_h)
 
 
-def _in_eight_bits(x: Tensor, step: Step) -> Tensor:
-    return ((x / step.scale).round() + step.zero).clamp(0, 255).sub(step.zero).mul(step.scale)
+class _Rounding:
+    """Round values to eight bits and back, and note how many lie beyond the range."""
+
+    def __init__(self, name: str, step: Step, saturated: dict[str, float]) -> None:
+        self._name, self._step, self._saturated = name, step, saturated
+
+    def __call__(self, x: Tensor) -> Tensor:
+        stored = (x / self._step.scale).round() + self._step.zero
+        beyond = ((stored < -1) | (stored > 256)).float().mean().item()
+        self._saturated[self._name] = max(self._saturated.get(self._name, 0), beyond)
+        return stored.clamp(0, 255).sub(self._step.zero).mul(self._step.scale)
