@@ -97,7 +97,7 @@ class References:
 
 @dataclass(kw_only=True)
 class Played:
-    """`frames`: the truth, frame by frame. Once all were taken, `units`: the yardstick's errors, and its `saturated`."""
+    """`frames`: the truth, frame by frame. Then `units`: the yardstick's errors, and its `saturated`."""
 
     frames: Iterator[FrameOutputs] = field(default_factory=lambda: iter(()))
     units: Units | None = None

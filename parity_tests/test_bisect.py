@@ -17,7 +17,7 @@ from exporters.onnx.traced import export_traced
 from exporters.spec import ArtifactError, Fixed
 from exporters.weights import conv_modules
 from parity_tests.bisect import bisect
-from parity_tests.clips import Clip, builtin_clip
+from parity_tests.clips import builtin_clip, held_clip
 from parity_tests.verify import ParityError
 from rvm_model import load_checkpoint
 
@@ -151,7 +151,7 @@ def test_frames_that_a_file_was_calibrated_with_are_refused(tmp_path):
     path = export(tmp_path / "a.onnx", precision="int8", fixed=FIXED)
     drawn = load_calibration("builtin", FIXED).pixels[:, None]
     with pytest.raises(ParityError, match="was calibrated with frames of drawn, on which nothing can be said of it"):
-        run(path, ratio=None, clip=Clip(name="drawn", pixels=drawn))
+        run(path, ratio=None, clip=held_clip("drawn", drawn))
 
 
 def test_in_a_file_in_eight_bits(tmp_path):

@@ -1,8 +1,8 @@
 """Frames that need no file: a person who moves over drawn backgrounds, with the alpha and foreground they are made of.
 
-Every 24 frames tell one story: a person before a net, joined by another; in frame 10 a cut to a wall of bricks with
-nobody before it; from frame 11 on a person again, who comes in from the side. Frame t is the same in a clip of any
-length.
+Every 24 frames tell one story. It begins with a person before a net, who is joined by another. Frame 10 is a cut to a
+wall of bricks with nobody before it. From frame 11 on a person comes in from the side. Frame t is the same in a clip of
+any length.
 
 The arithmetic is exact, so that frames are the same on any machine; see `portrait.py`.
 """
@@ -84,12 +84,12 @@ def _placements(t: float, width: int, height: int) -> list[Placement]:
         first = _placement(
             t, width, height, centre=112 + 46 * _swing(t / 30), size=0.45, sway=_swing(t / 26), mirrored=turned
         )
-        # Comes in from the right.
+        comes_in = max(352 - 14 * moment, 262)
         second = _placement(
             t + 9,
             width,
             height,
-            centre=max(352 - 14 * moment, 262),
+            centre=comes_in,
             size=0.27,
             sway=_swing(t / 18),
             mirrored=not turned,

@@ -32,18 +32,18 @@ _SEED = 1995
 def strand_cover(
     left: float, top: float, scale: float, mirrored: bool, wind: float, rows: slice, columns: slice
 ) -> tuple[tuple[slice, slice], Planes] | None:
-    """Return the alpha of all strands together, (h, w) in [0, 1], and where it lies in a layer.
+    """Return where in a layer strands lie, and the alpha of all of them together there, (h, w) in [0, 1].
 
     A strand that is thinner than a pixel covers no more of it than its width. Returns None if none is in the layer.
 
     Args:
-        left: As in `Placement`.
-        top: As in `Placement`.
-        scale: As in `Placement`.
-        mirrored: As in `Placement`.
+        left: Column of the picture's left edge, in pixels of the frame.
+        top: Row of its upper edge.
+        scale: Pixels of the frame for one pixel of the picture.
+        mirrored: The picture is turned left to right.
         wind: Sideways displacement of the tips.
-        rows: Those of the frame that the layer covers.
-        columns: The same.
+        rows: Rows of the frame that the layer has.
+        columns: Columns of the frame that the layer has.
     """
 
     def in_layer(point: Point) -> Point:

@@ -126,7 +126,7 @@ def test_an_edited_file_is_asked_to_say_so(good, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frames", "3"], "at least 16"),
+        (["--frames", "3"], "at least 12"),
         (["--clip", "none.mp4"], "no such clip: none.mp4"),
         (["--downsample-ratio", "2"], "give a number in (0, 1], or auto"),
         (["--checkpoint", "auto"], "give a path, official or seeded"),

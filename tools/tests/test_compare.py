@@ -146,7 +146,7 @@ def test_names_too_long_are_cut(other, run, tmp_path):
         (["seeded", "seeded", "--output", "{0}/folder.png", "--force"], "folder.png is a folder"),
         (["seeded", "seeded", "--output", "{0}/out.png", "--amplify", "0"], "--amplify 0: give a number above 0"),
         (["seeded", "seeded", "--output", "{0}/out.png", "--amplify", "nan"], "--amplify nan: give a number above 0"),
-        (["seeded", "seeded", "--output", "{0}/out.png", "--frames", "3"], "at least 16"),
+        (["seeded", "seeded", "--output", "{0}/out.png", "--frames", "3"], "at least 12"),
         (["seeded", "seeded", "--output", "{0}/out.png", "--clip", "none.mp4"], "no such clip: none.mp4"),
         (["seeded", "seeded", "--output", "{0}/text/out.png"], "text is a file, not a folder"),
     ],

@@ -22,7 +22,7 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
-from parity_tests.clips import Clip, builtin_clip, load_clip
+from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
 from parity_tests.play import play_reference
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 from rvm_model import load_checkpoint
@@ -143,7 +143,7 @@ def recorded(asked, name) -> Clip:
     assert all(size == [WIDTH, HEIGHT] for size in asked[name])
     pixels = np.fromfile(asked["folder"] / f"{name}.rgba", np.uint8).reshape(-1, 1, HEIGHT, WIDTH, 4)
     assert len(pixels) == len(asked[name])
-    return Clip(name=name, pixels=pixels[..., :3])
+    return held_clip(name, pixels[..., :3])
 
 
 def last(checkpoint, clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -178,7 +178,7 @@ def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frames", "3"], "at least 16"),
+        (["--frames", "3"], "at least 12"),
         (["--clip", "none.mp4"], "no such clip: none.mp4"),
         (["--downsample-ratio", "0"], "give a number in (0, 1], or auto"),
         (["--downsample-ratio", "nan"], "give a number in (0, 1], or auto"),
