@@ -42,12 +42,16 @@ class ClipError(UserError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """Frames under a name. `kind` is `builtin` for the drawn one; `asked` says that somebody asked for its length."""
+    """Frames under a name. `kind` is `builtin` for the drawn one; `asked` says that somebody asked for its length.
+
+    `reset_every` is the number of frames after which all sides forget their states.
+    """
 
     name: str
     shots: Shots
     kind: Kind = "real"
     asked: bool = True
+    reset_every: int = RESET_EVERY
 
     def __len__(self) -> int:
         return len(self.shots)
@@ -83,7 +87,7 @@ class Clip:
 
     def resets(self, t: int) -> bool:
         """Return whether all sides forget their states before frame `t`."""
-        return t > 0 and t % RESET_EVERY == 0
+        return t > 0 and t % self.reset_every == 0
 
     def first(self, frames: int) -> "Clip":
         """Return the first frames of this clip."""
