@@ -3,14 +3,15 @@
 All files play side by side, frame by frame, so that float64 PyTorch is played once and memory stays flat. Writes
 `tools/results/long_plays_cpu.csv`, one line per file and output: the mean error, and by how much it changes from the
 first frame to the last, from a line through the means of all periods of the built-in clip. Exits with 1 if a change
-is beyond both a tenth of the mean error and three standard errors. Needs ../shared.
+is beyond both a tenth of the mean error and three standard errors. Of each format: its usual precision, and eight
+bits. Ctrl-C ends it early, with the frames that were played. Needs ../shared.
 """
 
 import csv
 import sys
 import tempfile
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def main() -> None:
                 failed.append(f"{name} {precision} {output}: {change:+.1e} of {mean:.1e}")
             size = f"{SIZE.width}x{SIZE.height}", SIZE.ratio
             figures = (f"{mean:.2e}", f"{change:+.1e}", f"{spread:.1e}", "yes" if ok else "no")
-            writer.writerow([name, precision, frames, *size, output, *figures, *MACHINE.values()])
+            writer.writerow([name, precision, len(values), *size, output, *figures, *MACHINE.values()])
     for line in failed:
         console.print(f"GROWS: {line}", highlight=False)
     sys.exit(bool(failed))
@@ -73,7 +74,7 @@ def play(clip: Clip, console: Console) -> dict[tuple[str, str, str], list[float]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         steps = {}
         for name, description in FORMATS.items():
-            for precision in description.precisions:
+            for precision in {description.precisions[0], "int8"} & {*description.precisions}:
                 fixed = {"fixed": SIZE} if description.one_size else {}
                 options = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": precision, **fixed}
                 path = Path(folder) / f"{name}-{precision}"
@@ -83,11 +84,14 @@ def play(clip: Clip, console: Console) -> dict[tuple[str, str, str], list[float]
                 steps[name, precision] = step, runtime.to_numpy
         states = dict.fromkeys(steps, None)
         expected = truth(checkpoint, "auto").play(clip, SIZE.ratio, SIZE.ratio)
-        for frame, wanted in track(zip(clip, expected, strict=True), console=console, total=len(clip)):
-            for key, (step, to_numpy) in steps.items():
-                matte, states[key] = step(frame, states[key])
-                for output, given in zip(NAMES, (matte.fgr, matte.pha, *to_numpy(states[key])), strict=True):
-                    errors[*key, output].append(float(np.abs(given - wanted[output]).mean()))
+        with suppress(KeyboardInterrupt):
+            for frame, wanted in track(zip(clip, expected, strict=True), console=console, total=len(clip)):
+                for key, (step, to_numpy) in steps.items():
+                    matte, states[key] = step(frame, states[key])
+                    assert matte.fgr is not None
+                    assert matte.pha is not None
+                    for output, given in zip(NAMES, (matte.fgr, matte.pha, *to_numpy(states[key])), strict=True):
+                        errors[*key, output].append(float(np.abs(given - wanted[output]).mean()))
     return errors
 
 
