@@ -161,8 +161,8 @@ class _Arithmetic(TorchFunctionMode):
             x = args[0]
             size = [int(length * self._ratio) for length in x.shape[2:]]
             result = torch.ops.aten.upsample_bilinear2d.default(x, size, False, self._sampled, self._sampled)
-        elif function is F.conv2d and args[0].dtype == torch.float64 and args[6] > 1:
-            result = _convolve_depthwise(*args[:6])
+        elif function is F.conv2d and args[0].dtype == torch.float64:
+            result = _convolve(*args, **given)
         else:
             result = function(*args, **given)
         if self._half and isinstance(result, Tensor) and result.dtype == torch.float32 and function not in _MOVES_ONLY:
@@ -170,15 +170,20 @@ class _Arithmetic(TorchFunctionMode):
         return result
 
 
-def _convolve_depthwise(
+def _convolve(
     x: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    bias: Tensor | None = None,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
 ) -> Tensor:
-    """Convolve each channel with its own kernel in float64, all at once: PyTorch takes them one by one."""
+    """Convolve in float64. Where each channel has a kernel of its own, all go at once: PyTorch takes them one by one."""
+    if groups == 1:
+        return F.conv2d(x, weight, bias, stride, padding, dilation)
+    assert weight.shape[1] == 1
+    assert x.shape[1] == groups == weight.shape[0]
     x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     # How far a kernel reaches, and at which rows and columns of the image it is laid on.
     reach = [dilation[k] * (weight.shape[2 + k] - 1) for k in (0, 1)]

@@ -21,22 +21,20 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
-from exporters.spec import Fixed
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES
-from parity_tests.plays import play_checkpoint
+from parity_tests.plays import Play, play_checkpoint, play_spec
 from parity_tests.yardstick import truth
 from tools.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "long_plays_cpu.csv"
 FRAMES = 2000
-SIZE = Fixed(width=640, height=352, ratio=0.25)
+PLAY = Play(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
 """360p, but for eight rows: CoreML's internal size has to be whole."""
 
 PERIOD = 48
 """Frames after which the built-in clip shows the same again."""
 
-WEIGHTS = "from_coreml"
 MACHINE = {"processor": machine("cpu")["processor"]} | versions()
 COLUMNS = [
     *("file", "precision", "frames", "resolution", "downsample_ratio", "output"),
@@ -48,7 +46,7 @@ def main() -> None:
     """Export, play, write, judge."""
     console = Console(stderr=True)
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
-    clip = builtin_clip(frames, SIZE.width, SIZE.height)
+    clip = builtin_clip(frames, PLAY.width, PLAY.height)
     errors = play(replace(clip, reset_every=frames), console)
     failed = []
     with RESULTS.open("w", newline="") as file:
@@ -59,7 +57,7 @@ def main() -> None:
             ok = abs(change) <= max(mean / 10, 3 * spread)
             if not ok:
                 failed.append(f"{name} {precision} {output}: {change:+.1e} of {mean:.1e}")
-            size = f"{SIZE.width}x{SIZE.height}", SIZE.ratio
+            size = f"{PLAY.width}x{PLAY.height}", PLAY.ratio
             figures = (f"{mean:.2e}", f"{change:+.1e}", f"{spread:.1e}", "yes" if ok else "no")
             writer.writerow([name, precision, len(values), *size, output, *figures, *MACHINE.values()])
     for line in failed:
@@ -69,21 +67,19 @@ def main() -> None:
 
 def play(clip: Clip, console: Console) -> dict[tuple[str, str, str], list[float]]:
     """Return the mean error of every frame, by format, precision and output."""
-    checkpoint = play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter")
+    checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, PLAY.refiner)
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         steps = {}
         for name, description in FORMATS.items():
             for precision in {description.precisions[0], "int8"} & {*description.precisions}:
-                fixed = {"fixed": SIZE} if description.one_size else {}
-                options = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": precision, **fixed}
                 path = Path(folder) / f"{name}-{precision}"
-                load_exporter(name).export(checkpoint, description.spec(**options), path)
+                load_exporter(name).export(checkpoint, play_spec(PLAY, name, precision), path)
                 runtime = load_runtime(name)
-                step = opened.enter_context(runtime.load(runtime.inspect(path), "cpu", SIZE.ratio))
+                step = opened.enter_context(runtime.load(runtime.inspect(path), "cpu", PLAY.ratio))
                 steps[name, precision] = step, runtime.to_numpy
         states = dict.fromkeys(steps, None)
-        expected = truth(checkpoint, "auto").play(clip, SIZE.ratio, SIZE.ratio)
+        expected = truth(checkpoint, "auto").play(clip, PLAY.ratio, PLAY.ratio)
         with suppress(KeyboardInterrupt):
             for frame, wanted in track(zip(clip, expected, strict=True), console=console, total=len(clip)):
                 for key, (step, to_numpy) in steps.items():
