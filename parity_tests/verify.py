@@ -10,18 +10,17 @@ import numpy as np
 
 from exporters import FORMATS
 from exporters.calibration import calibrated_with
-from exporters.dataflow import RecoveryError
-from exporters.recover import recover
+from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
-from parity_tests import judge, stored_weights
+from parity_tests import judge, rounded
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.drift import Error
 from parity_tests.play import play_artifact
 from parity_tests.quality import Quality, QualityTally
 from parity_tests.references import REFERENCES, References
-from parity_tests.yardstick import sampled_ratio, truth, yardstick
+from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
 from rvm_model.network import Refine
@@ -125,10 +124,10 @@ def verify(
     """
     refuse_calibrated(artifact, clip)
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
-    refine = refine_of(artifact)
+    refine, stored = refine_of(artifact), stored_weights(artifact)
     played = references.play(
         truth(checkpoint, refine, aligned),
-        yardstick(artifact, checkpoint, refine, aligned),
+        yardstick(artifact, checkpoint, refine, stored, aligned),
         clip,
         ratio,
         sampled_ratio(artifact, ratio),
@@ -163,7 +162,7 @@ def verify(
         found = [
             *judge.failures(comparison, units, limits, artifact.precision, trained),
             *judge.saturation_failures(played.saturated),
-            *_weight_failures(artifact, checkpoint),
+            *_weight_failures(stored, checkpoint),
         ]
         comparison = replace(comparison, failures=(*comparison.failures, *found))
     return ParityReport(
@@ -186,15 +185,11 @@ def verify(
     )
 
 
-def _weight_failures(artifact: Artifact, checkpoint: Checkpoint) -> list[str]:
+def _weight_failures(stored: Recovered | None, checkpoint: Checkpoint) -> list[str]:
     """Compare the weights that a file of reduced precision stores with the checkpoint's."""
-    if artifact.precision == "fp32":
+    if stored is None:
         return []
-    try:
-        weights = recover([artifact.path], trust=True).weights[artifact.path]
-    except RecoveryError:
-        return []  # a half-precision file that others made; the play judges it
-    return [*stored_weights.failures(weights, checkpoint)]
+    return [failure for weights in stored.weights.values() for failure in rounded.failures(weights, checkpoint)]
 
 
 def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:

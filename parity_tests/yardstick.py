@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from exporters import FORMATS, load_reader
+from exporters.dataflow import RecoveryError
 from exporters.layers import ConvSteps, Step
-from exporters.recover import recover
+from exporters.recover import Recovered, recover
 from exporters.spec import Artifact
 from exporters.weights import conv_modules, folded_convs, folded_state_dict
 from parity_tests.clips import Clip
@@ -76,24 +77,28 @@ def truth(checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Play
     return Player(key=key, network=checkpoint.network(refine).double(), aligned=aligned)
 
 
-def yardstick(artifact: Artifact, checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Player:
+def yardstick(
+    artifact: Artifact, checkpoint: Checkpoint, refine: Refine, stored: Recovered | None, aligned: bool = False
+) -> Player:
     """Return PyTorch in an artifact's own arithmetic.
 
     | precision | weights | values between layers |
     |---|---|---|
     | fp32 | the checkpoint's | float32 |
-    | fp16 | the checkpoint's, batch norm folded, rounded to half | float32, or rounded to half after each operation |
-    | int8 | the file's own, dequantised | the same; or in eight bits where the file has them so, by its own steps |
+    | fp16 | the file's own; if it gives none, the checkpoint's, folded and rounded | float32, or rounded |
+    | int8 | the file's own | the same; or in eight bits where the file has them so, by its own steps |
 
-    Raises:
-        RecoveryError: the weights of a file in eight bits cannot be read.
+    Args:
+        artifact: What is judged.
+        checkpoint: The weights it should hold.
+        refine: See `MattingNetwork`.
+        stored: From `stored_weights`.
+        aligned: See `Player`.
     """
     values = FORMATS[artifact.format].values[artifact.precision]
-    half = values == "float16"
-    if artifact.precision == "fp32":
-        exact = ("float32", checkpoint.weights_sha256, refine, str(aligned))
-        return Player(key=exact, network=checkpoint.network(refine), aligned=aligned)
-    own = half_weights(checkpoint) if artifact.precision == "fp16" else file_weights(artifact, checkpoint)
+    own = checkpoint
+    if artifact.precision != "fp32":
+        own = half_weights(checkpoint) if stored is None else _for_refiner(stored.checkpoint, checkpoint.refiner)
     network = own.network(refine)
     steps: Mapping[str, ConvSteps] = {}
     saturated: dict[str, float] = {}
@@ -101,7 +106,25 @@ def yardstick(artifact: Artifact, checkpoint: Checkpoint, refine: Refine, aligne
         steps = load_reader(artifact.format).activation_steps(artifact.path)
         _quantise(network, steps, saturated)
     key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
-    return Player(key=key, network=network, half=half, aligned=aligned, saturated=saturated)
+    return Player(key=key, network=network, half=values == "float16", aligned=aligned, saturated=saturated)
+
+
+def stored_weights(artifact: Artifact) -> Recovered | None:
+    """Return the weights that a file of reduced precision stores; None for float32.
+
+    None also for a file in half precision that does not give them, as others' may not.
+
+    Raises:
+        RecoveryError: a file in eight bits that does not give them.
+    """
+    if artifact.precision == "fp32":
+        return None
+    try:
+        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so that it is trusted
+    except RecoveryError:
+        if artifact.precision == "int8":
+            raise
+        return None
 
 
 def half_weights(checkpoint: Checkpoint) -> Checkpoint:
@@ -119,13 +142,9 @@ def half_weights(checkpoint: Checkpoint) -> Checkpoint:
     return _with(checkpoint, halves)
 
 
-def file_weights(artifact: Artifact, checkpoint: Checkpoint) -> Checkpoint:
-    """Return the weights that a file computes with. Raises RecoveryError if they cannot be read."""
-    # Whoever compares a file has opened it, so that it is trusted.
-    recovered = recover([artifact.path], trust=True).checkpoint
-    if recovered.refiner != checkpoint.refiner:  # a file of one size at ratio 1 has none
-        return recovered.with_fast_guided_filter()
-    return recovered
+def _for_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
+    """Return the weights for a refiner: a file of one size at ratio 1 holds none."""
+    return checkpoint if checkpoint.refiner == refiner else checkpoint.with_fast_guided_filter()
 
 
 def sampled_ratio(artifact: Artifact, ratio: float) -> float:
@@ -179,7 +198,7 @@ def _convolve(
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> Tensor:
-    """Convolve in float64. Where each channel has a kernel of its own, all go at once: PyTorch takes them one by one."""
+    """Convolve in float64. Channels with a kernel each go all at once: PyTorch takes them one by one."""
     if groups == 1:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
     assert weight.shape[1] == 1

@@ -21,7 +21,7 @@ from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
 from parity_tests.judge import limits_of, with_floor
 from parity_tests.references import REFERENCES
 from parity_tests.verify import LEVEL, ParityError, check_size
-from parity_tests.yardstick import sampled_ratio, truth, yardstick
+from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
@@ -203,9 +203,8 @@ def _judge(
     artifact = contender.artifact or traced
     assert artifact is not None
     sampled = ratio if contender.artifact is None else sampled_ratio(artifact, ratio)
-    played = REFERENCES.play(
-        truth(checkpoint, "always"), yardstick(artifact, checkpoint, "always"), clip, ratio, sampled, device
-    )
+    yard = yardstick(artifact, checkpoint, "always", stored_weights(artifact))
+    played = REFERENCES.play(truth(checkpoint, "always"), yard, clip, ratio, sampled, device)
     expected = [*played.frames]
     assert played.units is not None
     limits = limits_of(with_floor(played.units), artifact.precision, {})
