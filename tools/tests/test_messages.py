@@ -112,5 +112,9 @@ def test_an_export_shows_its_stages_on_a_terminal(tmp_path):
 def test_a_file_of_weights_is_a_stage(seeded_artifacts, run, tmp_path):
     result = run("onnx", "--checkpoint", tmp_path / "none.pth")
     assert f"rvm-export: loading {tmp_path / 'none.pth'}\n" in result.err
-    result = run("recover", seeded_artifacts["onnx"], "--output", tmp_path / "nowhere.pt")
-    assert f"rvm-export: reading {seeded_artifacts['onnx']}\n" in result.err
+    (tmp_path / "spoiled.onnx").write_bytes(seeded_artifacts["onnx"].read_bytes()[:1000])
+    result = run("recover", tmp_path / "spoiled.onnx", "--output", tmp_path)
+    assert result.err.startswith(f"rvm-export: reading {tmp_path / 'spoiled.onnx'}\n")
+    result = run("recover", tmp_path / "spoiled.onnx", "--output", tmp_path / "nowhere.pt")
+    assert "nowhere.pt does not end in .safetensors" in result.error, "before anything is read"
+    assert "reading" not in result.err
