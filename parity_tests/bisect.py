@@ -190,7 +190,7 @@ def _size(fixed: Fixed | None) -> str:
 
 def _no_states(variant: str, clip: Clip, ratio: float, fixed: bool) -> tuple[Array, ...]:
     """As a consumer begins: a single zero for each, where no file asks for all of them."""
-    batch, (height, width) = clip.pixels.shape[1], clip.size
+    batch, (height, width) = clip.batch, clip.size
     shapes = state_shapes(variant, height, width, ratio, batch) if fixed else [(1, 1, 1, 1)] * len(STATES)
     return tuple(np.zeros(shape, np.float32) for shape in shapes)
 

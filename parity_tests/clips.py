@@ -1,9 +1,10 @@
-"""Clips to compare on: an image folder, a video file, or one drawn here that needs nothing.
+"""Clips to compare on: an image folder, a video file, or the built-in one, which has a person in it and needs nothing.
 
-A clip is short and kept whole, as 8-bit pixels. Sixteen frames are the least: the states' error settles only then, and
-a runner that drops its states is perfect on the first.
+A clip gives one frame at a time, so that a thousand of them take the memory of one. Twelve frames are the least: a
+runner that drops its states is perfect on the first.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +12,26 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from parity_tests.shots import Batched, Decoded, Drawn, First, Held, Resized, Shots
 from rvm_model.colour import VideoError
-from rvm_model.drawn import Pixels, drawn_frames
+from rvm_model.drawn import Pixels
 from rvm_model.errors import UserError
 from rvm_model.pixels import to_8_bits
 from rvm_model.source import open_source
 
-FEWEST_FRAMES = 16
+FEWEST_FRAMES = 12
 DEFAULT_FRAMES = 24
 BUILTIN_NAME = "built-in clip"
+
+RESET_EVERY = 300
+"""Frames after which all sides forget their states, as players do when they seek."""
+
+_LARGE = 1280 * 720
+"""Pixels of a frame beyond which the fewest frames are played, unless a number was asked for."""
+
+_MOST_HELD = 1 << 29
+"""Bytes of a clip that is held in memory; a longer one is decoded for every play."""
 
 Kind = Literal["real", "builtin"]
 
@@ -32,91 +42,151 @@ class ClipError(UserError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """`pixels`: (T, B, H, W, 3) RGB, B clips of T frames side by side. `kind` is `builtin` for the one drawn here."""
+    """Frames under a name. `kind` is `builtin` for the drawn one; `asked` says that somebody asked for its length."""
 
     name: str
-    pixels: Pixels
+    shots: Shots
     kind: Kind = "real"
+    asked: bool = True
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.shots)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Frames (B, 3, H, W), float32 in [0, 1]."""
-        for frame in self.pixels:
-            yield np.ascontiguousarray(frame.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-
-    def resets(self, t: int) -> bool:
-        return t > 0 and t % 300 == 0
-
-    @property
-    def digest(self) -> str:
-        import hashlib
-
-        return hashlib.sha256(self.name.encode() + self.pixels.tobytes()).hexdigest()
+        """Yield frames (B, 3, H, W), float32 in [0, 1]."""
+        for shot in self.shots:
+            yield np.ascontiguousarray(shot.images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.pixels.shape[2], self.pixels.shape[3]
+        return self.shots.size
+
+    @property
+    def batch(self) -> int:
+        return self.shots.batch if isinstance(self.shots, Batched) else 1
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that the pixels depend on."""
+        return self.shots.digest
+
+    @property
+    def pixels(self) -> Pixels:
+        """All images at once, (T, B, H, W, 3): for short clips."""
+        return np.array([shot.images for shot in self.shots])
+
+    def images(self) -> Iterator[Pixels]:
+        """Yield the images of each frame, (B, H, W, 3) RGB."""
+        for shot in self.shots:
+            yield shot.images
+
+    def resets(self, t: int) -> bool:
+        """Return whether all sides forget their states before frame `t`."""
+        return t > 0 and t % RESET_EVERY == 0
+
+    def first(self, frames: int) -> "Clip":
+        """Return the first frames of this clip."""
+        return replace(self, shots=First(of=self.shots, frames=frames))
 
     def resized(self, width: int, height: int) -> "Clip":
-        """The same clip at another size, by Pillow's bicubic filter; the built-in clip is drawn at that size.
-
-        Enlarged it would be unlike any footage, and trained weights would not be sure of it.
-        """
+        """Return this clip at another size; the built-in one is drawn at that size, with its truth."""
         if self.kind == "builtin":
-            batch = self.pixels.shape[1]
-            drawn = builtin_clip(len(self), width, height)
-            return drawn if batch == 1 else drawn.batched(batch)
-        frames = [
-            [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)) for image in frame]
-            for frame in self.pixels
-        ]
-        return replace(self, name=f"{self.name} {width}x{height}", pixels=np.array(frames))
+            return replace(self, shots=Drawn(frames=len(self), width=width, height=height)).batched(self.batch)
+        return replace(
+            self, name=f"{self.name} {width}x{height}", shots=Resized(of=self.shots, width=width, height=height)
+        )
 
     def batched(self, batch: int) -> "Clip":
-        """So many different clips side by side: this one, mirrored and backwards, and so on, each begun elsewhere."""
-        turns = (self.pixels, self.pixels[::-1, :, :, ::-1])
-        clips = [np.roll(turns[k % 2], k // 2, axis=0) for k in range(batch)]
-        return replace(self, name=f"{self.name} batch {batch}", pixels=np.concatenate(clips, axis=1))
+        """Return this and other clips made of it, side by side.
+
+        Raises:
+            ClipError: it is too long to be held in memory.
+        """
+        if batch == 1:
+            return self
+        if isinstance(self.shots, Decoded):
+            raise ClipError(f"{self.name} is too long to be played {batch} times at once; give fewer --frames")
+        return replace(self, name=f"{self.name} batch {batch}", shots=Batched(of=self.shots, batch=batch))
 
     def fitted(self, width: int, height: int, batch: int) -> "Clip":
-        """The same clip if it has that size and batch already, else resized and batched."""
+        """Return this clip at a size and batch: itself if it has them, else resized and batched.
+
+        A large frame gets the fewest frames that prove something, unless their number was asked for.
+        """
         clip = self if self.size == (height, width) else self.resized(width, height)
-        return clip if clip.pixels.shape[1] == batch else clip.batched(batch)
+        clip = clip if clip.batch == batch else clip.batched(batch)
+        return clip.affordable()
+
+    def affordable(self) -> "Clip":
+        """Return the clip, shortened if its frames are large and nobody asked for a length."""
+        height, width = self.size
+        if self.asked or height * width <= _LARGE or len(self) <= FEWEST_FRAMES:
+            return self
+        return self.first(FEWEST_FRAMES)
 
 
-def load_clip(path: Path | None, frames: int = DEFAULT_FRAMES) -> Clip:
-    """The first `frames` frames of an image folder or a video file, in 8 bits; without a path the built-in clip.
+def load_clip(path: Path | None, frames: int | None = None) -> Clip:
+    """Return the first frames of an image folder or a video file, in 8 bits; without a path the built-in clip.
+
+    Args:
+        path: What `open_source` takes, or None.
+        frames: How many at the most; None for 24, or 12 of large frames.
 
     Raises:
-        ClipError: fewer than 16 frames asked for or found, no such file, something among them that cannot be decoded,
+        ClipError: fewer than 12 frames asked for or found, no such file, something among them that cannot be decoded,
             images of different sizes or depths, or frames that are all alike.
     """
-    if frames < FEWEST_FRAMES:
-        raise ClipError(f"{frames} frames are too few to compare on; give at least {FEWEST_FRAMES}")
+    wanted = DEFAULT_FRAMES if frames is None else frames
+    if wanted < FEWEST_FRAMES:
+        raise ClipError(f"{wanted} frames are too few to compare on; give at least {FEWEST_FRAMES}")
     if path is None:
-        return builtin_clip(frames)
+        return replace(builtin_clip(wanted), asked=frames is not None)
     try:
         if not path.exists():
             raise ClipError(f"no such clip: {path}; give an image folder or a video file")
-        with open_source(path, max_frames=frames) as source:
-            images = [to_8_bits(frame.pixels) for frame in source]
+        shots = _read(path, wanted)
     except VideoError as error:
         raise ClipError(str(error)) from error
     except OSError as error:
         raise ClipError(f"cannot read {path}: {error.strerror}") from error
+    return Clip(name=path.name, shots=shots, asked=frames is not None).affordable()
+
+
+def _read(path: Path, frames: int) -> Shots:
+    """Decode all frames once, and hold them if they are few."""
+    held: list[Pixels] = []
+    digest = hashlib.sha256()
+    count = size = 0
+    first: Pixels | None = None
+    moves = False
+    with open_source(path, max_frames=frames) as source:
+        for frame in source:
+            image = to_8_bits(frame.pixels)
+            first = image if first is None else first
+            moves = moves or not np.array_equal(image, first)
+            digest.update(np.ascontiguousarray(image).data)
+            count += 1
+            size += image.nbytes
+            if size <= _MOST_HELD:
+                held.append(image)
     if source.loss is not None:
         raise ClipError(source.loss)
-    if len(images) < FEWEST_FRAMES:
-        raise ClipError(f"{path} has {len(images)} frames; a comparison needs at least {FEWEST_FRAMES}")
-    pixels = np.array(images)[:, None]
-    if (pixels == pixels[:1]).all():
+    if count < FEWEST_FRAMES or first is None:
+        raise ClipError(f"{path} has {count} frames; a comparison needs at least {FEWEST_FRAMES}")
+    if not moves:
         raise ClipError(f"the frames of {path} are all alike; a comparison needs motion")
-    return Clip(name=path.name, pixels=pixels)
+    if len(held) == count:
+        return Held(pixels=np.array(held)[:, None])
+    height, width = first.shape[:2]
+    return Decoded(path=path, frames=count, size=(height, width), digest=digest.hexdigest())
 
 
 def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 180) -> Clip:
-    """What is drawn in `rvm_model/drawn.py`."""
-    return Clip(name=BUILTIN_NAME, pixels=drawn_frames(frames, width, height)[:, None], kind="builtin")
+    """Return the built-in clip, see `rvm_model/drawn.py`. Its truth is known."""
+    return Clip(name=BUILTIN_NAME, shots=Drawn(frames=frames, width=width, height=height), kind="builtin")
+
+
+def held_clip(name: str, pixels: Pixels, kind: Kind = "real") -> Clip:
+    """Return a clip of pixels (T, B, H, W, 3)."""
+    return Clip(name=name, shots=Held(pixels=pixels), kind=kind)

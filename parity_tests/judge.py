@@ -52,9 +52,10 @@ def failures(
             worst = max(missed, key=lambda each: (times[each] != times[each], times[each] / _factor(precision, each)))
             frame, batch, channel, y, x = drift.worst_at
             yield (
-                f"{name} is off by {times[worst]:.3g} times PyTorch's own rounding, {_factor(precision, worst):g} times "
-                f"pass: {_WORDS[worst]} is {figure(drift, worst):.1e}, PyTorch's {figure(units[name], worst):.1e}; "
-                f"worst in frame {frame} at x {x}, y {y}, channel {channel}" + (f", of clip {batch}" if batch else "")
+                f"{name} is off by {times[worst]:.3g} times PyTorch's own rounding, {_factor(precision, worst):g} "
+                f"times pass: {_WORDS[worst]} is {figure(drift, worst):.1e}, PyTorch's "
+                f"{figure(units[name], worst):.1e}; worst in frame {frame} at x {x}, y {y}, channel {channel}"
+                + (f", of clip {batch}" if batch else "")
             )
         if not comparison.moved[name] > limit.mean_abs:
             yield (

@@ -22,7 +22,9 @@ def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: De
     where = torch_device(device)
     network = network.to(where).float().eval()
     states: list[torch.Tensor | None] = [None] * 4
-    for frame in clip:
+    for t, frame in enumerate(clip):
+        if clip.resets(t):
+            states = [None] * 4
         with torch.inference_mode():
             fgr, pha, *after = network(torch.from_numpy(frame).to(where), *states, ratio)
         states = [*after]
@@ -45,7 +47,9 @@ def play_artifact(
     player = load_runtime(artifact.format, runtime)
     with player.load(artifact, device, ratio) as step:
         state = None
-        for frame in clip:
+        for t, frame in enumerate(clip):
+            if clip.resets(t):
+                state = None
             matte, state = step(frame, state)
             outputs = zip(NAMES, (matte.fgr, matte.pha, *player.to_numpy(state)), strict=True)
             yield {name: array for name, array in outputs if array is not None}

@@ -98,7 +98,7 @@ class References:
 class Played:
     """`frames`: the truth, frame by frame. `units`: the yardstick's errors, None before all frames were taken."""
 
-    frames: Iterator[FrameOutputs] = iter(())
+    frames: Iterator[FrameOutputs] = field(default_factory=lambda: iter(()))
     units: Units | None = None
 
 

@@ -118,7 +118,7 @@ def verdict(report: ParityReport) -> Iterable[str]:
 
 def _advice(report: ParityReport) -> Iterable[str]:
     if report.format == "onnx":
-        yield f"rvm-export bisect {report.artifact} names the first layer that differs"
+        yield "rvm-export bisect names the first layer that differs; export with --no-verify keeps a file to look at"
     steps = 8 / report.ratio
     if abs(steps - round(steps)) > 1e-9:
         near = 8 / max(8, round(steps))

@@ -87,7 +87,7 @@ def test_fixed_onnx_matches_reference(fixed, precision, shared, tmp_path):
 
 
 def test_full_hd_at_the_automatic_ratio_passes(shared, tmp_path):
-    """A table of past measurements refused 1920x1080 at .2666..., where every implementation samples at rounded places."""
+    """Every implementation samples at rounded places there; a table of past measurements refused it."""
     fixed = Fixed(width=1920, height=1080, ratio=512 / 1920)
     checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
     spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=fixed)

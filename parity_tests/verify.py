@@ -188,7 +188,7 @@ def _weight_failures(artifact: Artifact, checkpoint: Checkpoint) -> list[str]:
 
 def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:
     """Raises ParityError if a file was made with frames of this clip."""
-    if calibrated_with(artifact.metadata, (image for frame in clip.pixels for image in frame)):
+    if calibrated_with(artifact.metadata, (image for images in clip.images() for image in images)):
         raise ParityError(
             f"{artifact.path} was calibrated with frames of {clip.name}, on which nothing can be said of it; give "
             "another clip"

@@ -17,7 +17,7 @@ from rich.console import Console
 from exporters import FORMATS, load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact, Fixed
-from parity_tests.clips import Clip, builtin_clip
+from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
 from parity_tests.verify import ParityError, check_size
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
@@ -159,8 +159,8 @@ def _bench_size(
     console: Console,
 ) -> list[Race]:
     """One race for each number of threads."""
-    clip = _noise(size) if conditions.noise else builtin_clip(_FRAMES, size.width, size.height)
-    first = Clip(name=clip.name, pixels=clip.pixels[np.arange(WARM_UP) % len(clip)], kind=clip.kind)
+    clip = _noise(size) if conditions.noise else _builtin(size)
+    first = held_clip(clip.name, clip.pixels[np.arange(WARM_UP) % len(clip)], clip.kind)
     device = cast(Device, "cpu" if conditions.device in BROWSERS else conditions.device)
     # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
@@ -265,13 +265,18 @@ def _check(contenders: Sequence[Contender], baseline: str, size: Fixed) -> None:
         raise UserError(f"nothing is called {baseline!r} at {where}; give as --baseline one of: {', '.join(names)}")
     if size.ratio == 1:
         raise UserError(f"{where}: at ratio 1 files differ in whether they refine; give a --downsample-ratio below 1")
-    blank = Clip(name="", pixels=np.zeros((1, 1, size.height, size.width, 3), np.uint8))
+    blank = held_clip("", np.zeros((1, 1, size.height, size.width, 3), np.uint8))
     for artifact in (each.artifact for each in contenders):
         if artifact is not None:
             check_size(artifact, blank, size.ratio)
 
 
+def _builtin(size: Fixed) -> Clip:
+    """Return the built-in clip held in memory, so that nothing is drawn while frames are timed."""
+    return held_clip(BUILTIN_NAME, builtin_clip(_FRAMES, size.width, size.height).pixels, "builtin")
+
+
 def _noise(size: Fixed) -> Clip:
     """The released speed test's input: random numbers, the same in every frame."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, size.height, size.width, 3), np.uint8)
-    return Clip(name="random input", pixels=pixels, kind="builtin")
+    return held_clip("random input", pixels, "builtin")

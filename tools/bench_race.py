@@ -101,8 +101,9 @@ def race(
     turns: list[list[Turn]] = [[] for _ in contenders]
     with ExitStack() as stack:
         players = [stack.enter_context(_process(contender, course)) for contender in contenders]
+        pixels = clip.pixels
         for number in range(WARM_UP + course.rounds):
-            frame = clip.pixels[number % len(clip)]
+            frame = pixels[number % len(clip)]
             for place in range(len(contenders)):
                 index = (number + place) % len(contenders)
                 turns[index].append(_ask(players[index], contenders[index], (frame, number < WARM_UP)))

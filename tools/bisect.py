@@ -22,7 +22,7 @@ def bisect_file(
     against: str,
     source: str | None,
     clip_path: Path | None,
-    frames: int,
+    frames: int | None,
     ratio_text: str,
     threshold: float | None,
     every_point: bool,
@@ -36,7 +36,7 @@ def bisect_file(
         against: `pytorch`, or the path of another.
         source: Their weights, as `open_checkpoint` takes them; None for what the file's metadata names.
         clip_path: Image folder or video; None for the built-in clip.
-        frames: How many frames to play.
+        frames: How many frames to play; None for as many as the size affords.
         ratio_text: A downsample ratio, or `auto`.
         threshold: The largest mean error that is no drift; None for what suits precision and refiner.
         every_point: Whether to show points far from the first drift too.

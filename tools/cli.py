@@ -34,6 +34,13 @@ app = typer.Typer(
 INTERRUPTED = 130  # as typer and shells have it
 RUNTIMES = "; ".join(f"{each.title} has {', '.join(each.runtimes)}" for each in FORMATS.values())
 CODE_WARNING = "A TorchScript file is code: open only what you trust."
+FramesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="How many frames to play, at least 12. Default: 24, or 12 of frames larger than 1280x720.",
+        show_default=False,
+    ),
+]
 CheckpointOption = Annotated[
     str,
     typer.Option(
@@ -183,7 +190,7 @@ def verify(
     ] = None,
     trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
-    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    frames: FramesOption = None,
     downsample_ratio: Annotated[
         str,
         typer.Option(
@@ -317,7 +324,7 @@ def bisect(
     ] = None,
     trust: TrustOption = False,
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
-    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    frames: FramesOption = None,
     downsample_ratio: Annotated[
         str,
         typer.Option(
@@ -360,7 +367,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same format or not.")],
     output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="The picture, or the video.")],
     clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
-    frames: Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")] = 24,
+    frames: FramesOption = None,
     downsample_ratio: Annotated[
         str,
         typer.Option(
@@ -544,7 +551,6 @@ ReleaseCheckpoint = Annotated[
     ),
 ]
 ReleaseClip = Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")]
-ReleaseFrames = Annotated[int, typer.Option(help="How many frames to play if there are as many; at least 16.")]
 ReleaseJobs = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Files at a time; by default as cores and memory allow.")
 ]
@@ -569,7 +575,7 @@ def release(
     ] = None,
     light: Annotated[bool, typer.Option("--light", help="The small set: MobileNetV3, a few files.")] = False,
     clip: ReleaseClip = None,
-    frames: ReleaseFrames = 24,
+    frames: FramesOption = None,
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
     version: Annotated[str, typer.Option(metavar="V", help="Of the release, for its manifest.")] = __version__,
@@ -602,7 +608,7 @@ def verify_release(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],
     checkpoint: ReleaseCheckpoint = None,
     clip: ReleaseClip = None,
-    frames: ReleaseFrames = 24,
+    frames: FramesOption = None,
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
     trust: TrustOption = False,

@@ -51,7 +51,14 @@ Row = tuple[Pixels, Gap]
 
 
 def compare_models(
-    a: str, b: str, clip_path: Path | None, frames: int, ratio_text: str, amplify: float, output: Path, force: bool
+    a: str,
+    b: str,
+    clip_path: Path | None,
+    frames: int | None,
+    ratio_text: str,
+    amplify: float,
+    output: Path,
+    force: bool,
 ) -> Path:
     """Draw the picture or the video, and give its path. Says on stderr how far the mattes are apart.
 
@@ -59,7 +66,7 @@ def compare_models(
         a: An artifact of any format, or a checkpoint as `load_checkpoint` takes it.
         b: Another.
         clip_path: Image folder or video; None for the built-in clip.
-        frames: How many frames to play.
+        frames: How many frames to play; None for as many as the size affords.
         ratio_text: A downsample ratio, or `auto`; an artifact of one size has its own.
         amplify: What the difference is multiplied by.
         output: A file that ends in .png or .mp4.

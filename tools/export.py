@@ -6,7 +6,7 @@ from pathlib import Path
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.runtime import Exporter
 from exporters.spec import ArtifactError, ExportSpec
-from parity_tests.clips import builtin_clip
+from parity_tests.clips import load_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.checkpoint import Checkpoint
@@ -85,10 +85,20 @@ def _export_one(
         if not prove:
             return
         try:
-            with working(console, f"verifying {path.name}"):
+            text = f"verifying {path.name}"
+            with working(console, text) as stage:
                 artifact = load_runtime(name).inspect(staged)
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
-                reports = [verify(each, checkpoint, builtin_clip(), ratio) for each in (artifact, *artifact.others)]
+                reports = [
+                    verify(
+                        each,
+                        checkpoint,
+                        load_clip(None),
+                        ratio,
+                        on_frame=lambda t: stage.update(text, f"frame {t + 1}"),
+                    )
+                    for each in (artifact, *artifact.others)
+                ]
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
         for report in reports:
@@ -96,6 +106,8 @@ def _export_one(
             for line in verdict(report):
                 console.print(line, soft_wrap=True)
         if not all(report.ok for report in reports):
-            raise ExportFailed(f"{path.name} does not compute what PyTorch computes, and was not kept")
+            raise ExportFailed(
+                f"{path.name} does not compute what PyTorch computes, and was not kept; see the lines above"
+            )
 
     publish(path, write, check, force)

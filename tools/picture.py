@@ -71,7 +71,7 @@ def photograph(model: Path, clip: Clip) -> Image.Image:
         stream = file.add_stream("wrapped_avframe", rate=24)
         stream.height, stream.width = clip.size
         stream.pix_fmt = "yuv420p"
-        for pixels in clip.pixels[:, 0]:
+        for pixels, *_ in clip.images():
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             file.mux(stream.encode(frame.reformat(format="yuv420p")))
         file.mux(stream.encode())

@@ -61,7 +61,7 @@ class Album:
 
     def _sources(self) -> list[Frame]:
         """Those that are shown, (3, height, width) in [0, 1]."""
-        frames = (self._clip.pixels[k, 0] for k in sorted(self._shown) if k < self._seen)
+        frames = (self._clip.shots[k].images[0] for k in sorted(self._shown) if k < self._seen)
         return [frame.transpose(2, 0, 1).astype(np.float32) / 255 for frame in frames]
 
 

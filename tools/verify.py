@@ -23,7 +23,7 @@ def verify_all(
     artifacts: list[Path],
     source: str | None,
     clip_path: Path | None,
-    frames: int,
+    frames: int | None,
     ratio_text: str,
     device: str,
     runtime: str | None,
@@ -36,7 +36,7 @@ def verify_all(
         artifacts: Paths of exported files.
         source: Their weights, as `open_checkpoint` takes them; None for what each file's metadata names.
         clip_path: Image folder or video; None for the built-in clip.
-        frames: How many frames to play.
+        frames: How many frames to play; None for as many as the size affords.
         ratio_text: A downsample ratio, or `auto`.
         device: `cpu` or `cuda`.
         runtime: What plays the files; None for the first of each one's format.
@@ -86,8 +86,14 @@ def _verify_one(
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
     checkpoint = checkpoint_of(artifact, source, trust)
-    with working(console, f"verifying {path}"):
-        return [verify(each, checkpoint, clip, ratio, device, runtime=runtime) for each in (artifact, *artifact.others)]
+    text = f"verifying {path}"
+    with working(console, text) as stage:
+        return [
+            verify(
+                each, checkpoint, clip, ratio, device, runtime, on_frame=lambda t: stage.update(text, f"frame {t + 1}")
+            )
+            for each in (artifact, *artifact.others)
+        ]
 
 
 def refuse_auto(source: str | None) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from exporters import load_exporter
 from exporters.metadata import LICENCE
 from exporters.spec import ArtifactError, TensorInfo
-from parity_tests.clips import DEFAULT_FRAMES, Clip, load_clip
+from parity_tests.clips import Clip, load_clip
 from parity_tests.report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.checkpoint import Checkpoint
@@ -43,7 +43,7 @@ class Order:
     out: Path
     checkpoints: dict[str, str]
     clip: Path | None = None
-    frames: int = DEFAULT_FRAMES
+    frames: int | None = None
     trust: bool = False
 
 
@@ -112,7 +112,7 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
         row.format,
         asdict(row.spec),
         (checkpoint.origin, checkpoint.sha256, checkpoint.weights_sha256),
-        (clip.name, clip.pixels.shape, hashlib.sha256(clip.pixels.tobytes()).hexdigest()),
+        (clip.name, clip.digest),
         tools_of(row.format),
         source_sha256(),
     )

@@ -13,7 +13,8 @@ import pytest
 from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.tolerances import Error
+from parity_tests.clips import held_clip
+from parity_tests.drift import Error
 from rvm_model import load_checkpoint
 from rvm_model.errors import UserError
 from tools import bench, bench_export, bench_race
@@ -79,7 +80,7 @@ def test_files_and_baselines_are_timed_compared_and_reported(files, run, tmp_pat
 def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_own(files, run, monkeypatch):
     asked = []
 
-    def race(contenders, tolerances, course, clip, expected, on_round):
+    def race(contenders, judges, course, clip, on_round):
         asked.append((clip.size, course.size.ratio, course.threads, [each.name for each in contenders]))
         memory = Memory(before=None, peak=None)
         return [
@@ -102,7 +103,7 @@ def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_o
 def test_the_preset_is_the_released_speed_test(run, monkeypatch):
     asked = []
 
-    def race(contenders, tolerances, course, clip, expected, on_round):
+    def race(contenders, judges, course, clip, on_round):
         asked.append((clip.name, clip.size, course.size.ratio))
         raise ExportFailed("enough")
 
@@ -180,15 +181,15 @@ def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
 
     monkeypatch.setattr(bench_race, "_process", lambda contender, course: Player(contender.name))
     monkeypatch.setattr(bench_race, "_ask", ask)
-    clip = bench_race.Clip(
+    clip = held_clip(
         name="", pixels=np.arange(2, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 1, 2, 2, 3), np.uint8)
     )
     names = ["a", "b", "c"]
     contenders = [Contender(name=name, path=tmp_path, artifact=None, runtime=None) for name in names]
     course = Course(size=Fixed(width=2, height=2, ratio=0.5), threads=1, device="cpu", precision="fp32", rounds=2)
-    tolerance = bench_race.Tolerance(fgr=Error(0, 0), pha=Error(0, 0), states=Error(0, 0), why="")
-    expected = [{"pha": np.zeros((1, 1, 2, 2), np.float32)}] * 3
-    measured = bench_race.race(contenders, [tolerance] * 3, course, clip, expected, lambda: None)
+    expected = [{"pha": np.zeros((1, 1, 2, 2))}] * 3
+    judge = bench_race.Judge(expected=expected, limits={"pha": Error(max_abs=0, mean_abs=0, high_abs=0)}, slack=0)
+    measured = bench_race.race(contenders, [judge] * 3, course, clip, lambda: None)
     assert [name for name, _, _ in asked] == [*"abc", *"bca", *"cab", *"abc", *"bca"]
     assert [pixel for _, pixel, _ in asked[::3]] == [0, 1, 0, 1, 0]
     assert [wanted for *_, wanted in asked[::3]] == [True, True, True, False, False]

@@ -1,5 +1,6 @@
 """`rvm-export verify --json --junit --markdown`: what CI reads, and where it is written."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,18 @@ import pytest
 from junitparser import Error, Failure, JUnitXml
 from markdown_it import MarkdownIt
 
+from parity_tests import judge
 from parity_tests.compare import NAMES, compare
+from parity_tests.drift import Error as Limit
 from parity_tests.junit import to_junit
 from parity_tests.markdown import to_markdown
 from parity_tests.report import Refusal
-from parity_tests.tolerances import Error as Limit
-from parity_tests.tolerances import Tolerance
 from parity_tests.verify import ParityReport
 
 OPTIONS = ("--json", "--junit", "--markdown")
 ODD = "a|b`c`\\|_d_*<e>&[f](g)\x01\x1b\t\n\udcff&#124;:x:\ufffe.onnx"
 READ = "a|b`c`\\|_d_*<e>&[f](g)\\x01\\x1b\\t\\n\\udcff&#124;:x:\\ufffe.onnx"
-TOLERANCE = Tolerance(fgr=Limit(1, 0.01), pha=Limit(0.01, 0.01), states=Limit(0.01, 0.01), why="for these tests only")
+UNITS = dict.fromkeys(NAMES, Limit(max_abs=0.01, mean_abs=0.01, high_abs=0.01))
 
 
 def report(name="file.onnx", since=0, **changes) -> ParityReport:
@@ -32,6 +33,10 @@ def report(name="file.onnx", since=0, **changes) -> ParityReport:
         {output: changes.get(output, np.copy)(array) if k >= since else array for output, array in frame.items()}
         for k, frame in enumerate(expected)
     ]
+    comparison, limits = compare(expected, given), judge.limits_of(UNITS, "fp32", {})
+    if not comparison.failures:
+        failures = judge.failures(comparison, UNITS, limits, "fp32", trained=False)
+        comparison = replace(comparison, failures=tuple(failures))
     return ParityReport(
         artifact=Path(name),
         function="",
@@ -45,8 +50,9 @@ def report(name="file.onnx", since=0, **changes) -> ParityReport:
         size=(2, 2),
         ratio=0.375,
         device="cpu",
-        tolerance=TOLERANCE,
-        comparison=compare(expected, given, TOLERANCE),
+        units=UNITS,
+        limits=limits,
+        comparison=comparison,
     )
 
 
@@ -103,7 +109,10 @@ def test_junit_says_what_people_are_told():
     assert (facts["precision"], facts["downsample_ratio"], facts["frames"]) == ("fp32", "0.375", "16")
     (poisoned,) = [case for case in suites["poisoned.onnx"] if case.is_failure]
     assert (poisoned.name, poisoned.classname) == ("r3", "poisoned.onnx")
-    assert poisoned.system_out == "max abs nan (limit 3.0e-02), mean abs nan (limit 3.0e-02), worst in frame 0"
+    assert re.fullmatch(
+        r"max abs nan \(limit \S+\), mean abs nan \(limit \S+\), high abs nan \(limit \S+\), worst in frame 0",
+        poisoned.system_out,
+    )
 
 
 def test_one_file_twice_is_two_suites():
@@ -134,10 +143,9 @@ def test_markdown_has_a_row_for_each_file():
     assert [row[-1] for row in rows] == ["ok", *["FAILED"] * 4, "could not be compared"]
     fine, drifted, poisoned = (by_name[f"{name}.onnx"] for name in ("file", "drifted", "poisoned"))
     assert (fine["format"], fine["precision"], fine["clip"], fine["ratio"]) == ("onnx", "fp32", "clip", "0.375")
-    assert (fine["fgr max (limit)"], fine["fgr mean (limit)"]) == ("0.0e+00 (-)", "0.0e+00 (3.0e-02)")
-    assert drifted["pha max (limit)"] == "1.0e+00 (3.0e-02)"
-    assert drifted["pha mean (limit)"] == "1.0e+00 (3.0e-02)"
-    assert poisoned["states max (limit)"] == "nan (3.0e-02)", "though three of the four are numbers"
+    assert (fine["fgr max"], fine["fgr mean"], fine["yardsticks"]) == ("0.0e+00", "0.0e+00", "0.00")
+    assert (drifted["pha max"], drifted["pha mean"], drifted["yardsticks"]) == ("1.0e+00", "1.0e+00", "100.00")
+    assert poisoned["states max"] == poisoned["yardsticks"] == "nan", "though three of the four are numbers"
     assert set(by_name["none.onnx"].values()) == {"none.onnx", "-", "could not be compared"}
 
 
@@ -167,7 +175,7 @@ def test_a_file_without_fgr_has_none_in_the_table():
     outputs = {name: drift for name, drift in FINE.comparison.outputs.items() if name != "fgr"}
     alone = replace(FINE, comparison=replace(FINE.comparison, outputs=outputs))
     heading, row = cells(to_markdown([alone]))
-    assert [row[heading.index(f"fgr {figure} (limit)")] for figure in ("max", "mean")] == ["-", "-"]
+    assert [row[heading.index(f"fgr {figure}")] for figure in ("max", "mean")] == ["-", "-"]
 
 
 def test_all_three_are_written_whole(seeded_artifacts, run, tmp_path):

@@ -1,0 +1,37 @@
+"""Defects of the loop: play a good file in a wrong way."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from exporters.runtime import Device, Runtime, Step
+from exporters.spec import Artifact
+from parity_tests.mutants.mutant import Subject
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Replace the runtime's step by `wrong(step)`, and multiply the ratio by `ratio`."""
+
+    wrong: Callable[[Step], Step]
+    ratio: float = 1.0
+
+    def write(self, subject: Subject, path: Path) -> None:
+        """Copy the good file."""
+        shutil.copy(subject.good, path)
+
+    @contextmanager
+    def playing(self, runtime: Runtime) -> Iterator[None]:
+        """See `Defect`."""
+        load = runtime.load
+
+        @contextmanager
+        def wrongly(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+            with load(artifact, device, ratio * self.ratio) as step:
+                yield self.wrong(step)
+
+        with patch.object(runtime, "load", wrongly):
+            yield
