@@ -1,5 +1,6 @@
 """One file held against PyTorch, with a picture of what was seen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,14 @@ class Proof:
     picture: Picture
 
 
-def prove(path: Path, format_name: str, checkpoint: Checkpoint, clip: Clip, ratio: float | None = None) -> Proof:
+def prove(
+    path: Path,
+    format_name: str,
+    checkpoint: Checkpoint,
+    clip: Clip,
+    ratio: float | None = None,
+    on_frame: Callable[[int], object] = lambda _: None,
+) -> Proof:
     """Play a file against PyTorch. The reports name it without its folder.
 
     Args:
@@ -30,6 +38,7 @@ def prove(path: Path, format_name: str, checkpoint: Checkpoint, clip: Clip, rati
         checkpoint: The weights that it should hold.
         clip: What to play.
         ratio: Downsample ratio of a file for any; None for what suits the clip.
+        on_frame: Called with each frame's number before it is played.
 
     Raises:
         ArtifactError, ParityError, DeviceError, MissingPackage: see `parity_tests.verify.verify`.
@@ -39,7 +48,7 @@ def prove(path: Path, format_name: str, checkpoint: Checkpoint, clip: Clip, rati
     for each in (artifact, *artifact.others):
         played, its_ratio = fit_size(each, clip, None if each.fixed else ratio or auto_ratio(clip))
         album = Album(played)
-        report = verify(each, checkpoint, clip, its_ratio, watch=album.add)
+        report = verify(each, checkpoint, clip, its_ratio, watch=album.add, on_frame=on_frame)
         reports.append(replace(report, artifact=Path(path.name)))
         pictures.append(album.picture())
     return Proof(artifact=artifact, reports=tuple(reports), picture=pictures[0])

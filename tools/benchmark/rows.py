@@ -1,0 +1,132 @@
+"""A row of the benchmark: one file, or why there is none. Table, page, CSV and JSON are made of rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from exporters import FORMATS
+from exporters.spec import Fixed
+from parity_tests.verify import ParityReport
+from tools.pictures import Picture
+
+Status = Literal["ok", "failed", "skipped", "not installed"]
+Quartiles = tuple[float, float, float]
+"""First quartile, median, third quartile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Errors of alpha against the truth, in [0, 1] units."""
+
+    mad: float
+    dtssd: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How near PyTorch and the file come to the truth of the clip."""
+
+    pytorch: Scores
+    file: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Time for each frame. `relative` is to the first timed file, round by round; `memory` in MiB, as in `bench`."""
+
+    milliseconds: Quartiles
+    relative: Quartiles
+    memory: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A file of the benchmark. `reason` says why its status is not ok, or why an ok file has no timing."""
+
+    name: str
+    format: str
+    precision: str
+    status: Status
+    reason: str = ""
+    bytes: int | None = None
+    report: ParityReport | None = None
+    picture: Picture | None = None
+    timing: Timing | None = None
+
+    @property
+    def label(self) -> str:
+        """Format and precision, as charts have them."""
+        return f"{FORMATS[self.format].title} {self.precision}"
+
+    @property
+    def runtime(self) -> str:
+        return FORMATS[self.format].default_runtime
+
+    @property
+    def yardsticks(self) -> float | None:
+        """How many times PyTorch's own rounding the worst output is off; None if the file was not played to the end."""
+        if self.report is None or not self.report.units:
+            return None
+        return float(np.max([*self.report.multiples.values()]))
+
+    @property
+    def megabytes(self) -> float | None:
+        return None if self.bytes is None else self.bytes / 1e6
+
+    @property
+    def milliseconds(self) -> Quartiles | None:
+        return None if self.timing is None else self.timing.milliseconds
+
+    @property
+    def relative(self) -> Quartiles | None:
+        return None if self.timing is None else self.timing.relative
+
+    @property
+    def memory(self) -> float | None:
+        return None if self.timing is None else self.timing.memory
+
+    @property
+    def quality(self) -> Quality | None:
+        return None if self.report is None else _quality(self.report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What all rows have in common."""
+
+    variant: str
+    refiner: str
+    weights: str
+    weights_sha256: str
+    seeded: bool
+    clip: str
+    frames: int
+    size: Fixed
+    threads: int
+    rounds: int
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """All that was measured."""
+
+    conditions: Conditions
+    rows: tuple[Row, ...]
+
+    @property
+    def first(self) -> Row | None:
+        """The file that the others' times are relative to; None if none was timed."""
+        return next((row for row in self.rows if row.timing), None)
+
+    @property
+    def failed(self) -> list[Row]:
+        return [row for row in self.rows if row.status == "failed"]
+
+
+def _quality(report: ParityReport) -> Quality | None:  # noqa: ARG001 - reports have no quality yet
+    """Return the report's errors against the truth; None where the clip has no truth."""
+    return None
