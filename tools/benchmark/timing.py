@@ -32,21 +32,21 @@ def time_rows(
         rounds: Timed frames of each file.
         on_round: Called after each round.
     """
-    timed = [row for row in rows if row.status == "ok" and _is_device(row)]
-    noted = [replace(row, reason=_untimed(row)) if row.status == "ok" and row not in timed else row for row in rows]
+    timed = [row for row in rows if _is_timed(row)]
+    noted = [replace(row, reason=_untimed(row)) if row.status == "ok" and not _is_timed(row) else row for row in rows]
     if not timed:
         return noted
     try:
         measured = _race(timed, folder, job, threads, rounds, on_round)
     except (UserError, ExportFailed) as error:
-        return [replace(row, status="failed", reason=f"not timed: {error}") if row in timed else row for row in noted]
+        return [replace(row, status="failed", reason=f"not timed: {error}") if _is_timed(row) else row for row in noted]
     first = next((each for each in measured if not each.failures), None)
     by_name = {each.contender.name: each for each in measured}
-    return [_with_time(row, by_name[row.name], first) if row in timed else row for row in noted]
+    return [_with_time(row, by_name[row.name], first) if _is_timed(row) else row for row in noted]
 
 
-def _is_device(row: Row) -> bool:
-    return FORMATS[row.format].runtimes[row.runtime].is_device
+def _is_timed(row: Row) -> bool:
+    return row.status == "ok" and FORMATS[row.format].runtimes[row.runtime].is_device
 
 
 def _untimed(row: Row) -> str:
