@@ -25,6 +25,8 @@ from tools.reports import check_reports, write_text
 from tools.sizes import parse_sizes
 
 _PACKAGES = ("jinja2", "matplotlib")
+_LOG_WIDTH = 130
+"""Columns of the table in a log file, where no terminal says how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
     size = _parse_size(options)
     page = options.output / NAME
     _check_output(options.output, page)
+    check_reports(options.reports, [page])
     clip = load_clip(options.clip, options.frames)
     checkpoint = open_checkpoint(options.checkpoint, options.variant, options.refiner, trust=options.trust)
     if checkpoint.seeded:
@@ -72,7 +75,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
     rows = _make(planned, job, console)
     rows = _time(rows, options.output, job, threads, options.rounds, console)
     benchmark = Benchmark(conditions=_conditions(job, threads, options.rounds), rows=tuple(rows))
-    console.print(to_table(benchmark))
+    console.print(to_table(benchmark), width=None if console.is_terminal else _LOG_WIDTH)
     for row in benchmark.rows:
         if row.reason and row.status != "failed":
             status = "not timed" if row.status == "ok" else row.status

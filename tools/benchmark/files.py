@@ -1,11 +1,11 @@
 """The files of a benchmark: which there are, and each of them made if it is missing, and proved."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from exporters import FORMATS, check_installed, load_exporter, load_runtime
-from exporters.spec import ArtifactError, ExportSpec, Fixed, MissingPackage, SpecError
+from exporters.spec import OUTPUTS, ArtifactError, ExportSpec, Fixed, MissingPackage, SpecError
 from parity_tests.clips import Clip
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
@@ -127,11 +127,14 @@ def _check_existing(wanted: Wanted, job: Job) -> None:
     except ArtifactError as error:
         raise OutputError(f"{error}; use --force to replace it, or give another --output") from error
     fixed = job.size if FORMATS[wanted.format].one_size else None
+    opset = asdict(wanted.spec).get("opset")
     facts = {
         "other weights": (artifact.metadata.get("weights_sha256"), job.checkpoint.weights_sha256),
         "another size": (artifact.fixed, fixed),
         "another precision": (artifact.precision, wanted.spec.precision),
         "another refiner": (artifact.refiner, wanted.spec.refiner),
+        "another opset": (artifact.metadata.get("opset"), opset and str(opset)),
+        "other outputs": ({*OUTPUTS[:2]} - {each.name for each in artifact.outputs}, set()),
     }
     for what, (given, expected) in facts.items():
         if given != expected:

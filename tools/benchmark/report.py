@@ -99,13 +99,13 @@ def to_table(benchmark: Benchmark) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("file", overflow="fold")
+    for heading in ("file", "verdict"):
+        table.add_column(heading, overflow="fold")
     for column in COLUMNS:
-        table.add_column(column.heading, justify="left" if column.heading == "ran in" else "right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+        table.add_column(column.heading, justify="left" if column.heading == "ran in" else "right", overflow="fold")
     for row in benchmark.rows:
         verdict = "FAILED" if row.status == "failed" else row.status
-        table.add_row(row.label, *(column.show(row) for column in COLUMNS), verdict)
+        table.add_row(row.label, verdict, *(column.show(row) for column in COLUMNS))
     return table
 
 
