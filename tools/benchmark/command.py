@@ -85,7 +85,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
         write_text(RENDERINGS[kind](benchmark), path)
     console.print(f"the page: {page}", soft_wrap=True)
     for row in benchmark.failed:
-        say_error(f"{row.name} failed: {row.reason}", 1)
+        say_error(f"{row.name} failed: {row.summary}", 1)
     return int(bool(benchmark.failed))
 
 

@@ -72,6 +72,15 @@ class Row:
         return float(np.max([*self.report.multiples.values()]))
 
     @property
+    def summary(self) -> str:
+        """The reason; of a file that fails in several outputs, that of the first and how many more there are."""
+        failures = () if self.report is None else self.report.comparison.failures
+        if self.reason != "; ".join(failures) or len(failures) < 2:
+            return self.reason
+        more = len(failures) - 1
+        return f"{failures[0]}; and {more} more failure{'s' if more > 1 else ''}"
+
+    @property
     def megabytes(self) -> float | None:
         return None if self.bytes is None else self.bytes / 1e6
 
