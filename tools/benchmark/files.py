@@ -128,7 +128,7 @@ def _check_existing(wanted: Wanted, job: Job) -> None:
         raise OutputError(f"{error}; use --force to replace it, or give another --output") from error
     fixed = job.size if FORMATS[wanted.format].one_size else None
     opset = asdict(wanted.spec).get("opset")
-    facts = {
+    facts: dict[str, tuple[object, object]] = {
         "other weights": (artifact.metadata.get("weights_sha256"), job.checkpoint.weights_sha256),
         "another size": (artifact.fixed, fixed),
         "another precision": (artifact.precision, wanted.spec.precision),

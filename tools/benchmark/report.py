@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from parity_tests.report import number
@@ -98,6 +99,9 @@ def to_table(benchmark: Benchmark) -> Table:
         caption=f"relative: to the time of {first.label}" if first else None,
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,  # the narrowest: there are many columns
+        collapse_padding=True,
+        pad_edge=False,
     )
     for heading in ("file", "verdict"):
         table.add_column(heading, overflow="fold")
