@@ -75,7 +75,9 @@ def benchmark_all(options: BenchmarkOptions) -> int:
     rows = _make(planned, job, console)
     rows = _time(rows, options.output, job, threads, options.rounds, console)
     benchmark = Benchmark(conditions=_conditions(job, threads, options.rounds), rows=tuple(rows))
-    console.print(to_table(benchmark), width=None if console.is_terminal else _LOG_WIDTH)
+    if not console.is_terminal:
+        console.width = max(console.width, _LOG_WIDTH)
+    console.print(to_table(benchmark))
     for row in benchmark.rows:
         if row.reason and row.status != "failed":
             status = "not timed" if row.status == "ok" else row.status

@@ -143,6 +143,8 @@ def test_files_that_exist_are_used_and_one_that_fails_is_not_timed(made, run, tm
     assert "is off by" in bad["reason"]
     assert f"{ONNX} failed: fgr is off by" in result.error
     assert "WARNING: seeded weights matte nothing" in result.err
+    (line,) = [line for line in result.err.splitlines() if line.strip().startswith("TorchScript fp32")]
+    assert line.split()[-2:] == [str(round(good["peak_mib_above_before"])), "torch"], "no figure is broken in a log"
     after = (tmp_path / TORCHSCRIPT).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     text = Reader((tmp_path / NAME).read_text()).text
