@@ -22,11 +22,15 @@ _FULL_SIZE, _INTERNAL_SIZE = 400, 1600
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """What runs a format's files: a module in its folder, and the packages this needs, which `extra` installs."""
+    """What runs a format's files: a module in its folder, and the packages this needs, which `extra` installs.
+
+    `is_device` is false for one that computes as a device does, but not in its time.
+    """
 
     module: str
     extra: str
     packages: tuple[str, ...]
+    is_device: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,16 +18,14 @@ from exporters import FORMATS, load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact, Fixed
 from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
-from parity_tests.judge import limits_of, with_floor
-from parity_tests.references import REFERENCES
-from parity_tests.verify import LEVEL, ParityError, check_size
-from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
+from parity_tests.verify import ParityError, check_size
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
 from tools.bench_baselines import make_baselines
 from tools.bench_export import bench_exports
+from tools.bench_judge import make_judge
 from tools.bench_race import WARM_UP, Contender, Course, Judge, Measured, race
 from tools.bench_report import RENDERINGS, Bench, Race, to_table
 from tools.checkpoints import open_checkpoint
@@ -167,7 +165,7 @@ def _bench_size(
     # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
     with working(console, "playing PyTorch, which all are compared with"):
-        judges = [_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
+        judges = [make_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
     races = []
     for threads in conditions.threads:
         course = Course(
@@ -195,20 +193,6 @@ def _race(
             stage.update(text, f"round {next(rounds)} of {WARM_UP + course.rounds}")
 
         return race(contenders, judges, course, clip, on_round)
-
-
-def _judge(
-    contender: Contender, traced: Artifact | None, checkpoint: Checkpoint, clip: Clip, ratio: float, device: Device
-) -> Judge:
-    artifact = contender.artifact or traced
-    assert artifact is not None
-    sampled = ratio if contender.artifact is None else sampled_ratio(artifact, ratio)
-    yard = yardstick(artifact, checkpoint, "always", stored_weights(artifact))
-    played = REFERENCES.play(truth(checkpoint, "always"), yard, clip, ratio, sampled, device)
-    expected = [*played.frames]
-    assert played.units is not None
-    limits = limits_of(with_floor(played.units), artifact.precision, {})
-    return Judge(expected=expected, limits=limits, slack=LEVEL / 2 if artifact.image_bytes else 0)
 
 
 def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:

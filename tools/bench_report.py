@@ -60,8 +60,8 @@ def figures(race: Race, own: Measured) -> Figures:
     seconds = np.array(own.seconds)
     before, most = own.memory.before, own.memory.peak
     return Figures(
-        milliseconds=_quartiles(seconds * 1000),
-        ratio=_quartiles(np.array(baseline.seconds) / seconds),
+        milliseconds=quartiles(seconds * 1000),
+        ratio=quartiles(np.array(baseline.seconds) / seconds),
         memory=None if before is None or most is None else (most - before) / MIB,
     )
 
@@ -156,6 +156,7 @@ def _quartile_columns(
         yield f"{name}_{which}", round(value, digits) if known else None
 
 
-def _quartiles(values: Any) -> tuple[float, float, float]:
+def quartiles(values: Any) -> tuple[float, float, float]:
+    """Return first quartile, median and third quartile."""
     first, median, third = (float(value) for value in np.quantile(values, _QUARTILES))
     return first, median, third

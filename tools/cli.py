@@ -477,6 +477,67 @@ def bench(
 
 
 @app.command(
+    short_help="Export to all formats, and compare them.",
+    help="Export a checkpoint to every format and precision, verify each file against PyTorch, and time them in turn. "
+    "Writes the files and benchmark.html, a page with charts, a table and mattes. Files that exist are used. Exits "
+    "with 1 if a file fails parity: it is not timed.",
+)
+def benchmark(
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            callback=one_of(*FORMATS),
+            help="Repeatable, in the order of the table. Default: all.",
+        ),
+    ] = None,
+    variant: Annotated[Variant, typer.Option(help="Encoder.")] = "mobilenetv3",
+    refiner: Annotated[Refiner, typer.Option(help="What brings the matte to full size.")] = "deep_guided_filter",
+    checkpoint: CheckpointOption = "auto",
+    trust: TrustOption = False,
+    resolution: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames.")] = "640x360",
+    downsample_ratio: Annotated[
+        str, typer.Option(metavar="R|auto", help="Below 1; auto is 512 / longer side.")
+    ] = "auto",
+    clip: Annotated[Path | None, typer.Option(help="Image folder or video; by default a built-in clip.")] = None,
+    frames: FramesOption = None,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Timed frames of each file.")] = 20,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each file. Default: all cores.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the files and the page.")] = Path(
+        "dist/benchmark"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write the table as CSV.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all figures as a JSON object.")] = None,
+) -> None:
+    from tools.benchmark.command import BenchmarkOptions, benchmark_all
+
+    given = {"json": json, "csv": csv}
+    raise typer.Exit(
+        benchmark_all(
+            BenchmarkOptions(
+                formats=tuple(formats or ()),
+                variant=variant,
+                refiner=refiner,
+                checkpoint=checkpoint,
+                trust=trust,
+                resolution=resolution,
+                ratio=downsample_ratio,
+                clip=clip,
+                frames=frames,
+                rounds=rounds,
+                threads=threads,
+                output=output,
+                force=force,
+                reports={kind: path for kind, path in given.items() if path is not None},
+            )
+        )
+    )
+
+
+@app.command(
     short_help="Serve a page that mattes your webcam.",
     help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser, with "
     "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that "

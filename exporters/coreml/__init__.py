@@ -181,7 +181,12 @@ def _varint(file: BinaryIO) -> int:
 
 
 _RUNTIMES = {
-    name: RuntimeInfo(module=f"{module}_runtime".removeprefix("_"), extra="coreml", packages=("coremltools",))
+    name: RuntimeInfo(
+        module=f"{module}_runtime".removeprefix("_"),
+        extra="coreml",
+        packages=("coremltools",),
+        is_device=not name.startswith("evaluator"),
+    )
     for name, module in {
         "evaluator": "",
         "evaluator-fp16": "half",

@@ -20,9 +20,10 @@ from parity_tests.report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
+from tools.pictures import Picture
+from tools.prove import Proof, prove
 from tools.publish import ExportFailed, publish
 from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
-from tools.release.prove import Picture, Proof, prove
 from tools.release.table import Row
 from tools.release.versions import source_sha256, tools_of
 from tools.release.weights import load_weights

@@ -15,11 +15,11 @@ from parity_tests.report import verdict
 from rvm_model.errors import UserError
 from tools.jobs import Job, run_jobs
 from tools.processes import default_processes
+from tools.prove import prove
 from tools.publish import ExportFailed
 from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
 from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
-from tools.release.prove import prove
 from tools.release.release import (
     AGAIN,
     ENVIRONMENT,

@@ -1,19 +1,16 @@
 """`report.html`: a release to look at. One file without scripts, that loads nothing from anywhere."""
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporters import FORMATS
 from parity_tests.quality import in_papers
 from parity_tests.verify import ParityReport
+from tools.pages.render import render
 from tools.release.build import Built
 from tools.release.manifest import Manifest
 from tools.release.plots import SERIES, plot
@@ -85,34 +82,18 @@ def to_html(manifest: Manifest, built: Sequence[Built], failures: Sequence[Failu
     """
     shown = [_file(each) for each in built]
     columns, matrix = _matrix(shown, failures)
-    css = files("tools.release").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            manifest=manifest,
-            files=shown,
-            failures=failures,
-            columns=columns,
-            matrix=matrix,
-            bytes=sum(each.entry.bytes for each in built),
-            tools=_versions(built),
-            seeded=any(weights.origin == "seeded" for weights in manifest.checkpoints.values()),
-            series=[*SERIES],
-            css=Markup(css),  # noqa: S704
-            css_hash=b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        )
-    )
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("tools.release", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
+    return render(
+        "tools.release",
+        "page.html.jinja",
+        manifest=manifest,
+        files=shown,
+        failures=failures,
+        columns=columns,
+        matrix=matrix,
+        bytes=sum(each.entry.bytes for each in built),
+        tools=_versions(built),
+        seeded=any(weights.origin == "seeded" for weights in manifest.checkpoints.values()),
+        series=[*SERIES],
     )
 
 
@@ -135,7 +116,7 @@ def _play(report: ParityReport) -> _Play:
         figures=tuple(_figure(report, series, names) for series, names in groups.items() if names),
         outputs=tuple(_figure(report, name, [name]) for name in drifts),
         truth=_truth(report),
-        plots={kind: Markup(plot(report, kind)) for kind in ("max", "mean")},  # noqa: S704
+        plots={kind: plot(report, kind) for kind in ("max", "mean")},
     )
 
 

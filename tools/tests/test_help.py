@@ -12,7 +12,24 @@ HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PI
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], *([name] for name in (*FORMATS, "verify", "bench", "bisect", "compare", "demo", "info", "matte", "release"))],
+    [
+        [],
+        *(
+            [name]
+            for name in (
+                *FORMATS,
+                "verify",
+                "bench",
+                "benchmark",
+                "bisect",
+                "compare",
+                "demo",
+                "info",
+                "matte",
+                "release",
+            )
+        ),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (

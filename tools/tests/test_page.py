@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,49 +13,16 @@ import pytest
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from tools.release.cards import to_card
 from tools.release.page import Failure, to_html
+from tools.tests.html_reader import Reader
 from tools.tests.release_made import built_of, manifest_of
 
 pytestmark = pytest.mark.timeout(1800)
 
 ODD = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
-VOID = {"meta", "img", "link", "br", "hr", "input"}
 FAILURES = (
     Failure(name="rvm_resnet50_fp16.onnx", error="its process was killed twice; give it more memory"),
     Failure(name=ODD, error=f"{ODD} failed"),
 )
-
-
-class Reader(HTMLParser):
-    """Every element with its attributes, and whether each is closed where it must be."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.elements, self.words = [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def of(self, tag):
-        return [attributes for element, attributes in self.elements if element == tag]
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,18 @@
-"""One file held against PyTorch, with a picture of what was seen."""
+"""Frames of a clip beside PyTorch's alpha, a file's and their difference: the pictures of the report and benchmark."""
 
 import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from exporters import load_runtime
 from exporters.runtime import Frame
-from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
-from parity_tests.verify import ParityReport, fit_size, verify
-from rvm_model.checkpoint import Checkpoint
 from tools.panels import Pixels, panels
-from tools.verify import auto_ratio
 
 SHOWN = 2
 """Frames in a picture: the last of each half, since the first ones have no past yet."""
@@ -37,33 +31,7 @@ class Picture:
     amplified: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proof:
-    """A report for each size that the file holds the network at; `picture` is of the first."""
-
-    artifact: Artifact
-    reports: tuple[ParityReport, ...]
-    picture: Picture
-
-
-def prove(path: Path, format_name: str, checkpoint: Checkpoint, clip: Clip) -> Proof:
-    """Play a file against PyTorch. The reports name it without its folder.
-
-    Raises:
-        ArtifactError, ParityError, DeviceError, MissingPackage: see `parity_tests.verify.verify`.
-    """
-    artifact = load_runtime(format_name).inspect(path)
-    reports, pictures = [], []
-    for each in (artifact, *artifact.others):
-        played, ratio = fit_size(each, clip, None if each.fixed else auto_ratio(clip))
-        album = _Album(played)
-        report = verify(each, checkpoint, clip, ratio, watch=album.add)
-        reports.append(replace(report, artifact=Path(path.name)))
-        pictures.append(album.picture())
-    return Proof(artifact=artifact, reports=tuple(reports), picture=pictures[0])
-
-
-class _Album:
+class Album:
     """The frames that are shown, kept as they pass."""
 
     def __init__(self, clip: Clip) -> None:

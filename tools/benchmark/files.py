@@ -1,0 +1,141 @@
+"""The files of a benchmark: which there are, and each of them made if it is missing, and proved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from exporters import FORMATS, check_installed, load_exporter, load_runtime
+from exporters.spec import OUTPUTS, ArtifactError, ExportSpec, Fixed, MissingPackage, SpecError
+from parity_tests.clips import Clip
+from rvm_model.checkpoint import Checkpoint
+from rvm_model.errors import UserError
+from tools.bench_race import bytes_of
+from tools.benchmark.rows import Row
+from tools.prove import prove
+from tools.publish import ExportFailed, OutputError, publish
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A file to make or to use, and its path."""
+
+    format: str
+    spec: ExportSpec
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every file is made from and proved on. `force` replaces files that exist."""
+
+    checkpoint: Checkpoint
+    clip: Clip
+    size: Fixed
+    force: bool
+
+
+def plan(formats: Sequence[str], folder: Path, job: Job) -> list[Wanted | Row]:
+    """Return every format in every precision, in order; a row where there can be no file here.
+
+    Raises:
+        UserError: a file that is there already holds other weights or is for another size.
+    """
+    planned = [_plan(name, each, folder, job) for name in formats for each in FORMATS[name].precisions]
+    for each in planned:
+        if isinstance(each, Wanted):
+            _check_existing(each, job)
+    return planned
+
+
+def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> Row:
+    """Make a file if it is missing, play it against PyTorch, and return its row.
+
+    A new file that fails is not kept.
+
+    Args:
+        wanted: The file.
+        job: See there.
+        say: Called with what is being done, and how far it is.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    name = wanted.path.name
+    row = Row(name=name, format=wanted.format, precision=wanted.spec.precision, status="ok")
+
+    def write(staged: Path) -> None:
+        say(f"exporting {name}", "")
+        load_exporter(wanted.format).export(job.checkpoint, wanted.spec, staged)
+
+    def check(path: Path) -> None:
+        nonlocal row
+        text = f"verifying {name}"
+        say(text, "")
+        proof = prove(
+            path,
+            wanted.format,
+            job.checkpoint,
+            job.clip,
+            job.size.ratio,
+            lambda t: say(text, f"frame {t + 1} of {len(job.clip)}"),
+        )
+        (report,) = proof.reports
+        row = replace(row, bytes=bytes_of(path), report=report, picture=proof.picture)
+        if not report.ok:
+            raise ExportFailed("; ".join(report.comparison.failures))
+
+    try:
+        if wanted.path.exists() and not job.force:
+            check(wanted.path)
+        else:
+            publish(wanted.path, write, check, job.force)
+    except OutputError:
+        raise
+    except MissingPackage as error:
+        return replace(row, status="not installed", reason=str(error))
+    except (UserError, ExportFailed) as error:
+        return replace(row, status="failed", reason=str(error))
+    return row
+
+
+def _plan(name: str, precision: str, folder: Path, job: Job) -> Wanted | Row:
+    description, checkpoint = FORMATS[name], job.checkpoint
+    refused = Row(name=f"{description.title} {precision}", format=name, precision=precision, status="skipped")
+    fixed = {"fixed": job.size} if description.one_size else {}
+    try:
+        spec = description.spec(variant=checkpoint.variant, refiner=checkpoint.refiner, precision=precision, **fixed)
+        check_installed(name)
+    except SpecError as error:
+        return replace(refused, reason=str(error))
+    except MissingPackage as error:
+        return replace(refused, status="not installed", reason=str(error))
+    path = folder / spec.file_name(spec.suffix(description.suffix), checkpoint.seeded)
+    return Wanted(format=name, spec=spec, path=path)
+
+
+def _check_existing(wanted: Wanted, job: Job) -> None:
+    """Raise OutputError for a file that is there and cannot be used or replaced."""
+    path = wanted.path
+    if not path.exists():
+        return
+    if path.is_dir() and not FORMATS[wanted.format].recognise(path):
+        raise OutputError(f"{path} is a folder of something else, which is not replaced; give another --output")
+    if job.force:
+        return
+    try:
+        artifact = load_runtime(wanted.format).inspect(path)
+    except ArtifactError as error:
+        raise OutputError(f"{error}; use --force to replace it, or give another --output") from error
+    fixed = job.size if FORMATS[wanted.format].one_size else None
+    opset = asdict(wanted.spec).get("opset")
+    facts: dict[str, tuple[object, object]] = {
+        "other weights": (artifact.metadata.get("weights_sha256"), job.checkpoint.weights_sha256),
+        "another size": (artifact.fixed, fixed),
+        "another precision": (artifact.precision, wanted.spec.precision),
+        "another refiner": (artifact.refiner, wanted.spec.refiner),
+        "another opset": (artifact.metadata.get("opset"), opset and str(opset)),
+        "other outputs": ({*OUTPUTS[:2]} - {each.name for each in artifact.outputs}, set()),
+    }
+    for what, (given, expected) in facts.items():
+        if given != expected:
+            raise OutputError(f"{path} is there, of {what}; use --force to replace it, or give another --output")

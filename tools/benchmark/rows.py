@@ -1,0 +1,121 @@
+"""A row of the benchmark: one file, or why there is none. Table, page, CSV and JSON are made of rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from exporters import FORMATS
+from exporters.spec import Fixed
+from parity_tests.quality import Quality
+from parity_tests.verify import ParityReport
+from tools.pictures import Picture
+
+Status = Literal["ok", "failed", "skipped", "not installed"]
+Quartiles = tuple[float, float, float]
+"""First quartile, median, third quartile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Time for each frame. `relative` is to the first timed file, round by round; `memory` in MiB, as in `bench`."""
+
+    milliseconds: Quartiles
+    relative: Quartiles
+    memory: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A file of the benchmark. `reason` says why its status is not ok, or why an ok file has no timing."""
+
+    name: str
+    format: str
+    precision: str
+    status: Status
+    reason: str = ""
+    bytes: int | None = None
+    report: ParityReport | None = None
+    picture: Picture | None = None
+    timing: Timing | None = None
+
+    @property
+    def label(self) -> str:
+        """Format and precision, as charts have them."""
+        return f"{FORMATS[self.format].title} {self.precision}"
+
+    @property
+    def runtime(self) -> str:
+        return FORMATS[self.format].default_runtime
+
+    @property
+    def yardsticks(self) -> float | None:
+        """How many times PyTorch's own rounding the worst output is off; None if the file was not played to the end."""
+        if self.report is None or not self.report.units:
+            return None
+        return float(np.max([*self.report.multiples.values()]))
+
+    @property
+    def summary(self) -> str:
+        """The reason; of a file that fails in several outputs, that of the first and how many more there are."""
+        failures = () if self.report is None else self.report.comparison.failures
+        if self.reason != "; ".join(failures) or len(failures) < 2:
+            return self.reason
+        more = len(failures) - 1
+        return f"{failures[0]}; and {more} more failure{'s' if more > 1 else ''}"
+
+    @property
+    def megabytes(self) -> float | None:
+        return None if self.bytes is None else self.bytes / 1e6
+
+    @property
+    def milliseconds(self) -> Quartiles | None:
+        return None if self.timing is None else self.timing.milliseconds
+
+    @property
+    def relative(self) -> Quartiles | None:
+        return None if self.timing is None else self.timing.relative
+
+    @property
+    def memory(self) -> float | None:
+        return None if self.timing is None else self.timing.memory
+
+    @property
+    def quality(self) -> Quality | None:
+        return None if self.report is None else self.report.quality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What all rows have in common."""
+
+    variant: str
+    refiner: str
+    weights: str
+    weights_sha256: str
+    seeded: bool
+    clip: str
+    frames: int
+    size: Fixed
+    threads: int
+    rounds: int
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """All that was measured."""
+
+    conditions: Conditions
+    rows: tuple[Row, ...]
+
+    @property
+    def first(self) -> Row | None:
+        """The file that the others' times are relative to; None if none was timed."""
+        return next((row for row in self.rows if row.timing), None)
+
+    @property
+    def failed(self) -> list[Row]:
+        return [row for row in self.rows if row.status == "failed"]

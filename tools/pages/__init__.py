@@ -1,0 +1,1 @@
+"""Pages that people open: one file each, without scripts, that loads nothing from anywhere."""

@@ -1,0 +1,30 @@
+"""Fill a template that extends `base.html.jinja`, which has the style sheet and the rules for the browser."""
+
+import hashlib
+from base64 import b64encode
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+def render(package: str, template: str, **values: Any) -> str:
+    """Return the page. The same values give the same bytes.
+
+    Args:
+        package: Where the template lies, such as `tools.release`.
+        template: Its file name.
+        values: What it shows. A text is escaped, unless it is `Markup`.
+    """
+    css = files("tools.pages").joinpath("page.css").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("tools.pages", "")]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    css_hash = b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return environment.get_template(template).render(css=Markup(css), css_hash=css_hash, **values)  # noqa: S704
