@@ -34,9 +34,9 @@ check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/lint-imports
 
 soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spoil files; write tools/results/
-	$(BIN)/python -m tools.soak
 	$(BIN)/python -m tools.mutants
 	$(BIN)/python -m tools.random_exports
+	$(BIN)/python -m tools.long_plays
 	$(BIN)/python -m tools.options
 	$(BIN)/python -m tools.recover_soak
 	$(BIN)/python -m tools.tests.reliability

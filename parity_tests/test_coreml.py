@@ -1,6 +1,6 @@
 """CoreML files against PyTorch: at the released sizes on trained weights in the evaluator, and on a Mac in CoreML.
 
-Sharper than the tolerances, whose rows cover more; four frames, of which `make soak` plays more.
+Four frames, with figures of their own.
 """
 
 import pytest

@@ -263,7 +263,7 @@ def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
     assert result.code == 0, result.err
     names = ["rvm_96x64_s0_5", "rvm_64x128_s0_5"]
     for name in names:
-        assert f"ok: sizes_seeded.mlpackage, {name} agrees" in result.err
+        assert f"ok: sizes_seeded.mlpackage, {name} computes" in result.err
     told = json.loads(run("info", path, "--json").out)
     assert [each["function"] for each in told["functions"]] == names
     assert [each["size"] for each in told["functions"]] == ["96x64, ratio 0.5", "64x128, ratio 0.5"]

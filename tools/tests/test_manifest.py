@@ -31,8 +31,14 @@ ENTRY = {
             "width": 320,
             "height": 180,
             "downsample_ratio": 0.5,
-            "outputs": {"pha": {"max_abs": 1e-6, "mean_abs": 0, "limit_max_abs": 1e-5, "limit_mean_abs": 1e-6}},
+            "outputs": {
+                "pha": {
+                    **{"max_abs": 1e-6, "mean_abs": 0, "high_abs": 1e-6, "yardsticks": 1.0},
+                    **{"limit_max_abs": 1e-5, "limit_mean_abs": 1e-6, "limit_high_abs": 1e-5},
+                }
+            },
             "alpha": {"mad": 0, "mse": 0, "dtssd": 1e-9},
+            "truth": None,
         }
     ],
 }

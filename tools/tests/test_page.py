@@ -121,14 +121,14 @@ def test_every_line_of_a_plot_has_a_colour_of_the_page(page, built):
 def test_what_is_exact_says_so_and_has_no_plot(built):
     (report,) = built[0].reports
     zero = {
-        name: replace(drift, max_abs=0.0, mean_abs=0.0, frame_max=(0.0,) * 16, frame_mean=(0.0,) * 16)
+        name: replace(drift, max_abs=0.0, mean_abs=0.0, high_abs=0.0, frame_max=(0.0,) * 16, frame_mean=(0.0,) * 16)
         for name, drift in report.comparison.outputs.items()
     }
     exact = replace(report, comparison=replace(report.comparison, outputs=zero))
     html = to_html(manifest_of(built[0]), [built[0].model_copy(update={"reports": (exact,)})], [])
     assert "<svg" not in html
-    assert "Not one bit differs" in html
-    assert "✓ exact" in Reader(html).text
+    assert "No output of any frame differs" in html
+    assert "✓ 0.00×" in Reader(html).text
 
 
 WRITE = """
