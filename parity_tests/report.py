@@ -92,15 +92,17 @@ def to_table(report: ParityReport) -> Table:
     height, width = report.size
     comparison = report.comparison
     metrics = comparison.alpha
-    alpha = f"alpha against PyTorch's: MAD {metrics.mad:.1e}, MSE {metrics.mse:.1e}, dtSSD {metrics.dtssd:.1e}"
+    alpha = ""
+    if "pha" in comparison.outputs:
+        alpha = f"alpha against PyTorch's: MAD {metrics.mad:.1e}, MSE {metrics.mse:.1e}, dtSSD {metrics.dtssd:.1e}"
     table = Table(
         title=f"{report.name} in {report.runtime} against float64 PyTorch on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption="\n".join([alpha, *matte_lines(report)]) if "pha" in comparison.outputs else None,
+        caption="\n".join(["x: times PyTorch's own rounding", *([alpha, *matte_lines(report)] if alpha else [])]),
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("output", "max abs", "mean abs", "99.9 %", "times PyTorch's: max", "mean", "99.9 %", "worst frame"):
+    for heading in ("output", "max", "mean", "99.9 %", "x max", "x mean", "x 99.9", "worst frame"):
         table.add_column(heading, justify="left" if heading == "output" else "right")
     for name, drift in comparison.outputs.items():
         times = multiples(drift, report.units[name]) if report.units else {}
