@@ -59,7 +59,11 @@ def restored(stored: Stored) -> NDArray[Any]:
 
 def _kernels(weights: Weights) -> dict[str, Kernel]:
     """Return what is rounded: not the fast guided filter's mean, of whose rounding its division makes hundredfold."""
-    return {name: values for name, values in weights.items() if values.ndim == 4 and np.ptp(values) > 0}
+    return {name: values for name, values in weights.items() if values.ndim == 4 and not _is_mean(values)}
+
+
+def _is_mean(kernel: Kernel) -> bool:
+    return bool(kernel.any()) and kernel.size > 1 and np.ptp(kernel) == 0
 
 
 def _half(kernel: Kernel) -> Stored:

@@ -74,8 +74,8 @@ _ONNX = tuple(
         ),
         (
             "int8_image_cut_off",
-            "In eight bits, an image of the decoder has half the range that it needs.",
-            PatchedOnnx("decoder.decode2/Relu:scale", scaled(0.5)),
+            "In eight bits, an image of the decoder has a quarter of the range that it needs.",
+            PatchedOnnx("decoder.decode2/Relu:scale", scaled(0.25)),
         ),
     )
 )

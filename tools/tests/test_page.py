@@ -128,7 +128,7 @@ def test_what_is_exact_says_so_and_has_no_plot(built):
     html = to_html(manifest_of(built[0]), [built[0].model_copy(update={"reports": (exact,)})], [])
     assert "<svg" not in html
     assert "No output of any frame differs" in html
-    assert "✓ 0.00×" in Reader(html).text
+    assert "✓ 0.00\u00d7" in Reader(html).text
 
 
 WRITE = """

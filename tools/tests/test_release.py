@@ -255,7 +255,7 @@ def test_only_some_formats_and_the_light_set(monkeypatch):
         (["--checkpoint", "seeded"], "there is one for mobilenetv3 already"),
         (["--checkpoint", "nowhere.pth"], "no such checkpoint: nowhere.pth"),
         (["--clip", "nowhere"], "nowhere"),
-        (["--frames", "3"], "16"),
+        (["--frames", "3"], "12"),
         (["--out", "file"], "file is a file, or lies in one; give another --out"),
         (["--out", "file/deeper"], "file/deeper is a file, or lies in one; give another --out"),
     ],
