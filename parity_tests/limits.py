@@ -50,8 +50,8 @@ since most of a matte is exactly 0 or 1."""
 
 WIDEST_INT8 = AlphaBound(mad=2e-2, dtssd=5e-2)
 """For trained weights in eight bits: what a user can rely on. The worst good file had 1.4e-2 (64x116 at .5, CoreML) and
-2.1e-2 (91x144 at .6, TensorFlow.js); at released sizes alpha is off by less than 1e-3."""
+2.1e-2 (91x144 at .6, TensorFlow.js)."""
 
 MOST_SATURATED = 1e-2
-"""Of a frame's values in eight bits, those more than a step beyond their range. The worst good file had 5.0e-3, one whose
-state has half of its range .56."""
+"""Of a frame's values in eight bits, those more than a step beyond their range. The worst good file had 5.0e-3, one
+whose state has half of its range .56."""

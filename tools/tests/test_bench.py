@@ -63,7 +63,7 @@ def test_files_and_baselines_are_timed_compared_and_reported(files, run, tmp_pat
         assert line["frames_per_second"] == pytest.approx(1000 / line["milliseconds_median"], rel=1e-2)
         assert line["peak_mib_above_before"] > 10  # the weights alone
         assert line["file_bytes"] > 14_000_000
-    assert lines["pytorch"]["pha_max_abs"] == 0 < lines["traced"]["pha_max_abs"]
+    assert 0 < lines["pytorch"]["pha_max_abs"] < 1e-5, "its own rounding"
     # What drifts has no speed.
     spoiled = lines.pop("spoiled.onnx")
     assert (spoiled["ok"], spoiled["ratio_median"]) == (False, None)
