@@ -72,8 +72,8 @@ class Clip:
 
     @property
     def digest(self) -> str:
-        """A hash of all that the pixels depend on."""
-        return self.shots.digest
+        """A hash of all that the pixels depend on, and of where states are reset."""
+        return f"{self.shots.digest}-{self.reset_every}"
 
     @property
     def pixels(self) -> Pixels:

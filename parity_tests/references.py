@@ -64,35 +64,34 @@ class References:
         own = None if measured is not None else yardstick.play(clip, ratio, sampled, device)
         tallies: dict[str, DriftTally] = {}
         kept: list[FrameOutputs] | None = [] if known is None else None
-        size = 0
         for number, expected in enumerate(frames):
             on_frame(number)
             if own is not None:
                 given = next(own)
                 for name in expected:
                     tallies.setdefault(name, DriftTally()).add(expected[name], given[name])
-            if kept is not None:
+            if kept is not None and _bytes(expected) * len(clip) <= self.most_bytes:
                 kept.append(expected)
-                size += sum(array.nbytes for array in expected.values())
-                if size > self.most_bytes:
-                    kept = None
+            else:
+                kept = None
             yield expected
         if own is not None:
             measured = {name: tally.drift() for name, tally in tallies.items()}, yardstick.saturated
             self._units[truth.key, yardstick.key, where] = measured
         if kept is not None:
-            self._keep((truth.key, where), kept, size)
+            self._keep((truth.key, where), kept)
         assert measured is not None
         played.units, played.saturated = measured
 
-    def _keep(self, key: tuple[object, ...], frames: list[FrameOutputs], size: int) -> None:
+    def _keep(self, key: tuple[object, ...], frames: list[FrameOutputs]) -> None:
         """Keep a truth, and drop the oldest ones that there is no room for any more."""
-        while self._truths and size + self._bytes() > self.most_bytes:
-            del self._truths[next(iter(self._truths))]
         self._truths[key] = frames
+        while sum(_bytes(each) for kept in self._truths.values() for each in kept) > self.most_bytes:
+            del self._truths[next(iter(self._truths))]
 
-    def _bytes(self) -> int:
-        return sum(array.nbytes for frames in self._truths.values() for each in frames for array in each.values())
+
+def _bytes(outputs: FrameOutputs) -> int:
+    return sum(array.nbytes for array in outputs.values())
 
 
 @dataclass(kw_only=True)

@@ -58,9 +58,12 @@ class ParityReport:
 
     @property
     def multiples(self) -> dict[str, float]:
-        """By output, how many times PyTorch's own rounding it is off, in the worst statistic."""
+        """Return how many times PyTorch's own rounding each output is off, in the worst statistic.
+
+        Empty where the play broke off, so that there is no yardstick.
+        """
         drifts = self.comparison.outputs
-        return {name: float(np.max([*judge.multiples(drifts[name], self.units[name]).values()])) for name in drifts}
+        return {name: float(np.max([*judge.multiples(drifts[name], self.units[name]).values()])) for name in self.units}
 
     @property
     def name(self) -> str:
