@@ -1,4 +1,4 @@
-"""How far one output is off over a clip: running figures in flat memory."""
+"""Measure how far one output is off over a clip, in flat memory."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ HIGH = 0.999
 """
 
 _KEPT_BITS = 16
-"""Of a float32: sign, exponent and seven bits of the mantissa, so that a bin of the histogram is 0.8 % wide."""
+"""The bits of a float32 that choose its bin: sign, exponent, seven of the mantissa. A bin is 0.8 % wide."""
 
 
 @dataclass(frozen=True, kw_only=True)

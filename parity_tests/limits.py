@@ -1,4 +1,4 @@
-"""How many times PyTorch's own rounding an artifact may be off: the one table of limits.
+"""The one table of limits: multiples of PyTorch's own rounding by which an artifact may be off.
 
 An artifact and PyTorch in the artifact's own arithmetic play the same clip, each feeding back its own states, and both
 are compared with float64.
@@ -45,13 +45,13 @@ FACTORS: dict[tuple[str, Statistic], Factor] = {
 """By the artifact's precision and the statistic. `worst` is the largest of `tools/results/random_exports_cpu.csv`."""
 
 FLOOR = Error(max_abs=2**-22, mean_abs=2**-30, high_abs=2**-23)
-"""What is added to the yardstick's error: two and one units in the last place of a float32 at 1. Little in the mean,
-since most of a matte is exactly 0 or 1."""
+"""Added to the yardstick's error, for outputs that PyTorch gets exactly right. The maximum and the quantile get two units
+and one in the last place of a float32 at 1. The mean gets little, since most of a matte is exactly 0 or 1."""
 
 WIDEST_INT8 = AlphaBound(mad=2e-2, dtssd=5e-2)
-"""For trained weights in eight bits: what a user can rely on. The worst good file had 1.4e-2 (64x116 at .5, CoreML) and
+"""A user of trained weights in eight bits can rely on these. The worst good file had 1.4e-2 (64x116 at .5, CoreML) and
 2.1e-2 (91x144 at .6, TensorFlow.js)."""
 
 MOST_SATURATED = 1e-2
-"""Of a frame's values in eight bits, those more than a step beyond their range. The worst good file had 5.0e-3, one
-whose state has half of its range .56."""
+"""The share of a frame's values in eight bits that may lie more than a step beyond their range. The worst good file had
+5.0e-3. A file whose state has half of its range had .56."""

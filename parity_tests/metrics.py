@@ -1,4 +1,4 @@
-"""How good a matte is against its true alpha: the figures that matting papers print, in flat memory.
+"""Compute the figures that matting papers print of a matte and its true alpha, in flat memory.
 
 The definitions are those of the evaluation that RVM was published with. It reads 8-bit images; these figures take the
 values as they are.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _SIGMA = 1.4
-"""Of the Gaussian whose gradient Grad compares."""
+"""The standard deviation of the Gaussian whose gradient Grad compares, in pixels."""
 
 _NEGLIGIBLE = 0.01
 """Grad's kernel ends where the Gaussian's density falls below this."""

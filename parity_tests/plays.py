@@ -51,7 +51,7 @@ PLAYS = (
     Play(weights="seeded", clip="builtin", width=160, height=96, ratio=0.5, batch=2),
     Play(weights="seeded", clip="builtin", variant="resnet50", width=160, height=96, ratio=0.5),
 )
-"""What every format and precision plays in the tests, files of one size too: whole internal sizes."""
+"""Every format and precision plays these in the tests. Their internal sizes are whole, as files of one size need."""
 
 ODD_PLAYS = (
     Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),

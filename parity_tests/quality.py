@@ -1,4 +1,4 @@
-"""How good the mattes of PyTorch and of a file are, side by side, where a clip knows the truth."""
+"""Compare the mattes of PyTorch and of a file with the truth, where a clip knows it."""
 
 from dataclasses import dataclass, fields
 
@@ -7,7 +7,7 @@ from parity_tests.compare import FrameOutputs
 from parity_tests.metrics import MatteMetrics, MatteQuality
 
 SCALES = {"mad": 1e3, "mse": 1e3, "grad": 1e-3, "conn": 1e-3, "dtssd": 1e2}
-"""By what papers multiply each figure."""
+"""The factor by which papers multiply each figure."""
 
 HEADINGS = {"mad": "MAD", "mse": "MSE", "grad": "Grad", "conn": "Conn", "dtssd": "dtSSD"}
 

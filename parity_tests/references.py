@@ -1,4 +1,4 @@
-"""What PyTorch gives for a clip, played once for all files of a command: the truth, and the yardstick's error."""
+"""Play PyTorch over a clip once for all files of a command: the truth, and the yardstick's error."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from parity_tests.drift import DriftTally, Error
 from parity_tests.yardstick import Player
 
 MOST_BYTES = 1 << 30
-"""Of truths that are kept, twelve frames at 1920x1080; a longer or larger clip is played again for the next file."""
+"""The most memory for truths: twelve frames at 1920x1080. A longer or larger clip is played again for the next file."""
 
 Units = dict[str, Error]
 """By output, the yardstick's error."""
@@ -104,4 +104,4 @@ class Played:
 
 
 REFERENCES = References()
-"""Those of this process."""
+"""The references that all commands of this process share."""

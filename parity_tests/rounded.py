@@ -13,12 +13,12 @@ from exporters.weights import Array, folded_convs
 from rvm_model.checkpoint import Checkpoint
 
 _SLACK = 2.0**-9
-"""Of a tensor's largest number, beyond half a step: a scale, a product and a batch norm rounded to half precision each.
-Files of all formats were off by 1.1e-3 at most (CoreML in eight bits, whose scales are rounded)."""
+"""How far a weight may be off beyond half a step, as a share of its tensor's largest: scales, products and batch norms
+are rounded too. Files of all formats were off by 1.1e-3 at most (CoreML in eight bits)."""
 
 _STEM_SLACK = 2.0**-8
-"""The same for the first convolution, where the file's normalisation is rounded and the recovered weights make up for
-that: 2.2e-3 at most (CoreML)."""
+"""The share for the first convolution of a file that rounds the image's normalisation: the recovered weights make up for
+that. Files were off by 2.2e-3 at most (CoreML)."""
 
 _LISTED = 3
 

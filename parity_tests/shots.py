@@ -1,4 +1,4 @@
-"""Where a clip's images come from: drawn, held in memory, or decoded anew each time. One frame at a time."""
+"""Give a clip's images one frame at a time: drawn, held in memory, or decoded anew for each play."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _draw_once = lru_cache(maxsize=24)(draw_frame)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
-    """What a frame was composed of: `fgr` (B, 3, H, W) and `pha` (B, 1, H, W), float32 in [0, 1]."""
+    """The layers of a composed frame: `fgr` (B, 3, H, W) and `pha` (B, 1, H, W), float32 in [0, 1]."""
 
     fgr: NDArray[np.float32]
     pha: NDArray[np.float32]

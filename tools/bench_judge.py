@@ -1,4 +1,4 @@
-"""What a contender of a bench is held against: float64 PyTorch, and limits by PyTorch's own rounding."""
+"""Judge a contender of a bench by float64 PyTorch, and by limits in PyTorch's own rounding."""
 
 from exporters.runtime import Device
 from exporters.spec import Artifact

@@ -18,7 +18,7 @@ TRAINED = Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.
 """At 124x81 inside: the pool, the strides and the crops all meet odd sizes."""
 
 SEEDED = Play(weights="seeded", clip="builtin", width=331, height=217, ratio=0.375, frames=16)
-"""What a machine without trained weights plays. Their batch norm is not the identity."""
+"""A machine without trained weights plays this. The batch norm of these weights is not the identity."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
