@@ -45,8 +45,8 @@ FACTORS: dict[tuple[str, Statistic], Factor] = {
 """By the artifact's precision and the statistic. `worst` is the largest of `tools/results/random_exports_cpu.csv`."""
 
 FLOOR = Error(max_abs=2**-22, mean_abs=2**-30, high_abs=2**-23)
-"""Added to the yardstick's error, for outputs that PyTorch gets exactly right. The maximum and the quantile get two units
-and one in the last place of a float32 at 1. The mean gets little, since most of a matte is exactly 0 or 1."""
+"""Added to the yardstick's error, for outputs that PyTorch gets exactly right. The maximum gets two units in the last
+place of a float32 at 1, the quantile one. The mean gets little, since most of a matte is exactly 0 or 1."""
 
 WIDEST_INT8 = AlphaBound(mad=2e-2, dtssd=5e-2)
 """A user of trained weights in eight bits can rely on these. The worst good file had 1.4e-2 (64x116 at .5, CoreML) and
