@@ -17,7 +17,7 @@ _SLACK = 2.0**-9
 are rounded too. Files of all formats were off by 1.1e-3 at most (CoreML in eight bits)."""
 
 _STEM_SLACK = 2.0**-8
-"""The share for the first convolution of a file that rounds the image's normalisation: the recovered weights make up for
+"""The share for the first convolution of a file that rounds the image's normalisation: recovered weights make up for
 that. Files were off by 2.2e-3 at most (CoreML)."""
 
 _LISTED = 3
