@@ -458,8 +458,7 @@ def test_what_nohup_ignores_stays_ignored(ignored):
     code = """
 import signal, sys
 from tools import cli
-if "True" in sys.argv:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if "True" in sys.argv else signal.SIG_DFL)
 sys.argv = ["rvm-export", "--version"]
 try:
     cli.main()
