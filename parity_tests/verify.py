@@ -63,7 +63,11 @@ class ParityReport:
         Empty where the play broke off, so that there is no yardstick.
         """
         drifts = self.comparison.outputs
-        return {name: float(np.max([*judge.multiples(drifts[name], self.units[name]).values()])) for name in self.units}
+        return {
+            name: float(np.max([*judge.multiples(drifts[name], self.units[name]).values()]))
+            for name in drifts
+            if name in self.units
+        }
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from rvm_model.scenery import Scene, scenery
 Pixels = NDArray[np.uint8]
 
 VERSION = 1
-"""Of the drawing. It changes whenever a pixel does."""
+"""The version of the drawing. Raise it whenever a pixel changes."""
 
 SEED = 2108
 STORY, CUT = 24, 10
