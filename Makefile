@@ -6,13 +6,14 @@ READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
 WEIGHTS := ../shared/weights/rvm_mobilenetv3_from_tfjs.safetensors
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
-.PHONY: help export release test predict check soak speed picture lock clean
+.PHONY: help export release test test-long predict check soak speed picture lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
 	$(BIN)/rvm-export release --light --checkpoint auto --out dist
@@ -21,8 +22,11 @@ release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="
 	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
 		$(if $(VERSION),--version $(VERSION))
 
-test: $(READY) ## Set up, then run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+test: $(READY) ## Set up, then run all tests but the long ones
+	$(TEST) -m "not long"
+
+test-long: $(READY) ## Run the tests that `make test` leaves out
+	$(TEST) -m long
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
 	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
@@ -33,7 +37,7 @@ check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(READY) ## Measure parity at length (needs ../shared), kill releases, spoil files; write tools/results/
+soak: test-long ## Run the long tests, measure parity (needs ../shared), kill releases, spoil files; write tools/results/
 	$(BIN)/python -m tools.mutants
 	$(BIN)/python -m tools.random_exports
 	$(BIN)/python -m tools.long_plays

@@ -93,7 +93,7 @@ def _export(spec: TfjsSpec, checkpoint: str, path: Path) -> File:
     return File(spec=spec, path=path, model=model, shards=shards)
 
 
-@pytest.fixture(params=["int8", "zero biases", "resnet50"])
+@pytest.fixture(params=["int8", "zero biases", pytest.param("resnet50", marks=pytest.mark.long)])
 def file(request, files) -> File:
     return files(request.param)
 
@@ -205,6 +205,7 @@ def test_names_of_files():
     assert spec.file_name(".zip", seeded=True) == "rvm_mobilenetv3_fgf_tfjs_fp16_seeded.zip"
 
 
+@pytest.mark.long
 def test_eight_bits_of_trained_weights_are_small(shared, tmp_path):
     spec = TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8")
     file = _export(spec, str(shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors"), tmp_path / "model.zip")

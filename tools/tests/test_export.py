@@ -25,9 +25,11 @@ from rvm_model.drawn import drawn_frames
 from tools.publish import OutputError, resolve_output
 from tools.tests.children import started
 
-EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
-EVERY_FILE = pytest.mark.parametrize(
-    ("name", "precision"), [(name, precision) for name, each in FORMATS.items() for precision in each.precisions]
+CONVERTED = ("coreml", "tensorflow", "tfjs")
+"""Formats whose conversion takes long."""
+
+EVERY_FORMAT = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in CONVERTED else []) for name in FORMATS]
 )
 
 
@@ -46,8 +48,9 @@ def file_name(name, precision, seeded):
 COMMAND = [sys.executable, "-c", "from tools.cli import main; main()"]
 
 
-@EVERY_FILE
-def test_it_writes_a_verified_file_and_prints_its_path(name, precision, run, tmp_path):
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_writes_a_verified_file_and_prints_its_path(name, run, tmp_path):
+    precision = FORMATS[name].precisions[0]
     options = ("--precision", precision, *ONE_SIZE.get(name, ()))
     result = run(name, "--checkpoint", "seeded", *options, "--output", tmp_path / "new" / "folder")
     path = tmp_path / "new" / "folder" / file_name(name, precision, seeded=True)
@@ -56,11 +59,17 @@ def test_it_writes_a_verified_file_and_prints_its_path(name, precision, run, tmp
     assert [*path.parent.iterdir()] == [path]
 
 
-@EVERY_FILE
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        pytest.param(name, precision, marks=[pytest.mark.long] if name in CONVERTED else [])
+        for name, each in FORMATS.items()
+        if not each.one_size
+        for precision in each.precisions
+    ],
+)
 def test_trained_weights_pass_their_own_verification(name, precision, run, shared, tmp_path):
     """Weights that are half already: the yardstick of half precision must not take them for exact."""
-    if name == "coreml":
-        pytest.skip("converting takes long; `test_trained_weights_are_proved_at_a_released_size` plays one")
     checkpoint = shared / "weights" / "rvm_mobilenetv3_consensus_fp16.safetensors"
     result = run(name, "--checkpoint", checkpoint, "--precision", precision, "--output", tmp_path)
     path = tmp_path / file_name(name, precision, seeded=False)
@@ -246,6 +255,7 @@ def test_seeded_weights_must_be_told_by_the_name(run, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.long
 def test_trained_weights_are_proved_at_a_released_size(run, shared, tmp_path):
     """On the clip that every export is proved on, which no test but this plays at such a size with such weights."""
     weights = shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors"

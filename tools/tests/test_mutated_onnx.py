@@ -24,6 +24,7 @@ from tools.tests.play_mutants import play
 COUNT = 300
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here"),
 ]

@@ -38,7 +38,7 @@ from tools.tests.kills import (
 from tools.tests.small_release import ROWS, VERSION, again, order_of, small_row
 from tools.tests.test_jobs import cluster_of
 
-KILLS = {"releases": 2, "each": 5}
+KILLS = {"releases": 1, "each": 5}
 HALF, FULL = (row.file_name(seeded=True) for row in ROWS)
 NO_PARTIAL = ".rvm-export-*"
 ARGUMENTS = ("--checkpoint", "mobilenetv3=seeded", "--only", "onnx", "--frames", 16, "--version", VERSION, "--jobs", 1)

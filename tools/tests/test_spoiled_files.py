@@ -22,6 +22,7 @@ MADE = {
 }
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here"),
 ]
