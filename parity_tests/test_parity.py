@@ -18,8 +18,6 @@ from parity_tests.plays import (
 from parity_tests.references import References
 from parity_tests.verify import verify
 
-
-
 CHEAP = ("onnx", "torchscript")
 """Formats whose every precision plays every row. Of the others only the usual one does, and all play the first row."""
 
