@@ -11,7 +11,7 @@ from functools import lru_cache
 from exporters.layers import BOX_FILTER, SEGMENTATION
 from exporters.program import program
 from exporters.weights import Conv, divided_convs, folded_convs
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 STATES = ("r1", "r2", "r3", "r4")
 SOURCE = "src"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exporters.spec import Fixed
-from rvm_model.drawn import drawn_frames
 from rvm_model.errors import UserError
-from rvm_model.pixels import to_8_bits
-from rvm_model.source import open_source
+from rvm_model.video.pixels import to_8_bits
+from rvm_model.video.source import open_source
+from rvm_model.video.synthetic.clip import drawn_frames
 
 BUILTIN = "builtin"
 FRAMES = 16

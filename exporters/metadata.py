@@ -2,8 +2,8 @@
 
 from exporters.spec import ExportSpec
 from rvm_model import __version__
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import STATE_CHANNELS
+from rvm_model.weights.checkpoint import Checkpoint
 
 LICENCE = "GPL-3.0-or-later"
 SOURCE = "https://github.com/PeterL1n/RobustVideoMatting"

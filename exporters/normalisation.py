@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from exporters.dataflow import Array, Kernel, Known, RecoveryError
-from rvm_model.mobilenetv3 import MEAN, STD
+from rvm_model.network.mobilenetv3 import MEAN, STD
 
 _MEAN, _STD = (np.array(values, np.float64) for values in (MEAN, STD))
 

@@ -13,7 +13,7 @@ from typing import Generic, Literal
 
 from exporters.ops import Ops, V
 from exporters.weights import Conv
-from rvm_model import mobilenetv3, resnet50
+from rvm_model.network import mobilenetv3, resnet50
 
 Convs = Mapping[str, Conv]
 AtRatioOne = Literal["refine", "skip", "blend"]

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rvm_model.mobilenetv3 import MEAN, STD
-from rvm_model.network import MattingNetwork
-from rvm_model.refiner import FastGuidedFilter
+from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.network.mobilenetv3 import MEAN, STD
+from rvm_model.network.refiner import FastGuidedFilter
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from exporters import FORMATS
 from exporters.spec import ExportSpec, Fixed
 from parity_tests.clips import Clip, Kind, builtin_clip, load_clip
-from rvm_model.checkpoint import Checkpoint, load_checkpoint
+from rvm_model.weights.checkpoint import Checkpoint, load_checkpoint
 
 TRAINED = "weights/rvm_mobilenetv3_{}.safetensors"
 REAL_CLIP = "clip/frames"

@@ -15,7 +15,7 @@ from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES
 from parity_tests.drift import Error
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 _STATES = NAMES[2:]
 

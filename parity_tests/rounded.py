@@ -10,7 +10,7 @@ import numpy as np
 from exporters.dataflow import ROUNDED_NORMALISATION, Known
 from exporters.match import STEM, Weights
 from exporters.weights import Array, folded_convs
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 _SLACK = 2.0**-9
 """How far a weight may be off beyond half a step, as a share of its tensor's largest: scales, products and batch norms

@@ -21,10 +21,10 @@ from parity_tests.play import play_artifact
 from parity_tests.quality import Quality, QualityTally
 from parity_tests.references import REFERENCES, References
 from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
-from rvm_model.network import Refine
+from rvm_model.network.matting_network import Refine
 from rvm_model.state import float32_size, internal_size, safe_ratio
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

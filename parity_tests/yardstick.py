@@ -22,9 +22,9 @@ from exporters.spec import Artifact
 from exporters.weights import conv_modules, folded_convs, folded_state_dict
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
-from rvm_model.checkpoint import Checkpoint, weights_sha256
 from rvm_model.device import torch_device
-from rvm_model.network import MattingNetwork, Refine
+from rvm_model.network.matting_network import MattingNetwork, Refine
+from rvm_model.weights.checkpoint import Checkpoint, weights_sha256
 
 _MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor.expand_as, Tensor.unbind}
 """Functions whose results were rounded before."""

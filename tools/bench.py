@@ -19,10 +19,10 @@ from exporters.runtime import Device
 from exporters.spec import Artifact, Fixed
 from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
 from parity_tests.verify import ParityError, check_size
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench_baselines import make_baselines
 from tools.bench_export import bench_exports
 from tools.bench_judge import make_judge

@@ -8,7 +8,7 @@ import torch
 
 from exporters import load_runtime
 from exporters.onnx.traced import export_traced
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench_child import CAPTURED, PYTORCH
 from tools.bench_race import Contender
 

@@ -19,7 +19,7 @@ from tools.processes import THREADS
 
 PYTORCH = "pytorch"
 CAPTURED = "captured"
-"""A checkpoint's runtime on CUDA besides PyTorch itself: see `rvm_model/captured.py`."""
+"""A checkpoint's runtime on CUDA besides PyTorch itself: see `rvm_model/cuda_graph.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +101,9 @@ def _open_checkpoint(entry: Entry) -> tuple[Callable[[Any, Any], tuple[Any, Any]
     import torch
 
     from exporters.runtime import Frame, Matte, State
-    from rvm_model.captured import captured_play
-    from rvm_model.checkpoint import load_checkpoint_file
+    from rvm_model.cuda_graph import captured_play
     from rvm_model.device import torch_device
+    from rvm_model.weights.checkpoint import load_checkpoint_file
 
     before = resident()
     where = torch_device(entry.device)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
-from rvm_model.checkpoint import load_checkpoint
+from rvm_model.weights.checkpoint import load_checkpoint
 from tools.bench_race import bytes_of
 from tools.machine import machine, versions
 from tools.memory import peak, resident

@@ -7,7 +7,7 @@ from parity_tests.judge import limits_of, with_floor
 from parity_tests.references import REFERENCES
 from parity_tests.verify import LEVEL
 from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench_race import Contender, Judge
 
 

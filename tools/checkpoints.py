@@ -9,7 +9,7 @@ from pathlib import Path
 from exporters import FORMATS, recognise
 from exporters.recover import recover
 from exporters.spec import ArtifactError
-from rvm_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from rvm_model.weights.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from tools.messages import stderr_console, working
 from tools.recover import prove_recovered, say_recovered
 

@@ -277,7 +277,7 @@ def matte(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
 ) -> None:
-    from rvm_model.inference import Kind
+    from rvm_model.matting import Kind
     from tools.matte import MatteOptions, matte_all
     from tools.sizes import parse_resolution
     from tools.verify import parse_ratio

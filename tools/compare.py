@@ -15,11 +15,11 @@ from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.play import play_artifact, play_reference
 from parity_tests.verify import fit_size
-from rvm_model.checkpoint import Checkpoint
-from rvm_model.colour import SRGB
 from rvm_model.errors import UserError
-from rvm_model.frames import Properties
-from rvm_model.sink import open_sink
+from rvm_model.video.colour import SRGB
+from rvm_model.video.frames import Properties
+from rvm_model.video.sink import open_sink
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.messages import stderr_console, working
 from tools.models import open_models
 from tools.panels import Pixels, panels, strip

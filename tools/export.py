@@ -9,7 +9,7 @@ from exporters.spec import ArtifactError, ExportSpec
 from parity_tests.clips import load_clip
 from parity_tests.report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.checkpoints import maybe_seeded, open_checkpoint
 from tools.messages import stderr_console, working
 from tools.publish import ExportFailed, OutputError, publish, resolve_output

@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from exporters.spec import Artifact, Fixed
-from rvm_model.background import GREEN, open_background
-from rvm_model.encoders import CONTAINERS, holds_alpha
 from rvm_model.errors import UserError
-from rvm_model.inference import Kind, matte_source
-from rvm_model.pictures import IMAGE_SUFFIXES
-from rvm_model.places import check_places
-from rvm_model.progress import frames_progress
-from rvm_model.sink import open_sink
-from rvm_model.source import open_source
+from rvm_model.matting import Kind, matte_source
 from rvm_model.state import auto_downsample_ratio, internal_size
+from rvm_model.video.background import GREEN, open_background
+from rvm_model.video.encoders import CONTAINERS, holds_alpha
+from rvm_model.video.pictures import IMAGE_SUFFIXES
+from rvm_model.video.places import check_places
+from rvm_model.video.progress import frames_progress
+from rvm_model.video.sink import open_sink
+from rvm_model.video.source import open_source
 from tools.jobs import Job, run_jobs, to_table
 from tools.messages import say_error, stderr_console
 from tools.models import Model, open_model, play_model

@@ -24,11 +24,11 @@ from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.plays import needed_shared_folder, play_checkpoint
-from rvm_model.inference import Kind
-from rvm_model.network import MattingNetwork
-from rvm_model.sink import open_sink
-from rvm_model.source import open_source
-from rvm_model.video import ToTensor, VideoReader, VideoWriter
+from rvm_model.compat import ToTensor, VideoReader, VideoWriter
+from rvm_model.matting import Kind
+from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.video.sink import open_sink
+from rvm_model.video.source import open_source
 from tools.matte import MatteOptions, matte_one
 
 RESULTS = Path(__file__).parent / "results" / "matte_speed_cpu.csv"

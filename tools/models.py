@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from exporters import load_runtime, recognise
 from exporters.runtime import Device, State
 from exporters.spec import Artifact
-from rvm_model.captured import captured_play
-from rvm_model.checkpoint import Checkpoint, load_checkpoint, load_checkpoint_file
+from rvm_model.cuda_graph import captured_play
 from rvm_model.device import torch_device
-from rvm_model.inference import Images, Play, network_play
+from rvm_model.matting import Images, Play, network_play
+from rvm_model.weights.checkpoint import Checkpoint, load_checkpoint, load_checkpoint_file
 
 Model = Checkpoint | Artifact
 
@@ -52,7 +52,7 @@ def open_model(name: str) -> Model:
 def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
     """Ready to play one clip, from its first frame on. A file of one size plays any: frames are scaled, mattes back.
 
-    A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/captured.py`).
+    A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/cuda_graph.py`).
 
     Args:
         model: From `open_model`.

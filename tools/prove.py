@@ -8,7 +8,7 @@ from exporters import load_runtime
 from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.verify import ParityReport, fit_size, verify
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.pictures import Album, Picture
 from tools.verify import auto_ratio
 

@@ -26,8 +26,8 @@ from exporters.spec import ExportSpec, Fixed
 from parity_tests.compare import NAMES
 from parity_tests.plays import shared_folder
 from parity_tests.recovered import verify_recovered
-from rvm_model.checkpoint import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.checkpoint import load_checkpoint
 from tools.tests.recover_bases import export_all_formats, write_bases
 
 RESULTS = Path(__file__).parent / "results" / "recover_cpu.csv"

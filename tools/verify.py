@@ -11,9 +11,9 @@ from exporters.spec import Artifact
 from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
 from parity_tests.report import Refusal, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
-from rvm_model.checkpoint import Checkpoint, CheckpointError, DownloadError
 from rvm_model.errors import UserError
 from rvm_model.state import auto_graph_ratio
+from rvm_model.weights.checkpoint import Checkpoint, CheckpointError, DownloadError
 from tools.checkpoints import open_checkpoint
 from tools.messages import say_error, stderr_console, working
 from tools.reports import check_reports, write_reports

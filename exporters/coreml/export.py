@@ -11,7 +11,7 @@ from exporters.coreml import CoremlSpec
 from exporters.coreml.convert import convert
 from exporters.coreml.write import write_package
 from exporters.metadata import identity, release
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:

@@ -26,8 +26,8 @@ from exporters.program import program
 from exporters.spec import INPUTS, OUTPUTS
 from exporters.weights import divided_convs
 from rvm_model import __version__
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import STATE_CHANNELS, state_shapes
+from rvm_model.weights.checkpoint import Checkpoint
 
 Axes = Sequence[int | str]
 IMAGES = ("src", "fgr", "pha")

@@ -22,7 +22,7 @@ from exporters.onnx.step import to_image, to_matte
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS, Artifact, ArtifactError
 from exporters.weights import conv_modules, divided_convs, folded_convs
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 # Half precision moves a convolution's weights by about 3e-4 of their norm.
 _SAME_WEIGHTS = 0.01

@@ -10,7 +10,7 @@ from exporters.metadata import identity, release
 from exporters.tensorflow import METADATA, TensorflowSpec
 from exporters.tensorflow.saved_model import installed_version, write_saved_model
 from exporters.weights import lowered_convs
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 def export(checkpoint: Checkpoint, spec: TensorflowSpec, path: Path) -> None:

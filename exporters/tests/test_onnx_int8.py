@@ -22,9 +22,9 @@ from parity_tests.clips import builtin_clip
 from parity_tests.recovered import verify_recovered
 from parity_tests.verify import verify
 from rvm_model import load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.drawn import drawn_frames
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.video.colour import VideoError
+from rvm_model.video.synthetic.clip import drawn_frames
 
 SIZE = Fixed(width=320, height=180, ratio=0.5)
 INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "int8"}

@@ -18,7 +18,7 @@ from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
 from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu, unfused
 from exporters.weights import Conv, separate_convs
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
 

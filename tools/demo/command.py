@@ -10,7 +10,7 @@ import typer
 
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
-from rvm_model.checkpoint import load_checkpoint
+from rvm_model.weights.checkpoint import load_checkpoint
 from tools.demo.serve import HOST, listening
 from tools.demo.site import Site, open_site, write_site
 from tools.messages import stderr_console, working

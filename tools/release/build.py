@@ -18,8 +18,8 @@ from exporters.spec import ArtifactError, TensorInfo
 from parity_tests.clips import Clip, load_clip
 from parity_tests.report import verdict
 from parity_tests.verify import ParityReport
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.pictures import Picture
 from tools.prove import Proof, prove
 from tools.publish import ExportFailed, publish

@@ -13,9 +13,9 @@ from exporters.metadata import LICENCE, SOURCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.junit import to_junit
 from parity_tests.report import Refusal
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.cluster import dask_cluster
 from tools.jobs import Job, run_jobs
 from tools.messages import stderr_console, working

@@ -26,7 +26,7 @@ from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
 from parity_tests.play import play_reference
 from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 from rvm_model import load_checkpoint
-from rvm_model.background import open_background
+from rvm_model.video.background import open_background
 from tools.demo import command as command_module
 from tools.demo import site as site_module
 from tools.demo.serve import HOST, PortError, listening

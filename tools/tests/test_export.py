@@ -21,7 +21,7 @@ from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
 from parity_tests import limits
 from rvm_model import load_checkpoint
-from rvm_model.drawn import drawn_frames
+from rvm_model.video.synthetic.clip import drawn_frames
 from tools.publish import OutputError, resolve_output
 from tools.tests.children import started
 

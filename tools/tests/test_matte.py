@@ -16,10 +16,10 @@ from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.sink import Sink as VideoSink
-from rvm_model.source import open_source
 from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
+from rvm_model.video.colour import VideoError
+from rvm_model.video.sink import Sink as VideoSink
+from rvm_model.video.source import open_source
 from tools.tests.children import started
 from tools.tests.test_jobs import cluster_of
 

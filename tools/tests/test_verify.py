@@ -166,7 +166,7 @@ def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_a
 
 def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
     monkeypatch.setenv("RVM_RELEASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("rvm_model.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("rvm_model.weights.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
     export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
     result = run("verify", tmp_path / "traced.onnx")
     assert result.code == 2

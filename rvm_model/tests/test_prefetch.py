@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from rvm_model.ahead import ahead
+from rvm_model.video.prefetch import ahead
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rvm_model import load_checkpoint
-from rvm_model.captured import CapturedNetwork, captured_play
+from rvm_model.cuda_graph import CapturedNetwork, captured_play
 from rvm_model.device import DeviceError
-from rvm_model.inference import network_play
+from rvm_model.matting import network_play
 
 
 def clip(frames, height=64, width=96):

@@ -16,11 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rvm_model.archive import find_damage
 from rvm_model.errors import UserError
-from rvm_model.network import MattingNetwork, Refine
-from rvm_model.seeded import seeded_state_dict
+from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.seeded import seeded_state_dict
+from rvm_model.weights.zip_integrity import find_damage
 
 RELEASE_URL = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 """Where `official` comes from; the environment variable RVM_RELEASE_URL names a mirror."""

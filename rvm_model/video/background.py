@@ -10,9 +10,9 @@ import torch
 from PIL import ImageColor
 from torch.nn import functional as F
 
-from rvm_model.colour import VideoError
-from rvm_model.pixels import Image, to_floats
-from rvm_model.source import open_source
+from rvm_model.video.colour import VideoError
+from rvm_model.video.pixels import Image, to_floats
+from rvm_model.video.source import open_source
 
 Background = Callable[[Image, Image, float], Image]
 """A source frame (3, H, W), its alpha (1, H, W) and its time in seconds to what lies behind it: (3, H, W) or (3, 1, 1),

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from rvm_model.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
+from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 2**28

@@ -7,8 +7,8 @@ import av
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 
-from rvm_model.colour import Colour, VideoError, assumed_matrix
-from rvm_model.frames import Properties
+from rvm_model.video.colour import Colour, VideoError, assumed_matrix
+from rvm_model.video.frames import Properties
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rvm_model.strands import STRAND_COLOUR, strand_cover
+from rvm_model.video.synthetic.strands import STRAND_COLOUR, strand_cover
 
 Planes = NDArray[np.float32]
 

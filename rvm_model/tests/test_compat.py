@@ -15,12 +15,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import rvm_model
-import rvm_model.video
+import rvm_model.compat
 from rvm_model import ImageSequenceReader, ImageSequenceWriter, ToTensor, VideoReader, VideoWriter, load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.source import open_source
 from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
 from rvm_model.tests.test_source import B_FRAMES, VARIABLE
+from rvm_model.video.colour import VideoError
+from rvm_model.video.source import open_source
 
 CLIP = drawn(30, 64, 48)
 
@@ -32,7 +32,7 @@ def frames_of(path):
 
 def test_every_name_comes_from_the_package():
     for name in ("VideoReader", "VideoWriter", "ImageSequenceReader", "ImageSequenceWriter", "ToTensor"):
-        assert getattr(rvm_model, name) is getattr(rvm_model.video, name)
+        assert getattr(rvm_model, name) is getattr(rvm_model.compat, name)
         assert name in rvm_model.__all__
 
 
@@ -155,7 +155,7 @@ def test_frames_in_order_are_decoded_once(tmp_path, monkeypatch):
         opened.append(window)
         return open_source(*arguments, **window)
 
-    monkeypatch.setattr(rvm_model.video, "open_source", counted)
+    monkeypatch.setattr(rvm_model.compat, "open_source", counted)
     for _ in reader:
         pass
     assert len(opened) == 1

@@ -12,7 +12,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
-from rvm_model.frames import Audio
+from rvm_model.video.frames import Audio
 
 _TRACKS_APART = 2
 """Seconds by which sound tracks may be out of step in a file: so long after the end, none of them has anything left."""

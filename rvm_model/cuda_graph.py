@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rvm_model.device import DeviceError
-from rvm_model.inference import Images, Play
-from rvm_model.network import MattingNetwork
+from rvm_model.matting import Images, Play
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
 
 Run = Callable[[], object]
@@ -123,7 +123,7 @@ class CapturedNetwork:
 
 
 def captured_play(network: MattingNetwork, ratio: float, device: torch.device) -> Play:
-    """The network in half precision on a GPU, as `rvm_model.inference.network_play` gives it elsewhere."""
+    """The network in half precision on a GPU, as `rvm_model.matting.network_play` gives it elsewhere."""
     on_device = network.to(device, torch.float16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     captured = CapturedNetwork(on_device, ratio)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rvm_model.colour import VideoError
+from rvm_model.video.colour import VideoError
 
 
 def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:

@@ -22,11 +22,11 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
-from rvm_model.audio import AudioCopy
-from rvm_model.colour import INTERPOLATION, Colour, VideoError
-from rvm_model.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
-from rvm_model.frames import Audio, Pixels, Properties, check_size
-from rvm_model.pictures import IMAGE_SUFFIXES
+from rvm_model.video.audio import AudioCopy
+from rvm_model.video.colour import INTERPOLATION, Colour, VideoError
+from rvm_model.video.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
+from rvm_model.video.frames import Audio, Pixels, Properties, check_size
+from rvm_model.video.pictures import IMAGE_SUFFIXES
 
 _RGB_FORMATS = {
     (1, 1): "gray",

@@ -11,8 +11,8 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
-from rvm_model.colour import SRGB, VideoError
-from rvm_model.frames import Pixels, Properties, Source, TimedFrame, Window, check_size
+from rvm_model.video.colour import SRGB, VideoError
+from rvm_model.video.frames import Pixels, Properties, Source, TimedFrame, Window, check_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_RATE = Fraction(30)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rvm_model.drawn import CUT, STORY, draw_frame, drawn_frames
-from rvm_model.scenery import scenery
+from rvm_model.video.synthetic.clip import CUT, STORY, draw_frame, drawn_frames
+from rvm_model.video.synthetic.scenery import scenery
 
 HASHES = {
     (320, 180): "3725a3c7a836cc5c9a1646aebd9a6303875681e9ea56a44a239f4d40aadefd5a",

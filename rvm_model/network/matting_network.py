@@ -8,10 +8,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rvm_model import mobilenetv3, resnet50
-from rvm_model.decoder import Projection, RecurrentDecoder
-from rvm_model.lraspp import LRASPP
-from rvm_model.refiner import DeepGuidedFilter, FastGuidedFilter
+from rvm_model.network import mobilenetv3, resnet50
+from rvm_model.network.decoder import Projection, RecurrentDecoder
+from rvm_model.network.lraspp import LRASPP
+from rvm_model.network.refiner import DeepGuidedFilter, FastGuidedFilter
 from rvm_model.state import REFINERS, VARIANTS
 
 Refine = Literal["auto", "always", "never"]

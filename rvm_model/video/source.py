@@ -19,10 +19,10 @@ from av.format import Flags
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from rvm_model.colour import VideoError, colour_of
-from rvm_model.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
-from rvm_model.frames import Properties as Properties
-from rvm_model.pictures import IMAGE_SUFFIXES, PictureSource
+from rvm_model.video.colour import VideoError, colour_of
+from rvm_model.video.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
+from rvm_model.video.frames import Properties as Properties
+from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
 
 _FIRST_STEP_BACK = Fraction(2)
 """Seconds, and then four times as many, and so on, to look further back for a frame that can be decoded by itself."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rvm_model.portrait import HEIGHT, WIDTH, Layer, Placement, person_layer
-from rvm_model.scenery import Scene, scenery
+from rvm_model.video.synthetic.portrait import HEIGHT, WIDTH, Layer, Placement, person_layer
+from rvm_model.video.synthetic.scenery import Scene, scenery
 
 Pixels = NDArray[np.uint8]
 

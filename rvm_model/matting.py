@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rvm_model.ahead import ahead
-from rvm_model.background import GREEN, Background, open_background
-from rvm_model.colour import VideoError
-from rvm_model.frames import Source, TimedFrame
-from rvm_model.pixels import to_floats, to_pixels
-from rvm_model.places import check_places
-from rvm_model.progress import frames_progress
-from rvm_model.sink import Sink, open_sink
-from rvm_model.source import open_source
 from rvm_model.state import auto_downsample_ratio
+from rvm_model.video.background import GREEN, Background, open_background
+from rvm_model.video.colour import VideoError
+from rvm_model.video.frames import Source, TimedFrame
+from rvm_model.video.pixels import to_floats, to_pixels
+from rvm_model.video.places import check_places
+from rvm_model.video.prefetch import ahead
+from rvm_model.video.progress import frames_progress
+from rvm_model.video.sink import Sink, open_sink
+from rvm_model.video.source import open_source
 
 Kind = Literal["composition", "alpha", "foreground"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -21,12 +21,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvm_model.colour import SRGB, VideoError
-from rvm_model.frames import Properties, TimedFrame
-from rvm_model.pictures import picture_files, read_picture
-from rvm_model.pixels import to_8_bits, to_pixels
-from rvm_model.sink import Sink, open_sink
-from rvm_model.source import frame_times, open_source
+from rvm_model.video.colour import SRGB, VideoError
+from rvm_model.video.frames import Properties, TimedFrame
+from rvm_model.video.pictures import picture_files, read_picture
+from rvm_model.video.pixels import to_8_bits, to_pixels
+from rvm_model.video.sink import Sink, open_sink
+from rvm_model.video.source import frame_times, open_source
 
 Transform = Callable[[Image.Image], Any]
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from rvm_model import MattingNetwork, convert_video, load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.source import open_source
 from rvm_model.tests.clips import drawn, write_clip
+from rvm_model.video.colour import VideoError
+from rvm_model.video.source import open_source
 
 RATIO = 0.5
 
