@@ -14,8 +14,8 @@ import numpy as np
 
 from exporters import FORMATS, load_layers
 from exporters.layers import STATES, Array, Layers, Values, module_of, regrouped
+from exporters.lowering.folding import conv_modules
 from exporters.spec import OUTPUTS, Artifact, Fixed
-from exporters.weights import conv_modules
 from parity_tests.clips import Clip
 from parity_tests.layers import open_network
 from parity_tests.verify import LEVEL, ParityError, fit, refine_of, refuse_calibrated

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from exporters.layers import STATES, Array, Layers, Values, call_name
+from exporters.lowering.folding import conv_modules
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS
-from exporters.weights import conv_modules
 from rvm_model.network.matting_network import MattingNetwork
 
 

@@ -8,8 +8,8 @@ does the same.
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from exporters.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
 from exporters.recover import Recovered, recover
+from exporters.recovery.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
 from exporters.spec import Artifact
 from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES

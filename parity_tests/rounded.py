@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from exporters.dataflow import ROUNDED_NORMALISATION, Known
-from exporters.match import STEM, Weights
-from exporters.weights import Array, folded_convs
+from exporters.lowering.folding import Array, folded_convs
+from exporters.recovery.dataflow import ROUNDED_NORMALISATION, Known
+from exporters.recovery.match import STEM, Weights
 from rvm_model.weights.checkpoint import Checkpoint
 
 _SLACK = 2.0**-9

@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
+import exporters
 from exporters import FORMATS, load_exporter, load_runtime
 from parity_tests.limits import FACTORS, STATISTICS
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+PROJECT_FOLDER = Path(__file__).parents[1]
+PROJECT = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text())
 EVERY_RUNTIME = pytest.mark.parametrize(
     ("name", "runtime"), [(name, runtime) for name, description in FORMATS.items() for runtime in description.runtimes]
 )
+
+
+def test_its_name_is_listed():
+    folders = (PROJECT_FOLDER / "exporters").glob("*/__init__.py")
+    formats = {path.parent.name for path in folders if (path.parent / "export.py").exists()}
+    assert formats == {*exporters.NAMES} == {*FORMATS}
+    assert list(exporters.NAMES) == sorted(exporters.NAMES)
 
 
 @pytest.mark.parametrize("name", FORMATS)

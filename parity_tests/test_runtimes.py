@@ -2,10 +2,11 @@
 
 import pytest
 
-from exporters import load_exporter, process
+from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.onnx.artifact import inspect
 from exporters.spec import Fixed
+from exporters.support import tensor_pipe
 from parity_tests.clips import builtin_clip
 from parity_tests.play import play_artifact
 from parity_tests.references import Played, References
@@ -39,8 +40,8 @@ def test_clip_matches_reference(options, other_runtime, tmp_path):
 
 
 def test_no_process_is_left_where_a_comparison_ends_early(other_runtime, tmp_path, monkeypatch):
-    processes, popen = [], process.Popen
-    monkeypatch.setattr(process, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
+    processes, popen = [], tensor_pipe.Popen
+    monkeypatch.setattr(tensor_pipe, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
     artifact, checkpoint = export(tmp_path, precision="fp32"), load_checkpoint("seeded")
     frames = play_artifact(artifact, CLIP, 0.5, runtime=other_runtime)
     other = [{**next(frames), "pha": next(frames)["fgr"]}] * 16

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from exporters import FORMATS
-from exporters.calibration import calibrated_with
 from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
+from exporters.support.calibration import calibrated_with
 from parity_tests import judge, rounded
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exporters import FORMATS, load_exporter, load_runtime
-from exporters.node import find_node
+from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as WEB
 from parity_tests.clips import Clip, load_clip

@@ -25,7 +25,7 @@ from tools.child import ENDING_SECONDS
 from tools.machine import cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-"""What PyTorch, NumPy, onnxruntime (see `exporters/onnx/session.py`) and TensorFlow ask how many threads to have."""
+"""Variables in which PyTorch, NumPy, onnxruntime (`exporters/onnx/runtimes/session.py`) and TensorFlow read threads."""
 
 _LOOK_SECONDS = 0.1  # how often it is asked whether to go on
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -10,14 +10,15 @@ from onnx import numpy_helper
 from PIL import Image
 
 from exporters import load_exporter, load_reader, load_runtime
-from exporters.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
-from exporters.match import match
-from exporters.onnx import OnnxSpec, quantise
-from exporters.onnx.quantise import IN_EIGHT_BITS
+from exporters.lowering.folding import divided_convs
+from exporters.onnx import OnnxSpec
+from exporters.onnx.graph import quantise
+from exporters.onnx.graph.quantise import IN_EIGHT_BITS
 from exporters.recover import recover
+from exporters.recovery.match import match
 from exporters.spec import Fixed, MissingPackage, SpecError
+from exporters.support.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
 from exporters.tests.onnx_files import assert_close, export, play
-from exporters.weights import divided_convs
 from parity_tests.clips import builtin_clip
 from parity_tests.recovered import verify_recovered
 from parity_tests.verify import verify

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from exporters.metadata import identity, release
 from exporters.spec import ExportSpec
+from exporters.support.metadata import identity, release
 from rvm_model.weights.checkpoint import Checkpoint
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}

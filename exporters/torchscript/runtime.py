@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters.identify import identify
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.support.identify import identify
 from rvm_model.device import torch_device
 from rvm_model.state import STATE_CHANNELS
 from rvm_model.weights.zip_integrity import find_damage

@@ -13,8 +13,8 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporters import load_exporter
-from exporters.metadata import LICENCE
 from exporters.spec import ArtifactError, TensorInfo
+from exporters.support.metadata import LICENCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.report import verdict
 from parity_tests.verify import ParityReport

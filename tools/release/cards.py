@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import exporters
 from exporters import FORMATS
-from exporters.metadata import SOURCE
 from exporters.spec import INPUTS
+from exporters.support.metadata import SOURCE
 from parity_tests.markdown import escaped
 from tools.release.build import Built
 from tools.release.manifest import Tensor

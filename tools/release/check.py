@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from exporters import load_runtime, recognise
-from exporters.metadata import LICENCE
 from exporters.spec import TensorInfo
+from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
 from parity_tests.report import verdict
 from rvm_model.errors import UserError

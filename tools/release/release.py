@@ -9,7 +9,7 @@ from shutil import rmtree
 from filelock import FileLock, Timeout
 
 from exporters import FORMATS, check_installed
-from exporters.metadata import LICENCE, SOURCE
+from exporters.support.metadata import LICENCE, SOURCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.junit import to_junit
 from parity_tests.report import Refusal

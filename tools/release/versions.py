@@ -12,7 +12,7 @@ import exporters
 import parity_tests
 import rvm_model
 from exporters import FORMATS
-from exporters.metadata import release
+from exporters.support.metadata import release
 from rvm_model import __version__
 
 ALWAYS = ("torch", "numpy", "PIL")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from exporters import FORMATS, load_runtime
-from exporters.metadata import LICENCE, SOURCE
+from exporters.support.metadata import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
 from tools.prove import prove

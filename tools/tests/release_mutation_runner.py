@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from exporters import FORMATS, load_exporter
-from exporters.archive import unpacked
 from exporters.spec import Fixed
+from exporters.support.archive import unpacked
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from tools.jobs import Job, Result, _attempt, _result

@@ -16,7 +16,7 @@ from PIL import Image
 
 from exporters import FORMATS
 from exporters.onnx import export as onnx_export
-from exporters.onnx.calibrate import value_ranges
+from exporters.onnx.graph.calibrate import value_ranges
 from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
 from parity_tests import limits

@@ -11,8 +11,8 @@ import torch
 
 from exporters import load_exporter
 from exporters.coreml import CoremlSpec
+from exporters.lowering.folding import lowered_convs
 from exporters.recover import recover
-from exporters.weights import lowered_convs
 from rvm_model import load_checkpoint
 from tools.recover_soak import READING, same_file
 from tools.tests.conftest import ONE_SIZE
