@@ -29,7 +29,7 @@ test-long: $(READY) ## Run the tests that `make test` leaves out
 	$(TEST) -m long
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
-	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
+	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .

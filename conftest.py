@@ -19,7 +19,7 @@ from exporters.spec import MissingPackage
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
-from parity_tests.plays import shared_folder
+from parity_tests.cases import shared_folder
 
 
 def require(what: str, present: bool, reason: str) -> None:

@@ -13,7 +13,7 @@ from exporters.recovery.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, 
 from exporters.spec import Artifact
 from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES
-from parity_tests.drift import Error
+from parity_tests.judging.drift import Error
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.weights.checkpoint import Checkpoint
 

@@ -13,14 +13,14 @@ from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
 from exporters.support.calibration import calibrated_with
-from parity_tests import judge, rounded
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
-from parity_tests.drift import Error
+from parity_tests.judging import judge, rounded
+from parity_tests.judging.drift import Error
+from parity_tests.judging.quality import Quality, QualityTally
+from parity_tests.judging.references import REFERENCES, References
+from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from parity_tests.play import play_artifact
-from parity_tests.quality import Quality, QualityTally
-from parity_tests.references import REFERENCES, References
-from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from rvm_model.errors import UserError
 from rvm_model.network.matting_network import Refine
 from rvm_model.state import float32_size, internal_size, safe_ratio
@@ -29,7 +29,7 @@ from rvm_model.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """An artifact held against PyTorch, in numbers; `report.py` renders it.
+    """An artifact held against PyTorch, in numbers; `parity_report.py` renders it.
 
     `function` is empty where the file holds the network once. By output: `units` is the yardstick's error, `limits` the
     largest that passes. `quality` is None for a clip whose truth is not known.

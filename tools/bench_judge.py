@@ -3,10 +3,10 @@
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import Clip
-from parity_tests.judge import limits_of, with_floor
-from parity_tests.references import REFERENCES
+from parity_tests.judging.judge import limits_of, with_floor
+from parity_tests.judging.references import REFERENCES
+from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from parity_tests.verify import LEVEL
-from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench_race import Contender, Judge
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exporters.spec import Artifact, Fixed
 from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
-from parity_tests.drift import DriftTally, Error
+from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
 from tools.bench_child import PYTORCH, Entry, Memory, Turn, serve
 from tools.publish import ExportFailed

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from parity_tests.report import number
+from parity_tests.reports.parity_report import number
 from tools.bench_race import Course, Measured
 
 _QUARTILES = (0.25, 0.5, 0.75)

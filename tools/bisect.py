@@ -7,8 +7,8 @@ from pathlib import Path
 from exporters import load_runtime, recognise
 from exporters.spec import Artifact
 from parity_tests.bisect import bisect, refuse_other_formats
-from parity_tests.bisect_report import to_json, to_table, verdict
 from parity_tests.clips import load_clip
+from parity_tests.reports.bisect_report import to_json, to_table, verdict
 from rvm_model.errors import UserError
 from tools.messages import stderr_console, working
 from tools.reports import check_reports, write_text

@@ -7,7 +7,7 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.runtime import Exporter
 from exporters.spec import ArtifactError, ExportSpec
 from parity_tests.clips import load_clip
-from parity_tests.report import to_table, verdict
+from parity_tests.reports.parity_report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.checkpoints import maybe_seeded, open_checkpoint

@@ -21,10 +21,10 @@ from rich.progress import track
 from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
+from parity_tests.cases import REAL_CLIP, needed_shared_folder, play_checkpoint
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import AlphaMetrics, AlphaTally
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.plays import REAL_CLIP, needed_shared_folder, play_checkpoint
 from tools.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "onnx_int8_alpha_cpu.csv"

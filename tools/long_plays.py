@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
+from parity_tests.cases import Play, play_checkpoint, play_spec
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES
-from parity_tests.plays import Play, play_checkpoint, play_spec
-from parity_tests.yardstick import truth
+from parity_tests.judging.yardstick import truth
 from tools.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "long_plays_cpu.csv"

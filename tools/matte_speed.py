@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.plays import needed_shared_folder, play_checkpoint
+from parity_tests.cases import needed_shared_folder, play_checkpoint
 from rvm_model.compat import ToTensor, VideoReader, VideoWriter
 from rvm_model.matting import Kind
 from rvm_model.network.matting_network import MattingNetwork

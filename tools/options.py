@@ -18,8 +18,8 @@ from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import Fixed
+from parity_tests.cases import Play, play_checkpoint, play_clip
 from parity_tests.compare import NAMES
-from parity_tests.plays import Play, play_checkpoint, play_clip
 from parity_tests.verify import verify
 
 RESULTS = Path(__file__).parent / "results" / "onnx_options_cpu.csv"

@@ -18,9 +18,9 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as WEB
+from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder
 from parity_tests.clips import Clip, load_clip
 from parity_tests.play import play_artifact
-from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 from tools.demo.serve import HOST, listening
 from tools.demo.site import open_site
 from tools.matte import MatteOptions, matte_one

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import load_exporter, load_runtime
+from parity_tests.cases import REAL_CLIP, needed_shared_folder, play_checkpoint
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.compare import NAMES
-from parity_tests.judge import multiples
-from parity_tests.limits import STATISTICS
+from parity_tests.judging.judge import multiples
+from parity_tests.judging.limits import STATISTICS
 from parity_tests.mutants.trial import margin
-from parity_tests.plays import REAL_CLIP, needed_shared_folder, play_checkpoint
 from parity_tests.random_cases import RandomCase, random_cases
 from parity_tests.verify import ParityReport, verify
 

@@ -7,7 +7,7 @@ import safetensors.torch
 
 from exporters.recover import Recovered, recover
 from parity_tests.recovered import describe, verify_recovered
-from parity_tests.report import to_table, verdict
+from parity_tests.reports.parity_report import to_table, verdict
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.messages import stderr_console, working
 from tools.publish import ExportFailed, publish, refuse_file_name, refuse_place, resolve_output

@@ -23,8 +23,8 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.coreml import CoremlSpec
 from exporters.recover import recover
 from exporters.spec import ExportSpec, Fixed
+from parity_tests.cases import shared_folder
 from parity_tests.compare import NAMES
-from parity_tests.plays import shared_folder
 from parity_tests.recovered import verify_recovered
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import load_checkpoint

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from parity_tests.plays import TRAINED, needed_shared_folder
+from parity_tests.cases import TRAINED, needed_shared_folder
 
 RESULTS = Path(__file__).parent / "results" / "release_cpu.csv"
 COLUMNS = ("place", "jobs", "files", "bytes", "wall_seconds", "peak_memory_mb", "cores", "torch", "processor")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from parity_tests.junit import to_junit
-from parity_tests.markdown import to_markdown
-from parity_tests.report import Refusal, refusal_to_json, to_json
+from parity_tests.reports.junit import to_junit
+from parity_tests.reports.markdown import to_markdown
+from parity_tests.reports.parity_report import Refusal, refusal_to_json, to_json
 from parity_tests.verify import ParityReport
 from tools.publish import OutputError, publish
 

@@ -9,7 +9,7 @@ from exporters import load_runtime, recognise
 from exporters.runtime import Device
 from exporters.spec import Artifact
 from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
-from parity_tests.report import Refusal, to_table, verdict
+from parity_tests.reports.parity_report import Refusal, to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.errors import UserError
 from rvm_model.state import auto_graph_ratio

@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters import FORMATS
 from exporters.spec import Fixed
-from parity_tests.quality import Quality
+from parity_tests.judging.quality import Quality
 from parity_tests.verify import ParityReport
 from tools.pictures import Picture
 

@@ -16,7 +16,7 @@ from exporters import load_exporter
 from exporters.spec import ArtifactError, TensorInfo
 from exporters.support.metadata import LICENCE
 from parity_tests.clips import Clip, load_clip
-from parity_tests.report import verdict
+from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint

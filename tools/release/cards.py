@@ -11,7 +11,7 @@ import exporters
 from exporters import FORMATS
 from exporters.spec import INPUTS
 from exporters.support.metadata import SOURCE
-from parity_tests.markdown import escaped
+from parity_tests.reports.markdown import escaped
 from tools.release.build import Built
 from tools.release.manifest import Tensor
 

@@ -11,7 +11,7 @@ from exporters import load_runtime, recognise
 from exporters.spec import TensorInfo
 from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
-from parity_tests.report import verdict
+from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
 from tools.jobs import Job, run_jobs
 from tools.processes import default_processes

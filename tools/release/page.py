@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from exporters import FORMATS
-from parity_tests.quality import in_papers
+from parity_tests.judging.quality import in_papers
 from parity_tests.verify import ParityReport
 from tools.pages.render import render
 from tools.release.build import Built

@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from exporters import FORMATS, check_installed
 from exporters.support.metadata import LICENCE, SOURCE
 from parity_tests.clips import Clip, load_clip
-from parity_tests.junit import to_junit
-from parity_tests.report import Refusal
+from parity_tests.reports.junit import to_junit
+from parity_tests.reports.parity_report import Refusal
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS
 from rvm_model.weights.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.clips import held_clip
-from parity_tests.drift import Error
+from parity_tests.judging.drift import Error
 from rvm_model import load_checkpoint
 from rvm_model.errors import UserError
 from tools import bench, bench_export, bench_race

@@ -22,9 +22,9 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
+from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder
 from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
 from parity_tests.play import play_reference
-from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 from rvm_model import load_checkpoint
 from rvm_model.video.background import open_background
 from tools.demo import command as command_module

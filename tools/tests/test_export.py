@@ -19,7 +19,7 @@ from exporters.onnx import export as onnx_export
 from exporters.onnx.graph.calibrate import value_ranges
 from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
-from parity_tests import limits
+from parity_tests.judging import limits
 from rvm_model import load_checkpoint
 from rvm_model.video.synthetic.clip import drawn_frames
 from tools.publish import OutputError, resolve_output
@@ -288,7 +288,7 @@ def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
 @EVERY_FORMAT
 def test_a_mismatch_leaves_nothing_and_shows_the_table(name, run, tmp_path, monkeypatch):
     nothing = limits.Factor(-1, 0, why="nothing passes")
-    monkeypatch.setattr("parity_tests.judge.FACTORS", dict.fromkeys(limits.FACTORS, nothing))
+    monkeypatch.setattr("parity_tests.judging.judge.FACTORS", dict.fromkeys(limits.FACTORS, nothing))
     result = run(name, "--checkpoint", "seeded", *ONE_SIZE.get(name, ()), "--output", tmp_path)
     assert (result.code, result.out) == (1, "")
     assert "FAILED: " in result.err

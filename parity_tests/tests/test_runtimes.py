@@ -8,8 +8,8 @@ from exporters.onnx.artifact import inspect
 from exporters.spec import Fixed
 from exporters.support import tensor_pipe
 from parity_tests.clips import builtin_clip
+from parity_tests.judging.references import Played, References
 from parity_tests.play import play_artifact
-from parity_tests.references import Played, References
 from parity_tests.verify import verify
 from rvm_model import load_checkpoint
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
-from parity_tests.drift import DriftTally, Error
-from parity_tests.yardstick import Player
+from parity_tests.judging.drift import DriftTally, Error
+from parity_tests.judging.yardstick import Player
 
 MOST_BYTES = 1 << 30
 """The most memory for truths: twelve frames at 1920x1080. A longer or larger clip is played again for the next file."""

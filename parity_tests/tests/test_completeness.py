@@ -8,9 +8,9 @@ import pytest
 
 import exporters
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.limits import FACTORS, STATISTICS
+from parity_tests.judging.limits import FACTORS, STATISTICS
 
-PROJECT_FOLDER = Path(__file__).parents[1]
+PROJECT_FOLDER = Path(__file__).parents[2]
 PROJECT = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text())
 EVERY_RUNTIME = pytest.mark.parametrize(
     ("name", "runtime"), [(name, runtime) for name, description in FORMATS.items() for runtime in description.runtimes]

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
-from parity_tests.drift import Error
-from parity_tests.judge import figure, multiples
-from parity_tests.limits import STATISTICS, Statistic
-from parity_tests.quality import as_dict, in_papers
+from parity_tests.judging.drift import Error
+from parity_tests.judging.judge import figure, multiples
+from parity_tests.judging.limits import STATISTICS, Statistic
+from parity_tests.judging.quality import as_dict, in_papers
 from parity_tests.verify import ParityReport
 
 # Control characters, which XML cannot hold, and the halves of characters that stand for a name's undecodable bytes.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from parity_tests.compare import Comparison
-from parity_tests.drift import Error
-from parity_tests.limits import FACTORS, FLOOR, MOST_SATURATED, STATISTICS, WIDEST_INT8, Statistic
+from parity_tests.judging.drift import Error
+from parity_tests.judging.limits import FACTORS, FLOOR, MOST_SATURATED, STATISTICS, WIDEST_INT8, Statistic
 
 _WORDS = {"max": "the largest error", "mean": "the mean error", "high": "the 99.9 % quantile of the error"}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
-from parity_tests.metrics import MatteMetrics, MatteQuality
+from parity_tests.judging.metrics import MatteMetrics, MatteQuality
 
 SCALES = {"mad": 1e3, "mse": 1e3, "grad": 1e-3, "conn": 1e-3, "dtssd": 1e2}
 """The factor by which papers multiply each figure."""

@@ -7,7 +7,7 @@ import numpy as np
 from tabulate import tabulate
 
 from parity_tests.compare import NAMES
-from parity_tests.report import Refusal, printable
+from parity_tests.reports.parity_report import Refusal, printable
 from parity_tests.verify import ParityReport
 
 _GROUPS = {"fgr": NAMES[:1], "pha": NAMES[1:2], "states": NAMES[2:]}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from junitparser import Error, Failure, JUnitXml, SystemOut, TestCase, TestSuite
 
-from parity_tests.drift import Drift
-from parity_tests.drift import Error as Limit
-from parity_tests.limits import STATISTICS
-from parity_tests.report import Refusal, printable, said
+from parity_tests.judging.drift import Drift
+from parity_tests.judging.drift import Error as Limit
+from parity_tests.judging.limits import STATISTICS
+from parity_tests.reports.parity_report import Refusal, printable, said
 from parity_tests.verify import ParityReport
 
 

@@ -8,10 +8,10 @@ import pytest
 from exporters import load_exporter, load_runtime
 from exporters.coreml import CoremlSpec
 from exporters.spec import Fixed
+from parity_tests.cases import REAL_CLIP, play_checkpoint
 from parity_tests.clips import builtin_clip, load_clip
 from parity_tests.compare import compare
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.plays import REAL_CLIP, play_checkpoint
 from parity_tests.verify import verify
 
 pytestmark = pytest.mark.timeout(1800)

@@ -1,11 +1,10 @@
-"""Every play through every format: a new row in `plays.py` or a new format is a new test."""
+"""Every play through every format: a new row in `cases.py` or a new format is a new test."""
 
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.spec import Fixed
-from parity_tests.clips import load_clip
-from parity_tests.plays import (
+from parity_tests.cases import (
     ODD_PLAYS,
     PLAYS,
     REAL_CLIP,
@@ -15,7 +14,8 @@ from parity_tests.plays import (
     play_clip,
     play_spec,
 )
-from parity_tests.references import References
+from parity_tests.clips import load_clip
+from parity_tests.judging.references import References
 from parity_tests.verify import verify
 
 CHEAP = ("onnx", "torchscript")

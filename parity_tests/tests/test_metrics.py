@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from parity_tests.metrics import MatteMetrics
+from parity_tests.judging.metrics import MatteMetrics
 
 ALPHA = ("mad", "mse", "grad", "conn", "dtssd")
 

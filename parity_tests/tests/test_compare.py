@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity_tests import judge
 from parity_tests.clips import builtin_clip, held_clip
 from parity_tests.compare import NAMES, Comparison
 from parity_tests.compare import compare as measure
-from parity_tests.drift import HIGH, DriftTally, Error
-from parity_tests.limits import FACTORS
+from parity_tests.judging import judge
+from parity_tests.judging.drift import HIGH, DriftTally, Error
+from parity_tests.judging.limits import FACTORS
 from parity_tests.play import play_reference
 from rvm_model import load_checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from parity_tests.bisect import BisectReport
-from parity_tests.report import number
+from parity_tests.reports.parity_report import number
 
 AROUND = 4
 """Points that are shown before and after the first that drifts."""

@@ -7,7 +7,7 @@ are compared with float64.
 from dataclasses import dataclass
 from typing import Literal
 
-from parity_tests.drift import Error
+from parity_tests.judging.drift import Error
 
 Statistic = Literal["max", "mean", "high"]
 STATISTICS: tuple[Statistic, ...] = ("max", "mean", "high")
