@@ -57,7 +57,7 @@ ODD_PLAYS = (
     Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
     Play(weights="from_tfjs", clip="real", width=217, height=331, ratio=0.7123),
 )
-"""Odd sizes and ratios, for formats with files of any size. `python -m tools.random_exports` plays two hundred more."""
+"""Odd sizes and ratios, for files of any size; `tools/measure/random_exports.py` plays two hundred more."""
 
 UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
 """Pixels at the internal size, over all frames, that a slow format's test may play: half precision on a CPU."""

@@ -1,4 +1,4 @@
-"""A tenth of the wrong networks must be caught; `tools/mutants.py` tries all."""
+"""A tenth of the wrong networks must be caught; `tools/measure/mutants.py` tries all."""
 
 import pytest
 

@@ -12,17 +12,17 @@ from exporters import FORMATS
 from exporters.spec import Fixed, MissingPackage
 from parity_tests.clips import load_clip
 from rvm_model.errors import UserError
-from tools.bench_race import WARM_UP
+from tools.bench.race import WARM_UP
 from tools.benchmark.files import Job, Wanted, make_row, plan
 from tools.benchmark.report import RENDERINGS, to_table
 from tools.benchmark.rows import Benchmark, Conditions, Row
 from tools.benchmark.timing import time_rows
-from tools.checkpoints import open_checkpoint
-from tools.machine import cores, machine, versions
-from tools.messages import say_error, stderr_console, working
-from tools.publish import OutputError, refuse_file_name, refuse_place
-from tools.reports import check_reports, write_text
-from tools.sizes import parse_sizes
+from tools.shared.checkpoints import open_checkpoint
+from tools.shared.console import say_error, stderr_console, working
+from tools.shared.machine import cores, machine, versions
+from tools.shared.outputs import OutputError, refuse_file_name, refuse_place
+from tools.shared.reports import check_reports, write_text
+from tools.shared.sizes import parse_sizes
 
 _PACKAGES = ("jinja2", "matplotlib")
 _LOG_WIDTH = 130

@@ -20,14 +20,14 @@ from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint
-from tools.pictures import Picture
-from tools.prove import Proof, prove
-from tools.publish import ExportFailed, publish
+from tools.release.contents import Row
 from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
-from tools.release.table import Row
 from tools.release.versions import source_sha256, tools_of
 from tools.release.weights import load_weights
-from tools.reports import write_text
+from tools.shared.outputs import ExportFailed, publish
+from tools.shared.pictures import Picture
+from tools.shared.prove import Proof, prove
+from tools.shared.reports import write_text
 
 FOLDER = ".rvm-release"
 

@@ -8,7 +8,7 @@ from exporters import load_runtime
 from exporters.recover import recognise_trusted
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import Checkpoint, CheckpointError, Origin, load_checkpoint, load_checkpoint_file
-from tools.checkpoints import SUFFIXES, open_checkpoint
+from tools.shared.checkpoints import SUFFIXES, open_checkpoint
 
 _NAMED = ("auto", *(origin for origin in get_args(Origin) if origin != "file"))
 

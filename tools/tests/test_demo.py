@@ -430,7 +430,16 @@ def test_without_a_model_it_makes_one(node, run, monkeypatch, tmp_path):
 
 
 def test_it_serves_until_ctrl_c(node, onnx_file):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "demo", "--model", onnx_file, "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from tools.cli.main import main; main()",
+        "demo",
+        "--model",
+        onnx_file,
+        "--port",
+        "0",
+    ]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         address = process.stdout.readline().strip()
         with urlopen(address, timeout=60) as answer:

@@ -212,7 +212,7 @@ def unplayed(monkeypatch, seeded_artifacts, tmp_path):
     def play(*_):
         pytest.fail("it was verified first")
 
-    monkeypatch.setattr("tools.verify._verify_one", play)
+    monkeypatch.setattr("tools.commands.verify._verify_one", play)
     return Path(shutil.copy(seeded_artifacts["onnx"], tmp_path))
 
 
