@@ -13,7 +13,7 @@ from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
 from exporters.support.calibration import calibrated_with
-from parity_tests.clips import Clip
+from parity_tests.clips import BUILTIN_NAME, Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
 from parity_tests.judging import judge, rounded
 from parity_tests.judging.drift import Error
@@ -23,7 +23,7 @@ from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth,
 from parity_tests.play import play_artifact
 from rvm_model.errors import UserError
 from rvm_model.network.matting_network import Refine
-from rvm_model.state import float32_size, internal_size, safe_ratio
+from rvm_model.state import auto_graph_ratio, float32_size, internal_size, safe_ratio
 from rvm_model.weights.checkpoint import Checkpoint
 
 
@@ -235,6 +235,16 @@ def fit_size(artifact: Artifact, clip: Clip, ratio: float | None) -> tuple[Clip,
         raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
     check_size(artifact, clip, ratio)
     return clip, ratio
+
+
+def auto_ratio(clip: Clip) -> float:
+    """Return the ratio that suits a clip, for a file that takes any. Raises UserError for a clip that is too narrow."""
+    if clip.name == BUILTIN_NAME:
+        return BUILTIN_RATIO
+    try:
+        return auto_graph_ratio(*clip.size)
+    except ValueError as error:
+        raise UserError(f"{clip.name} is too narrow for ratio auto; give a --downsample-ratio ({error})") from error
 
 
 def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:

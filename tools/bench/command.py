@@ -28,11 +28,10 @@ from tools.bench.exporting import bench_exports
 from tools.bench.judge import make_judge
 from tools.bench.race import WARM_UP, Contender, Course, Judge, Measured, race
 from tools.bench.report import RENDERINGS, Bench, Race, to_table
-from tools.commands.verify import checkpoint_of, refuse_auto
-from tools.shared.checkpoints import open_checkpoint
 from tools.shared.console import stderr_console, working
 from tools.shared.machine import cores, machine, versions
-from tools.shared.reports import check_reports, write_text
+from tools.shared.models import checkpoint_of, open_checkpoint, refuse_auto
+from tools.shared.outputs import check_reports, write_reports
 from tools.shared.sizes import parse_sizes
 
 BROWSERS = {"browser": "chromium-wasm", "browser-webgl": "chromium-webgl"}
@@ -145,8 +144,7 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
         console.print(line, soft_wrap=True)
     bench = Bench(races=tuple(races), machine=machine(conditions.device), versions=versions())
     console.print(", ".join(f"{name} {value}" for name, value in {**bench.machine, **bench.versions}.items()))
-    for kind, path in options.reports.items():
-        write_text(RENDERINGS[kind](bench), path)
+    write_reports(RENDERINGS, bench, options.reports)
     return 1 if any(each.failures for each in races) else 0
 
 

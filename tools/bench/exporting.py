@@ -19,12 +19,10 @@ from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model.weights.checkpoint import load_checkpoint
 from tools.bench.memory import peak, resident
-from tools.bench.race import bytes_of
 from tools.jobs.processes import THREADS, ProcessDied, in_process
 from tools.shared.console import stderr_console, working
 from tools.shared.machine import machine, versions
-from tools.shared.outputs import ExportFailed
-from tools.shared.reports import write_text
+from tools.shared.outputs import ExportFailed, bytes_of, write_reports
 
 TRACED = "traced"
 MIB = 2**20
@@ -78,8 +76,7 @@ def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, 
                     raise ExportFailed(f"exporting {name} did not end: {error}") from error
     lines = [_line(name, each, made[TRACED]) for name, each in made.items()]
     console.print(_table(lines, threads, rounds))
-    for kind, path in reports.items():
-        write_text(RENDERINGS[kind](lines), path)
+    write_reports(RENDERINGS, lines, reports)
 
 
 def make(name: str, size: Fixed) -> Made:

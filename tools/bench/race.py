@@ -18,7 +18,7 @@ from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
 from tools.bench.contender import PYTORCH, Entry, Memory, Turn, serve
-from tools.shared.outputs import ExportFailed
+from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
 """Rounds that are not timed, but whose mattes are compared, drift of states included."""
@@ -124,12 +124,6 @@ def race(
             )
         )
     return measured
-
-
-def bytes_of(path: Path) -> int:
-    """Of a file, or of all in a folder."""
-    paths = path.rglob("*") if path.is_dir() else [path]
-    return sum(each.stat().st_size for each in paths if each.is_file())
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from exporters.spec import OUTPUTS, ArtifactError, ExportSpec, Fixed, MissingPac
 from parity_tests.clips import Clip
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint
-from tools.bench.race import bytes_of
 from tools.benchmark.rows import Row
-from tools.shared.outputs import ExportFailed, OutputError, publish
+from tools.shared.outputs import ExportFailed, OutputError, bytes_of, publish
 from tools.shared.prove import prove
 
 

@@ -279,8 +279,7 @@ def matte(
 ) -> None:
     from rvm_model.matting import Kind
     from tools.commands.matte import MatteOptions, matte_all
-    from tools.commands.verify import parse_ratio
-    from tools.shared.sizes import parse_resolution
+    from tools.shared.sizes import parse_ratio, parse_resolution
 
     options = MatteOptions(
         model=model,

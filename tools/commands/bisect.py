@@ -9,10 +9,12 @@ from exporters.spec import Artifact
 from parity_tests.bisect import bisect, refuse_other_formats
 from parity_tests.clips import load_clip
 from parity_tests.reports.bisect_report import to_json, to_table, verdict
+from parity_tests.verify import auto_ratio
 from rvm_model.errors import UserError
-from tools.commands.verify import auto_ratio, checkpoint_of, parse_ratio, refuse_auto
 from tools.shared.console import stderr_console, working
-from tools.shared.reports import check_reports, write_text
+from tools.shared.models import checkpoint_of, refuse_auto
+from tools.shared.outputs import check_reports, write_text
+from tools.shared.sizes import parse_ratio
 
 PYTORCH = "pytorch"
 

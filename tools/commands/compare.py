@@ -14,17 +14,17 @@ from exporters.spec import Artifact
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.play import play_artifact, play_reference
-from parity_tests.verify import fit_size
+from parity_tests.verify import auto_ratio, fit_size
 from rvm_model.errors import UserError
 from rvm_model.video.colour import SRGB
 from rvm_model.video.frames import Properties
 from rvm_model.video.sink import open_sink
 from rvm_model.weights.checkpoint import Checkpoint
-from tools.commands.verify import auto_ratio, parse_ratio
 from tools.shared.console import stderr_console, working
 from tools.shared.models import open_models
 from tools.shared.outputs import OutputError, publish, refuse_existing
-from tools.shared.panels import Pixels, panels, strip
+from tools.shared.pictures import Pixels, panels, strip
+from tools.shared.sizes import parse_ratio
 
 ROWS = 4
 PANEL_WIDTH, GAP = 400, 2

@@ -10,8 +10,8 @@ from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify
 from rvm_model.weights.checkpoint import Checkpoint
-from tools.shared.checkpoints import maybe_seeded, open_checkpoint
 from tools.shared.console import stderr_console, working
+from tools.shared.models import maybe_seeded, open_checkpoint
 from tools.shared.outputs import ExportFailed, OutputError, publish, resolve_output
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import safetensors.torch
 
-from exporters.recover import Recovered, recover
-from parity_tests.recovered import describe, verify_recovered
-from parity_tests.reports.parity_report import to_table, verdict
-from rvm_model.weights.checkpoint import Checkpoint
+from exporters.recover import recover
 from tools.shared.console import stderr_console, working
-from tools.shared.outputs import ExportFailed, publish, refuse_file_name, refuse_place, resolve_output
+from tools.shared.models import prove_recovered, say_recovered
+from tools.shared.outputs import publish, refuse_file_name, refuse_place, resolve_output
 
 SUFFIX = ".safetensors"
 
@@ -48,32 +46,3 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
 
     publish(path, write, check, force)
     return path
-
-
-def say_recovered(recovered: Recovered) -> None:
-    """What it is, and what was done for it, on stderr."""
-    console = stderr_console()
-    checkpoint: Checkpoint = recovered.checkpoint
-    console.print(f"recovered from {checkpoint.name}: {checkpoint.variant} with {checkpoint.refiner}", soft_wrap=True)
-    for remark in recovered.remarks:
-        console.print(f"  {remark}", soft_wrap=True)
-    for path, quirks in recovered.quirks.items():
-        for line in describe(quirks):
-            console.print(f"  {path}: {line}", soft_wrap=True)
-
-
-def prove_recovered(recovered: Recovered) -> None:
-    """Raises ExportFailed if the network does not compute what a file computes."""
-    console = stderr_console()
-    with working(console, f"verifying {recovered.checkpoint.name}"):
-        reports = [*verify_recovered(recovered)]
-    for report in reports:
-        console.print(to_table(report))
-        for line in verdict(report):
-            console.print(line, soft_wrap=True)
-    wrong = [report.place for report in reports if not report.ok]
-    if wrong:
-        raise ExportFailed(
-            f"the network rebuilt from {wrong[0]} does not compute what that computes: it was changed in a way that "
-            "does not show in its convolutions; its weights were not kept"
-        )

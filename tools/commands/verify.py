@@ -1,22 +1,38 @@
 """Prove files that exist, one after the other, and report on all of them."""
 
-import math
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from exporters import load_runtime, recognise
 from exporters.runtime import Device
-from exporters.spec import Artifact
-from parity_tests.clips import BUILTIN_NAME, Clip, load_clip
-from parity_tests.reports.parity_report import Refusal, to_table, verdict
-from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
+from parity_tests.clips import Clip, load_clip
+from parity_tests.reports.junit import to_junit
+from parity_tests.reports.markdown import to_markdown
+from parity_tests.reports.parity_report import Refusal, refusal_to_json, to_json, to_table, verdict
+from parity_tests.verify import ParityReport, auto_ratio, verify
 from rvm_model.errors import UserError
-from rvm_model.state import auto_graph_ratio
-from rvm_model.weights.checkpoint import Checkpoint, CheckpointError, DownloadError
-from tools.shared.checkpoints import open_checkpoint
 from tools.shared.console import say_error, stderr_console, working
-from tools.shared.reports import check_reports, write_reports
+from tools.shared.models import checkpoint_of, refuse_auto
+from tools.shared.outputs import check_reports, write_reports
+from tools.shared.sizes import parse_ratio
+
+Results = Sequence[ParityReport | Refusal]
+
+
+def to_json_text(results: Results) -> str:
+    """A list of objects, one for each artifact."""
+    objects = [refusal_to_json(each) if isinstance(each, Refusal) else to_json(each) for each in results]
+    return json.dumps(objects, indent=2) + "\n"
+
+
+RENDERINGS: dict[str, Callable[[Results], str]] = {
+    "json": to_json_text,
+    "junit": to_junit,
+    "markdown": to_markdown,
+}
+"""By the name of the option that asks for it. Each gives a text that ends in a newline."""
 
 
 def verify_all(
@@ -40,7 +56,7 @@ def verify_all(
         ratio_text: A downsample ratio, or `auto`.
         device: `cpu` or `cuda`.
         runtime: What plays the files; None for the first of each one's format.
-        reports: Where to write the reports: kind of `tools.shared.reports.RENDERINGS` to file, or `-` for stdout.
+        reports: Where to write the reports: kind of `RENDERINGS` to file, or `-` for stdout.
         trust: Open a source that is code.
 
     Raises:
@@ -67,7 +83,7 @@ def verify_all(
             results.append(report)
             if not report.ok:
                 code = max(code, 1)
-    write_reports(results, reports)
+    write_reports(RENDERINGS, results, reports)
     return code
 
 
@@ -94,45 +110,3 @@ def _verify_one(
             )
             for each in (artifact, *artifact.others)
         ]
-
-
-def refuse_auto(source: str | None) -> None:
-    """Raises UserError for a checkpoint that is not one in particular."""
-    if source == "auto":
-        raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
-
-
-def checkpoint_of(artifact: Artifact, source: str | None, trust: bool = False) -> Checkpoint:
-    """The weights to compare with. Seeded ones are never taken unless the file or the user names them."""
-    named = source or ("seeded" if artifact.metadata.get("checkpoint") == "seeded" else "official")
-    try:
-        return open_checkpoint(named, artifact.variant, artifact.refiner, trust=trust)
-    except DownloadError as error:
-        if source:
-            raise
-        raise CheckpointError(
-            f"{artifact.path} needs the weights it was made from: give them with --checkpoint ({error})"
-        ) from error
-
-
-def auto_ratio(clip: Clip) -> float:
-    """What suits a clip, for a file that takes any ratio."""
-    if clip.name == BUILTIN_NAME:
-        return BUILTIN_RATIO
-    try:
-        return auto_graph_ratio(*clip.size)
-    except ValueError as error:
-        raise UserError(f"{clip.name} is too narrow for ratio auto; give a --downsample-ratio ({error})") from error
-
-
-def parse_ratio(text: str) -> float | None:
-    """None stands for auto: what an artifact has baked in, else what suits the clip."""
-    if text == "auto":
-        return None
-    try:
-        ratio = float(text)
-    except ValueError:
-        ratio = math.nan
-    if not 0 < ratio <= 1:
-        raise UserError(f"--downsample-ratio {text}: give a number in (0, 1], or auto")
-    return ratio

@@ -24,7 +24,7 @@ from parity_tests.play import play_artifact
 from tools.commands.matte import MatteOptions, matte_one
 from tools.demo.serve import HOST, listening
 from tools.demo.site import open_site
-from tools.shared.panels import panels
+from tools.shared.pictures import panels
 
 WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
 DOCS = Path(__file__).parents[2] / "docs"

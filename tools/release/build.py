@@ -23,11 +23,10 @@ from rvm_model.weights.checkpoint import Checkpoint
 from tools.release.contents import Row
 from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
 from tools.release.versions import source_sha256, tools_of
-from tools.release.weights import load_weights
-from tools.shared.outputs import ExportFailed, publish
+from tools.shared.models import load_weights
+from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
-from tools.shared.reports import write_text
 
 FOLDER = ".rvm-release"
 

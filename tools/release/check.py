@@ -19,7 +19,7 @@ from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
 from tools.release.make import AGAIN, ENVIRONMENT, JUNIT, MEMORY, REPORT, SECONDS, SUMS, alone, card_of, make_release
 from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
-from tools.release.weights import load_weights
+from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed
 from tools.shared.prove import prove
 

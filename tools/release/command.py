@@ -38,7 +38,7 @@ def release(
     from tools.release.build import Order
     from tools.release.check import differences
     from tools.release.make import REPORT, chosen, make_release, settle
-    from tools.release.weights import parse_checkpoints
+    from tools.shared.models import parse_checkpoints
 
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
@@ -86,7 +86,7 @@ def verify(
     from tools.release.build import Order
     from tools.release.check import check_release
     from tools.release.make import settle
-    from tools.release.weights import parse_checkpoints
+    from tools.shared.models import parse_checkpoints
 
     sources = parse_checkpoints(checkpoints, VARIANTS, trust)
     if "auto" in sources.values():

@@ -25,10 +25,9 @@ from tools.release.cards import to_card
 from tools.release.contents import Row, read_table
 from tools.release.manifest import Manifest, Weights
 from tools.release.page import Failure, to_html
-from tools.release.weights import load_weights, settled, with_refiner
 from tools.shared.console import stderr_console, working
-from tools.shared.outputs import OutputError
-from tools.shared.reports import write_text
+from tools.shared.models import load_weights, resolve_source, with_refiner
+from tools.shared.outputs import OutputError, write_text
 
 SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
@@ -131,7 +130,9 @@ def settle(order: Order) -> Order:
         order,
         out=order.out.absolute(),
         clip=order.clip and order.clip.absolute(),
-        checkpoints={variant: settled(source, variant, order.trust) for variant, source in order.checkpoints.items()},
+        checkpoints={
+            variant: resolve_source(source, variant, order.trust) for variant, source in order.checkpoints.items()
+        },
     )
 
 

@@ -17,7 +17,7 @@ from rvm_model import __version__
 
 ALWAYS = ("torch", "numpy", "PIL")
 _OURS = (rvm_model, exporters, parity_tests)
-_TOOLS = ("shared/panels.py", "shared/pictures.py", "shared/prove.py", "commands/verify.py", "release/build.py")
+_TOOLS = ("shared/pictures.py", "shared/prove.py", "shared/models.py", "release/build.py")
 _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 

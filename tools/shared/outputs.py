@@ -1,12 +1,22 @@
-"""A file appears under its final name only when it is whole and proved: written beside, checked, renamed."""
+"""A file appears under its final name only when it is whole and proved: written beside, checked, renamed.
+
+Reports for scripts and CI are such files, or go to stdout.
+"""
 
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+import typer
 
 from rvm_model.errors import UserError
+
+Results = TypeVar("Results")
+STDOUT = Path("-")
 
 
 class OutputError(UserError):
@@ -125,6 +135,64 @@ def publish(
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> None:
+    """Refuse, before anything is verified, what could not be written or would overwrite what is wanted.
+
+    Args:
+        reports: Option to file, or `-` for stdout.
+        artifacts: The files that will be verified.
+
+    Raises:
+        OutputError: a folder, no regular file, no place to write to, or one place for two things.
+    """
+    said = [f"--{option} -" for option, path in reports.items() if path == STDOUT]
+    if len(said) > 1:
+        raise OutputError(f"{' and '.join(said)} cannot all have stdout; give all but one a file")
+    files = {f"--{option}": path for option, path in reports.items() if path != STDOUT}
+    try:
+        taken = {path.resolve(): str(path) for path in artifacts}
+        for option, path in files.items():
+            _check_file(option, path)
+            place = path.resolve()
+            for over in (place, *place.parents):  # a model may be a folder
+                if over in taken:
+                    raise OutputError(f"{option} {path} would overwrite {taken[over]}; give another file")
+            taken[place] = f"{option} {path}"
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        raise OutputError(f"cannot write a report: {error}; give another file") from error
+
+
+def write_reports(
+    renderings: Mapping[str, Callable[[Results], str]], results: Results, reports: Mapping[str, Path]
+) -> None:
+    """Write each report that was asked for.
+
+    Args:
+        renderings: By option, what gives the report's text, which ends in a newline.
+        results: What they are given.
+        reports: Option of `renderings` to file, or `-` for stdout.
+
+    Raises:
+        OutputError, ExportFailed: a file cannot be written.
+    """
+    for option, path in reports.items():
+        write_text(renderings[option](results), path)
+
+
+def write_text(text: str, path: Path, desk: Path | None = None) -> None:
+    """Into a file that appears only when whole, or on stdout for `-`; see `publish` for `desk`, and what it raises."""
+    if path == STDOUT:
+        typer.echo(text.encode(), nl=False)
+    else:
+        publish(path, partial(_write, text), check=lambda _: None, force=True, desk=desk)
+
+
+def bytes_of(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    paths = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in paths if each.is_file())
+
+
 def _replace(staged: Path, path: Path, aside: Path) -> None:
     """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
     if not path.is_dir():
@@ -137,3 +205,19 @@ def _replace(staged: Path, path: Path, aside: Path) -> None:
         if aside.exists():
             aside.replace(path)
         raise
+
+
+def _check_file(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"{option} {path} is a folder; give a file, or - for stdout")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{option} {path} is no regular file; give one, or - for stdout")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=nearest).cleanup()
+    except OSError as error:
+        raise OutputError(f"cannot write into {nearest}: {error.strerror}; give {option} another place") from error
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_bytes(text.encode())

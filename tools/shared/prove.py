@@ -7,9 +7,8 @@ from pathlib import Path
 from exporters import load_runtime
 from exporters.spec import Artifact
 from parity_tests.clips import Clip
-from parity_tests.verify import ParityReport, fit_size, verify
+from parity_tests.verify import ParityReport, auto_ratio, fit_size, verify
 from rvm_model.weights.checkpoint import Checkpoint
-from tools.commands.verify import auto_ratio
 from tools.shared.pictures import Album, Picture
 
 

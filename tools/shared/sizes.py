@@ -1,5 +1,6 @@
 """`--resolution`, `--downsample-ratio` and `--batch` as sizes to make files for."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -28,6 +29,19 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
         _size(resolution, ratio, batch or 1)
         for resolution, ratio in zip(resolutions, ratios or ["auto"] * len(resolutions), strict=True)
     ]
+
+
+def parse_ratio(text: str) -> float | None:
+    """None stands for auto: what an artifact has baked in, else what suits the clip."""
+    if text == "auto":
+        return None
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if not 0 < ratio <= 1:
+        raise UserError(f"--downsample-ratio {text}: give a number in (0, 1], or auto")
+    return ratio
 
 
 def parse_resolution(option: str, text: str) -> tuple[int, int]:

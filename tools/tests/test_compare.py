@@ -12,7 +12,7 @@ from parity_tests.clips import builtin_clip
 from parity_tests.play import play_reference
 from rvm_model import load_checkpoint
 from tools.commands.compare import GAP, PANEL_WIDTH, ROWS
-from tools.shared.panels import STRIP
+from tools.shared.pictures import STRIP
 
 WIDTH, HEIGHT = PANEL_WIDTH + GAP, 224 + GAP
 FRAMES = 16

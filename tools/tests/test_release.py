@@ -21,7 +21,7 @@ from tools.jobs.runner import Result
 from tools.release import check, make, manifest
 from tools.release.build import made_already, record_of
 from tools.release.contents import read_table
-from tools.release.weights import load_weights, parse_checkpoints, settled
+from tools.shared.models import load_weights, parse_checkpoints, resolve_source
 from tools.tests import release_faults as faults
 from tools.tests.children import started
 from tools.tests.kills import (
@@ -284,7 +284,7 @@ def test_code_is_a_checkpoint_only_of_who_trusts_it(run, tmp_path):
             assert result.code == 2
             assert "which is code and would be run; give --trust if you trust it" in result.error
     sources = parse_checkpoints([str(torchscript)], VARIANTS, True)
-    assert settled(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
+    assert resolve_source(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
     weights = load_weights(str(torchscript), "mobilenetv3", "deep_guided_filter", True)
     assert weights.weights_sha256 == seeded.weights_sha256
 
