@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from exporters.format import MissingPackage
 from exporters.onnx.runtimes import onnxruntime_web
-from exporters.spec import MissingPackage
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
+from exporters.artifact import ArtifactError
+from exporters.format import Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
     from exporters.layers import Opener

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters import FORMATS, load_reader, load_runtime, recognise
+from exporters.artifact import Artifact
 from exporters.layers import SEGMENTATION
 from exporters.lowering.folding import folded_convs, folded_state_dict
 from exporters.recovery.architecture import architecture
 from exporters.recovery.dataflow import Known, RecoveryError
 from exporters.recovery.match import Weights, match
-from exporters.spec import Artifact
 from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.spec import Artifact
+from exporters.artifact import Artifact
 from rvm_model.weights.checkpoint import Checkpoint
 
 Device = Literal["cpu", "cuda"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from exporters.artifact import OUTPUTS
 from exporters.layers import STATES, Array, Layers, Values, call_name
 from exporters.lowering.folding import conv_modules
 from exporters.runtime import Frame
-from exporters.spec import OUTPUTS
 from rvm_model.network.matting_network import MattingNetwork
 
 

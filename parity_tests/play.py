@@ -5,8 +5,8 @@ from collections.abc import Generator, Iterator
 import torch
 
 from exporters import load_runtime
+from exporters.artifact import Artifact
 from exporters.runtime import Device
-from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
 from rvm_model.device import torch_device

@@ -8,9 +8,9 @@ does the same.
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from exporters.artifact import Artifact
 from exporters.recover import Recovered, recover
 from exporters.recovery.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
-from exporters.spec import Artifact
 from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES
 from parity_tests.judging.drift import Error

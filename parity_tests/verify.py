@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from exporters import FORMATS
+from exporters.artifact import OUTPUTS, Artifact
 from exporters.recover import Recovered
 from exporters.runtime import Device
-from exporters.spec import OUTPUTS, Artifact
 from exporters.support.calibration import calibrated_with
 from parity_tests.clips import BUILTIN_NAME, Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare

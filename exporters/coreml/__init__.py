@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from exporters.spec import FixableSpec, Fixed, Format, RuntimeInfo, SpecError
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import FixableSpec, Fixed, SpecError
 from exporters.support.archive import holds
 
 MANIFEST = "Manifest.json"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporters.artifact import Artifact
 from exporters.coreml.runtime_apple import inspect, predicting, to_numpy
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact
 
 __all__ = ["inspect", "load", "to_numpy"]
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.coreml.evaluator.features import feature
 from exporters.coreml.evaluator.values import Constant, constant, tensor_type
 from exporters.coreml.package import Stored, read
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from exporters.spec import Fixed
 from exporters.support.identify import Shape, identify
 from rvm_model.state import state_shapes
 

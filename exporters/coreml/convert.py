@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
 from exporters.coreml.package import DIGEST, digest
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from exporters.spec import Fixed
 from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
 from rvm_model.weights.checkpoint import Checkpoint

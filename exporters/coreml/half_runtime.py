@@ -6,10 +6,10 @@ Nearer to what a Neural Engine computes than the plain evaluator, which rounds o
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporters.artifact import Artifact
 from exporters.coreml.artifact import inspect
 from exporters.coreml.runtime_evaluator import evaluating, to_numpy
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact
 
 __all__ = ["inspect", "load", "to_numpy"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from exporters.artifact import ArtifactError
 from exporters.coreml import MANIFEST
 from exporters.coreml.blobs import Blob, read_blobs
 from exporters.coreml.protobufs import messages
-from exporters.spec import ArtifactError
 from exporters.support.archive import MOST_BYTES, unpacked
 
 DIGEST = "graph_sha256"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exporters.artifact import INPUTS, ArtifactError
 from exporters.coreml.evaluator import mil
 from exporters.coreml.evaluator.bind import Bound
 from exporters.coreml.evaluator.features import feature
@@ -31,7 +32,6 @@ from exporters.recovery.dataflow import (
     in_order,
     with_constants,
 )
-from exporters.spec import INPUTS, ArtifactError
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False)) | {f"r{k}": f"r{k}" for k in range(1, 5)}
 _WHITE = 255.0

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.coreml import MANIFEST, artifact
 from exporters.coreml.artifact import IMAGE, STATES
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.support.archive import unpacked
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.coreml.artifact import STATES
 from exporters.coreml.evaluator.evaluator import State as Kept
 from exporters.coreml.evaluator.evaluator import load_program
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact
 from rvm_model.device import DeviceError
 
 LEVELS = np.float32(255)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporters.format import Format, RuntimeInfo
 from exporters.onnx.profiles import PROFILES
-from exporters.spec import FixableSpec, Format, RuntimeInfo, SpecError
+from exporters.spec import FixableSpec, SpecError
 
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
 """DequantizeLinear takes a step for each channel from 13 on."""

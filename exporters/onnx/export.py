@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from exporters.artifact import IMAGES, INPUTS, OUTPUTS
 from exporters.lowering.folding import divided_convs
 from exporters.lowering.program import program
 from exporters.onnx import OnnxSpec
@@ -22,7 +23,6 @@ from exporters.onnx.graph.ops import Dtype, OnnxOps
 from exporters.onnx.graph.quantise import boundaries, quantised
 from exporters.onnx.graph.simplify import simplified
 from exporters.onnx.load import graph_sha256
-from exporters.spec import INPUTS, OUTPUTS
 from exporters.support.calibration import BUILTIN, load_calibration
 from exporters.support.metadata import identity, release
 from rvm_model import __version__
@@ -30,7 +30,6 @@ from rvm_model.state import STATE_CHANNELS, state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
 
 Axes = Sequence[int | str]
-IMAGES = ("src", "fgr", "pha")
 _TYPES: dict[str, tuple[Dtype, int]] = {
     "fp32": (np.float32, TensorProto.FLOAT),
     "fp16": (np.float16, TensorProto.FLOAT16),

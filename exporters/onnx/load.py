@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
 
-from exporters.spec import ArtifactError
+from exporters.artifact import ArtifactError
 
 _LONGEST_LINE = 500
 _REPEATING = ("Loop", "Scan", "SequenceMap")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from exporters.artifact import INPUTS
 from exporters.layers import ConvSteps, Step
 from exporters.onnx.load import read
 from exporters.recovery.dataflow import (
@@ -22,7 +23,6 @@ from exporters.recovery.dataflow import (
     RecoveryError,
     with_constants,
 )
-from exporters.spec import INPUTS
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _LEVELS = {TensorProto.UINT8: 255.0}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exporters.spec import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, OUTPUTS
 from rvm_model.network.matting_network import MattingNetwork
 
 interpolate = F.interpolate

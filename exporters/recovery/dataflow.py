@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.artifact import ArtifactError
 from exporters.layers import ConvSteps
-from exporters.spec import ArtifactError
 
 Array = NDArray[np.float64]
 Apply = Callable[..., Array]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from exporters.spec import ArtifactError
+from exporters.artifact import ArtifactError
 
 MOST_BYTES = 1_000_000_000
 """Of all entries, unpacked. The largest model of this network is a tenth of it."""

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from exporters.spec import MissingPackage
+from exporters.format import MissingPackage
 
 OLDEST_NODE = 20
 

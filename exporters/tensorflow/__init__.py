@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporters.spec import FixableSpec, Format, RuntimeInfo
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import FixableSpec
 from exporters.support.archive import holds
 
 GRAPH = "saved_model.pb"

@@ -10,10 +10,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from exporters.artifact import INPUTS
 from exporters.recovery.dataflow import Dataflow, Known, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
-from exporters.spec import INPUTS
 from exporters.support.archive import unpacked
 from exporters.tensorflow import GRAPH
 from exporters.tensorflow.runtime import read_graph

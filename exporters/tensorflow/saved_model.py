@@ -15,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.lowering.folding import Conv
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from exporters.spec import Fixed
 
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",

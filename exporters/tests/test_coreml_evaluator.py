@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.package import DIGEST, digest
-from exporters.spec import ArtifactError
 from exporters.support.archive import pack
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_spoiled import (

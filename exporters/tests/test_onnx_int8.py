@@ -10,13 +10,14 @@ from onnx import numpy_helper
 from PIL import Image
 
 from exporters import load_exporter, load_reader, load_runtime
+from exporters.format import MissingPackage
 from exporters.lowering.folding import divided_convs
 from exporters.onnx import OnnxSpec
 from exporters.onnx.graph import quantise
 from exporters.onnx.graph.quantise import IN_EIGHT_BITS
 from exporters.recover import recover
 from exporters.recovery.match import match
-from exporters.spec import Fixed, MissingPackage, SpecError
+from exporters.spec import Fixed, SpecError
 from exporters.support.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
 from exporters.tests.onnx_files import assert_close, export, play
 from parity_tests.clips import builtin_clip

@@ -14,11 +14,13 @@ import onnxruntime as ort
 import pytest
 
 from exporters import load_exporter, load_runtime
+from exporters.artifact import ArtifactError
+from exporters.format import MissingPackage
 from exporters.onnx import OnnxSpec
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes import onnxruntime_web, openvino
 from exporters.onnx.runtimes.session import open_session
-from exporters.spec import ArtifactError, Fixed, MissingPackage
+from exporters.spec import Fixed
 from exporters.support import tensor_pipe
 from exporters.support.node import OLDEST_NODE, find_node
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER

@@ -7,7 +7,8 @@ import zipfile
 import pytest
 
 from exporters import FORMATS, load_exporter, load_reader, load_runtime, recognise
-from exporters.spec import ArtifactError, MissingPackage, UnknownRuntime
+from exporters.artifact import ArtifactError
+from exporters.format import MissingPackage, UnknownRuntime
 
 
 def test_the_registry_imports_nothing_heavy():

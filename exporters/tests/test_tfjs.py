@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from exporters import recognise
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError
+from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.support import archive
 from exporters.support.archive import unpacked
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, zipped

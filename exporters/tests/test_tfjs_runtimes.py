@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from exporters import load_exporter, load_runtime
-from exporters.spec import OUTPUTS, ArtifactError, MissingPackage
+from exporters.artifact import OUTPUTS, ArtifactError
+from exporters.format import MissingPackage
 from exporters.support import tensor_pipe
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, without_space_to_batch, zipped
 from exporters.tfjs import FORMAT, TfjsSpec

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exporters import FORMATS, load_exporter, load_runtime
-from exporters.spec import ArtifactError
+from exporters.artifact import ArtifactError
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.spec import ExportSpec, Format, RuntimeInfo
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import ExportSpec
 from exporters.support.archive import holds
 
 MODEL = "model.json"

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.identify import identify
 from exporters.tfjs import MODEL

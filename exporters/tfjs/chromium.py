@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporters.artifact import Artifact
+from exporters.format import MissingPackage
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact, MissingPackage
 from exporters.tfjs.step import playing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporters.artifact import Artifact
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact
 from exporters.tfjs.artifact import inspect
 from exporters.tfjs.chromium import browsing
 from exporters.tfjs.step import to_numpy

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from exporters.spec import ArtifactError, MissingPackage
+from exporters.artifact import ArtifactError
+from exporters.format import MissingPackage
 from exporters.tensorflow.saved_model import ENVIRONMENT
 from exporters.tfjs import CONVERTER, FORMAT
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporters.spec import ArtifactError, TensorInfo
+from exporters.artifact import ArtifactError, TensorInfo
 from exporters.tfjs import MODEL
 
 MOST_JSON = 64_000_000

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from exporters.artifact import INPUTS, OUTPUTS
 from exporters.recovery.dataflow import Dataflow, Known, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
-from exporters.spec import INPUTS, OUTPUTS
 from exporters.support.archive import unpacked
 from exporters.tfjs import MODEL
 from exporters.tfjs.graph import Stored

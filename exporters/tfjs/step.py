@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.runtime import Device, Frame, Matte, Run, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact
 from exporters.support.archive import unpacked
 from exporters.support.node import find_node
 from exporters.support.tensor_pipe import running

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.support.identify import identify
 from rvm_model.device import torch_device
 from rvm_model.state import STATE_CHANNELS

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from exporters import FORMATS, load_reader
+from exporters.artifact import Artifact
 from exporters.layers import ConvSteps, Step
 from exporters.lowering.folding import conv_modules, folded_convs, folded_state_dict
 from exporters.recover import Recovered, recover
 from exporters.recovery.dataflow import RecoveryError
-from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
 from rvm_model.device import torch_device

@@ -10,11 +10,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from exporters import load_exporter, load_runtime
+from exporters.artifact import ArtifactError
 from exporters.layers import STATES
 from exporters.lowering.folding import conv_modules
 from exporters.onnx import OnnxSpec
 from exporters.onnx.traced import export_traced
-from exporters.spec import ArtifactError, Fixed
+from exporters.spec import Fixed
 from exporters.support.calibration import load_calibration
 from parity_tests.bisect import bisect
 from parity_tests.clips import builtin_clip, held_clip

@@ -15,8 +15,9 @@ import numpy as np
 from rich.console import Console
 
 from exporters import FORMATS, load_runtime, recognise
+from exporters.artifact import Artifact
 from exporters.runtime import Device
-from exporters.spec import Artifact, Fixed
+from exporters.spec import Fixed
 from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
 from parity_tests.verify import ParityError, check_size
 from rvm_model.device import torch_device

@@ -1,7 +1,7 @@
 """Judge a contender of a bench by float64 PyTorch, and by limits in PyTorch's own rounding."""
 
+from exporters.artifact import Artifact
 from exporters.runtime import Device
-from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.judging.judge import limits_of, with_floor
 from parity_tests.judging.references import REFERENCES

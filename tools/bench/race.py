@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.spec import Artifact, Fixed
+from exporters.artifact import Artifact
+from exporters.spec import Fixed
 from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from exporters import FORMATS
-from exporters.spec import Fixed, MissingPackage
+from exporters.format import MissingPackage
+from exporters.spec import Fixed
 from parity_tests.clips import load_clip
 from rvm_model.errors import UserError
 from tools.bench.race import WARM_UP

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from exporters import FORMATS, check_installed, load_exporter, load_runtime
-from exporters.spec import OUTPUTS, ArtifactError, ExportSpec, Fixed, MissingPackage, SpecError
+from exporters.artifact import OUTPUTS, ArtifactError
+from exporters.format import MissingPackage
+from exporters.spec import ExportSpec, Fixed, SpecError
 from parity_tests.clips import Clip
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from exporters import FORMATS
-from exporters.spec import FixableSpec, Format
+from exporters.format import Format
+from exporters.spec import FixableSpec
 from rvm_model import __version__
 from rvm_model.errors import UserError
 from rvm_model.state import Refiner, Variant

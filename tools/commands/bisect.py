@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from exporters import load_runtime, recognise
-from exporters.spec import Artifact
+from exporters.artifact import Artifact
 from parity_tests.bisect import bisect, refuse_other_formats
 from parity_tests.clips import load_clip
 from parity_tests.reports.bisect_report import to_json, to_table, verdict

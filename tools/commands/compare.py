@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters.spec import Artifact
+from exporters.artifact import Artifact
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.play import play_artifact, play_reference

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exporters import FORMATS, load_exporter, load_runtime
+from exporters.artifact import ArtifactError
 from exporters.runtime import Exporter
-from exporters.spec import ArtifactError, ExportSpec
+from exporters.spec import ExportSpec
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import to_table, verdict
 from parity_tests.verify import BUILTIN_RATIO, verify

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from exporters import load_runtime, recognise
-from exporters.spec import Artifact, TensorInfo
+from exporters.artifact import Artifact, TensorInfo
 from tools.shared.console import stderr_console
 
 

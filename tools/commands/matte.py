@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from exporters.spec import Artifact, Fixed
+from exporters.artifact import Artifact
+from exporters.spec import Fixed
 from rvm_model.errors import UserError
 from rvm_model.matting import Kind, matte_source
 from rvm_model.state import auto_downsample_ratio, internal_size

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters import load_runtime, recognise
-from exporters.spec import Artifact, ArtifactError
+from exporters.artifact import Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.node import require_packages
 from exporters.tfjs import MODEL

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporters import load_exporter
-from exporters.spec import ArtifactError, TensorInfo
+from exporters.artifact import ArtifactError, TensorInfo
 from exporters.support.metadata import LICENCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from exporters import load_runtime, recognise
-from exporters.spec import TensorInfo
+from exporters.artifact import TensorInfo
 from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict

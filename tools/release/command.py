@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from exporters.spec import MissingPackage
+from exporters.format import MissingPackage
 from rvm_model.errors import UserError
 from rvm_model.state import VARIANTS
 from tools.shared.console import say_error, stderr_console

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from exporters import FORMATS, load_runtime, recognise
+from exporters.artifact import Artifact, ArtifactError
 from exporters.recover import Recovered, recognise_trusted, recover
 from exporters.runtime import Device, State
-from exporters.spec import Artifact, ArtifactError
 from parity_tests.recovered import describe, verify_recovered
 from parity_tests.reports.parity_report import to_table, verdict
 from rvm_model.cuda_graph import captured_play

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporters import load_runtime
-from exporters.spec import Artifact
+from exporters.artifact import Artifact
 from parity_tests.clips import Clip
 from parity_tests.verify import ParityReport, auto_ratio, fit_size, verify
 from rvm_model.weights.checkpoint import Checkpoint

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -241,6 +242,25 @@ def test_info_shows_what_a_file_is(artifact, run):
     table = run("info", artifact)
     assert (table.code, table.out) == (0, "")
     assert "weights_sha256" in table.err
+
+
+def test_info_imports_nothing_that_writes(artifact):
+    code = (
+        "import sys\n"
+        "from tools.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "print(*sys.modules, sep='\\n')\n"
+        "sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "info", artifact]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    modules = {*process.stdout.splitlines()}
+    assert "exporters.artifact" in modules
+    writing = re.compile(
+        r"av|exporters\.(lowering|support\.calibration|\w+\.(export|convert|traced|quantise|graph))(\..*)?"
+    )
+    assert [module for module in modules if writing.fullmatch(module)] == []
 
 
 @EVERY_COMMAND

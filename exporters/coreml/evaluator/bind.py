@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator.mil_ops import Flags, Ints
 from exporters.coreml.evaluator.values import Constant
-from exporters.spec import ArtifactError
 
 Given = Mapping[str, Sequence[str]]
 """By parameter, the names of its values: one, or as many as there are."""

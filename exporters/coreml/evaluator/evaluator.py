@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator import mil, nn
 from exporters.coreml.evaluator.features import Feature, feature, to_array, to_tensor
 from exporters.coreml.evaluator.graph import Graph
 from exporters.coreml.package import Stored, read
-from exporters.spec import ArtifactError
 
 Arrays = Mapping[str, NDArray[Any]]
 Size = tuple[int, int]

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.protobufs import messages
-from exporters.spec import ArtifactError
 
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAYSCALE": 1}
 _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16"}

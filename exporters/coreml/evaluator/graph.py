@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator.values import TensorType
-from exporters.spec import ArtifactError
 
 MOST_OPERATIONS = 20_000
 MOST_FLOPS = 2e13

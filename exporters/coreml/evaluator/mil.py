@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.blobs import Blob
 from exporters.coreml.evaluator.bind import bind
 from exporters.coreml.evaluator.graph import Graph, Node, refuse_beyond_memory
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.mil_ops import OPERATIONS, identity
 from exporters.coreml.evaluator.values import Constant, TensorType, constant, tensor_type
-from exporters.spec import ArtifactError
 
 _NAME = "name"  # an attribute of every operation, for people
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator.graph import Graph, Node
 from exporters.coreml.evaluator.nn_layers import LAYERS
-from exporters.spec import ArtifactError
 
 _MAPPINGS = {"arrayInputShapeMapping": 1, "imageInputShapeMapping": 1}
 """By which a tensor has the axes that it says, and an image four."""

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters.artifact import ArtifactError
 from exporters.coreml.blobs import Blob
 from exporters.coreml.protobufs import messages
-from exporters.spec import ArtifactError
 
 Constant = Tensor | str
 """Floats are held in float32, whatever their width in the file; integers and booleans as they are."""

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto
 
+from exporters.artifact import INPUTS, OUTPUTS
+from exporters.format import MissingPackage
 from exporters.onnx import OnnxSpec
-from exporters.spec import INPUTS, OUTPUTS, MissingPackage
 from exporters.support.calibration import CalibrationError
 from rvm_model.state import auto_graph_ratio, state_shapes
 

@@ -4,8 +4,9 @@ from typing import cast
 
 import onnx
 
+from exporters.artifact import ArtifactError
+from exporters.format import MissingPackage
 from exporters.onnx.load import first_line
-from exporters.spec import ArtifactError, MissingPackage
 
 _UNDOES_CEIL_FREE = "fuse_pad_into_pool"
 

@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.onnx.runtimes.session import said_in_one_line
 from exporters.onnx.runtimes.step import no_state, to_image, to_matte
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact
 
 GRAPH_ID = "gpu_graph_id"
 """The run option that names the CUDA graph to capture, and then to launch."""

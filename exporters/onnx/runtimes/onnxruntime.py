@@ -8,12 +8,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from exporters.artifact import Artifact
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.binding import bound_step, to_host
 from exporters.onnx.runtimes.session import open_session, said_in_one_line
 from exporters.onnx.runtimes.step import make_step
 from exporters.runtime import Arrays, Device, State, Step
-from exporters.spec import Artifact
 
 __all__ = ["inspect", "load", "to_numpy"]
 

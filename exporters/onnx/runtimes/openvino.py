@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from exporters.artifact import Artifact
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.step import make_step, to_numpy
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
 

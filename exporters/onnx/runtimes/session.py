@@ -8,9 +8,9 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from exporters.artifact import Artifact, ArtifactError
 from exporters.onnx.load import first_line
 from exporters.runtime import Device
-from exporters.spec import Artifact, ArtifactError
 from rvm_model.device import DeviceError
 
 _ERRORS = (

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.runtime import Arrays, Frame, Matte, Run, State, Step
-from exporters.spec import INPUTS, OUTPUTS, Artifact
 from rvm_model.state import state_shapes
 
 
