@@ -1,8 +1,10 @@
 """Exporters, one folder per format. This names the formats, and is the only door to their heavy imports."""
 
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from exporters.artifact import ArtifactError
@@ -26,7 +28,10 @@ def load_exporter(name: str) -> "Exporter":
 
 
 def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
-    """A runtime module of a format, imported now; its first without a name. Raises UnknownRuntime, MissingPackage."""
+    """Import a runtime of a format, and return its module with its options set; the first without a name.
+
+    Raises UnknownRuntime, MissingPackage.
+    """
     description = FORMATS[name]
     runtime = runtime or description.default_runtime
     if runtime not in description.runtimes:
@@ -34,7 +39,11 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
         raise UnknownRuntime(f"{description.title} files do not run in {runtime!r}; give as --runtime one of: {names}")
     info = description.runtimes[runtime]
     _require(f"{name} in {runtime}", info.packages, info.extra)
-    return cast("Runtime", import_module(f"exporters.{name}.{info.module}"))
+    module = import_module(f"exporters.{name}.{info.module}")
+    if not info.options:
+        return cast("Runtime", module)
+    load = partial(module.load, **info.options)
+    return cast("Runtime", SimpleNamespace(inspect=module.inspect, load=load, to_numpy=module.to_numpy))
 
 
 def check_installed(name: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from exporters.spec import ExportSpec, Profile
 from rvm_model.errors import UserError
@@ -11,7 +11,7 @@ from rvm_model.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """What runs a format's files: a module in its folder, and the packages this needs, which `extra` installs.
+    """What runs a format's files: a module in its folder, options of its `load`, and packages, which `extra` installs.
 
     `is_device` is false for one that computes as a device does, but not in its time.
     """
@@ -19,6 +19,7 @@ class RuntimeInfo:
     module: str
     extra: str
     packages: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
     is_device: bool = True
 
 

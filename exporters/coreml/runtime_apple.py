@@ -30,10 +30,10 @@ def inspect(path: Path) -> Artifact:
 
 
 @contextmanager
-def predicting(artifact: Artifact, device: Device, unit: str) -> Iterator[Step]:
-    """Play an artifact by `MLModel.predict` on a compute unit, by its name in `coremltools.ComputeUnit`.
+def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iterator[Step]:  # noqa: ARG001 (it is baked in)
+    """Play an artifact by `MLModel.predict`. See `exporters.runtime.Runtime`.
 
-    Its state is four arrays, or what the model keeps.
+    `unit` is a name in `coremltools.ComputeUnit`. The state is four arrays, or what the model keeps.
 
     Raises:
         ArtifactError: CoreML does not take the file.

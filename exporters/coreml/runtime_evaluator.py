@@ -1,22 +1,39 @@
-"""The evaluator as the harness plays it."""
+"""Run CoreML files in the evaluator, on any machine: images are taken before they are rounded to eight bits.
 
+So the matte is judged to the last digit. What rounds it is the consumer's device, and nothing of the file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact
-from exporters.coreml.artifact import STATES
+from exporters.coreml.artifact import STATES, inspect
 from exporters.coreml.evaluator.evaluator import State as Kept
 from exporters.coreml.evaluator.evaluator import load_program
 from exporters.runtime import Device, Frame, Matte, State, Step
 from rvm_model.device import DeviceError
 
+__all__ = ["inspect", "load", "to_numpy"]
+
 LEVELS = np.float32(255)
 
 
-def evaluating(artifact: Artifact, device: Device, *, half: bool) -> Step:
-    """What plays an artifact frame by frame; its state is four arrays, or what the model keeps.
+@contextmanager
+def load(
+    artifact: Artifact,
+    device: Device,
+    ratio: float,  # noqa: ARG001 (it is baked in)
+    *,
+    half: bool = False,
+) -> Iterator[Step]:
+    """Run an artifact frame by frame. See `exporters.runtime.Runtime`.
+
+    `half` rounds every value to half precision that the file does not keep finer, nearer to a Neural Engine than what
+    is rounded only where it is stored. The state is four arrays, or what the model keeps.
 
     Raises:
         ArtifactError: the file is damaged, or computes what no matting network does.
@@ -36,7 +53,7 @@ def evaluating(artifact: Artifact, device: Device, *, half: bool) -> Step:
         fgr, pha = (outputs[name].astype(np.float32) / levels[name] for name in OUTPUTS[:2])
         return Matte(fgr=fgr, pha=pha), kept or tuple(outputs[name] for name in OUTPUTS[2:])
 
-    return step
+    yield step
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
