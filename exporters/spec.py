@@ -1,10 +1,10 @@
 """Describe one file to make: variant, refiner, precision, size, and bundles of options. Nothing heavy is imported."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from exporters.support.memory import memory_limit
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
 
@@ -76,7 +76,7 @@ class Fixed:
         """Raises SpecError if this machine's memory could not hold it; nothing is allocated to find out."""
         h, w = internal_size(self.height, self.width, self.ratio)
         needed = self.batch * (_FULL_SIZE * self.width * self.height + _INTERNAL_SIZE * w * h)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = memory_limit()
         if needed > memory:
             raise SpecError(
                 f"{self.width}x{self.height} at ratio {self.ratio:g} and batch {self.batch} would need about "

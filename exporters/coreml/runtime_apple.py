@@ -21,6 +21,7 @@ from exporters.coreml.artifact import IMAGE, STATES
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.support.archive import unpacked
 from rvm_model.device import DeviceError
+from rvm_model.errors import first_line
 from rvm_model.state import state_shapes
 
 
@@ -50,7 +51,7 @@ def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iter
         try:
             model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit], function_name=function)
         except Exception as error:  # whatever its compiler says
-            raise ArtifactError(f"{artifact.path} does not load in CoreML: {_first_line(error)}") from error
+            raise ArtifactError(f"{artifact.path} does not load in CoreML: {first_line(error)}") from error
         yield make_step(artifact, model)
 
 
@@ -84,7 +85,7 @@ def make_step(artifact: Artifact, model: Any) -> Step:
         try:
             outputs = model.predict({"src": src, **before}, **kept)
         except Exception as error:  # whatever it says
-            raise ArtifactError(f"{artifact.path} does not run in CoreML: {_first_line(error)}") from error
+            raise ArtifactError(f"{artifact.path} does not run in CoreML: {first_line(error)}") from error
         matte = Matte(fgr=_planes(outputs["fgr"], "RGB"), pha=_planes(outputs["pha"], "L"))
         return matte, kept["state"] if keeps else tuple(outputs[name] for name in OUTPUTS[2:])
 
@@ -122,7 +123,3 @@ def _in_bytes(artifact: Artifact) -> Artifact:
         outputs=tuple(map(as_bytes, artifact.outputs)),
         others=tuple(map(_in_bytes, artifact.others)),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0][:500]

@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from exporters.artifact import ArtifactError
+from rvm_model.errors import first_line
 
-_LONGEST_LINE = 500
 _REPEATING = ("Loop", "Scan", "SequenceMap")
 
 
@@ -51,12 +51,6 @@ def graph_sha256(model: onnx.ModelProto) -> str:
     bare.CopyFrom(model)
     del bare.metadata_props[:]
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    """Of what a library says at length, no more than fits a terminal: a file's names may be of any length."""
-    line = str(error).strip().partition("\n")[0]
-    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
 
 
 def _refuse_unbounded(path: Path, model: ModelProto) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from exporters.artifact import ArtifactError
 from exporters.layers import ConvSteps
+from rvm_model.errors import first_line
 
 Array = NDArray[np.float64]
 Apply = Callable[..., Array]
@@ -360,8 +361,7 @@ def _applied(node: Node, given: list[Array]) -> Array:
         with np.errstate(all="ignore"):
             return node.apply(*given)
     except (TypeError, ValueError, RuntimeError, IndexError, MemoryError) as error:
-        what = str(error).partition("\n")[0][:200]
-        raise RecoveryError(f"its {node.name[-80:]!r} cannot be computed: {what}") from error
+        raise RecoveryError(f"its {node.name[-80:]!r} cannot be computed: {first_line(error, 200)}") from error
 
 
 def _same(x: Array) -> Array:

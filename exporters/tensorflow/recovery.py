@@ -17,6 +17,7 @@ from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
 from exporters.support.archive import unpacked
 from exporters.tensorflow import GRAPH
 from exporters.tensorflow.runtime import read_graph
+from rvm_model.errors import first_line
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _SIGNATURE = "serving_default"
@@ -31,8 +32,7 @@ def dataflow(path: Path) -> Dataflow:
             serve = model.signatures[_SIGNATURE]
             frozen = convert_variables_to_constants_v2(serve, lower_control_flow=False)
         except Exception as error:  # of a damaged one TensorFlow says nearly anything, see `runtime.py`
-            line = str(error).strip().partition("\n")[0][:300]
-            raise RecoveryError(f"TensorFlow does not load it: {line}") from error
+            raise RecoveryError(f"TensorFlow does not load it: {first_line(error, 300)}") from error
         graph = frozen.graph.as_graph_def()
         inputs = {tensor.name.partition(":")[0] for tensor in frozen.inputs}
         outputs = [tensor.name for tensor in frozen.outputs]

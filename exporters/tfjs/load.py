@@ -12,6 +12,7 @@ from typing import Any
 
 from exporters.artifact import ArtifactError, TensorInfo
 from exporters.tfjs import MODEL
+from rvm_model.errors import first_line
 
 MOST_JSON = 64_000_000
 """Bytes of a model.json. The released one has 626,575."""
@@ -94,7 +95,7 @@ def read(folder: Path, path: Path) -> GraphModel:
             metadata={str(key): value for key, value in metadata.items() if isinstance(value, str)},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__} {error}".partition("\n")[0][:100]
+        what = f"{type(error).__name__} {first_line(error, 100)}"
         raise ArtifactError(f"{path} has a {MODEL} that is no graph model as converters write it: {what}") from error
 
 

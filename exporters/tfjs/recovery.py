@@ -18,6 +18,7 @@ from exporters.tfjs import MODEL
 from exporters.tfjs.graph import Stored
 from exporters.tfjs.load import read
 from exporters.tfjs.quantise import restored
+from rvm_model.errors import first_line
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -34,7 +35,7 @@ def dataflow(path: Path) -> Dataflow:
             signature = content.get("signature") or content["userDefinedMetadata"]["signature"]
             inputs, outputs = (_names(signature[side]) for side in ("inputs", "outputs"))
         except _UNREADABLE as error:
-            what = f"{type(error).__name__} {error}".partition("\n")[0][:100]
+            what = f"{type(error).__name__} {first_line(error, 100)}"
             raise RecoveryError(f"its {MODEL} is not as converters write it: {what}") from error
     roles = {inputs[name]: role for name, role in _ROLES.items() if name in inputs}
     return tensorflow_dataflow(operations, constants, roles, [outputs[name] for name in OUTPUTS if name in outputs])

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rvm_model.errors import UserError
+from rvm_model.errors import UserError, first_line
 from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.seeded import seeded_state_dict
@@ -186,11 +186,11 @@ def download(
     except requests.exceptions.ChunkedEncodingError as error:
         raise DownloadError(f"cannot download {url}: the answer broke off before its end") from error
     except requests.RequestException as error:
-        raise DownloadError(f"cannot download {url}: {_one_line(error)}") from error
+        raise DownloadError(f"cannot download {url}: {first_line(error)}") from error
     except ValueError as error:
         if "hash" in str(error):  # pooch's word for a file that is another
             raise DownloadError(f"cannot use {url}: its sha256 is not {sha256}") from error
-        raise DownloadError(f"cannot download {url}: {_one_line(error)}") from error
+        raise DownloadError(f"cannot download {url}: {first_line(error)}") from error
     except OSError as error:
         raise DownloadError(f"cannot keep {name} in the cache: {error.strerror or error}") from error
     return Path(path)
@@ -270,7 +270,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path} is refused: its pickle asks for more than tensors, and could run code"
             ) from error
-        raise CheckpointError(f"{path} is no PyTorch checkpoint: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} is no PyTorch checkpoint: {first_line(error)}") from error
     return state_dict
 
 
@@ -278,7 +278,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refiner: str) -> None:
@@ -327,7 +327,3 @@ def _listed(keys: list[str]) -> str:
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _one_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

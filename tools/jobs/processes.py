@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any
 
+from exporters.support.memory import memory_limit
 from tools.jobs.child import ENDING_SECONDS
 from tools.shared.machine import cores
 
@@ -28,7 +28,6 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM
 """Variables in which PyTorch, NumPy, onnxruntime (`exporters/onnx/runtimes/session.py`) and TensorFlow read threads."""
 
 _LOOK_SECONDS = 0.1  # how often it is asked whether to go on
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class ProcessDied(Exception):
@@ -124,16 +123,7 @@ def default_processes(jobs: int, memory_per_job: int) -> int:
         jobs: How many there are to run.
         memory_per_job: The most that one takes, in bytes.
     """
-    return max(1, min(jobs, cores(), _memory() // memory_per_job))
-
-
-def _memory() -> int:
-    """Bytes that this machine has, or that its container may have."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(installed, int(_CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit, which reads "max"
-        return installed
+    return max(1, min(jobs, cores(), memory_limit() // memory_per_job))
 
 
 def _wait(process: Popen[bytes], seconds: float) -> int:

@@ -5,6 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from exporters.support.memory import memory_limit
 from rvm_model import __version__
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -13,12 +14,11 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ten
 
 def machine(device: str) -> dict[str, str]:
     """Processor, cores, memory, system, and the GPU where it is the device; no name of the machine itself."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
         "cores": str(cores()),
-        "memory": f"{memory / 2**30:.0f} GiB",
+        "memory": f"{memory_limit() / 2**30:.0f} GiB",
         "system": platform.system(),
         **({"gpu": _gpu()} if device == "cuda" else {}),
     }

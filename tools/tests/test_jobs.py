@@ -274,16 +274,14 @@ def test_processes_share_the_cores(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "5"
 
 
-def test_no_more_processes_than_cores_memory_and_jobs(monkeypatch, tmp_path):
+def test_no_more_processes_than_cores_memory_and_jobs(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 6)
-    monkeypatch.setattr(processes, "_CGROUP_LIMIT", tmp_path / "max")
+    monkeypatch.setattr(processes, "memory_limit", lambda: 16_000_000_000)
     assert default_processes(100, 1) == 6
     assert default_processes(4, 1) == 4
     assert default_processes(100, 1 << 60) == 1
-    (tmp_path / "max").write_text("3000\n")
+    monkeypatch.setattr(processes, "memory_limit", lambda: 3000)
     assert default_processes(100, 1000) == 3
-    (tmp_path / "max").write_text("max\n")
-    assert default_processes(100, 1000) == 6
 
 
 SCRIPT = """

@@ -5,7 +5,6 @@ that do not go together, and work or memory without measure come out there.
 """
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator.values import TensorType
+from exporters.support.memory import memory_limit
+from rvm_model.errors import first_line
 
 MOST_OPERATIONS = 20_000
 MOST_FLOPS = 2e13
@@ -88,7 +89,7 @@ class Graph:
             try:
                 given = node.compute(*taken)
             except _FAILURES as error:
-                raise ArtifactError(f"its {_called(node)} cannot be computed: {_first_line(error)}") from error
+                raise ArtifactError(f"its {_called(node)} cannot be computed: {first_line(error, 200)}") from error
             given = [given] if isinstance(given, Tensor) else given
             if len(given) != len(node.outputs):
                 raise ArtifactError(f"its {_called(node)} has {len(node.outputs)} outputs instead of {len(given)}")
@@ -131,7 +132,7 @@ class _Watch:
 
 def refuse_beyond_memory(values: int) -> None:
     """Raises ArtifactError if this machine could not hold so many at a time."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = memory_limit()
     if values * _BYTES > memory:
         raise ArtifactError(
             f"it asks for {values * _BYTES / 1e9:.0f} GB at a time; this machine has {memory / 1e9:.0f}"
@@ -161,7 +162,3 @@ def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tenso
 
 def _called(node: Node) -> str:
     return f"{node.kind} {(node.outputs or ('',))[0][:100]!r}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

@@ -15,6 +15,7 @@ from exporters.coreml.evaluator.graph import Graph, Node, refuse_beyond_memory
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.mil_ops import OPERATIONS, identity
 from exporters.coreml.evaluator.values import Constant, TensorType, constant, tensor_type
+from rvm_model.errors import first_line
 
 _NAME = "name"  # an attribute of every operation, for people
 
@@ -119,7 +120,7 @@ class _Builder:
         try:
             weight = bound(*values)
         except (RuntimeError, ValueError, IndexError, TypeError, OverflowError) as error:
-            what = str(error).partition("\n")[0][:200]
+            what = first_line(error, 200)
             raise ArtifactError(f"its {kind} {output.name[:100]!r} cannot be computed: {what}") from error
         if tuple(weight.shape) != declared.shape:
             raise ArtifactError(

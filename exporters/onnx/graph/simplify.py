@@ -6,7 +6,7 @@ import onnx
 
 from exporters.artifact import ArtifactError
 from exporters.format import MissingPackage
-from exporters.onnx.load import first_line
+from rvm_model.errors import first_line
 
 _UNDOES_CEIL_FREE = "fuse_pad_into_pool"
 

@@ -9,9 +9,9 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.artifact import Artifact, ArtifactError
-from exporters.onnx.load import first_line
 from exporters.runtime import Device
 from rvm_model.device import DeviceError
+from rvm_model.errors import first_line
 
 _ERRORS = (
     RuntimeError,  # of bound inputs and outputs
