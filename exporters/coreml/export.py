@@ -8,7 +8,7 @@ import torch
 
 from exporters.coreml import CoremlSpec
 from exporters.coreml.convert import convert
-from exporters.coreml.write import write_package
+from exporters.coreml.package import write_package
 from exporters.support.archive import pack
 from exporters.support.metadata import identity, release
 from rvm_model.weights.checkpoint import Checkpoint

@@ -15,8 +15,7 @@ from exporters.coreml.evaluator.bind import Bound
 from exporters.coreml.evaluator.features import feature
 from exporters.coreml.evaluator.graph import Node as Step
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
-from exporters.coreml.evaluator.nn_layers import LAYERS
-from exporters.coreml.evaluator.nn_weights import weights
+from exporters.coreml.evaluator.nn_layers import LAYERS, weights
 from exporters.coreml.evaluator.values import tensor_type
 from exporters.coreml.package import Stored, read
 from exporters.recovery.dataflow import (

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.mil_ops import OPERATIONS
-from exporters.coreml.evaluator.nn_layers import LAYERS
-from exporters.coreml.evaluator.nn_weights import weights
+from exporters.coreml.evaluator.nn_layers import LAYERS, weights
 from exporters.coreml.evaluator.sampling import RULES, resize_by_rule
 from exporters.coreml.protobufs import messages
 from exporters.tests.coreml_cases import CASES

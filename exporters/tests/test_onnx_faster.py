@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from exporters.lowering.folding import divided_convs, lowered_convs
 from exporters.onnx import OnnxSpec
-from exporters.onnx.graph.bands import bands
+from exporters.onnx.graph.banded import bands
 from exporters.onnx.graph.ops import OnnxOps
 from exporters.tests.onnx_files import assert_close, export, export_fixed, operators, play
 from rvm_model import load_checkpoint

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exporters.coreml.evaluator.pad import amounts, convolve, symmetric
+from exporters.coreml.evaluator.sampling import amounts, convolve, indices, symmetric
 from exporters.coreml.evaluator.sampling import resize_bilinear as resize
-from exporters.coreml.evaluator.slices import indices
 
 Ints = tuple[int, ...]
 Flags = tuple[bool, ...]

@@ -7,7 +7,7 @@ import numpy as np
 
 from exporters.lowering.folding import Conv
 from exporters.onnx import OnnxSpec
-from exporters.onnx.graph.bands import BLOCK_ROWS, bands
+from exporters.onnx.graph.banded import BLOCK_ROWS, bands
 from exporters.onnx.graph.ops import Dtype, OnnxOps
 from exporters.spec import Fixed
 from rvm_model.state import internal_size
