@@ -50,27 +50,30 @@ Row = tuple[Pixels, Gap]
 """A frame: its panels side by side."""
 
 
-def compare_models(
-    a: str,
-    b: str,
-    clip_path: Path | None,
-    frames: int | None,
-    ratio_text: str,
-    amplify: float,
-    output: Path,
-    force: bool,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """How to compare two models.
+
+    `clip` is an image folder or a video; None is the built-in clip. `frames` is how many to play; None is as many as
+    the size affords. `downsample_ratio` is a number or `auto`; an artifact of one size has its own. The difference is
+    multiplied by `amplify`. `output` ends in .png or .mp4; `force` replaces it if it is there.
+    """
+
+    clip: Path | None
+    frames: int | None
+    downsample_ratio: str
+    amplify: float
+    output: Path
+    force: bool
+
+
+def compare_models(a: str, b: str, options: CompareOptions) -> Path:
     """Draw the picture or the video, and give its path. Says on stderr how far the mattes are apart.
 
     Args:
         a: An artifact of any format, or a checkpoint as `load_checkpoint` takes it.
         b: Another.
-        clip_path: Image folder or video; None for the built-in clip.
-        frames: How many frames to play; None for as many as the size affords.
-        ratio_text: A downsample ratio, or `auto`; an artifact of one size has its own.
-        amplify: What the difference is multiplied by.
-        output: A file that ends in .png or .mp4.
-        force: Replace it if it is there.
+        options: What to play, and where to draw it.
 
     Raises:
         UserError: no such model, or one that does not play this clip; a clip that cannot be read; an output that is of
@@ -78,10 +81,11 @@ def compare_models(
         ExportFailed: the file could not be written.
     """
     writers = {".png": _write_png, ".mp4": _write_mp4}
-    _check(a, b, clip_path, amplify, output, [*writers], force)
+    amplify, output = options.amplify, options.output
+    _check(a, b, options, [*writers])
     console = stderr_console()
     models = open_models(a, b)
-    clip, given = load_clip(clip_path, frames), parse_ratio(ratio_text)
+    clip, given = load_clip(options.clip, options.frames), parse_ratio(options.downsample_ratio)
     ratio = given
     for model in models:
         if isinstance(model, Artifact) and model.fixed is not None:
@@ -109,26 +113,25 @@ def compare_models(
 
             gaps.extend(writers[output.suffix.lower()](staged, rows(), len(clip), strip(labels, 4 * (size[0] + GAP))))
 
-    publish(output, write, lambda _: None, force)
+    publish(output, write, lambda _: None, options.force)
     console.print(_words(gaps), soft_wrap=True)
     return output
 
 
-def _check(
-    a: str, b: str, clip_path: Path | None, amplify: float, output: Path, suffixes: list[str], force: bool
-) -> None:
+def _check(a: str, b: str, options: CompareOptions, suffixes: list[str]) -> None:
+    amplify, output = options.amplify, options.output
     if output.suffix.lower() not in suffixes:
         raise OutputError(f"{output} ends in none of {', '.join(suffixes)}; give a name that does")
     if not 0 < amplify < float("inf"):
         raise UserError(f"--amplify {amplify:g}: give a number above 0")
     try:
         place = output.resolve()
-        for given in (a, b, clip_path):
+        for given in (a, b, options.clip):
             if given is not None and Path(given).resolve() in (place, *place.parents) and Path(given).exists():
                 raise OutputError(f"{output} would overwrite {given}; give another --output")
         if output.is_dir():
             raise OutputError(f"{output} is a folder; give a file's name")
-        refuse_existing(output, force)
+        refuse_existing(output, options.force)
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -35,43 +36,43 @@ RENDERINGS: dict[str, Callable[[Results], str]] = {
 """By the name of the option that asks for it. Each gives a text that ends in a newline."""
 
 
-def verify_all(
-    artifacts: list[Path],
-    source: str | None,
-    clip_path: Path | None,
-    frames: int | None,
-    ratio_text: str,
-    device: str,
-    runtime: str | None,
-    reports: Mapping[str, Path],
-    trust: bool = False,
-) -> int:
-    """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """How to verify files.
 
-    Args:
-        artifacts: Paths of exported files.
-        source: Their weights, as `open_checkpoint` takes them; None for what each file's metadata names.
-        clip_path: Image folder or video; None for the built-in clip.
-        frames: How many frames to play; None for as many as the size affords.
-        ratio_text: A downsample ratio, or `auto`.
-        device: `cpu` or `cuda`.
-        runtime: What plays the files; None for the first of each one's format.
-        reports: Where to write the reports: kind of `RENDERINGS` to file, or `-` for stdout.
-        trust: Open a source that is code.
+    `checkpoint` is their weights, as `open_checkpoint` takes them; None for what each file's metadata names. `trust`
+    opens a checkpoint that is code. `clip` is an image folder or a video; None is the built-in clip. `frames` is how
+    many to play; None is as many as the size affords. `downsample_ratio` is a number or `auto`. `runtime` plays the
+    files; None is the first of each one's format. `reports` is where to write: kind of `RENDERINGS` to file, or `-` for
+    stdout.
+    """
+
+    checkpoint: str | None
+    trust: bool
+    clip: Path | None
+    frames: int | None
+    downsample_ratio: str
+    device: str
+    runtime: str | None
+    reports: Mapping[str, Path]
+
+
+def verify_all(artifacts: list[Path], options: VerifyOptions) -> int:
+    """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
 
     Raises:
         UserError: a clip or ratio that cannot be used, or a report that could not be written.
     """
     console = stderr_console()
-    refuse_auto(source)
-    check_reports(reports, artifacts)
-    clip = load_clip(clip_path, frames)
-    ratio = parse_ratio(ratio_text)
+    refuse_auto(options.checkpoint)
+    check_reports(options.reports, artifacts)
+    clip = load_clip(options.clip, options.frames)
+    ratio = parse_ratio(options.downsample_ratio)
     results: list[ParityReport | Refusal] = []
     code = 0
     for path in artifacts:
         try:
-            of_all_sizes = _verify_one(path, source, clip, ratio, cast(Device, device), runtime, trust)
+            of_all_sizes = _verify_one(path, clip, ratio, options)
         except UserError as error:
             code = say_error(str(error), 2)
             results.append(Refusal(artifact=path, error=str(error)))
@@ -83,30 +84,28 @@ def verify_all(
             results.append(report)
             if not report.ok:
                 code = max(code, 1)
-    write_reports(RENDERINGS, results, reports)
+    write_reports(RENDERINGS, results, options.reports)
     return code
 
 
-def _verify_one(
-    path: Path,
-    source: str | None,
-    clip: Clip,
-    ratio: float | None,
-    device: Device,
-    runtime: str | None,
-    trust: bool,
-) -> list[ParityReport]:
+def _verify_one(path: Path, clip: Clip, ratio: float | None, options: VerifyOptions) -> list[ParityReport]:
     console = stderr_console()
     with working(console, f"reading {path}"):
-        artifact = load_runtime(recognise(path), runtime).inspect(path)
+        artifact = load_runtime(recognise(path), options.runtime).inspect(path)
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
-    checkpoint = checkpoint_of(artifact, source, trust)
+    checkpoint = checkpoint_of(artifact, options.checkpoint, options.trust)
     text = f"verifying {path}"
     with working(console, text) as stage:
         return [
             verify(
-                each, checkpoint, clip, ratio, device, runtime, on_frame=lambda t: stage.update(text, f"frame {t + 1}")
+                each,
+                checkpoint,
+                clip,
+                ratio,
+                cast(Device, options.device),
+                options.runtime,
+                on_frame=lambda t: stage.update(text, f"frame {t + 1}"),
             )
             for each in (artifact, *artifact.others)
         ]
