@@ -1,23 +1,24 @@
-"""Exporters, one folder per format. The folders are the registry, and this is the only door to their heavy imports."""
+"""Exporters, one folder per format. This names the formats, and is the only door to their heavy imports."""
 
-import pkgutil
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
+from exporters.artifact import ArtifactError
+from exporters.format import Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
-    from exporters.dataflow import Reader
     from exporters.layers import Opener
+    from exporters.recovery.dataflow import Reader
     from exporters.runtime import Exporter, Runtime
 
-FORMATS: dict[str, Format] = {
-    module.name: import_module(f"exporters.{module.name}").FORMAT
-    for module in pkgutil.iter_modules(__path__)
-    if module.ispkg
-}
+NAMES = ("coreml", "onnx", "tensorflow", "tfjs", "torchscript")
+"""The formats, each the name of a folder beside this file."""
+
+FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT for name in NAMES}
 
 
 def load_exporter(name: str) -> "Exporter":
@@ -27,7 +28,10 @@ def load_exporter(name: str) -> "Exporter":
 
 
 def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
-    """A runtime module of a format, imported now; its first without a name. Raises UnknownRuntime, MissingPackage."""
+    """Import a runtime of a format, and return its module with its options set; the first without a name.
+
+    Raises UnknownRuntime, MissingPackage.
+    """
     description = FORMATS[name]
     runtime = runtime or description.default_runtime
     if runtime not in description.runtimes:
@@ -35,7 +39,11 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
         raise UnknownRuntime(f"{description.title} files do not run in {runtime!r}; give as --runtime one of: {names}")
     info = description.runtimes[runtime]
     _require(f"{name} in {runtime}", info.packages, info.extra)
-    return cast("Runtime", import_module(f"exporters.{name}.{info.module}"))
+    module = import_module(f"exporters.{name}.{info.module}")
+    if not info.options:
+        return cast("Runtime", module)
+    load = partial(module.load, **info.options)
+    return cast("Runtime", SimpleNamespace(inspect=module.inspect, load=load, to_numpy=module.to_numpy))
 
 
 def check_installed(name: str) -> None:
@@ -57,7 +65,7 @@ def load_reader(name: str) -> "Reader":
     """The module of a format that writes its graphs down for `match.py`, imported now. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
-    return cast("Reader", import_module(f"exporters.{name}.reader"))
+    return cast("Reader", import_module(f"exporters.{name}.recovery"))
 
 
 def recognise(path: Path) -> str:

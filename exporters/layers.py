@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from exporters.artifact import OUTPUTS, Artifact
 from exporters.runtime import Frame
-from exporters.spec import OUTPUTS, Artifact
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]

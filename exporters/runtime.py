@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.spec import Artifact
-from rvm_model.checkpoint import Checkpoint
+from exporters.artifact import Artifact
+from rvm_model.weights.checkpoint import Checkpoint
 
 Device = Literal["cpu", "cuda"]
 Frame = NDArray[np.float32]

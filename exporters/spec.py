@@ -1,16 +1,12 @@
-"""What a format is, what is exported, what came out: plain values that all formats share. Nothing heavy is imported."""
+"""Describe one file to make: variant, refiner, precision, size, and bundles of options. Nothing heavy is imported."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from exporters.support.memory import memory_limit
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
-
-INPUTS = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
-OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
 
 LONGEST_SIDE = 65535
 """Of a fixed size, in pixels: far beyond any video, and within what float32 counts exactly."""
@@ -18,53 +14,6 @@ LONGEST_SIDE = 65535
 # Bytes per pixel of the frame and of the internal size that verifying takes (ONNX, MobileNetV3, float32, 24 frames).
 # Peak memory grew by 368 per pixel at ratio .05 (200x200 to 1200x1200) and by 1916 at ratio 1 (300x300 to 900x900).
 _FULL_SIZE, _INTERNAL_SIZE = 400, 1600
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuntimeInfo:
-    """What runs a format's files: a module in its folder, and the packages this needs, which `extra` installs.
-
-    `is_device` is false for one that computes as a device does, but not in its time.
-    """
-
-    module: str
-    extra: str
-    packages: tuple[str, ...]
-    is_device: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """What a format's folder says of itself, before anything heavy is imported.
-
-    `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
-    which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
-    `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size;
-    `is_code` that a file is a program, which is not opened for its weights unless it is trusted; `values` says for each
-    precision what a file keeps between its layers, `float32`, `float16`, or `uint8` in those that it quantises;
-    `ratio_dtype` is how exactly a file holds the downsample ratio, by which it samples the source.
-    """
-
-    title: str
-    help: str
-    suffix: str
-    precisions: tuple[str, ...]
-    extra: str
-    packages: tuple[str, ...]
-    runtimes: Mapping[str, RuntimeInfo]
-    recognise: Callable[[Path], bool]
-    spec: type["ExportSpec"]
-    values: Mapping[str, str]
-    profiles: Mapping[str, "Profile"] = field(default_factory=dict)
-    ratio_dtype: Literal["float32", "float64"] = "float32"
-    afterwards: str = ""
-    one_size: bool = False
-    is_code: bool = False
-
-    @property
-    def default_runtime(self) -> str:
-        return next(iter(self.runtimes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +76,7 @@ class Fixed:
         """Raises SpecError if this machine's memory could not hold it; nothing is allocated to find out."""
         h, w = internal_size(self.height, self.width, self.ratio)
         needed = self.batch * (_FULL_SIZE * self.width * self.height + _INTERNAL_SIZE * w * h)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = memory_limit()
         if needed > memory:
             raise SpecError(
                 f"{self.width}x{self.height} at ratio {self.ratio:g} and batch {self.batch} would need about "
@@ -198,62 +147,3 @@ class Profile:
 
 class SpecError(UserError):
     """Options that make no file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorInfo:
-    """A named input or output; an axis is a length, or a name where any length goes."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artifact:
-    """An exported file or folder, ours or not, as told from itself.
-
-    `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
-    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset; `others`
-    are what the same file is besides, where it holds the network at several sizes.
-    """
-
-    path: Path
-    format: str
-    variant: str
-    refiner: str
-    precision: str
-    refine: str
-    fixed: Fixed | None
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    metadata: Mapping[str, str]
-    facts: Mapping[str, int | str]
-    others: tuple["Artifact", ...] = ()
-
-    @property
-    def function(self) -> str:
-        """What its consumer calls this size by; empty where a file holds the network once."""
-        return str(self.facts.get("function", ""))
-
-    @property
-    def image_bytes(self) -> bool:
-        """Whether its images are bytes, levels from 0 to 255."""
-        return self.inputs[0].dtype == "uint8"
-
-    @property
-    def altered(self) -> bool:
-        """Made by others, or changed since we wrote it: the same network, perhaps in another order of operations."""
-        return "weights_sha256" not in self.metadata or self.facts.get("frozen") == "yes"
-
-
-class ArtifactError(UserError):
-    """A file that is damaged, or is not an exported matting network. The message is one line for the user."""
-
-
-class MissingPackage(UserError):
-    """What a format or runtime needs is not installed. The message is one line and says what to install."""
-
-
-class UnknownRuntime(UserError):
-    """Nothing of that name runs the format's files. The message is one line with the names there are."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from exporters.archive import holds
-from exporters.spec import FixableSpec, Fixed, Format, RuntimeInfo, SpecError
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import FixableSpec, Fixed, SpecError
+from exporters.support.archive import holds
 
 MANIFEST = "Manifest.json"
 TARGETS = ("ios14", "ios16", "ios18")
@@ -182,19 +183,20 @@ def _varint(file: BinaryIO) -> int:
 
 _RUNTIMES = {
     name: RuntimeInfo(
-        module=f"{module}_runtime".removeprefix("_"),
+        module=f"runtime_{module}",
+        options=options,
         extra="coreml",
         packages=("coremltools",),
-        is_device=not name.startswith("evaluator"),
+        is_device=module != "evaluator",
     )
-    for name, module in {
-        "evaluator": "",
-        "evaluator-fp16": "half",
-        "coreml": "apple_all",
-        "coreml-cpu": "apple_cpu",
-        "coreml-gpu": "apple_gpu",
-        "coreml-ne": "apple_ne",
-    }.items()
+    for name, module, options in (
+        ("evaluator", "evaluator", {}),
+        ("evaluator-fp16", "evaluator", {"half": True}),
+        ("coreml", "apple", {"unit": "ALL"}),
+        ("coreml-cpu", "apple", {"unit": "CPU_ONLY"}),
+        ("coreml-gpu", "apple", {"unit": "CPU_AND_GPU"}),
+        ("coreml-ne", "apple", {"unit": "CPU_AND_NE"}),
+    )
 }
 """The evaluator first, which runs anywhere; on a Mac, the real thing."""
 

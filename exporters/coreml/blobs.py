@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporters.spec import ArtifactError
+from exporters.artifact import ArtifactError
 
 ALIGNMENT = 64
 VERSION = 2

@@ -5,10 +5,8 @@ what was traced before leaks into names. Nothing of that leaves this process.
 """
 
 import math
-import os
 import pickle
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from exporters.artifact import INPUTS, OUTPUTS
 from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
 from exporters.coreml.package import DIGEST, digest
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
-from rvm_model.checkpoint import Checkpoint
-from rvm_model.network import MattingNetwork
+from exporters.spec import Fixed
+from exporters.support.fresh_process import run_module
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
-
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
+from rvm_model.weights.checkpoint import Checkpoint
 
 _UNUSED = ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao")
 _STATES = ("r1", "r2", "r3", "r4")
@@ -49,16 +47,7 @@ def convert(checkpoint: Checkpoint, spec: CoremlSpec, metadata: Mapping[str, str
     folder.mkdir()
     request = folder / "request"
     request.write_bytes(pickle.dumps((checkpoint, spec, metadata)))
-    done = subprocess.run(  # noqa: S603 (our own module)
-        [sys.executable, "-m", "exporters.coreml.convert", request.resolve(), folder.resolve()],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | ENVIRONMENT,
-    )
-    if done.returncode != 0:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise ArtifactError(f"coremltools could not convert: {last or f'exit code {done.returncode}'}")
+    run_module("exporters.coreml.convert", request, folder, failure="coremltools could not convert")
 
 
 def main(request: Path, folder: Path) -> None:

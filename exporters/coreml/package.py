@@ -1,5 +1,9 @@
 """A CoreML file as it lies on disk: a package of a manifest, a specification and weights, that in a zip file, or one
 `.mlmodel`. Everything in it was written by somebody else: no file outside the package is ever opened.
+
+A package of ours is written so that the same model gives the same bytes. Apple's library gives its items random
+identifiers. Here they follow from what they name; and the manifest looks as that library leaves it when it opens a
+package, so that opening one changes nothing.
 """
 
 import hashlib
@@ -8,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from google.protobuf.message import DecodeError
 
-from exporters.archive import MOST_BYTES, unpacked
+from exporters.artifact import ArtifactError
 from exporters.coreml import MANIFEST
 from exporters.coreml.blobs import Blob, read_blobs
-from exporters.coreml.messages import messages
-from exporters.spec import ArtifactError
+from exporters.coreml.protobufs import messages
+from exporters.support.archive import MOST_BYTES, unpacked
 
 DIGEST = "graph_sha256"
 """The key of a file's user-defined metadata that says what `digest` should give."""
@@ -24,6 +29,8 @@ MOST_JSON = 1_000_000
 MOST_FILES = 100
 
 _DATA = "Data"
+_AUTHOR = "com.apple.CoreML"
+_ITEMS = {"model.mlmodel": "CoreML Model Specification", "weights": "CoreML Model Weights"}
 _ZIP = b"PK\x03\x04"
 
 
@@ -160,3 +167,28 @@ def _bytes(file: Path, path: Path, most: int) -> bytes:
     if size > most:
         raise ArtifactError(f"{path} is refused: {file.name[:100]!r} has {size} bytes; at most {most} are read")
     return file.read_bytes()
+
+
+def write_package(model: Path, folder: Path) -> None:
+    """Move `model.mlmodel` and `weights` from a folder into a package, which must not be there."""
+    data = folder / _DATA / _AUTHOR
+    data.mkdir(parents=True)
+    entries = {}
+    for name, description in _ITEMS.items():
+        (model / name).rename(data / name)
+        entries[_identifier(name)] = {
+            "author": _AUTHOR,
+            "description": description,
+            "name": name,
+            "path": f"{_AUTHOR}/{name}",
+        }
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": entries,
+        "rootModelIdentifier": _identifier("model.mlmodel"),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+
+
+def _identifier(name: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"{_AUTHOR}/{name}")).upper()

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporters.format import Format, RuntimeInfo
 from exporters.onnx.profiles import PROFILES
-from exporters.spec import FixableSpec, Format, RuntimeInfo, SpecError
+from exporters.spec import FixableSpec, SpecError
 
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
 """DequantizeLinear takes a step for each channel from 13 on."""
@@ -132,9 +133,9 @@ FORMAT = Format(
     extra="onnx",
     packages=("onnx",),
     runtimes={
-        "onnxruntime": RuntimeInfo(module="runtime", extra="onnx", packages=("onnx", "onnxruntime")),
-        "onnxruntime-web": RuntimeInfo(module="web_runtime", extra="onnx", packages=("onnx",)),
-        "openvino": RuntimeInfo(module="openvino_runtime", extra="openvino", packages=("onnx", "openvino")),
+        "onnxruntime": RuntimeInfo(module="runtimes.onnxruntime", extra="onnx", packages=("onnx", "onnxruntime")),
+        "onnxruntime-web": RuntimeInfo(module="runtimes.onnxruntime_web", extra="onnx", packages=("onnx",)),
+        "openvino": RuntimeInfo(module="runtimes.openvino", extra="openvino", packages=("onnx", "openvino")),
     },
     recognise=recognise,
     spec=OnnxSpec,

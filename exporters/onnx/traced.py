@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exporters.spec import INPUTS, OUTPUTS
-from rvm_model.network import MattingNetwork
+from exporters.artifact import INPUTS, OUTPUTS
+from rvm_model.network.matting_network import MattingNetwork
 
 interpolate = F.interpolate
 _IMAGE = {0: "batch_size", 2: "height", 3: "width"}

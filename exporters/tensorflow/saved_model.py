@@ -4,9 +4,7 @@ What a process traced before leaks into the names that TensorFlow gives to funct
 that differ from machine to machine. A fresh process with its environment fixed writes the same bytes every time.
 """
 
-import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,15 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
-from exporters.weights import Conv
+from exporters.artifact import INPUTS, OUTPUTS
+from exporters.lowering.folding import Conv
+from exporters.spec import Fixed
+from exporters.support.fresh_process import run_module
 
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
-    "PYTHONHASHSEED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
-    "TZ": "UTC",
 }
 
 
@@ -31,7 +29,7 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
     """Make `folder`, a SavedModel for any size, or for one.
 
     Args:
-        convs: From `weights.lowered_convs`.
+        convs: From `folding.lowered_convs`.
         fixed: The one size, or None.
         folder: Must not be there.
 
@@ -41,17 +39,13 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
     with TemporaryDirectory() as desk:
         request = Path(desk) / "request"
         request.write_bytes(pickle.dumps((convs, fixed)))
-        root = Path(__file__).resolve().parents[2]
-        done = subprocess.run(  # noqa: S603 (our own module)
-            [sys.executable, "-m", "exporters.tensorflow.saved_model", request, folder.resolve()],
-            capture_output=True,
-            text=True,
-            cwd=root,
-            env=os.environ | ENVIRONMENT,
+        run_module(
+            "exporters.tensorflow.saved_model",
+            request,
+            folder,
+            failure="TensorFlow could not write a SavedModel",
+            environment=ENVIRONMENT,
         )
-    if done.returncode != 0:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise ArtifactError(f"TensorFlow could not write a SavedModel: {last or f'exit code {done.returncode}'}")
     # The one file with a random number in it; nothing reads it.
     (folder / "fingerprint.pb").unlink()
 
@@ -68,7 +62,7 @@ def main(request: Path, folder: Path) -> None:
     """In the process of its own."""
     import tensorflow as tf
 
-    from exporters.program import program
+    from exporters.lowering.program import program
     from exporters.tensorflow.ops import TensorFlowOps, variables
 
     # Our own pickle, written a moment ago by the process that waits for this one.

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from exporters import load_runtime, recognise
+from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.coreml import convert, function_name
-from exporters.coreml.apple import inspect as inspect_in_bytes
-from exporters.coreml.apple import make_step
-from exporters.coreml.apple import to_numpy as apple_to_numpy
-from exporters.coreml.evaluator import load_program
-from exporters.coreml.messages import messages
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError
+from exporters.coreml.evaluator.evaluator import load_program
+from exporters.coreml.protobufs import messages
+from exporters.coreml.runtime_apple import inspect as inspect_in_bytes
+from exporters.coreml.runtime_apple import make_step
+from exporters.coreml.runtime_apple import to_numpy as apple_to_numpy
 from exporters.tests.coreml_files import OTHER, SIZE, StandIn, export
 from exporters.tests.coreml_spoiled import (
     edited,
@@ -28,9 +28,9 @@ from exporters.tests.coreml_spoiled import (
     two_written,
     unsigned,
 )
-from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes
+from rvm_model.tests.clips import drawn_inputs
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -80,7 +80,7 @@ def errors(artifact, runtime="evaluator", frames=3):
     fixed, player = artifact.fixed, load_runtime("coreml", runtime)
     worst = dict.fromkeys(OUTPUTS, 0.0)
     with player.load(artifact, "cpu", fixed.ratio) as step:
-        for frame in [*builtin_clip(16, fixed.width, fixed.height)][:frames]:
+        for frame in drawn_inputs(frames, fixed.width, fixed.height):
             with torch.inference_mode():
                 fgr, pha, *states = network(torch.from_numpy(frame), *states, fixed.ratio)
             matte, state = step(frame, state)
@@ -285,7 +285,7 @@ def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, 
         fixed, player = artifact.fixed, load_runtime("coreml", "evaluator")
         step, state, expected_state = make_step(artifact, StandIn(artifact.path, artifact.function or None)), None, None
         with player.load(artifact, "cpu", fixed.ratio) as expected_step:
-            for frame in [*builtin_clip(16, fixed.width, fixed.height)][:2]:
+            for frame in drawn_inputs(2, fixed.width, fixed.height):
                 matte, state = step(frame, state)
                 expected, expected_state = expected_step(frame, expected_state)
                 for name in ("fgr", "pha"):

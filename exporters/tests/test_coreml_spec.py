@@ -6,7 +6,8 @@ import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime, recognise
 from exporters.coreml import CoremlSpec
-from exporters.spec import Fixed, MissingPackage, SpecError
+from exporters.format import MissingPackage
+from exporters.spec import Fixed, SpecError
 from exporters.tests.coreml_files import OTHER, SIZE, spec_of
 
 HD, FULL_HD = Fixed(width=1280, height=720, ratio=0.375), Fixed(width=1920, height=1080, ratio=0.25)

@@ -6,9 +6,10 @@ import onnxruntime as ort
 import pytest
 
 from exporters import load_runtime
+from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.onnx import OPSETS, OnnxSpec
 from exporters.onnx.traced import export_traced
-from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed, SpecError
+from exporters.spec import Fixed, SpecError
 from exporters.tests.onnx_files import assert_close, export, export_fixed, operators, play
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError

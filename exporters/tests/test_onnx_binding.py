@@ -5,8 +5,9 @@ import onnxruntime as ort
 import pytest
 
 from exporters import load_runtime
-from exporters.onnx.binding import bound_step
-from exporters.spec import ArtifactError, Fixed
+from exporters.artifact import ArtifactError
+from exporters.onnx.runtimes.binding import bound_step
+from exporters.spec import Fixed
 from exporters.tests.onnx_files import export
 
 SIZE = Fixed(width=97, height=61, ratio=0.5)  # an odd edge at every pool

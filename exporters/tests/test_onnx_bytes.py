@@ -5,7 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from exporters.spec import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, OUTPUTS
 from exporters.tests.onnx_files import export
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 1, 61, 97, 3), np.uint8)

@@ -9,22 +9,19 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
-from exporters import load_exporter, load_reader, load_runtime
-from exporters.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
-from exporters.match import match
-from exporters.onnx import OnnxSpec, quantise
-from exporters.onnx.quantise import IN_EIGHT_BITS
-from exporters.recover import recover
-from exporters.spec import Fixed, MissingPackage, SpecError
+from exporters import load_runtime
+from exporters.format import MissingPackage
+from exporters.lowering.folding import divided_convs
+from exporters.onnx import OnnxSpec
+from exporters.onnx.graph import quantise
+from exporters.onnx.graph.quantise import IN_EIGHT_BITS
+from exporters.spec import Fixed, SpecError
+from exporters.support.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
 from exporters.tests.onnx_files import assert_close, export, play
-from exporters.weights import divided_convs
-from parity_tests.clips import builtin_clip
-from parity_tests.recovered import verify_recovered
-from parity_tests.verify import verify
 from rvm_model import load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.drawn import drawn_frames
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.video.colour import VideoError
+from rvm_model.video.synthetic.clip import drawn_frames
 
 SIZE = Fixed(width=320, height=180, ratio=0.5)
 INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "int8"}
@@ -169,19 +166,6 @@ def test_bytes_are_the_same_frames(files, tmp_path):
     assert all(np.array_equal(one[name], two[name]) for name in one if name.endswith((":scale", ":zero")))
 
 
-def test_the_built_in_frames_are_none_that_are_judged():
-    for fixed in (None, SIZE):
-        calibration = load_calibration("builtin", fixed)
-        height, width = calibration.pixels.shape[1:3]
-        judged = builtin_clip(300 if fixed else 24, width, height).batched(2).pixels
-        assert not calibrated_with(calibration.metadata(), (image for frame in judged for image in frame))
-        assert calibrated_with(calibration.metadata(), calibration.pixels[-1:])
-        # It is not the noise alone that differs.
-        apart = [np.abs(frame.astype(int) - calibration.pixels).mean() for frame in judged[:24, 0]]
-        assert min(apart) > 10
-    assert not calibrated_with({}, judged[0])
-
-
 def test_frames_of_one_colour_are_in_many_clips(tmp_path):
     moving = drawn_frames(FRAMES, 64, 48)
     one, other = (np.concatenate([np.zeros_like(moving[:4]), part]) for part in (moving[:12], moving[4:] // 2))
@@ -189,45 +173,6 @@ def test_frames_of_one_colour_are_in_many_clips(tmp_path):
     assert len(calibration.metadata()["calibration_frames"].split()) == 12
     assert not calibrated_with(calibration.metadata(), other)
     assert calibrated_with(calibration.metadata(), one)
-
-
-def test_what_stays_float32_is_judged_as_such(files, tmp_path):
-    model = onnx.load(files["int8"])
-    weight = next(each for each in model.graph.initializer if each.name == "decoder.decode4.gru.ih.0.h.weight")
-    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.1), weight.name))
-    kept = [entry for entry in model.metadata_props if entry.key != "graph_sha256"]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    onnx.save(model, tmp_path / "changed.onnx")
-    for path, ok in ((files["int8"], True), (tmp_path / "changed.onnx", False)):
-        report = verify(load_runtime("onnx").inspect(path), load_checkpoint("seeded"), builtin_clip(16, 320, 180), None)
-        assert report.ok == ok
-        assert ok or [failure for failure in report.comparison.failures if "decoder.decode4.gru.ih.0" in failure]
-
-
-# What is taken out of it again.
-
-
-def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
-    path = files["int8"]
-    tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-    known = match(load_reader("onnx").dataflow(path)).kernels
-    name = "decoder.decode3.conv.0"
-    stored = tensors[f"{name}.weight.stored"].astype(np.float32)
-    computed = stored * tensors[f"{name}.weight.scale"][:, None, None, None]
-    assert np.array_equal(known[name].values, computed[:, :-1].astype(np.float64))
-    parts = [f"decoder.decode2.gru.hh.0.{part}.weight" for part in ("x", "h")]
-    joined = [tensors[f"{part}.stored"] * tensors[f"{part}.scale"][:, None, None, None] for part in parts]
-    assert np.array_equal(known["decoder.decode2.gru.hh.0"].values, np.concatenate(joined, 1).astype(np.float64))
-    recovered = recover([path])
-    assert "8 bits, per channel" in " ".join(recovered.remarks)
-    (report,) = verify_recovered(recovered)
-    assert report.ok, report.comparison.failures
-    # Only what flows is rounded between the two; between the file and its source weights are too.
-    again = tmp_path / "again.onnx"
-    load_exporter("onnx").export(recovered.checkpoint, OnnxSpec(**INT8, fixed=SIZE), again)
-    for name, kernel in match(load_reader("onnx").dataflow(again)).kernels.items():
-        assert np.abs(kernel.values - known[name].values).max() <= 1e-6 * np.abs(known[name].values).max(), name
 
 
 # What is refused.

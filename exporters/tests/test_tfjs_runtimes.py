@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters import load_exporter, load_runtime, process
-from exporters.spec import OUTPUTS, ArtifactError, MissingPackage
+from exporters import load_exporter, load_runtime
+from exporters.artifact import OUTPUTS, ArtifactError
+from exporters.format import MissingPackage
+from exporters.support import tensor_pipe
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, without_space_to_batch, zipped
 from exporters.tfjs import FORMAT, TfjsSpec
 from exporters.tfjs.artifact import inspect
@@ -51,8 +53,8 @@ def runtime(request):
 @pytest.fixture
 def started(monkeypatch):
     """The processes that are started, as they are."""
-    processes, popen = [], process.Popen
-    monkeypatch.setattr(process, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
+    processes, popen = [], tensor_pipe.Popen
+    monkeypatch.setattr(tensor_pipe, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
     return processes
 
 
@@ -170,7 +172,7 @@ def test_a_batch(artifact, node):
 
 @pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
 def test_no_process_and_no_file_is_left_when_the_consumer_stops(
-    stop, runtime, artifact, started, tmp_path, monkeypatch
+    stop, runtime, artifact, started, tmp_path, monkeypatch, request
 ):
     path = zipped(artifact.path, tmp_path / "model.zip")
     with tempfile.TemporaryDirectory() as temporary:  # whose path is short, as Chromium needs it
@@ -185,7 +187,9 @@ def test_no_process_and_no_file_is_left_when_the_consumer_stops(
         pids = set()
         with pytest.raises(stop):
             consume()
-        assert len(pids) >= (1 if runtime.__name__.endswith("node_runtime") else 4), "Chromium has processes of its own"
+        assert len(pids) >= (1 if request.node.callspec.params["runtime"] == "node" else 4), (
+            "Chromium has processes of its own"
+        )
         assert_gone(pids)
         assert [*Path(temporary).iterdir()] == []
 
@@ -221,7 +225,7 @@ def test_a_page_that_hangs(artifact, chromium, started, monkeypatch):
         pids = family(started[0].pid)
         for pid in pids - {started[0].pid}:
             os.kill(pid, signal.SIGSTOP)
-        monkeypatch.setattr(process, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(tensor_pipe, "ANSWER_SECONDS", 1)
         with pytest.raises(ArtifactError, match="the process of chromium-wasm gave no answer within 1 seconds"):
             step(FRAMES[0], None)
     assert_gone(pids)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.archive import holds
-from exporters.spec import ExportSpec, Format, RuntimeInfo
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import ExportSpec
+from exporters.support.archive import holds
 
 MODEL = "model.json"
 
@@ -35,10 +36,10 @@ FORMAT = Format(
     packages=("tensorflow", "packaging", "tensorflowjs"),
     afterwards=f"pip install --no-deps tensorflowjs=={CONVERTER}",
     runtimes={
-        "node": RuntimeInfo(module="node_runtime", extra="tfjs", packages=()),
-        "chromium-wasm": RuntimeInfo(module="chromium_wasm_runtime", extra="tfjs", packages=()),
-        "chromium-webgl": RuntimeInfo(module="chromium_webgl_runtime", extra="tfjs", packages=()),
-        "chromium-webgpu": RuntimeInfo(module="chromium_webgpu_runtime", extra="tfjs", packages=()),
+        "node": RuntimeInfo(module="node", extra="tfjs", packages=()),
+        "chromium-wasm": RuntimeInfo(module="chromium", options={"backend": "wasm"}, extra="tfjs", packages=()),
+        "chromium-webgl": RuntimeInfo(module="chromium", options={"backend": "webgl"}, extra="tfjs", packages=()),
+        "chromium-webgpu": RuntimeInfo(module="chromium", options={"backend": "webgpu"}, extra="tfjs", packages=()),
     },
     recognise=recognise,
     spec=TfjsSpec,

@@ -1,4 +1,4 @@
-"""TensorFlow.js models in headless Chromium, whatever the backend."""
+"""Run TensorFlow.js models in headless Chromium, by one of its backends."""
 
 import os
 import shutil
@@ -6,16 +6,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporters.artifact import Artifact
+from exporters.format import MissingPackage
 from exporters.runtime import Device, Step
-from exporters.spec import Artifact, MissingPackage
-from exporters.tfjs.step import playing
+from exporters.tfjs.artifact import inspect
+from exporters.tfjs.step import playing, to_numpy
+
+__all__ = ["find_chromium", "inspect", "load", "to_numpy"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def browsing(artifact: Artifact, device: Device, ratio: float, backend: str) -> Iterator[Step]:
-    """Play a model in a page, on one backend of TensorFlow.js and no other. Raises what `step.playing` does."""
+def load(artifact: Artifact, device: Device, ratio: float, *, backend: str) -> Iterator[Step]:
+    """Play a model in a page. See `exporters.runtime.Runtime`.
+
+    `backend` is TensorFlow.js's: wasm, with SIMD and threads, webgl or webgpu. No other is used.
+    """
     runtime = f"chromium-{backend}"
     # A short name, since Chromium has a socket in there, whose path may have 107 bytes.
     with tempfile.TemporaryDirectory(prefix="rvm-", ignore_cleanup_errors=True) as scratch:

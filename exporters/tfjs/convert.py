@@ -5,15 +5,14 @@ imports two more that only some SavedModels need. None of them is installed. So 
 entered here without their own `__init__`, and the two are empty modules; nothing else sees that but this process.
 """
 
-import os
-import subprocess
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from exporters.spec import ArtifactError, MissingPackage
+from exporters.format import MissingPackage
+from exporters.support.fresh_process import run_module
 from exporters.tensorflow.saved_model import ENVIRONMENT
 from exporters.tfjs import CONVERTER, FORMAT
 
@@ -30,16 +29,9 @@ def convert(saved_model: Path, folder: Path) -> None:
     installed = version("tensorflowjs")
     if installed != CONVERTER:
         raise MissingPackage(f"tfjs needs tensorflowjs {CONVERTER}, not {installed}; run: {FORMAT.afterwards}")
-    done = subprocess.run(  # noqa: S603 (our own module)
-        [sys.executable, "-m", "exporters.tfjs.convert", saved_model.resolve(), folder.resolve()],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | ENVIRONMENT,
+    run_module(
+        "exporters.tfjs.convert", saved_model, folder, failure="tensorflowjs could not convert", environment=ENVIRONMENT
     )
-    if done.returncode != 0:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise ArtifactError(f"tensorflowjs could not convert: {last or f'exit code {done.returncode}'}")
 
 
 def main(saved_model: str, folder: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.spec import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, OUTPUTS
 from exporters.tfjs import MODEL
 
 Weights = dict[str, NDArray[Any]]

@@ -3,7 +3,8 @@
 import zipfile
 from pathlib import Path
 
-from exporters.spec import ExportSpec, Format, RuntimeInfo
+from exporters.format import Format, RuntimeInfo
+from exporters.spec import ExportSpec
 
 
 def recognise(path: Path) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from exporters.artifact import Artifact
 from exporters.runtime import Device, Runtime, Step
-from exporters.spec import Artifact
 from parity_tests.mutants.mutant import Subject
 
 

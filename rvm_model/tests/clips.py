@@ -1,15 +1,18 @@
 """Small clips to read."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
-from rvm_model.colour import SRGB
-from rvm_model.frames import Properties
-from rvm_model.sink import open_sink
+from rvm_model.video.colour import SRGB
+from rvm_model.video.frames import Properties
+from rvm_model.video.sink import open_sink
+from rvm_model.video.synthetic.clip import draw_frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +128,10 @@ def encode_clip(
         if sound is not None:
             file.mux(sound.encode(track))
     return path
+
+
+def drawn_inputs(frames: int, width: int, height: int) -> Iterator[NDArray[np.float32]]:
+    """Yield frames of the built-in clip as a network takes them: (1, 3, H, W), float32 in [0, 1]."""
+    for t in range(frames):
+        image = draw_frame(t, width, height).image[None]
+        yield np.ascontiguousarray(image.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

@@ -13,10 +13,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from parity_tests.clips import builtin_clip
 from rvm_model import CheckpointError, load_checkpoint
-from rvm_model.checkpoint import weights_sha256
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.tests.clips import drawn_inputs
+from rvm_model.weights.checkpoint import weights_sha256
 
 EVERY_NETWORK = pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
 SEEDED_SHA256 = {
@@ -81,7 +81,7 @@ def test_seeded_weights_exercise_the_network(variant, refiner):
         assert all((vector - neutral).abs().max() > 0.05 for vector in vectors)
     model, states, alphas = checkpoint.network(), [None] * 4, []
     with torch.inference_mode():
-        for frame in builtin_clip():
+        for frame in drawn_inputs(24, 320, 180):
             _, pha, *states = model(torch.from_numpy(frame), *states, 0.5)
             alphas.append(pha)
     assert torch.stack(alphas).std() > 0.1

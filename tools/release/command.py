@@ -2,32 +2,46 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from exporters.spec import MissingPackage
+from exporters.format import MissingPackage
 from rvm_model.errors import UserError
 from rvm_model.state import VARIANTS
-from tools.messages import say_error, stderr_console
+from tools.shared.console import say_error, stderr_console
+
+if TYPE_CHECKING:
+    from tools.release.build import Order
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _PACKAGES = ("filelock", "jinja2", "matplotlib", "pydantic")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReleaseOptions:
+    """What making a release and checking one have in common.
+
+    `out` is the release's folder. `checkpoints` are its weights, as `parse_checkpoints` takes them. `trust` opens those
+    that are code. `clip` is an image folder or a video; None is the built-in clip. `frames` is how many to play; None
+    is as many as the size affords. `jobs` is how many files to work on at a time; None is as cores and memory allow.
+    `cluster` is the address of a Dask scheduler, or None.
+    """
+
+    out: Path
+    checkpoints: Sequence[str]
+    trust: bool
+    clip: Path | None
+    frames: int | None
+    jobs: int | None
+    cluster: str | None
+
+
 def release(
-    checkpoints: Sequence[str],
-    out: Path,
-    only: Sequence[str],
-    light: bool,
-    clip: Path | None,
-    frames: int | None,
-    jobs: int | None,
-    cluster: str | None,
-    version: str,
-    check_reproducible: bool,
-    trust: bool,
+    options: ReleaseOptions, *, only: Sequence[str], light: bool, version: str, check_reproducible: bool
 ) -> int:
     """Make a release, print the paths of its files, and give the exit code: 1 if one is missing or not reproducible.
 
@@ -35,17 +49,16 @@ def release(
         UserError: see `make_release`.
     """
     _require()
-    from tools.release.build import Order
     from tools.release.check import differences
-    from tools.release.release import REPORT, chosen, make_release, settle
-    from tools.release.weights import parse_checkpoints
+    from tools.release.make import REPORT, chosen, make_release, settle
+    from tools.shared.models import parse_checkpoints
 
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
     variants = [*dict.fromkeys(row.spec.variant for row in chosen(only, light))]
-    sources = parse_checkpoints(checkpoints or ["auto"], variants, trust)
-    order = settle(Order(out=out, checkpoints=sources, clip=clip, frames=frames, trust=trust))
-    paths, failures = make_release(order, version, only, light, jobs, cluster)
+    sources = parse_checkpoints(options.checkpoints or ["auto"], variants, options.trust)
+    order = settle(_order(options, sources))
+    paths, failures = make_release(order, version, only, light, options.jobs, options.cluster)
     for path in paths:
         typer.echo(path)
     console = stderr_console()
@@ -57,7 +70,7 @@ def release(
     if not check_reproducible:
         return 0
     console.print("making it again, to compare")
-    other = differences(order, version, only, light, jobs, cluster)
+    other = differences(order, version, only, light, options.jobs, options.cluster)
     for difference in other:
         say_error(difference, 1)
     if not other:
@@ -68,37 +81,34 @@ def release(
     return int(bool(other))
 
 
-def verify(
-    folder: Path,
-    checkpoints: Sequence[str],
-    clip: Path | None,
-    frames: int | None,
-    jobs: int | None,
-    cluster: str | None,
-    trust: bool,
-) -> int:
-    """Doubt a release, and give the exit code: 1 on any doubt.
+def verify(options: ReleaseOptions) -> int:
+    """Check a release, and return the exit code: 1 if anything differs.
 
     Raises:
         UserError: see `check_release`.
     """
     _require()
-    from tools.release.build import Order
     from tools.release.check import check_release
-    from tools.release.release import settle
-    from tools.release.weights import parse_checkpoints
+    from tools.release.make import settle
+    from tools.shared.models import parse_checkpoints
 
-    sources = parse_checkpoints(checkpoints, VARIANTS, trust)
+    sources = parse_checkpoints(options.checkpoints, VARIANTS, options.trust)
     if "auto" in sources.values():
         raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
-    order = settle(Order(out=folder, checkpoints=sources, clip=clip, frames=frames, trust=trust))
-    doubts = check_release(order, jobs, cluster)
+    order = settle(_order(options, sources))
+    doubts = check_release(order, options.jobs, options.cluster)
     for doubt in doubts:
         say_error(doubt, 1)
     if doubts:
         return 1
-    stderr_console().print(f"ok: {folder} is whole, and each file computes what PyTorch computes", soft_wrap=True)
+    stderr_console().print(f"ok: {options.out} is whole, and each file computes what PyTorch computes", soft_wrap=True)
     return 0
+
+
+def _order(options: ReleaseOptions, sources: dict[str, str]) -> "Order":
+    from tools.release.build import Order
+
+    return Order(out=options.out, checkpoints=sources, clip=options.clip, frames=options.frames, trust=options.trust)
 
 
 def _require() -> None:

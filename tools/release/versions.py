@@ -11,13 +11,15 @@ from pathlib import Path
 import exporters
 import parity_tests
 import rvm_model
+import tools.release
+import tools.shared
 from exporters import FORMATS
-from exporters.metadata import release
+from exporters.support.metadata import release
 from rvm_model import __version__
 
 ALWAYS = ("torch", "numpy", "PIL")
-_OURS = (rvm_model, exporters, parity_tests)
-_TOOLS = ("panels.py", "pictures.py", "prove.py", "verify.py", "release/build.py")
+_OURS = (rvm_model, exporters, parity_tests, tools.shared, tools.release)
+"""Packages that make files, prove them, or record what was proved."""
 _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 
@@ -37,8 +39,6 @@ def tools_of(format_name: str) -> dict[str, str]:
 def source_sha256() -> str:
     """Over what makes, judges and shows files: with another source, files are made anew."""
     digest = hashlib.sha256()
-    for name in _TOOLS:
-        digest.update(hashlib.sha256((Path(__file__).parents[1] / name).read_bytes()).digest())
     for package in _OURS:
         root = Path(next(iter(package.__path__)))
         for file in sorted(root.rglob("*")):

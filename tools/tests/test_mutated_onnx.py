@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from exporters import FORMATS, load_exporter, load_runtime
-from exporters.spec import ArtifactError, Fixed
+from exporters.artifact import ArtifactError
+from exporters.spec import Fixed
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from tools.tests.mutation_runner import COMMANDS, MEMORY, PATIENCE

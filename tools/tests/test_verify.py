@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
 
 
 def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "verify", seeded_artifacts["onnx"]]
+    command = [sys.executable, "-c", "from tools.cli.main import main; main()", "verify", seeded_artifacts["onnx"]]
     command += ["--runtime", other_runtime, "--frames", "16"]
     deadline = time.monotonic() + 60
 
@@ -166,7 +167,7 @@ def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_a
 
 def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
     monkeypatch.setenv("RVM_RELEASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("rvm_model.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("rvm_model.weights.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
     export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
     result = run("verify", tmp_path / "traced.onnx")
     assert result.code == 2
@@ -216,7 +217,7 @@ def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_
 
 def test_a_full_stdout_is_said(artifact):
     with Path("/dev/full").open("wb", buffering=0) as full:
-        command = [sys.executable, "-c", "from tools.cli import main; main()", "info", artifact, "--json"]
+        command = [sys.executable, "-c", "from tools.cli.main import main; main()", "info", artifact, "--json"]
         process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 1
     assert process.stderr == "rvm-export: error: No space left on device\n"
@@ -241,6 +242,25 @@ def test_info_shows_what_a_file_is(artifact, run):
     table = run("info", artifact)
     assert (table.code, table.out) == (0, "")
     assert "weights_sha256" in table.err
+
+
+def test_info_imports_nothing_that_writes(artifact):
+    code = (
+        "import sys\n"
+        "from tools.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "print(*sys.modules, sep='\\n')\n"
+        "sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "info", artifact]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    modules = {*process.stdout.splitlines()}
+    assert "exporters.artifact" in modules
+    writing = re.compile(
+        r"av|exporters\.(lowering|support\.calibration|\w+\.(export|convert|traced|quantise|graph))(\..*)?"
+    )
+    assert [module for module in modules if writing.fullmatch(module)] == []
 
 
 @EVERY_COMMAND

@@ -1,5 +1,6 @@
 """The built wheel in fresh environments: help and clear messages without extras, a format that works with its own."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -23,11 +24,16 @@ def bare(wheel, tmp_path_factory) -> Path:
 def test_what_it_holds(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        texts = {name: archive.read(name).decode() for name in names if name.endswith(".py")}
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
         *("rvm_model", "exporters", "parity_tests", "tools")
     }
     assert not [name for name in names if "/tests/" in name or "node_modules" in name or "/test_" in name]
-    assert {"tools/release/table.toml", "rvm_model/portrait.png"} <= {*names}
+    assert not [name for name in names if name.startswith("tools/measure/")]
+    assert not [
+        name for name, text in texts.items() if re.search(r"^\s*(?:from|import) \w+\.(?:tests|measure)\b", text, re.M)
+    ]
+    assert {"tools/release/contents.toml", "rvm_model/video/synthetic/portrait.png"} <= {*names}
     for name in FORMATS:
         assert f"exporters/{name}/card.md.jinja" in names
 

@@ -1,0 +1,78 @@
+"""An ONNX file as a message that is safe to hand on: whole, valid, and bounded by its own size.
+
+Everything is read from the file itself. What names other files, or stands for work without a bound, is refused here,
+before a library that believes it. How much memory a graph asks for shows only when it runs.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, Message
+from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
+
+from exporters.artifact import ArtifactError
+from rvm_model.errors import first_line
+
+_REPEATING = ("Loop", "Scan", "SequenceMap")
+
+
+def read(path: Path) -> ModelProto:
+    """The file's message.
+
+    Raises:
+        ArtifactError: truncated, damaged or edited since it was written, not valid, or with weights elsewhere, loops,
+            functions or sparse tensors, none of which a matting network has.
+    """
+    try:
+        # Not `onnx.load`, which goes by the file's suffix and would take .json for text.
+        model: ModelProto = ModelProto.FromString(path.read_bytes())
+        _refuse_unbounded(path, model)
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
+    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: no UTF-8, or beyond 2 GB
+        raise ArtifactError(f"{path} is damaged or no valid ONNX file: {first_line(error)}") from error
+    claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
+    if claimed is not None and claimed != graph_sha256(model):
+        raise ArtifactError(
+            f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove its metadata "
+            "entry graph_sha256"
+        )
+    return model
+
+
+def graph_sha256(model: onnx.ModelProto) -> str:
+    """Over everything but the metadata: tells a damaged file from one that is as it was written."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _refuse_unbounded(path: Path, model: ModelProto) -> None:
+    """Wherever in the message it stands: in branches, in attributes, in parts that nothing here makes use of."""
+    if model.functions:
+        # One that calls another twice, which calls a third twice, is a graph of any size.
+        raise ArtifactError(f"{path} has functions of its own; inline them with onnx.inliner.inline_local_functions")
+    for message in _messages(model):
+        if isinstance(message, TensorProto) and (
+            message.data_location == TensorProto.EXTERNAL or message.external_data
+        ):
+            raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
+        if isinstance(message, SparseTensorProto):
+            raise ArtifactError(f"{path} has sparse tensors; give a file whose weights are dense")
+        if isinstance(message, NodeProto) and message.op_type in _REPEATING:
+            raise ArtifactError(f"{path} has a {message.op_type}, which may never end; a matting network has none")
+
+
+def _messages(message: Message) -> Iterator[Message]:
+    """It and all that are in it. A file cannot be nested deeper than protobuf reads, which is 100."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in [value] if isinstance(value, Message) else value:
+                yield from _messages(each)

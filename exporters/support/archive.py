@@ -1,0 +1,109 @@
+"""Models that are folders, or a folder in a zip file: written so that the same folder gives the same bytes, and opened
+without trust in what the zip file claims.
+"""
+
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from exporters.artifact import ArtifactError
+
+MOST_BYTES = 1_000_000_000
+"""Of all entries, unpacked. The largest model of this network is a tenth of it."""
+
+MOST_ENTRIES = 1000
+MOST_RATIO = 50
+"""Unpacked over packed size, all entries together: weights hardly shrink, and a graph's JSON to a 24th."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+"""What `zipfile` raises for flipped bits: an unknown method or an encrypted entry too."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that `zipfile` reads by pieces. Of bzip2 and lzma it unpacks all that a piece holds, whatever it claims."""
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format can tell; a real one would be another every time
+
+
+def pack(folder: Path, path: Path, root: str) -> None:
+    """Write a folder's files into a zip file, in the order of their names, under a top folder `root`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+            entry = zipfile.ZipInfo(f"{root}/{file.relative_to(folder).as_posix()}", _EARLIEST)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, file.read_bytes(), compresslevel=9)
+
+
+def holds(path: Path, marker: str) -> bool:
+    """Whether a file named `marker` lies in a folder, or in a zip file's root or its only top folder. Never fails."""
+    if path.is_dir():
+        return (path / marker).is_file()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _root(archive.namelist(), marker) is not None
+    except _DAMAGE:
+        return False
+
+
+@contextmanager
+def unpacked(path: Path, marker: str) -> Iterator[Path]:
+    """The folder that holds `marker`: `path` itself, or one that is gone afterwards.
+
+    Args:
+        path: A folder, or a zip file.
+        marker: The name of a file that tells such a model.
+
+    Raises:
+        ArtifactError: a zip file that is damaged, that names places outside itself, or that unpacks to more than a
+            model could be. Nothing has been written then.
+    """
+    if path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="rvm-export-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _refuse_unsafe(path, archive.infolist())
+                root = _root(archive.namelist(), marker)
+                if root is None:
+                    raise ArtifactError(f"{path} holds no {marker}, neither at its root nor in its only top folder")
+                archive.extractall(folder)
+        except _DAMAGE as error:
+            raise ArtifactError(f"{path} is damaged: {error}") from error
+        except OSError as error:
+            raise ArtifactError(f"cannot unpack {path}: {error.strerror or error}") from error
+        yield Path(folder) / root
+
+
+def _root(names: list[str], marker: str) -> str | None:
+    """The folder in a zip file that holds `marker`, `.` for its root."""
+    if marker in names:
+        return "."
+    tops = {name.partition("/")[0] for name in names}
+    top = tops.pop() if len(tops) == 1 else None
+    return top if f"{top}/{marker}" in names else None
+
+
+def _refuse_unsafe(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """By the unpacked sizes that are claimed, since `zipfile` never unpacks more, over the size of the file itself."""
+    for entry in entries:
+        name = entry.orig_filename
+        if entry.compress_type not in _METHODS:
+            raise ArtifactError(
+                f"{path} is refused: its entry {name[:100]!r} is packed by method {entry.compress_type}; pack it "
+                "stored or deflated, as zip tools do by default"
+            )
+        parts = PurePosixPath(name).parts
+        if ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or ":" in name or "\0" in name:
+            raise ArtifactError(f"{path} is refused: its entry {name[:100]!r} lies outside the archive")
+    unpacked_bytes = sum(each.file_size for each in entries)
+    packed_bytes = min(sum(each.compress_size for each in entries), path.stat().st_size)
+    if len(entries) > MOST_ENTRIES or unpacked_bytes > min(MOST_BYTES, MOST_RATIO * packed_bytes):
+        raise ArtifactError(
+            f"{path} is refused: {len(entries)} entries of {packed_bytes} bytes would unpack to {unpacked_bytes}, "
+            "which no model of this network does"
+        )

@@ -1,0 +1,1 @@
+"""Tests of the formats: what is in their files, what runs them, what is refused."""

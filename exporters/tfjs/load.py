@@ -1,0 +1,178 @@
+"""A graph model as it lies in a folder, checked against itself: what the graph says, the manifest, and the shards.
+
+Everything in it was written by somebody else. What is read here is what a runtime then loads, and no other file.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.artifact import ArtifactError, TensorInfo
+from exporters.tfjs import MODEL
+from rvm_model.errors import first_line
+
+MOST_JSON = 64_000_000
+"""Bytes of a model.json. The released one has 626,575."""
+
+_GRAPH_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
+_STORED_BYTES = {"float32": 4, "int32": 4, "bool": 1, "float16": 2, "uint16": 2, "uint8": 1}
+_CONTROL_FLOW = {
+    *("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond"),
+    *("If", "StatelessIf", "While", "StatelessWhile"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """One entry of the manifest. `stored` is the dtype of its bytes, which `dtype` is made of when it is loaded."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    stored: str
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * _STORED_BYTES[self.stored]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphModel:
+    """What a model.json says. Inputs and outputs by the names of its signature, without their `:0`."""
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+    weights: tuple[Weight, ...]
+    nodes: int
+    control_flow: bool
+    converter: str
+    metadata: Mapping[str, str]
+
+
+def read(folder: Path, path: Path) -> GraphModel:
+    """The model in `folder`.
+
+    Args:
+        folder: With its model.json.
+        path: What the user calls it, for messages.
+
+    Raises:
+        ArtifactError: no JSON, no graph model, weights that are not as its graph says, or shards that are not there or
+            not of the size that the weights need.
+    """
+    content = _json(folder / MODEL, path)
+    if not isinstance(content, dict) or content.get("format") != "graph-model":
+        kind = content.get("format") if isinstance(content, dict) else None
+        raise ArtifactError(f"{path} has a {MODEL} of format {str(kind)[:50]!r}; give a TensorFlow.js graph-model")
+    try:
+        nodes = _nodes(content["modelTopology"])
+        groups = [
+            ([str(name) for name in group["paths"]], [_weight(path, entry) for entry in group["weights"]])
+            for group in content["weightsManifest"]
+        ]
+        signature = content.get("signature") or content["userDefinedMetadata"]["signature"]
+        inputs, outputs = (_tensors(signature[side]) for side in ("inputs", "outputs"))
+        constants = {str(node["name"]): node for node in nodes if node["op"] == "Const"}
+        listed = [weight for _, weights in groups for weight in weights]
+        for weight in listed:
+            _check_constant(path, weight, constants.get(weight.name))
+        missing = sorted({*constants} - {weight.name for weight in listed})
+        if missing:
+            raise ArtifactError(f"{path} has no weights for {missing[0][-100:]!r}, a constant of its graph")
+        for shards, weights in groups:
+            _check_shards(path, folder, shards, sum(weight.nbytes for weight in weights))
+        metadata = content.get("userDefinedMetadata") or {}
+        return GraphModel(
+            inputs=inputs,
+            outputs=outputs,
+            weights=tuple(listed),
+            nodes=len(nodes),
+            control_flow=any(node["op"] in _CONTROL_FLOW for node in nodes),
+            converter=str(content.get("convertedBy")),
+            metadata={str(key): value for key, value in metadata.items() if isinstance(value, str)},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__} {first_line(error, 100)}"
+        raise ArtifactError(f"{path} has a {MODEL} that is no graph model as converters write it: {what}") from error
+
+
+def _json(file: Path, path: Path) -> Any:
+    try:
+        if file.stat().st_size > MOST_JSON:
+            raise ArtifactError(f"{path} has a {MODEL} of {file.stat().st_size} bytes; at most {MOST_JSON} are read")
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}: {MODEL}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} has a {MODEL} that is truncated, or no JSON: {error}") from error
+
+
+def _nodes(topology: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of the graph and of all functions that it may call."""
+    functions = (topology.get("library") or {}).get("function") or []
+    return [*topology["node"], *(node for function in functions for node in function["nodeDef"])]
+
+
+def _weight(path: Path, entry: dict[str, Any]) -> Weight:
+    name, dtype = str(entry["name"]), str(entry["dtype"])
+    stored = str((entry.get("quantization") or {}).get("dtype", dtype))
+    if dtype not in _GRAPH_DTYPES or stored not in _STORED_BYTES:
+        raise ArtifactError(
+            f"{path} has a weight {name[-100:]!r} of the unknown dtype {dtype[:50]!r} ({stored[:50]!r})"
+        )
+    shape = tuple(entry["shape"])
+    if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
+        raise ArtifactError(f"{path} has a weight {name[-100:]!r} of the impossible shape {str(shape)[:100]}")
+    return Weight(name=name, shape=shape, dtype=dtype, stored=stored)
+
+
+def _check_constant(path: Path, weight: Weight, node: dict[str, Any] | None) -> None:
+    """The graph says once more what the manifest says of a weight, but runtimes believe the manifest."""
+    if node is None:
+        raise ArtifactError(f"{path} has a weight {weight.name[-100:]!r} that its graph does not know")
+    tensor = node["attr"]["value"]["tensor"]
+    expected = (tensor["dtype"], tuple(int(axis.get("size", 0)) for axis in tensor["tensorShape"].get("dim", [])))
+    if (_GRAPH_DTYPES[weight.dtype], weight.shape) != expected:
+        raise ArtifactError(
+            f"{path} has a weight {weight.name[-100:]!r} of {weight.dtype} {weight.shape} in its manifest, but of "
+            f"{expected[0]} {expected[1]} in its graph"
+        )
+
+
+def _check_shards(path: Path, folder: Path, shards: list[str], needed: int) -> None:
+    found = 0
+    for name in shards:
+        if Path(name).name != name or name == "..":
+            raise ArtifactError(f"{path} names weights outside its folder: {name[:100]!r}")
+        try:
+            found += (folder / name).stat().st_size
+        except OSError as error:
+            raise ArtifactError(f"{path} lacks its weights in {name[:100]!r}: {error.strerror}") from error
+    if found != needed:
+        kind = "truncated" if found < needed else "not this model's"
+        raise ArtifactError(
+            f"{path} has weights that are {kind}: {', '.join(shards)[:200]} should have {needed} bytes together, and "
+            f"has {found}"
+        )
+
+
+def _tensors(side: dict[str, Any]) -> dict[str, TensorInfo]:
+    """One side of the signature."""
+    return {
+        (name := key.removesuffix(":0")): TensorInfo(
+            name=name,
+            dtype={"DT_FLOAT": "float32"}.get(entry["dtype"], str(entry["dtype"])),
+            shape=_shape(entry.get("tensorShape") or {}),
+        )
+        for key, entry in side.items()
+    }
+
+
+def _shape(shape: dict[str, Any]) -> tuple[int | str, ...]:
+    if shape.get("unknownRank"):
+        return ("any rank",)
+    lengths = [int(axis["size"]) for axis in shape.get("dim", [])]
+    return tuple(length if length >= 0 else "any" for length in lengths)

@@ -1,0 +1,18 @@
+"""TensorFlow.js models in Node, by the WebAssembly backend with SIMD, on one thread."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporters.artifact import Artifact
+from exporters.runtime import Device, Step
+from exporters.tfjs.artifact import inspect
+from exporters.tfjs.step import playing, to_numpy
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    with playing(artifact, device, ratio, "node", "node.mjs") as step:
+        yield step

@@ -1,0 +1,174 @@
+"""The commands that time: bench and benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from exporters import FORMATS
+from tools.cli.options import (
+    CODE_WARNING,
+    CheckpointOption,
+    ClipOption,
+    FramesOption,
+    RefinerOption,
+    TrustOption,
+    VariantOption,
+    app,
+    files,
+    one_of,
+    report_option,
+)
+
+
+@app.command(
+    short_help="Time files against PyTorch's own.",
+    help="Time files, PyTorch itself, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
+    "(traced) in turn, a frame each a round, in a process each, and compare their mattes: a file that drifts has no "
+    "speed, and makes exit code 1. What is timed begins and ends in the machine's own memory. With --export the making "
+    f"of files is timed instead. {CODE_WARNING}",
+)
+def bench(
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="ARTIFACT...", help="Files of any format, of one network; none for the baselines alone."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who the others are held against: pytorch, torchscript, traced or a file's name. By default traced, "
+            "torchscript on CUDA, and the first file in a browser.",
+        ),
+    ] = None,
+    resolution: Annotated[
+        list[str] | None, typer.Option(metavar="WxH", help="Repeatable; 1920x1080 at ratio .25 by default.")
+    ] = None,
+    downsample_ratio: Annotated[
+        list[str] | None, typer.Option(metavar="R|auto", help="The n-th goes with the n-th resolution.")
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda|browser|browser-webgl",
+            callback=one_of("cpu", "cuda", "browser", "browser-webgl"),
+            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included; "
+            "browser-webgl: by WebGL, drawn in software.",
+        ),
+    ] = "cpu",
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Repeatable; as many as there are cores by default.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many frames of each are timed: 20 by default, 3 files with --export."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Of the baselines.")
+    ] = "fp32",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rvm",
+            callback=one_of("rvm"),
+            help="The released speed test's setting: random input, 1920x1080 at .25 and 3840x2160 at .125, against "
+            "frozen TorchScript.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|official|seeded",
+            help="The weights; by default what the first file's metadata names, seeded without a file.",
+        ),
+    ] = None,
+    trust: TrustOption = False,
+    export: Annotated[bool, typer.Option("--export", help="Time the exporters, with seeded weights.")] = False,
+    json: Annotated[Path | None, report_option("Write all figures as a JSON object.")] = None,
+    csv: Annotated[Path | None, report_option("Write them as a table, a line each.")] = None,
+) -> None:
+    from tools.bench.command import BenchOptions, bench_all
+
+    raise typer.Exit(
+        bench_all(
+            artifacts or [],
+            BenchOptions(
+                baseline=baseline,
+                resolutions=tuple(resolution or ()),
+                ratios=tuple(downsample_ratio or ()),
+                device=device,
+                threads=tuple(threads or ()),
+                rounds=rounds,
+                precision=precision,
+                preset=preset,
+                checkpoint=checkpoint,
+                trust=trust,
+                export=export,
+                reports=files(json=json, csv=csv),
+            ),
+        )
+    )
+
+
+@app.command(
+    short_help="Export to all formats, and compare them.",
+    help="Export a checkpoint to every format and precision, verify each file against PyTorch, and time them in turn. "
+    "Writes the files and benchmark.html, a page with charts, a table and mattes. Files that exist are used. Exits "
+    "with 1 if a file fails parity: it is not timed.",
+)
+def benchmark(
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            callback=one_of(*FORMATS),
+            help="Repeatable, in the order of the table. Default: all.",
+        ),
+    ] = None,
+    variant: VariantOption = "mobilenetv3",
+    refiner: RefinerOption = "deep_guided_filter",
+    checkpoint: CheckpointOption = "auto",
+    trust: TrustOption = False,
+    resolution: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames.")] = "640x360",
+    downsample_ratio: Annotated[
+        str, typer.Option(metavar="R|auto", help="Below 1; auto is 512 / longer side.")
+    ] = "auto",
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Timed frames of each file.")] = 20,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each file. Default: all cores.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the files and the page.")] = Path(
+        "dist/benchmark"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    csv: Annotated[Path | None, report_option("Write the table as CSV.")] = None,
+    json: Annotated[Path | None, report_option("Write all figures as a JSON object.")] = None,
+) -> None:
+    from tools.benchmark.command import BenchmarkOptions, benchmark_all
+
+    raise typer.Exit(
+        benchmark_all(
+            BenchmarkOptions(
+                formats=tuple(formats or ()),
+                variant=variant,
+                refiner=refiner,
+                checkpoint=checkpoint,
+                trust=trust,
+                resolution=resolution,
+                ratio=downsample_ratio,
+                clip=clip,
+                frames=frames,
+                rounds=rounds,
+                threads=threads,
+                output=output,
+                force=force,
+                reports=files(json=json, csv=csv),
+            )
+        )
+    )

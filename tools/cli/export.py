@@ -1,0 +1,122 @@
+"""The commands that export, one for each format: common options, and those of its spec."""
+
+from collections.abc import Iterator
+from dataclasses import field, fields, make_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exporters import FORMATS
+from exporters.format import Format
+from exporters.spec import ExportSpec, FixableSpec
+from tools.cli.options import (
+    CheckpointOption,
+    ForceOption,
+    RefinerOption,
+    TrustOption,
+    VariantOption,
+    app,
+    given_by_user,
+    one_of,
+)
+from tools.shared.sizes import parse_sizes
+
+ResolutionOption = Annotated[
+    list[str], typer.Option(metavar="WxH", help="Make a file for this size only; repeatable, one file each.")
+]
+RatiosOption = Annotated[
+    list[str], typer.Option(metavar="R|auto", help="The ratio to bake in; the n-th goes with the n-th resolution.")
+]
+BatchOption = Annotated[int | None, typer.Option(help="The batch to bake in.")]
+
+
+def add_export_command(name: str, description: Format) -> None:
+    """Add the sub-command that makes files of one format. Its options are the fields of a class made for it."""
+    options = make_dataclass("ExportOptions", [*_options(description)], kw_only=True)
+
+    @wraps(options)
+    def export(**values: Any) -> None:
+        from tools.commands.export import export_all
+
+        given = options(**values)
+        specs = _specs(description, given)
+        for path in export_all(name, specs, given.checkpoint, given.output, given.force, given.verify, given.trust):
+            typer.echo(path)
+
+    help_text = f"{description.help} Prints the files' paths."
+    app.command(name, help=help_text, short_help=f"Export {description.title}.")(export)
+
+
+def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, annotation and default of each option, as the help shows them."""
+    yield "context", typer.Context, field()
+    yield "variant", VariantOption, field(default="mobilenetv3")
+    yield "refiner", RefinerOption, field(default="deep_guided_filter")
+    yield "checkpoint", CheckpointOption, field(default="auto")
+    yield "trust", TrustOption, field(default=False)
+    yield (
+        "precision",
+        _choice(list[str], description.precisions, "Repeatable, one file each."),
+        field(default=description.precisions[:1]),
+    )
+    yield (
+        "output",
+        Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")],
+        field(default=Path()),
+    )
+    yield "force", ForceOption, field(default=False)
+    yield (
+        "verify",
+        Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")],
+        field(default=True),
+    )
+    if issubclass(description.spec, FixableSpec):
+        yield "resolution", ResolutionOption, field(default=())
+        yield "downsample_ratio", RatiosOption, field(default=())
+        yield "batch", BatchOption, field(default=None)
+    if description.profiles:
+        consumers = "; ".join(f"{profile}: {each.help}" for profile, each in description.profiles.items())
+        text = f"Options that suit one consumer. {consumers}."
+        yield "profile", _choice(str | None, description.profiles, text), field(default=None)
+    for each in _own_fields(description):
+        switch = f"--{each.name.replace('_', '-')}"
+        yield (
+            each.name,
+            Annotated[each.type, typer.Option(switch, help=each.metadata["help"])],
+            field(default=each.default),
+        )
+
+
+def _own_fields(description: Format) -> list[Any]:
+    """Return the fields of a format's spec that are options of the command."""
+    return [each for each in fields(description.spec) if "help" in each.metadata]
+
+
+def _choice(kind: Any, choices: Any, text: str) -> Any:
+    return Annotated[kind, typer.Option(metavar="|".join(choices), callback=one_of(*choices), help=text)]
+
+
+def _specs(description: Format, given: Any) -> list[ExportSpec]:
+    """Return the files to make: of each precision, one for each size."""
+    fixable = issubclass(description.spec, FixableSpec)
+    sizes = parse_sizes(given.resolution, given.downsample_ratio, given.batch) if fixable else [None]
+    names = [each.name for each in _own_fields(description)]
+    options = {name: getattr(given, name) for name in names}
+    by_user = {name: value for name, value in options.items() if given_by_user(given.context, name)}
+    profile = given.profile if description.profiles else None
+    specs: list[ExportSpec] = []
+    for precision in given.precision:
+        of_all_sizes = []
+        for size in sizes:
+            chosen = description.profiles[profile].options(profile, precision, by_user, size) if profile else {}
+            fixed: dict[str, Any] = {"fixed": size} if fixable else {}
+            common = {"variant": given.variant, "refiner": given.refiner, "precision": precision}
+            of_all_sizes.append(description.spec(**common, **fixed, **options | chosen))
+        specs += description.spec.together(of_all_sizes)
+    return specs
+
+
+for _name, _description in FORMATS.items():
+    add_export_command(_name, _description)

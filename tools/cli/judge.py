@@ -1,0 +1,179 @@
+"""The commands that compare files, and those that read them: verify, bisect, compare, recover, info."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools.cli.options import (
+    CODE_WARNING,
+    RUNTIMES,
+    ClipOption,
+    ForceOption,
+    FramesOption,
+    RatioOption,
+    TrustOption,
+    app,
+    device_option,
+    files,
+    report_option,
+    weights_option,
+)
+
+
+@app.command(
+    short_help="Compare files with PyTorch over a clip.",
+    help=f"Play a clip through PyTorch and through exported files, and compare all outputs. {CODE_WARNING}",
+)
+def verify(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT...", help="Files of any format, ours or RVM v1.0.0's.")
+    ],
+    checkpoint: Annotated[
+        str | None,
+        weights_option("their metadata names"),
+    ] = None,
+    trust: TrustOption = False,
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    downsample_ratio: RatioOption = "auto",
+    device: Annotated[str, device_option("Where both sides run.")] = "cpu",
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"What plays the files, by default each format's first: {RUNTIMES}."),
+    ] = None,
+    json: Annotated[Path | None, report_option("Write the reports as a JSON list.")] = None,
+    junit: Annotated[Path | None, report_option("Write them as JUnit XML, for CI.")] = None,
+    markdown: Annotated[Path | None, report_option("Write them as a Markdown table.")] = None,
+) -> None:
+    from tools.commands.verify import VerifyOptions, verify_all
+
+    options = VerifyOptions(
+        checkpoint=checkpoint,
+        trust=trust,
+        clip=clip,
+        frames=frames,
+        downsample_ratio=downsample_ratio,
+        device=device,
+        runtime=runtime,
+        reports=files(json=json, junit=junit, markdown=markdown),
+    )
+    raise typer.Exit(verify_all(artifacts, options))
+
+
+@app.command(
+    short_help="Name the first layer at which an ONNX file drifts.",
+    help="Run an ONNX file layer by layer over a clip, and name the first of the network's modules whose output drifts "
+    "from PyTorch's or another file's. Both sides get the reference's states before every frame, so that drift is not "
+    "carried from frame to frame: what is shown arose between a point and those before it. Exit code 1 is drift.",
+)
+def bisect(
+    artifact: Annotated[
+        Path, typer.Argument(metavar="A.onnx", help="A file of the network, ours or another's, batch norm folded in.")
+    ],
+    against: Annotated[
+        str, typer.Option(metavar="pytorch|B.onnx", help="The reference: PyTorch, or another file of the same variant.")
+    ] = "pytorch",
+    checkpoint: Annotated[
+        str | None,
+        weights_option("the metadata of A.onnx names"),
+    ] = None,
+    trust: TrustOption = False,
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    downsample_ratio: RatioOption = "auto",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="The mean error that is drift when exceeded, relative to the root mean square of the reference at "
+            "that point; by default what suits precision and refiner."
+        ),
+    ] = None,
+    every_point: Annotated[
+        bool, typer.Option("--all", help="Show every point, not only those about the first drift.")
+    ] = False,
+    json: Annotated[Path | None, report_option("Write the report as a JSON object.")] = None,
+) -> None:
+    from tools.commands.bisect import BisectOptions, bisect_file
+
+    raise typer.Exit(
+        bisect_file(
+            artifact,
+            BisectOptions(
+                against=against,
+                checkpoint=checkpoint,
+                trust=trust,
+                clip=clip,
+                frames=frames,
+                downsample_ratio=downsample_ratio,
+                threshold=threshold,
+                every_point=every_point,
+                json=json,
+            ),
+        )
+    )
+
+
+@app.command(
+    short_help="Show two models' mattes and their difference.",
+    help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
+    "every frame that is played as a video, 24 a second. What takes any size is played at the other's, if that has "
+    "only one. Prints the file's path. "
+    f"{CODE_WARNING}",
+)
+def compare(
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A file of any format, a .pth or .safetensors checkpoint, official or seeded."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same format or not.")],
+    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="The picture, or the video.")],
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    downsample_ratio: RatioOption = "auto",
+    amplify: Annotated[float, typer.Option(help="What the difference is multiplied by to be seen.")] = 20,
+    force: ForceOption = False,
+) -> None:
+    from tools.commands.compare import CompareOptions, compare_models
+
+    options = CompareOptions(
+        clip=clip, frames=frames, downsample_ratio=downsample_ratio, amplify=amplify, output=output, force=force
+    )
+    typer.echo(compare_models(a, b, options))
+
+
+@app.command(
+    short_help="Take the weights out of files again.",
+    help="Take the weights out of exported files, ours or released, and write a checkpoint with the released names. "
+    "Several files of the same weights, each rounded in its own way, give the middle of what they all leave possible. "
+    "The files and the rebuilt network then play a clip against each other. Prints the file's path.",
+)
+def recover(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files or folders of any format, of the same weights.")
+    ],
+    output: Annotated[Path, typer.Option(help="A file that ends in .safetensors, or a folder.")] = Path(),
+    trust: TrustOption = False,
+    force: ForceOption = False,
+    verify: Annotated[
+        bool, typer.Option(help="Play a clip through each file and PyTorch; a mismatch leaves no file.")
+    ] = True,
+) -> None:
+    from tools.commands.recover import recover_files
+
+    typer.echo(recover_files(artifacts, output, trust, force, verify))
+
+
+@app.command(
+    short_help="Show what a file is.",
+    help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
+)
+def info(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],
+    json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout instead of a table.")] = False,
+) -> None:
+    from tools.commands.info import show
+
+    show(artifact, json)

@@ -1,0 +1,106 @@
+"""The command release, and release verify."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from exporters import FORMATS
+from rvm_model import __version__
+from tools.cli.options import CODE_WARNING, ClipOption, FramesOption, TrustOption, app, given_by_user
+
+releases = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(releases, name="release")
+ReleaseCheckpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[VARIANT=]PATH|official|seeded|auto",
+        help="Weights; repeatable, one for each variant. By default auto.",
+    ),
+]
+ReleaseJobs = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Files at a time; by default as cores and memory allow.")
+]
+ReleaseCluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers see the folder too.")
+]
+
+
+@releases.callback(
+    invoke_without_command=True,
+    short_help="Make, prove and describe a whole set of files.",
+    help="Make the whole set of files, prove each, and write manifest, sums, model cards and a report. What is there "
+    "already, made from the same, stays: a release that was broken off goes on. Prints the files' paths. Exit code 1 "
+    "says that a file could not be made; the others are there.",
+)
+def release(
+    context: typer.Context,
+    checkpoint: ReleaseCheckpoint = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path("dist"),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="|".join(FORMATS), help="Only this format; repeatable.")
+    ] = None,
+    light: Annotated[bool, typer.Option("--light", help="The small set: MobileNetV3, a few files.")] = False,
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    jobs: ReleaseJobs = None,
+    cluster: ReleaseCluster = None,
+    version: Annotated[str, typer.Option(metavar="V", help="Of the release, for its manifest.")] = __version__,
+    trust: TrustOption = False,
+    check_reproducible: Annotated[
+        bool, typer.Option("--check-reproducible", help="Make it a second time, and compare every byte.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        given = [name for name in context.params if given_by_user(context, name)]
+        if given:
+            raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes behind {context.invoked_subcommand}")
+        return
+    from tools.release import command
+
+    raise typer.Exit(
+        command.release(
+            command.ReleaseOptions(
+                out=out,
+                checkpoints=tuple(checkpoint or ()),
+                trust=trust,
+                clip=clip,
+                frames=frames,
+                jobs=jobs,
+                cluster=cluster,
+            ),
+            only=only or [],
+            light=light,
+            version=version,
+            check_reproducible=check_reproducible,
+        )
+    )
+
+
+@releases.command(
+    "verify",
+    short_help="Doubt a release that exists.",
+    help="Hold a release against its sums, its manifest, the files' own metadata, and PyTorch. Exit code 1 is any "
+    f"doubt. {CODE_WARNING}",
+)
+def verify_release(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],
+    checkpoint: ReleaseCheckpoint = None,
+    clip: ClipOption = None,
+    frames: FramesOption = None,
+    jobs: ReleaseJobs = None,
+    cluster: ReleaseCluster = None,
+    trust: TrustOption = False,
+) -> None:
+    from tools.release import command
+
+    options = command.ReleaseOptions(
+        out=folder,
+        checkpoints=tuple(checkpoint or ()),
+        trust=trust,
+        clip=clip,
+        frames=frames,
+        jobs=jobs,
+        cluster=cluster,
+    )
+    raise typer.Exit(command.verify(options))
