@@ -20,7 +20,7 @@ from parity_tests.compare import NAMES
 from parity_tests.judge import multiples
 from parity_tests.limits import STATISTICS
 from parity_tests.mutants.trial import margin
-from parity_tests.plays import REAL_CLIP, needed_shared_folder, play_checkpoint
+from parity_tests.plays import play_checkpoint, real_clip
 from parity_tests.random_cases import RandomCase, random_cases
 from parity_tests.verify import ParityReport, verify
 
@@ -73,7 +73,7 @@ def _clip(case: RandomCase) -> Clip:
 
 @lru_cache(maxsize=1)
 def _real_clip() -> Clip:
-    return load_clip(needed_shared_folder() / REAL_CLIP)
+    return load_clip(real_clip())
 
 
 def _options(case: RandomCase) -> dict[str, str]:

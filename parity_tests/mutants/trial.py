@@ -11,7 +11,7 @@ from parity_tests.judge import figure
 from parity_tests.limits import STATISTICS
 from parity_tests.mutants.exporting import export
 from parity_tests.mutants.mutant import Mutant, OfFile, Subject
-from parity_tests.plays import Play, play_checkpoint, play_clip, shared_folder
+from parity_tests.plays import Play, has_real_data, play_checkpoint, play_clip
 from parity_tests.verify import ParityReport, verify
 
 
@@ -70,7 +70,7 @@ class Court:
 
 def playable(mutant: Mutant) -> Mutant:
     """Return the mutant, with seeded weights and the built-in clip if this machine has no others."""
-    if shared_folder() is not None:
+    if has_real_data():
         return mutant
     return replace(mutant, play=replace(mutant.play, weights="seeded", clip="builtin"))
 
