@@ -31,7 +31,7 @@ test-long: $(READY) ## Run the tests that `make test` leaves out
 	$(TEST) -m long
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
-	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/test_coreml.py -k coreml_itself
+	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
 
 check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/ruff check .
@@ -44,11 +44,11 @@ docs: $(READY) ## Write the page of commands, then build the site of docs/ in di
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 soak: test-long ## Run the long tests, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
-	$(GIVEN) $(BIN)/python -m tools.mutants
-	$(GIVEN) $(BIN)/python -m tools.random_exports
-	$(GIVEN) $(BIN)/python -m tools.long_plays
-	$(GIVEN) $(BIN)/python -m tools.options
-	$(BIN)/python -m tools.recover_soak
+	$(GIVEN) $(BIN)/python -m tools.measure.mutants
+	$(GIVEN) $(BIN)/python -m tools.measure.random_exports
+	$(GIVEN) $(BIN)/python -m tools.measure.long_plays
+	$(GIVEN) $(BIN)/python -m tools.measure.options
+	$(BIN)/python -m tools.measure.recover_soak
 	$(BIN)/python -m tools.tests.reliability
 
 speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a quiet machine
@@ -57,15 +57,15 @@ speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a 
 	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH) $(SIZES)
 	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH) $(SIZES) --profile ort
 	$(BIN)/rvm-export bench dist/speed/*fp32.onnx --checkpoint $(TRAINED) $(SIZES) --threads 1 --threads 4 --rounds 30 \
-		--csv tools/results/onnx_speed_cpu.csv
+		--csv tools/measure/results/onnx_speed_cpu.csv
 	$(BIN)/rvm-export bench dist/speed/*int8.onnx dist/speed/*0x*banded*fp32.onnx --checkpoint $(TRAINED) $(SIZES) \
-		--threads 1 --threads 4 --rounds 30 --csv tools/results/onnx_int8_cpu.csv
-	$(GIVEN) $(BIN)/python -m tools.int8_alpha
-	$(BIN)/rvm-export bench --export --csv tools/results/export_speed_cpu.csv
-	$(GIVEN) $(BIN)/python -m tools.matte_speed
+		--threads 1 --threads 4 --rounds 30 --csv tools/measure/results/onnx_int8_cpu.csv
+	$(GIVEN) $(BIN)/python -m tools.measure.int8_alpha
+	$(BIN)/rvm-export bench --export --csv tools/measure/results/export_speed_cpu.csv
+	$(GIVEN) $(BIN)/python -m tools.measure.matte_speed
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
-	$(BIN)/python -m tools.picture
+	$(BIN)/python -m tools.measure.readme_pictures
 
 lock: $(READY) ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

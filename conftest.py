@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters.node import find_node
-from exporters.onnx import web_runtime
+from exporters.onnx.runtimes import onnxruntime_web
 from exporters.spec import MissingPackage
+from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
-from parity_tests.plays import shared_folder
+from parity_tests.cases import shared_folder
 
 
 def require(what: str, present: bool, reason: str) -> None:
@@ -64,7 +64,7 @@ def node() -> str:
     """The path of a Node that can run onnxruntime-web and TensorFlow.js."""
     try:
         find_node("TensorFlow.js", TFJS_FOLDER)
-        return find_node(web_runtime.NAME, web_runtime.FOLDER)
+        return find_node(onnxruntime_web.NAME, onnxruntime_web.FOLDER)
     except MissingPackage as error:
         require("node", False, str(error))
         raise

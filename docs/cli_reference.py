@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from tools.cli import app
+from tools.cli.main import app
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 INTRODUCTION = """# Commands

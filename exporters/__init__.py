@@ -1,6 +1,5 @@
-"""Exporters, one folder per format. The folders are the registry, and this is the only door to their heavy imports."""
+"""Exporters, one folder per format. This names the formats, and is the only door to their heavy imports."""
 
-import pkgutil
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,15 +8,14 @@ from typing import TYPE_CHECKING, cast
 from exporters.spec import ArtifactError, Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
-    from exporters.dataflow import Reader
     from exporters.layers import Opener
+    from exporters.recovery.dataflow import Reader
     from exporters.runtime import Exporter, Runtime
 
-FORMATS: dict[str, Format] = {
-    module.name: import_module(f"exporters.{module.name}").FORMAT
-    for module in pkgutil.iter_modules(__path__)
-    if module.ispkg
-}
+NAMES = ("coreml", "onnx", "tensorflow", "tfjs", "torchscript")
+"""The formats, each the name of a folder beside this file."""
+
+FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT for name in NAMES}
 
 
 def load_exporter(name: str) -> "Exporter":
@@ -57,7 +55,7 @@ def load_reader(name: str) -> "Reader":
     """The module of a format that writes its graphs down for `match.py`, imported now. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
-    return cast("Reader", import_module(f"exporters.{name}.reader"))
+    return cast("Reader", import_module(f"exporters.{name}.recovery"))
 
 
 def recognise(path: Path) -> str:

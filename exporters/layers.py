@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS, Artifact
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters import FORMATS, load_reader, load_runtime, recognise
-from exporters.architecture import architecture
-from exporters.dataflow import Known, RecoveryError
 from exporters.layers import SEGMENTATION
-from exporters.match import Weights, match
+from exporters.lowering.folding import folded_convs, folded_state_dict
+from exporters.recovery.architecture import architecture
+from exporters.recovery.dataflow import Known, RecoveryError
+from exporters.recovery.match import Weights, match
 from exporters.spec import Artifact
-from exporters.weights import folded_convs, folded_state_dict
-from rvm_model.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
 
 _SLACK = 1e-5
 """Of a number: what arithmetic in float32 adds to a rounding."""

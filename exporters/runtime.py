@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.spec import Artifact
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 Device = Literal["cpu", "cuda"]
 Frame = NDArray[np.float32]

@@ -14,14 +14,14 @@ import numpy as np
 
 from exporters import FORMATS, load_layers
 from exporters.layers import STATES, Array, Layers, Values, module_of, regrouped
+from exporters.lowering.folding import conv_modules
 from exporters.spec import OUTPUTS, Artifact, Fixed
-from exporters.weights import conv_modules
 from parity_tests.clips import Clip
 from parity_tests.layers import open_network
 from parity_tests.verify import LEVEL, ParityError, fit, refine_of, refuse_calibrated
-from rvm_model.checkpoint import Checkpoint
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
+from rvm_model.weights.checkpoint import Checkpoint
 
 FORMAT = "onnx"
 """The format whose files can be opened at their layers."""

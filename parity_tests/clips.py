@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity_tests.shots import Batched, Decoded, Drawn, First, Held, Resized, Shots
-from rvm_model.colour import VideoError
-from rvm_model.drawn import Pixels
 from rvm_model.errors import UserError
-from rvm_model.pixels import to_8_bits
-from rvm_model.source import open_source
+from rvm_model.video.colour import VideoError
+from rvm_model.video.pixels import to_8_bits
+from rvm_model.video.source import open_source
+from rvm_model.video.synthetic.clip import Pixels
 
 FEWEST_FRAMES = 12
 DEFAULT_FRAMES = 24
@@ -187,7 +187,7 @@ def _read(path: Path, frames: int) -> Shots:
 
 
 def builtin_clip(frames: int = DEFAULT_FRAMES, width: int = 320, height: int = 180) -> Clip:
-    """Return the built-in clip, see `rvm_model/drawn.py`. Its truth is known."""
+    """Return the built-in clip, see `rvm_model/video/synthetic/clip.py`. Its truth is known."""
     return Clip(name=BUILTIN_NAME, shots=Drawn(frames=frames, width=width, height=height), kind="builtin")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.drift import Drift, DriftTally
+from parity_tests.judging.drift import Drift, DriftTally
 
 FrameOutputs = Mapping[str, NDArray[np.floating]]
 """fgr, pha (or one of them) and r1..r4 of one frame, each (B, C, H, W)."""

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from exporters.layers import STATES, Array, Layers, Values, call_name
+from exporters.lowering.folding import conv_modules
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS
-from exporters.weights import conv_modules
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 
 def open_network(network: MattingNetwork) -> Layers:

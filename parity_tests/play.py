@@ -10,7 +10,7 @@ from exporters.spec import Artifact
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
 from rvm_model.device import torch_device
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 
 def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[FrameOutputs]:

@@ -8,14 +8,14 @@ does the same.
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from exporters.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
 from exporters.recover import Recovered, recover
+from exporters.recovery.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
 from exporters.spec import Artifact
 from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES
-from parity_tests.drift import Error
+from parity_tests.judging.drift import Error
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 _STATES = NAMES[2:]
 

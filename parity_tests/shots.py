@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rvm_model.drawn import VERSION, Pixels, draw_frame
-from rvm_model.pixels import to_8_bits
-from rvm_model.source import open_source
+from rvm_model.video.pixels import to_8_bits
+from rvm_model.video.source import open_source
+from rvm_model.video.synthetic.clip import VERSION, Pixels, draw_frame
 
 _SMALL = 320 * 180
 """Pixels of a drawn frame that is kept: every play of a clip draws it again otherwise."""
@@ -56,7 +56,7 @@ class Shots(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """The built-in story, see `rvm_model/drawn.py`."""
+    """The built-in story, see `rvm_model/video/synthetic/clip.py`."""
 
     frames: int
     width: int

@@ -9,27 +9,27 @@ from typing import Literal
 import numpy as np
 
 from exporters import FORMATS
-from exporters.calibration import calibrated_with
 from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.spec import OUTPUTS, Artifact
-from parity_tests import judge, rounded
-from parity_tests.clips import Clip
+from exporters.support.calibration import calibrated_with
+from parity_tests.clips import BUILTIN_NAME, Clip
 from parity_tests.compare import NAMES, Comparison, FrameOutputs, compare
-from parity_tests.drift import Error
+from parity_tests.judging import judge, rounded
+from parity_tests.judging.drift import Error
+from parity_tests.judging.quality import Quality, QualityTally
+from parity_tests.judging.references import REFERENCES, References
+from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from parity_tests.play import play_artifact
-from parity_tests.quality import Quality, QualityTally
-from parity_tests.references import REFERENCES, References
-from parity_tests.yardstick import sampled_ratio, stored_weights, truth, yardstick
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
-from rvm_model.network import Refine
-from rvm_model.state import float32_size, internal_size, safe_ratio
+from rvm_model.network.matting_network import Refine
+from rvm_model.state import auto_graph_ratio, float32_size, internal_size, safe_ratio
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """An artifact held against PyTorch, in numbers; `report.py` renders it.
+    """An artifact held against PyTorch, in numbers; `parity_report.py` renders it.
 
     `function` is empty where the file holds the network once. By output: `units` is the yardstick's error, `limits` the
     largest that passes. `quality` is None for a clip whose truth is not known.
@@ -235,6 +235,16 @@ def fit_size(artifact: Artifact, clip: Clip, ratio: float | None) -> tuple[Clip,
         raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
     check_size(artifact, clip, ratio)
     return clip, ratio
+
+
+def auto_ratio(clip: Clip) -> float:
+    """Return the ratio that suits a clip, for a file that takes any. Raises UserError for a clip that is too narrow."""
+    if clip.name == BUILTIN_NAME:
+        return BUILTIN_RATIO
+    try:
+        return auto_graph_ratio(*clip.size)
+    except ValueError as error:
+        raise UserError(f"{clip.name} is too narrow for ratio auto; give a --downsample-ratio ({error})") from error
 
 
 def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:

@@ -7,34 +7,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rvm_model.checkpoint import Checkpoint as Checkpoint
-    from rvm_model.checkpoint import CheckpointError as CheckpointError
-    from rvm_model.checkpoint import load_checkpoint as load_checkpoint
-    from rvm_model.inference import convert_video as convert_video
-    from rvm_model.network import MattingNetwork as MattingNetwork
+    from rvm_model.compat import ImageSequenceReader as ImageSequenceReader
+    from rvm_model.compat import ImageSequenceWriter as ImageSequenceWriter
+    from rvm_model.compat import ToTensor as ToTensor
+    from rvm_model.compat import VideoReader as VideoReader
+    from rvm_model.compat import VideoWriter as VideoWriter
+    from rvm_model.matting import convert_video as convert_video
+    from rvm_model.network.matting_network import MattingNetwork as MattingNetwork
     from rvm_model.state import auto_downsample_ratio as auto_downsample_ratio
     from rvm_model.state import internal_size as internal_size
     from rvm_model.state import state_shapes as state_shapes
-    from rvm_model.video import ImageSequenceReader as ImageSequenceReader
-    from rvm_model.video import ImageSequenceWriter as ImageSequenceWriter
-    from rvm_model.video import ToTensor as ToTensor
-    from rvm_model.video import VideoReader as VideoReader
-    from rvm_model.video import VideoWriter as VideoWriter
+    from rvm_model.weights.checkpoint import Checkpoint as Checkpoint
+    from rvm_model.weights.checkpoint import CheckpointError as CheckpointError
+    from rvm_model.weights.checkpoint import load_checkpoint as load_checkpoint
 
 _HOME = {
-    "Checkpoint": "checkpoint",
-    "CheckpointError": "checkpoint",
-    "load_checkpoint": "checkpoint",
-    "convert_video": "inference",
-    "MattingNetwork": "network",
+    "Checkpoint": "weights.checkpoint",
+    "CheckpointError": "weights.checkpoint",
+    "load_checkpoint": "weights.checkpoint",
+    "convert_video": "matting",
+    "MattingNetwork": "network.matting_network",
     "auto_downsample_ratio": "state",
     "internal_size": "state",
     "state_shapes": "state",
-    "ImageSequenceReader": "video",
-    "ImageSequenceWriter": "video",
-    "ToTensor": "video",
-    "VideoReader": "video",
-    "VideoWriter": "video",
+    "ImageSequenceReader": "compat",
+    "ImageSequenceWriter": "compat",
+    "ToTensor": "compat",
+    "VideoReader": "compat",
+    "VideoWriter": "compat",
 }
 __all__ = ["__version__", *_HOME]
 __version__ = "0.1.0"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from exporters.archive import holds
 from exporters.spec import FixableSpec, Fixed, Format, RuntimeInfo, SpecError
+from exporters.support.archive import holds
 
 MANIFEST = "Manifest.json"
 TARGETS = ("ios14", "ios16", "ios18")

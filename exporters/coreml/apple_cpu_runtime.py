@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporters.coreml.apple import inspect, predicting, to_numpy
+from exporters.coreml.runtime_apple import inspect, predicting, to_numpy
 from exporters.runtime import Device, Step
 from exporters.spec import Artifact
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from exporters.coreml.features import feature
+from exporters.coreml.evaluator.features import feature
+from exporters.coreml.evaluator.values import Constant, constant, tensor_type
 from exporters.coreml.package import Stored, read
-from exporters.coreml.values import Constant, constant, tensor_type
-from exporters.identify import Shape, identify
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from exporters.support.identify import Shape, identify
 from rvm_model.state import state_shapes
 
 STATES = ("r1", "r2", "r3", "r4")

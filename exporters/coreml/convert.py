@@ -23,9 +23,9 @@ from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
 from exporters.coreml.package import DIGEST, digest
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
-from rvm_model.checkpoint import Checkpoint
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
+from rvm_model.weights.checkpoint import Checkpoint
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 

@@ -6,7 +6,7 @@ The messages are CoreML's specification; nothing is imported for them.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporters.metadata import LICENCE
+from exporters.support.metadata import LICENCE
 from rvm_model import __version__
 
 AUTHOR = "Shanchuan Lin, Linjie Yang, Imran Saleemi, Soumyadip Sengupta"
@@ -29,7 +29,7 @@ def describe(model: Any, metadata: Mapping[str, str], *, optional_states: bool) 
 
     Args:
         model: A `Model` message, with one function or several.
-        metadata: From `exporters.metadata.identity`.
+        metadata: From `exporters.support.metadata.identity`.
         optional_states: Whether the states may be left out on the first frame.
     """
     words = model.description.metadata

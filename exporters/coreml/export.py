@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from exporters.archive import pack
 from exporters.coreml import CoremlSpec
 from exporters.coreml.convert import convert
 from exporters.coreml.write import write_package
-from exporters.metadata import identity, release
-from rvm_model.checkpoint import Checkpoint
+from exporters.support.archive import pack
+from exporters.support.metadata import identity, release
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
@@ -30,7 +30,7 @@ def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
-    """See `exporters.metadata.identity`. Of several sizes, all are listed, with commas, in their functions' order."""
+    """Return the identity, and all sizes of a file of several, with commas, in the order of its functions."""
     sizes = [size.metadata() for size in spec.sizes]
     images = "src, fgr, pha: {}, fgr not premultiplied"
     return identity(

@@ -11,11 +11,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from exporters.archive import MOST_BYTES, unpacked
 from exporters.coreml import MANIFEST
 from exporters.coreml.blobs import Blob, read_blobs
-from exporters.coreml.messages import messages
+from exporters.coreml.protobufs import messages
 from exporters.spec import ArtifactError
+from exporters.support.archive import MOST_BYTES, unpacked
 
 DIGEST = "graph_sha256"
 """The key of a file's user-defined metadata that says what `digest` should give."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from exporters.coreml.artifact import inspect
-from exporters.coreml.evaluating import evaluating, to_numpy
+from exporters.coreml.runtime_evaluator import evaluating, to_numpy
 from exporters.runtime import Device, Step
 from exporters.spec import Artifact
 

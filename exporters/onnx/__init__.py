@@ -132,9 +132,9 @@ FORMAT = Format(
     extra="onnx",
     packages=("onnx",),
     runtimes={
-        "onnxruntime": RuntimeInfo(module="runtime", extra="onnx", packages=("onnx", "onnxruntime")),
-        "onnxruntime-web": RuntimeInfo(module="web_runtime", extra="onnx", packages=("onnx",)),
-        "openvino": RuntimeInfo(module="openvino_runtime", extra="openvino", packages=("onnx", "openvino")),
+        "onnxruntime": RuntimeInfo(module="runtimes.onnxruntime", extra="onnx", packages=("onnx", "onnxruntime")),
+        "onnxruntime-web": RuntimeInfo(module="runtimes.onnxruntime_web", extra="onnx", packages=("onnx",)),
+        "openvino": RuntimeInfo(module="runtimes.openvino", extra="openvino", packages=("onnx", "openvino")),
     },
     recognise=recognise,
     spec=OnnxSpec,

@@ -6,10 +6,10 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from exporters.identify import identify
 from exporters.onnx.export import IMAGES
-from exporters.onnx.read import read
+from exporters.onnx.load import read
 from exporters.spec import INPUTS, LONGEST_SIDE, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from exporters.support.identify import identify
 from rvm_model.state import REFINERS, state_shapes
 
 _PRECISIONS = {

@@ -12,22 +12,22 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from exporters.calibration import BUILTIN, load_calibration
-from exporters.metadata import identity, release
+from exporters.lowering.folding import divided_convs
+from exporters.lowering.program import program
 from exporters.onnx import OnnxSpec
-from exporters.onnx.banded import BandedOnnxOps
-from exporters.onnx.calibrate import value_ranges
-from exporters.onnx.fixed import FixedOnnxOps
-from exporters.onnx.ops import Dtype, OnnxOps
-from exporters.onnx.quantise import boundaries, quantised
-from exporters.onnx.read import graph_sha256
-from exporters.onnx.simplify import simplified
-from exporters.program import program
+from exporters.onnx.graph.banded import BandedOnnxOps
+from exporters.onnx.graph.calibrate import value_ranges
+from exporters.onnx.graph.fixed import FixedOnnxOps
+from exporters.onnx.graph.ops import Dtype, OnnxOps
+from exporters.onnx.graph.quantise import boundaries, quantised
+from exporters.onnx.graph.simplify import simplified
+from exporters.onnx.load import graph_sha256
 from exporters.spec import INPUTS, OUTPUTS
-from exporters.weights import divided_convs
+from exporters.support.calibration import BUILTIN, load_calibration
+from exporters.support.metadata import identity, release
 from rvm_model import __version__
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.state import STATE_CHANNELS, state_shapes
+from rvm_model.weights.checkpoint import Checkpoint
 
 Axes = Sequence[int | str]
 IMAGES = ("src", "fgr", "pha")

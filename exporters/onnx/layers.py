@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
-from exporters.dataflow import RecoveryError
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
-from exporters.onnx.read import read
-from exporters.onnx.reader import ROUNDING, known_constants
-from exporters.onnx.runtime import runner
-from exporters.onnx.step import to_image, to_matte
+from exporters.lowering.folding import conv_modules, divided_convs, folded_convs
+from exporters.onnx.load import read
+from exporters.onnx.recovery import ROUNDING, known_constants
+from exporters.onnx.runtimes.onnxruntime import runner
+from exporters.onnx.runtimes.step import to_image, to_matte
+from exporters.recovery.dataflow import RecoveryError
 from exporters.runtime import Frame
 from exporters.spec import OUTPUTS, Artifact, ArtifactError
-from exporters.weights import conv_modules, divided_convs, folded_convs
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 # Half precision moves a convolution's weights by about 3e-4 of their norm.
 _SAME_WEIGHTS = 0.01

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from exporters.spec import INPUTS, OUTPUTS
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 
 interpolate = F.interpolate
 _IMAGE = {0: "batch_size", 2: "height", 3: "width"}

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporters.archive import holds
 from exporters.spec import FixableSpec, Format, RuntimeInfo
+from exporters.support.archive import holds
 
 GRAPH = "saved_model.pb"
 METADATA = "assets.extra/rvm_export.json"

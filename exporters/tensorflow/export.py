@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from exporters.archive import pack
 from exporters.layers import SEGMENTATION
-from exporters.metadata import identity, release
+from exporters.lowering.folding import lowered_convs
+from exporters.support.archive import pack
+from exporters.support.metadata import identity, release
 from exporters.tensorflow import METADATA, TensorflowSpec
 from exporters.tensorflow.saved_model import installed_version, write_saved_model
-from exporters.weights import lowered_convs
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 def export(checkpoint: Checkpoint, spec: TensorflowSpec, path: Path) -> None:
@@ -27,7 +27,7 @@ def export(checkpoint: Checkpoint, spec: TensorflowSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: TensorflowSpec) -> dict[str, str]:
-    """See `exporters.metadata.identity`."""
+    """See `exporters.support.metadata.identity`."""
     fixed = spec.fixed
     size = {} if fixed is None else fixed.metadata()
     return identity(

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from exporters.weights import Conv
+from exporters.lowering.folding import Conv
 
 Tensor = Any  # tf.Tensor; TensorFlow has no types that a checker reads
 
 
 class TensorFlowOps:
-    """`exporters.ops.Ops[tf.Tensor]`. `variables` are the convolutions' weights, from `variables` below."""
+    """`exporters.lowering.ops.Ops[tf.Tensor]`. `variables` are the convolutions' weights, from `variables` below."""
 
     def __init__(self, variables: Mapping[str, Tensor]) -> None:
         self.variables = variables

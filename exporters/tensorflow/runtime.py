@@ -17,12 +17,12 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
-from exporters.archive import unpacked
-from exporters.identify import identify
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, Fixed, TensorInfo
+from exporters.support.archive import unpacked
+from exporters.support.identify import identify
 from exporters.tensorflow import GRAPH, METADATA
-from exporters.tensorflow.known import OPERATIONS, SAVING
+from exporters.tensorflow.allowed_ops import OPERATIONS, SAVING
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
 

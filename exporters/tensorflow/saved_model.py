@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from exporters.lowering.folding import Conv
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
-from exporters.weights import Conv
 
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
@@ -68,7 +68,7 @@ def main(request: Path, folder: Path) -> None:
     """In the process of its own."""
     import tensorflow as tf
 
-    from exporters.program import program
+    from exporters.lowering.program import program
     from exporters.tensorflow.ops import TensorFlowOps, variables
 
     # Our own pickle, written a moment ago by the process that waits for this one.

@@ -8,7 +8,7 @@ from PIL import Image
 
 from exporters import FORMATS, load_exporter
 from exporters.coreml import CoremlSpec
-from exporters.coreml.evaluator import load_program
+from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.package import read
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint

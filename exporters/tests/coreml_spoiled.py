@@ -2,8 +2,8 @@
 
 import shutil
 
-from exporters.coreml.messages import messages
 from exporters.coreml.package import DIGEST
+from exporters.coreml.protobufs import messages
 
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"

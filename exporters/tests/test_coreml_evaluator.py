@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from exporters.archive import pack
-from exporters.coreml.evaluator import load_program
+from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.package import DIGEST, digest
 from exporters.spec import ArtifactError
+from exporters.support.archive import pack
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_spoiled import (
     SPECIFICATION,
@@ -559,7 +559,7 @@ def test_what_is_no_model_is_said(content, tmp_path):
 
 def test_coremltools_itself_is_never_imported(made):
     code = (
-        "import sys; from pathlib import Path; from exporters.coreml.evaluator import load_program; "
+        "import sys; from pathlib import Path; from exporters.coreml.evaluator.evaluator import load_program; "
         f"load_program(Path({str(made / 'conv.mlpackage')!r})); sys.exit('coremltools' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=1500).returncode == 0

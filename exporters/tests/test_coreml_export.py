@@ -12,11 +12,11 @@ import torch
 
 from exporters import load_runtime, recognise
 from exporters.coreml import convert, function_name
-from exporters.coreml.apple import inspect as inspect_in_bytes
-from exporters.coreml.apple import make_step
-from exporters.coreml.apple import to_numpy as apple_to_numpy
-from exporters.coreml.evaluator import load_program
-from exporters.coreml.messages import messages
+from exporters.coreml.evaluator.evaluator import load_program
+from exporters.coreml.protobufs import messages
+from exporters.coreml.runtime_apple import inspect as inspect_in_bytes
+from exporters.coreml.runtime_apple import make_step
+from exporters.coreml.runtime_apple import to_numpy as apple_to_numpy
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError
 from exporters.tests.coreml_files import OTHER, SIZE, StandIn, export
 from exporters.tests.coreml_spoiled import (

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from exporters.coreml.evaluator import load_program
-from exporters.coreml.messages import messages
-from exporters.coreml.mil_constants import CONSTANTS
-from exporters.coreml.mil_ops import OPERATIONS
-from exporters.coreml.nn_layers import LAYERS
-from exporters.coreml.nn_weights import weights
-from exporters.coreml.resize import RULES, resize_by_rule
+from exporters.coreml.evaluator.evaluator import load_program
+from exporters.coreml.evaluator.mil_constants import CONSTANTS
+from exporters.coreml.evaluator.mil_ops import OPERATIONS
+from exporters.coreml.evaluator.nn_layers import LAYERS
+from exporters.coreml.evaluator.nn_weights import weights
+from exporters.coreml.evaluator.sampling import RULES, resize_by_rule
+from exporters.coreml.protobufs import messages
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_made import MODES, SIZES
 

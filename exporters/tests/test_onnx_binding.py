@@ -5,7 +5,7 @@ import onnxruntime as ort
 import pytest
 
 from exporters import load_runtime
-from exporters.onnx.binding import bound_step
+from exporters.onnx.runtimes.binding import bound_step
 from exporters.spec import ArtifactError, Fixed
 from exporters.tests.onnx_files import export
 

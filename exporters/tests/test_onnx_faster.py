@@ -10,11 +10,11 @@ import torch
 from onnx import TensorProto, helper, shape_inference
 from torch.nn import functional as F
 
+from exporters.lowering.folding import divided_convs, lowered_convs
 from exporters.onnx import OnnxSpec
-from exporters.onnx.bands import bands
-from exporters.onnx.ops import OnnxOps
+from exporters.onnx.graph.bands import bands
+from exporters.onnx.graph.ops import OnnxOps
 from exporters.tests.onnx_files import assert_close, export, export_fixed, operators, play
-from exporters.weights import divided_convs, lowered_convs
 from rvm_model import load_checkpoint
 
 
@@ -74,7 +74,7 @@ def test_bands_of_some_rows_are_those_of_all(height, to_height):
 def test_a_large_frame_is_finished_in_strips(width, height, batch, strips, tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     whole = export_fixed(tmp_path / "whole", width, height, 0.5, batch, banded=True)
-    monkeypatch.setattr("exporters.onnx.fixed.STRIP_PIXELS", -(-width * height // len(strips)))
+    monkeypatch.setattr("exporters.onnx.graph.fixed.STRIP_PIXELS", -(-width * height // len(strips)))
     cut = export_fixed(tmp_path, width, height, 0.5, batch, banded=True)
     onnx.checker.check_model(onnx.load(cut), full_check=True)
     (stacked,) = [node for node in onnx.load(cut).graph.node if list(node.output) == ["fgr"]]

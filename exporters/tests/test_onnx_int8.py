@@ -10,21 +10,22 @@ from onnx import numpy_helper
 from PIL import Image
 
 from exporters import load_exporter, load_reader, load_runtime
-from exporters.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
-from exporters.match import match
-from exporters.onnx import OnnxSpec, quantise
-from exporters.onnx.quantise import IN_EIGHT_BITS
+from exporters.lowering.folding import divided_convs
+from exporters.onnx import OnnxSpec
+from exporters.onnx.graph import quantise
+from exporters.onnx.graph.quantise import IN_EIGHT_BITS
 from exporters.recover import recover
+from exporters.recovery.match import match
 from exporters.spec import Fixed, MissingPackage, SpecError
+from exporters.support.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
 from exporters.tests.onnx_files import assert_close, export, play
-from exporters.weights import divided_convs
 from parity_tests.clips import builtin_clip
 from parity_tests.recovered import verify_recovered
 from parity_tests.verify import verify
 from rvm_model import load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.drawn import drawn_frames
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.video.colour import VideoError
+from rvm_model.video.synthetic.clip import drawn_frames
 
 SIZE = Fixed(width=320, height=180, ratio=0.5)
 INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "int8"}

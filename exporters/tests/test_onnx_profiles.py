@@ -7,8 +7,8 @@ import pytest
 
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
+from exporters.onnx.graph.simplify import refuse_other_axes, simplified
 from exporters.onnx.profiles import PROFILES
-from exporters.onnx.simplify import refuse_other_axes, simplified
 from exporters.spec import ArtifactError, Fixed, SpecError
 from exporters.tests.onnx_files import assert_close, export, operators, play
 from rvm_model import load_checkpoint

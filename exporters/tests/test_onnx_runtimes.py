@@ -13,12 +13,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from exporters import load_exporter, load_runtime, process
-from exporters.node import OLDEST_NODE, find_node
-from exporters.onnx import OnnxSpec, openvino_runtime, web_runtime
+from exporters import load_exporter, load_runtime
+from exporters.onnx import OnnxSpec
 from exporters.onnx.artifact import inspect
-from exporters.onnx.session import open_session
+from exporters.onnx.runtimes import onnxruntime_web, openvino
+from exporters.onnx.runtimes.session import open_session
 from exporters.spec import ArtifactError, Fixed, MissingPackage
+from exporters.support import tensor_pipe
+from exporters.support.node import OLDEST_NODE, find_node
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
@@ -39,13 +41,13 @@ def artifact(tmp_path_factory):
 @pytest.fixture
 def started(monkeypatch):
     """The processes that are started, as they are."""
-    processes, popen = [], process.Popen
+    processes, popen = [], tensor_pipe.Popen
 
     def start(*arguments, **options):
         processes.append(popen(*arguments, **options))
         return processes[-1]
 
-    monkeypatch.setattr(process, "Popen", start)
+    monkeypatch.setattr(tensor_pipe, "Popen", start)
     return processes
 
 
@@ -59,7 +61,7 @@ def test_it_runs_the_program_that_it_names_and_nothing_else(other_runtime, artif
     with load_runtime("onnx", other_runtime).load(artifact, "cpu", 0.5) as step:
         step(FRAME, None)
         (child,) = started
-        program = {"onnxruntime-web": web_runtime.FOLDER / "main.mjs", "openvino": openvino_runtime.PROGRAM}
+        program = {"onnxruntime-web": onnxruntime_web.FOLDER / "main.mjs", "openvino": openvino.PROGRAM}
         assert child.args[-2:] == [program[other_runtime], artifact.path]
         libraries = Path(f"/proc/{child.pid}/maps").read_text()
         assert {"onnxruntime-web": "/node", "openvino": "libopenvino_intel_cpu_plugin"}[other_runtime] in libraries
@@ -152,11 +154,11 @@ STAND_INS = {
 @pytest.mark.parametrize(("program", "seconds", "message"), STAND_INS.values(), ids=STAND_INS)
 def test_a_stand_in_that_crashes_or_hangs(program, seconds, message, artifact, started, monkeypatch):
     """The frame is larger than a pipe holds, so that writing it blocks too."""
-    monkeypatch.setattr(process, "ANSWER_SECONDS", seconds)
+    monkeypatch.setattr(tensor_pipe, "ANSWER_SECONDS", seconds)
     feeds = {"src": np.zeros((1, 3, 500, 500), np.float32)}
 
     def play():
-        with process.running([sys.executable, "-c", program], artifact, "the stand-in") as run:
+        with tensor_pipe.running([sys.executable, "-c", program], artifact, "the stand-in") as run:
             run(feeds)
 
     with pytest.raises(ArtifactError, match=rf"model\.onnx does not run: the process of the stand-in {message}$"):
@@ -176,7 +178,7 @@ def test_cuda_is_refused(name, artifact):
 def test_node_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPackage, match="needs Node 20 or newer, and no node is on the PATH"):
-        find_node("onnxruntime-web", web_runtime.FOLDER)
+        find_node("onnxruntime-web", onnxruntime_web.FOLDER)
 
 
 @pytest.mark.parametrize("version", ["v18.19.0", ""])
@@ -186,12 +188,12 @@ def test_node_is_too_old(version, monkeypatch, tmp_path):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPackage, match=f"needs Node 20 or newer, and {old} is {version or 'none'}"):
-        find_node("onnxruntime-web", web_runtime.FOLDER)
+        find_node("onnxruntime-web", onnxruntime_web.FOLDER)
 
 
 @pytest.mark.parametrize("found", [None, "1.0.0"])
 def test_its_packages_are_missing_or_others(found, node, monkeypatch, tmp_path):
-    (tmp_path / "package.json").write_text((web_runtime.FOLDER / "package.json").read_text())
+    (tmp_path / "package.json").write_text((onnxruntime_web.FOLDER / "package.json").read_text())
     if found:
         installed = tmp_path / "node_modules" / "onnxruntime-web"
         installed.mkdir(parents=True)
@@ -200,7 +202,7 @@ def test_its_packages_are_missing_or_others(found, node, monkeypatch, tmp_path):
         find_node("onnxruntime-web", tmp_path)
 
 
-@pytest.mark.parametrize("folder", [web_runtime.FOLDER, TFJS_FOLDER], ids=["onnx", "tfjs"])
+@pytest.mark.parametrize("folder", [onnxruntime_web.FOLDER, TFJS_FOLDER], ids=["onnx", "tfjs"])
 def test_the_node_packages_are_pinned_and_name_no_registry(folder):
     package = json.loads((folder / "package.json").read_text())
     assert package["private"] is True
@@ -214,7 +216,7 @@ def test_the_node_packages_are_pinned_and_name_no_registry(folder):
 
 
 def test_make_says_in_a_line_that_node_is_missing(tmp_path):
-    root = web_runtime.FOLDER.parents[2]
+    root = onnxruntime_web.FOLDER.parents[2]
     make = subprocess.run(
         ["sh", "-c", "command -v make"], capture_output=True, text=True, check=True, timeout=120
     ).stdout.strip()

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from exporters.program import program
+from exporters.lowering.folding import divided_convs, lowered_convs, separate_convs
+from exporters.lowering.program import program
 from exporters.tests.torch_ops import TorchOps
-from exporters.weights import divided_convs, lowered_convs, separate_convs
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 

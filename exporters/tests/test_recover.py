@@ -7,15 +7,15 @@ import torch
 from onnx import helper, numpy_helper
 
 from exporters import FORMATS, load_exporter, load_reader
-from exporters.architecture import architecture
-from exporters.dataflow import FUNCTIONS, GRID, Known, RecoveryError
-from exporters.match import match
+from exporters.lowering.folding import folded_convs, lowered_convs
 from exporters.onnx import OnnxSpec
 from exporters.onnx.traced import export_traced
 from exporters.recover import Untrusted, recover
+from exporters.recovery.architecture import architecture
+from exporters.recovery.dataflow import FUNCTIONS, GRID, Known, RecoveryError
+from exporters.recovery.match import match
 from exporters.spec import Fixed
 from exporters.tests.onnx_files import export
-from exporters.weights import folded_convs, lowered_convs
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from exporters import FORMATS, load_exporter, load_runtime, recognise
-from exporters.archive import pack
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, Fixed
+from exporters.support.archive import pack
 from exporters.tensorflow import METADATA, TensorflowSpec
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes

@@ -7,11 +7,12 @@ import zipfile
 
 import pytest
 
-from exporters import archive, recognise
-from exporters.archive import unpacked
+from exporters import recognise
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError
+from exporters.support import archive
+from exporters.support.archive import unpacked
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, zipped
-from exporters.tfjs import read
+from exporters.tfjs import load
 from exporters.tfjs.artifact import inspect
 
 
@@ -57,7 +58,7 @@ def test_the_precision_is_that_of_the_kernels(stored, expected, released, tmp_pa
 
     path = copied(released, tmp_path / "model", change)
     model = json.loads((path / "model.json").read_text())
-    sizes = [read._weight(path, entry).nbytes for entry in model["weightsManifest"][0]["weights"]]
+    sizes = [load._weight(path, entry).nbytes for entry in model["weightsManifest"][0]["weights"]]
     (path / SHARD).write_bytes(bytes(sum(sizes)))
     assert inspect(path).precision == expected
 
@@ -204,7 +205,7 @@ def test_a_model_json_that_is_none(text, tmp_path):
 
 
 def test_a_model_json_of_any_length(monkeypatch, released):
-    monkeypatch.setattr(read, "MOST_JSON", 1000)
+    monkeypatch.setattr(load, "MOST_JSON", 1000)
     with pytest.raises(ArtifactError, match=r"model\.json of 626575 bytes; at most 1000 are read"):
         inspect(released)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from exporters import load_exporter
-from exporters.archive import unpacked
 from exporters.spec import INPUTS, OUTPUTS, ArtifactError, MissingPackage
+from exporters.support.archive import unpacked
 from exporters.tfjs import MODEL, TfjsSpec, convert, recognise
 from exporters.tfjs import export as tfjs_export
 from exporters.tfjs.graph import GraphModel, Stored, tidy

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters import load_exporter, load_runtime, process
+from exporters import load_exporter, load_runtime
 from exporters.spec import OUTPUTS, ArtifactError, MissingPackage
+from exporters.support import tensor_pipe
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, without_space_to_batch, zipped
 from exporters.tfjs import FORMAT, TfjsSpec
 from exporters.tfjs.artifact import inspect
@@ -51,8 +52,8 @@ def runtime(request):
 @pytest.fixture
 def started(monkeypatch):
     """The processes that are started, as they are."""
-    processes, popen = [], process.Popen
-    monkeypatch.setattr(process, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
+    processes, popen = [], tensor_pipe.Popen
+    monkeypatch.setattr(tensor_pipe, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
     return processes
 
 
@@ -221,7 +222,7 @@ def test_a_page_that_hangs(artifact, chromium, started, monkeypatch):
         pids = family(started[0].pid)
         for pid in pids - {started[0].pid}:
             os.kill(pid, signal.SIGSTOP)
-        monkeypatch.setattr(process, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(tensor_pipe, "ANSWER_SECONDS", 1)
         with pytest.raises(ArtifactError, match="the process of chromium-wasm gave no answer within 1 seconds"):
             step(FRAMES[0], None)
     assert_gone(pids)

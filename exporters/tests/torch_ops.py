@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exporters.weights import Conv
+from exporters.lowering.folding import Conv
 
 
 class TorchOps:
-    """`exporters.ops.Ops[Tensor]`, in the dtype it is made with."""
+    """`exporters.lowering.ops.Ops[Tensor]`, in the dtype it is made with."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype

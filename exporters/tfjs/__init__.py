@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.archive import holds
 from exporters.spec import ExportSpec, Format, RuntimeInfo
+from exporters.support.archive import holds
 
 MODEL = "model.json"
 

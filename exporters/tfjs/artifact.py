@@ -3,11 +3,11 @@
 import math
 from pathlib import Path
 
-from exporters.archive import unpacked
-from exporters.identify import identify
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.support.archive import unpacked
+from exporters.support.identify import identify
 from exporters.tfjs import MODEL
-from exporters.tfjs.read import Weight, read
+from exporters.tfjs.load import Weight, read
 
 _PRECISIONS = {"uint8": "int8", "uint16": "fp16", "float16": "fp16", "float32": "fp32"}
 """By what is stored, the coarsest first: some weights of a file may be kept finer."""

@@ -8,17 +8,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from exporters.archive import pack
 from exporters.layers import SEGMENTATION
-from exporters.metadata import identity
+from exporters.lowering.folding import Conv, separate_convs
+from exporters.support.archive import pack
+from exporters.support.metadata import identity
 from exporters.tensorflow.saved_model import write_saved_model
 from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
 from exporters.tfjs.graph import GraphModel, read, tidy, write
 from exporters.tfjs.quantise import STORES
 from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cpu, unfused
-from exporters.weights import Conv, separate_convs
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
 

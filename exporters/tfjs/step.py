@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.archive import unpacked
-from exporters.node import find_node
-from exporters.process import running
 from exporters.runtime import Device, Frame, Matte, Run, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact
+from exporters.support.archive import unpacked
+from exporters.support.node import find_node
+from exporters.support.tensor_pipe import running
 from exporters.tfjs import MODEL
 from rvm_model.device import DeviceError
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from exporters.metadata import identity, release
 from exporters.spec import ExportSpec
-from rvm_model.checkpoint import Checkpoint
+from exporters.support.metadata import identity, release
+from rvm_model.weights.checkpoint import Checkpoint
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 _ALIGNMENT = 64  # torch maps tensors from the file, and lays them out so.

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters.identify import identify
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
-from rvm_model.archive import find_damage
+from exporters.support.identify import identify
 from rvm_model.device import torch_device
 from rvm_model.state import STATE_CHANNELS
+from rvm_model.weights.zip_integrity import find_damage
 
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16"}
 _ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]

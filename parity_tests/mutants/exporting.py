@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from exporters.spec import ExportSpec
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 def export(format_name: str, checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:

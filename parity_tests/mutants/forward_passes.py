@@ -8,14 +8,14 @@ from dataclasses import replace
 from parity_tests.mutants.mutant import GRAPHS, SEEDED, TRAINED, Mutant
 from parity_tests.mutants.rewritten import Edit, Rewritten
 
-NETWORK = "rvm_model/network.py"
-DECODER = "rvm_model/decoder.py"
-REFINER = "rvm_model/refiner.py"
-LRASPP = "rvm_model/lraspp.py"
-ENCODER = "rvm_model/mobilenetv3.py"
-WEIGHTS = "exporters/weights.py"
-PROGRAM = "exporters/program.py"
-ONNX = "exporters/onnx/ops.py"
+NETWORK = "rvm_model/network/matting_network.py"
+DECODER = "rvm_model/network/decoder.py"
+REFINER = "rvm_model/network/refiner.py"
+LRASPP = "rvm_model/network/lraspp.py"
+ENCODER = "rvm_model/network/mobilenetv3.py"
+WEIGHTS = "exporters/lowering/folding.py"
+PROGRAM = "exporters/lowering/program.py"
+ONNX = "exporters/onnx/graph/ops.py"
 TENSORFLOW = "exporters/tensorflow/ops.py"
 SAVED_MODEL = "exporters/tensorflow/saved_model.py"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from parity_tests.cases import Play
 from parity_tests.mutants.mutant import Mutant
 from parity_tests.mutants.patched import PatchedOnnx, PatchedTfjs
 from parity_tests.mutants.reweighted import Reweighted
 from parity_tests.mutants.weights import times
-from parity_tests.plays import Play
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from exporters.runtime import Runtime
 from exporters.spec import ExportSpec
-from parity_tests.plays import Play, play_spec
-from rvm_model.checkpoint import Checkpoint
+from parity_tests.cases import Play, play_spec
+from rvm_model.weights.checkpoint import Checkpoint
 
 GRAPHS = ("torchscript", "onnx", "tensorflow")
 FAST = ("torchscript", "onnx")

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from exporters.onnx.read import graph_sha256
+from exporters.onnx.load import graph_sha256
 from parity_tests.mutants.mutant import OfFile, Subject
 
 MODEL = "model.json"

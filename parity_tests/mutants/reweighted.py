@@ -8,7 +8,7 @@ from torch import Tensor
 
 from parity_tests.mutants.exporting import export
 from parity_tests.mutants.mutant import OfFile, Subject
-from rvm_model.checkpoint import Checkpoint
+from rvm_model.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

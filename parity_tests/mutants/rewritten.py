@@ -45,7 +45,7 @@ class Rewritten(OfFile):
         """See `Defect`."""
         good = subject.checkpoint
         with rewritten(self.edits):
-            checkpoint = import_module("rvm_model.checkpoint").Checkpoint
+            checkpoint = import_module("rvm_model.weights.checkpoint").Checkpoint
             copy = checkpoint(**{field.name: getattr(good, field.name) for field in fields(good)})
             export(subject.format, copy, subject.spec, path)
 

@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from exporters import load_runtime
+from parity_tests.cases import Play, has_real_data, play_checkpoint, play_clip
 from parity_tests.clips import Clip
-from parity_tests.judge import figure
-from parity_tests.limits import STATISTICS
+from parity_tests.judging.judge import figure
+from parity_tests.judging.limits import STATISTICS
 from parity_tests.mutants.exporting import export
 from parity_tests.mutants.mutant import Mutant, OfFile, Subject
-from parity_tests.plays import Play, has_real_data, play_checkpoint, play_clip
 from parity_tests.verify import ParityReport, verify
 
 

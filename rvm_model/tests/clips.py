@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from rvm_model.colour import SRGB
-from rvm_model.frames import Properties
-from rvm_model.sink import open_sink
+from rvm_model.video.colour import SRGB
+from rvm_model.video.frames import Properties
+from rvm_model.video.sink import open_sink
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rvm_model.background import GREEN, open_background
-from rvm_model.colour import VideoError
 from rvm_model.tests.clips import write_clip
+from rvm_model.video.background import GREEN, open_background
+from rvm_model.video.colour import VideoError
 
 SRC = np.zeros((3, 48, 64), np.float32)
 PHA = np.zeros((1, 48, 64), np.float32)

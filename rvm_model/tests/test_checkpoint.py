@@ -15,8 +15,8 @@ import torch
 
 from parity_tests.clips import builtin_clip
 from rvm_model import CheckpointError, load_checkpoint
-from rvm_model.checkpoint import weights_sha256
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.checkpoint import weights_sha256
 
 EVERY_NETWORK = pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
 SEEDED_SHA256 = {

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rvm_model import CheckpointError, checkpoint, load_checkpoint
-from rvm_model.checkpoint import DownloadError, download
+from rvm_model import CheckpointError, load_checkpoint
+from rvm_model.weights import checkpoint
+from rvm_model.weights.checkpoint import DownloadError, download
 
 STALL = threading.Event()
 

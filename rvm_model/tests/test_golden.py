@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rvm_model import load_checkpoint, refiner
+from rvm_model import load_checkpoint
+from rvm_model.network import refiner
 
 MATTE, STATES, MEAN = 3e-3, 5e-3, 2e-4  # as the golden files' description suggests
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rvm_model.colour import BT601, BT709, BT2020, SRGB, UNTOLD, Colour, VideoError
-from rvm_model.frames import Properties
-from rvm_model.sink import open_sink
-from rvm_model.source import open_source
 from rvm_model.tests.clips import Sound, drawn, encode_clip
 from rvm_model.tests.test_source import PATCHES, VARIABLE, patches, seen
+from rvm_model.video.colour import BT601, BT709, BT2020, SRGB, UNTOLD, Colour, VideoError
+from rvm_model.video.frames import Properties
+from rvm_model.video.sink import open_sink
+from rvm_model.video.source import open_source
 
 CLIP = drawn(12, 64, 48)
 DEEP = [(each.astype(np.uint16) << 8) + 128 for each in CLIP]

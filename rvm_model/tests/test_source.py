@@ -9,11 +9,11 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-import rvm_model.source
-from rvm_model.colour import BT601, BT709, BT2020, RGB, SRGB, UNTOLD, VideoError
-from rvm_model.frames import LARGEST_SIDE
-from rvm_model.source import open_source
+import rvm_model.video.source
 from rvm_model.tests.clips import Sound, drawn, encode_clip
+from rvm_model.video.colour import BT601, BT709, BT2020, RGB, SRGB, UNTOLD, VideoError
+from rvm_model.video.frames import LARGEST_SIDE
+from rvm_model.video.source import open_source
 
 CLIP = drawn(30, 64, 48)
 B_FRAMES = {"bf": "2", "g": "12", "sc_threshold": "0", "b_strategy": "0"}
@@ -385,7 +385,7 @@ def test_a_huge_video_is_refused_before_it_is_decoded(width, height, write):
 
 
 def test_a_frame_that_turns_out_to_be_huge_is_not_decoded(write, monkeypatch):
-    monkeypatch.setattr(rvm_model.source, "MOST_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(rvm_model.video.source, "MOST_PIXELS", 64 * 48 - 1)
     with pytest.raises(VideoError, match=r"damaged after frame 0|as a video"):
         read(write("mkv", CLIP[:2]))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from rvm_model.network import MattingNetwork
+from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import (
     REFINERS,
     VARIANTS,

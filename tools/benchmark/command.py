@@ -12,17 +12,16 @@ from exporters import FORMATS
 from exporters.spec import Fixed, MissingPackage
 from parity_tests.clips import load_clip
 from rvm_model.errors import UserError
-from tools.bench_race import WARM_UP
+from tools.bench.race import WARM_UP
 from tools.benchmark.files import Job, Wanted, make_row, plan
 from tools.benchmark.report import RENDERINGS, to_table
 from tools.benchmark.rows import Benchmark, Conditions, Row
 from tools.benchmark.timing import time_rows
-from tools.checkpoints import open_checkpoint
-from tools.machine import cores, machine, versions
-from tools.messages import say_error, stderr_console, working
-from tools.publish import OutputError, refuse_file_name, refuse_place
-from tools.reports import check_reports, write_text
-from tools.sizes import parse_sizes
+from tools.shared.console import say_error, stderr_console, working
+from tools.shared.machine import cores, machine, versions
+from tools.shared.models import open_checkpoint
+from tools.shared.outputs import OutputError, check_reports, refuse_file_name, refuse_place, write_reports, write_text
+from tools.shared.sizes import parse_sizes
 
 _PACKAGES = ("jinja2", "matplotlib")
 _LOG_WIDTH = 130
@@ -83,8 +82,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
             status = "not timed" if row.status == "ok" else row.status
             console.print(f"{row.name}: {status}: {row.reason}", soft_wrap=True)
     write_text(to_html(benchmark), page)
-    for kind, path in options.reports.items():
-        write_text(RENDERINGS[kind](benchmark), path)
+    write_reports(RENDERINGS, benchmark, options.reports)
     console.print(f"the page: {page}", soft_wrap=True)
     for row in benchmark.failed:
         say_error(f"{row.name} failed: {row.summary}", 1)

@@ -7,12 +7,11 @@ from pathlib import Path
 from exporters import FORMATS, check_installed, load_exporter, load_runtime
 from exporters.spec import OUTPUTS, ArtifactError, ExportSpec, Fixed, MissingPackage, SpecError
 from parity_tests.clips import Clip
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
-from tools.bench_race import bytes_of
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.benchmark.rows import Row
-from tools.prove import prove
-from tools.publish import ExportFailed, OutputError, publish
+from tools.shared.outputs import ExportFailed, OutputError, bytes_of, publish
+from tools.shared.prove import prove
 
 
 @dataclass(frozen=True, kw_only=True)

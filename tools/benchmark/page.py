@@ -1,6 +1,6 @@
 """`benchmark.html`: all rows to look at. One file without scripts, that loads nothing from anywhere."""
 
-from exporters.metadata import LICENCE, SOURCE
+from exporters.support.metadata import LICENCE, SOURCE
 from tools.benchmark.chart import describe, draw_charts
 from tools.benchmark.report import COLUMNS
 from tools.benchmark.rows import Benchmark

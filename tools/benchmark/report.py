@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from parity_tests.report import number
+from parity_tests.reports.parity_report import number
 from tools.benchmark.rows import Benchmark, Quartiles, Row
 
 NOTHING = "-"

@@ -8,9 +8,9 @@ import numpy as np
 
 from exporters import FORMATS
 from exporters.spec import Fixed
-from parity_tests.quality import Quality
+from parity_tests.judging.quality import Quality
 from parity_tests.verify import ParityReport
-from tools.pictures import Picture
+from tools.shared.pictures import Picture
 
 Status = Literal["ok", "failed", "skipped", "not installed"]
 Quartiles = tuple[float, float, float]

@@ -9,12 +9,12 @@ import numpy as np
 from exporters import FORMATS, load_runtime
 from parity_tests.clips import Clip, held_clip
 from rvm_model.errors import UserError
-from tools.bench_judge import make_judge
-from tools.bench_race import WARM_UP, Contender, Course, Measured, race
-from tools.bench_report import MIB, quartiles
+from tools.bench.judge import make_judge
+from tools.bench.race import WARM_UP, Contender, Course, Measured, race
+from tools.bench.report import MIB, quartiles
 from tools.benchmark.files import Job
 from tools.benchmark.rows import Row, Timing
-from tools.publish import ExportFailed
+from tools.shared.outputs import ExportFailed
 
 _FRAMES = 8
 

@@ -10,11 +10,11 @@ import typer
 
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
-from rvm_model.checkpoint import load_checkpoint
+from rvm_model.weights.checkpoint import load_checkpoint
 from tools.demo.serve import HOST, listening
 from tools.demo.site import Site, open_site, write_site
-from tools.messages import stderr_console, working
-from tools.publish import OutputError, publish, refuse_existing
+from tools.shared.console import stderr_console, working
+from tools.shared.outputs import OutputError, publish, refuse_existing
 
 _MARKS = ("index.html", "models.json", "service-worker.js")
 """What tells a folder that this command wrote."""

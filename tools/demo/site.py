@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from exporters import load_runtime, recognise
-from exporters.archive import unpacked
-from exporters.node import require_packages
 from exporters.spec import Artifact, ArtifactError
+from exporters.support.archive import unpacked
+from exporters.support.node import require_packages
 from exporters.tfjs import MODEL
 
 PAGE = Path(__file__).parent / "page"

@@ -13,21 +13,20 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporters import load_exporter
-from exporters.metadata import LICENCE
 from exporters.spec import ArtifactError, TensorInfo
+from exporters.support.metadata import LICENCE
 from parity_tests.clips import Clip, load_clip
-from parity_tests.report import verdict
+from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
-from rvm_model.checkpoint import Checkpoint
 from rvm_model.errors import UserError
-from tools.pictures import Picture
-from tools.prove import Proof, prove
-from tools.publish import ExportFailed, publish
+from rvm_model.weights.checkpoint import Checkpoint
+from tools.release.contents import Row
 from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
-from tools.release.table import Row
 from tools.release.versions import source_sha256, tools_of
-from tools.release.weights import load_weights
-from tools.reports import write_text
+from tools.shared.models import load_weights
+from tools.shared.outputs import ExportFailed, publish, write_text
+from tools.shared.pictures import Picture
+from tools.shared.prove import Proof, prove
 
 FOLDER = ".rvm-release"
 

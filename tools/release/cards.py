@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import exporters
 from exporters import FORMATS
-from exporters.metadata import SOURCE
 from exporters.spec import INPUTS
-from parity_tests.markdown import escaped
+from exporters.support.metadata import SOURCE
+from parity_tests.reports.markdown import escaped
 from tools.release.build import Built
 from tools.release.manifest import Tensor
 

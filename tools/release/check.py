@@ -8,31 +8,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from exporters import load_runtime, recognise
-from exporters.metadata import LICENCE
 from exporters.spec import TensorInfo
+from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
-from parity_tests.report import verdict
+from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
-from tools.jobs import Job, run_jobs
-from tools.processes import default_processes
-from tools.prove import prove
-from tools.publish import ExportFailed
+from tools.jobs.processes import default_processes
+from tools.jobs.runner import Job, run_jobs
 from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
+from tools.release.make import AGAIN, ENVIRONMENT, JUNIT, MEMORY, REPORT, SECONDS, SUMS, alone, card_of, make_release
 from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
-from tools.release.release import (
-    AGAIN,
-    ENVIRONMENT,
-    JUNIT,
-    MEMORY,
-    REPORT,
-    SECONDS,
-    SUMS,
-    alone,
-    card_of,
-    make_release,
-)
-from tools.release.weights import load_weights
+from tools.shared.models import load_weights
+from tools.shared.outputs import ExportFailed
+from tools.shared.prove import prove
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _MOST_BYTES = 1_000_000

@@ -10,7 +10,7 @@ import typer
 from exporters.spec import MissingPackage
 from rvm_model.errors import UserError
 from rvm_model.state import VARIANTS
-from tools.messages import say_error, stderr_console
+from tools.shared.console import say_error, stderr_console
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _PACKAGES = ("filelock", "jinja2", "matplotlib", "pydantic")
@@ -37,8 +37,8 @@ def release(
     _require()
     from tools.release.build import Order
     from tools.release.check import differences
-    from tools.release.release import REPORT, chosen, make_release, settle
-    from tools.release.weights import parse_checkpoints
+    from tools.release.make import REPORT, chosen, make_release, settle
+    from tools.shared.models import parse_checkpoints
 
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
@@ -85,8 +85,8 @@ def verify(
     _require()
     from tools.release.build import Order
     from tools.release.check import check_release
-    from tools.release.release import settle
-    from tools.release.weights import parse_checkpoints
+    from tools.release.make import settle
+    from tools.shared.models import parse_checkpoints
 
     sources = parse_checkpoints(checkpoints, VARIANTS, trust)
     if "auto" in sources.values():

@@ -8,13 +8,13 @@ import numpy as np
 from markupsafe import Markup
 
 from exporters import FORMATS
-from parity_tests.quality import in_papers
+from parity_tests.judging.quality import in_papers
 from parity_tests.verify import ParityReport
 from tools.pages.render import render
 from tools.release.build import Built
+from tools.release.contents import read_table
 from tools.release.manifest import Manifest
 from tools.release.plots import SERIES, plot
-from tools.release.table import read_table
 
 NAME = "report.html"
 

@@ -12,12 +12,12 @@ import exporters
 import parity_tests
 import rvm_model
 from exporters import FORMATS
-from exporters.metadata import release
+from exporters.support.metadata import release
 from rvm_model import __version__
 
 ALWAYS = ("torch", "numpy", "PIL")
 _OURS = (rvm_model, exporters, parity_tests)
-_TOOLS = ("panels.py", "pictures.py", "prove.py", "verify.py", "release/build.py")
+_TOOLS = ("shared/pictures.py", "shared/prove.py", "shared/models.py", "release/build.py")
 _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 

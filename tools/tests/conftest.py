@@ -11,7 +11,7 @@ import pytest
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
-from tools import cli
+from tools.cli import main
 
 ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
 """What a format's files cannot be made without; a zip file, since one file is what most tests are about."""
@@ -36,7 +36,7 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
     def command(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["rvm-export", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main.main()
         out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)
         return Result(caught.value.code, out, err)

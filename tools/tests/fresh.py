@@ -36,7 +36,7 @@ def fresh(wheel: Path, folder: Path, extras: Sequence[str], beside: Sequence[str
 
 def run(environment: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """The command, by an interpreter that sees that environment and nothing else, from elsewhere."""
-    code = "from tools.cli import main; main()"
+    code = "from tools.cli.main import main; main()"
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
     return subprocess.run(
         [sys._base_executable, "-S", "-c", code, *map(str, words)],

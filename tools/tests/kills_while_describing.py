@@ -11,8 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tools import reports
-from tools.release import release
+from tools.release import make
+from tools.shared import reports
 from tools.tests.kills import hashes
 from tools.tests.small_release import ROWS, VERSION, order_of
 
@@ -21,7 +21,7 @@ AFTERWARDS = "4.5.6"
 
 
 def main(folder: Path) -> None:
-    release.read_table = lambda: ROWS
+    make.read_table = lambda: ROWS
     before = hashes(folder)
     final = _final(folder)
     texts = []
@@ -56,7 +56,7 @@ def _final(folder: Path) -> dict[str, str]:
 
 
 def _make(folder: Path, version: str) -> None:
-    release.make_release(replace(order_of(folder)), version, [], True, 1, None)
+    make.make_release(replace(order_of(folder)), version, [], True, 1, None)
 
 
 def _kill_at(k: int, half: bool) -> None:
@@ -81,7 +81,7 @@ def _kill_at(k: int, half: bool) -> None:
     if half:
         reports._write = write
     else:
-        release.write_text = write_when
+        make.write_text = write_when
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools import cli
+from tools.cli import main as cli
 from tools.tests.mutations import SECRET, mutant
 
 MEMORY = 8 << 30

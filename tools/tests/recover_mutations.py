@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from exporters.coreml.messages import messages
+from exporters.coreml.protobufs import messages
 from tools.tests.mutations import flip_bits, mutant, splice, truncate
 
 BASES = ("onnx", "tfjs", "tensorflow", "mlmodel", "mlpackage", "torchscript")

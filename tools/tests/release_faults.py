@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rvm_model.errors import UserError
 from tools.release.build import Order, build
-from tools.release.table import Row
+from tools.release.contents import Row
 
 
 def die(row: Row, order: Order, key: str) -> None:

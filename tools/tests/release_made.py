@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from exporters import FORMATS, load_runtime
-from exporters.metadata import LICENCE, SOURCE
+from exporters.support.metadata import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
-from tools.prove import prove
 from tools.release.build import Built, parity_of
 from tools.release.manifest import Entry, Manifest, Tensor, Weights
 from tools.release.versions import tools_of
+from tools.shared.prove import prove
 
 SHA = 64 * "0"
 

@@ -17,12 +17,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from exporters import FORMATS, load_exporter
-from exporters.archive import unpacked
 from exporters.spec import Fixed
+from exporters.support.archive import unpacked
 from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
-from tools.jobs import Job, Result, _attempt, _result
-from tools.release import check, release
+from tools.jobs.runner import Job, Result, _attempt, _result
+from tools.release import check, make
 from tools.tests.mutation_runner import Trials
 from tools.tests.release_mutations import spoil
 from tools.tests.small_release import ROWS, VERSION, order_of
@@ -67,8 +67,8 @@ def prepare(home: Path, models: Mapping[str, Path]) -> None:
     checkpoint = load_checkpoint("seeded")
     torch.save(dict(checkpoint.state_dict), bases / CHECKPOINTS[0])
     save_file(dict(checkpoint.state_dict), bases / CHECKPOINTS[1])
-    release.read_table = lambda: ROWS[:1]
-    release.make_release(order_of(bases / RELEASE), VERSION, [], True, 1, None)
+    make.read_table = lambda: ROWS[:1]
+    make.make_release(order_of(bases / RELEASE), VERSION, [], True, 1, None)
     (home / "clip").mkdir()
     for k, (pixels,) in enumerate(builtin_clip(16, 64, 96).pixels):
         Image.fromarray(pixels).save(home / "clip" / f"{k}.png")

@@ -2,8 +2,8 @@
 
 `python -m tools.tests.reliability [kills-small|kills-light|mutations|extras]...`, by default the last three. Writes one
 line for each kill; one for each kind of file, way to spoil it, command and exit code; and one for each format with its
-extra alone, to `tools/results/`. Exits 1 if a release was not as an undisturbed one, a command ended in anything but a
-line and an exit code, or a format did not work.
+extra alone, to `../measure/results/`. Exits 1 if a release was not as an undisturbed one, a command ended in anything
+but a line and an exit code, or a format did not work.
 """
 
 import csv
@@ -27,10 +27,10 @@ from tools.tests.play_mutants import play
 from tools.tests.release_mutation_runner import make_models, prepare
 from tools.tests.small_release import ROWS
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[1] / "measure" / "results"
 RELEASES, EACH = 10, 5
 FILES, WORKERS = 1000, 2
-LIGHT = "from tools.cli import main; main()"
+LIGHT = "from tools.cli.main import main; main()"
 SETS = {
     "small": (small_command(), len(ROWS)),
     "light": (

@@ -11,14 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import cli
-from tools.release import release
+from tools.cli import main as cli
+from tools.release import make
 from tools.tests.kills import hashes
 from tools.tests.small_release import ROWS, VERSION
 
 
 def main(folder: Path) -> None:
-    release.read_table = lambda: ROWS
+    make.read_table = lambda: ROWS
     _mount("-t", "tmpfs", "-o", "size=20m", "none", folder)
     told = {"full": _run(folder)}
     _mount("-o", "remount,size=100m", folder)

@@ -10,9 +10,9 @@ from typing import Any
 
 from exporters import FORMATS
 from exporters.spec import Fixed
-from tools.release import release
+from tools.release import make
 from tools.release.build import Order
-from tools.release.table import Row
+from tools.release.contents import Row
 
 VERSION = "1.2.3"
 RATIOS = (0.5, 1.0)
@@ -34,14 +34,14 @@ def order_of(out: Path) -> Order:
 
 def again(*arguments: Any) -> list[tuple[str, str]]:
     """`check._again` of these rows, in another process."""
-    release.read_table = lambda: ROWS
-    _, failures = release.make_release(*arguments)
+    make.read_table = lambda: ROWS
+    _, failures = make.make_release(*arguments)
     return [(each.name, each.error) for each in failures]
 
 
 def main(out: Path, count: int = len(ROWS)) -> None:
-    release.read_table = lambda: ROWS[:count]
-    paths, failures = release.make_release(order_of(out), VERSION, [], True, 1, None)
+    make.read_table = lambda: ROWS[:count]
+    paths, failures = make.make_release(order_of(out), VERSION, [], True, 1, None)
     sys.exit(len(paths) < count or bool(failures))
 
 

@@ -14,14 +14,15 @@ from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.clips import held_clip
-from parity_tests.drift import Error
+from parity_tests.judging.drift import Error
 from rvm_model import load_checkpoint
 from rvm_model.errors import UserError
-from tools import bench, bench_export, bench_race
-from tools.bench_child import Memory
-from tools.bench_race import Contender, Course, Measured
-from tools.bench_report import Race, figures
-from tools.publish import ExportFailed
+from tools.bench import command, exporting
+from tools.bench import race as races
+from tools.bench.contender import Memory
+from tools.bench.race import Contender, Course, Measured
+from tools.bench.report import Race, figures
+from tools.shared.outputs import ExportFailed
 from tools.tests import job_functions
 
 SMALL = ("--resolution", "128x96", "--downsample-ratio", "0.5", "--threads", 1, "--rounds", 2)
@@ -88,7 +89,7 @@ def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_o
             for each in contenders
         ]
 
-    monkeypatch.setattr(bench, "race", race)
+    monkeypatch.setattr(command, "race", race)
     more = ("--resolution", "96x64", "--downsample-ratio", "0.25", "--threads", 2)
     result = run("bench", files["fixed"], *SMALL, *more, "--baseline", "pytorch")
     assert result.code == 0
@@ -107,10 +108,10 @@ def test_the_preset_is_the_released_speed_test(run, monkeypatch):
         asked.append((clip.name, clip.size, course.size.ratio))
         raise ExportFailed("enough")
 
-    monkeypatch.setattr(bench, "race", race)
+    monkeypatch.setattr(command, "race", race)
     assert run("bench", "--preset", "rvm", "--threads", 1).code == 1
     assert asked == [("random input", (1080, 1920), 0.25)]
-    assert [(size.width, size.height, size.ratio) for size in bench.RELEASED_SIZES] == [
+    assert [(size.width, size.height, size.ratio) for size in command.RELEASED_SIZES] == [
         *((1920, 1080, 0.25), (3840, 2160, 0.125))
     ]
 
@@ -177,10 +178,10 @@ def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
             return Memory(before=1, peak=2)
         frame, wanted = request
         asked.append((contender.name, int(frame[0, 0, 0, 0]), wanted))
-        return bench_race.Turn(seconds=1, outputs={"pha": np.zeros((1, 1, 2, 2), np.float32)})
+        return races.Turn(seconds=1, outputs={"pha": np.zeros((1, 1, 2, 2), np.float32)})
 
-    monkeypatch.setattr(bench_race, "_process", lambda contender, course: Player(contender.name))
-    monkeypatch.setattr(bench_race, "_ask", ask)
+    monkeypatch.setattr(races, "_process", lambda contender, course: Player(contender.name))
+    monkeypatch.setattr(races, "_ask", ask)
     clip = held_clip(
         name="", pixels=np.arange(2, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 1, 2, 2, 3), np.uint8)
     )
@@ -188,8 +189,8 @@ def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
     contenders = [Contender(name=name, path=tmp_path, artifact=None, runtime=None) for name in names]
     course = Course(size=Fixed(width=2, height=2, ratio=0.5), threads=1, device="cpu", precision="fp32", rounds=2)
     expected = [{"pha": np.zeros((1, 1, 2, 2))}] * 3
-    judge = bench_race.Judge(expected=expected, limits={"pha": Error(max_abs=0, mean_abs=0, high_abs=0)}, slack=0)
-    measured = bench_race.race(contenders, [judge] * 3, course, clip, lambda: None)
+    judge = races.Judge(expected=expected, limits={"pha": Error(max_abs=0, mean_abs=0, high_abs=0)}, slack=0)
+    measured = races.race(contenders, [judge] * 3, course, clip, lambda: None)
     assert [name for name, _, _ in asked] == [*"abc", *"bca", *"cab", *"abc", *"bca"]
     assert [pixel for _, pixel, _ in asked[::3]] == [0, 1, 0, 1, 0]
     assert [wanted for *_, wanted in asked[::3]] == [True, True, True, False, False]
@@ -214,14 +215,14 @@ def test_the_ratio_is_taken_round_by_round(tmp_path):
 
 
 def test_a_process_that_dies_is_one_line(monkeypatch, run):
-    monkeypatch.setattr(bench_race, "serve", job_functions.die_at_once)
+    monkeypatch.setattr(races, "serve", job_functions.die_at_once)
     result = run("bench", *SMALL)
     assert result.code == 1
     assert "the process of pytorch died, as when memory runs out" in result.error
 
 
 def test_exporters_are_timed(run, monkeypatch):
-    monkeypatch.setattr(bench_export, "FORMATS", {name: FORMATS[name] for name in ("onnx", "coreml")})
+    monkeypatch.setattr(exporting, "FORMATS", {name: FORMATS[name] for name in ("onnx", "coreml")})
     result = run("bench", "--export", "--rounds", 1, "--threads", 1, *SMALL[:4], "--json", "-")
     assert result.code == 0
     lines = {line["file"]: line for line in json.loads(result.out)["exports"]}
@@ -234,7 +235,7 @@ def test_exporters_are_timed(run, monkeypatch):
 
 
 def test_on_cuda_the_fast_path_takes_part_in_half_precision(files, tmp_path):
-    made = [bench.make_baselines(load_checkpoint("seeded"), "fp16", device, tmp_path) for device in ("cuda", "cpu")]
+    made = [command.make_baselines(load_checkpoint("seeded"), "fp16", device, tmp_path) for device in ("cuda", "cpu")]
     three = ["pytorch", "torchscript", "traced"]
     assert [[each.name for each in baselines] for baselines in made] == [["captured", *three], three]
 
@@ -266,7 +267,7 @@ def test_each_kind_of_browser_plays_in_its_own_runtime(device, runtime, run, tmp
         asked.append((form, name))
         raise UserError("seen enough")
 
-    monkeypatch.setattr(bench, "recognise", lambda _: "tfjs")
-    monkeypatch.setattr(bench, "load_runtime", load)
+    monkeypatch.setattr(command, "recognise", lambda _: "tfjs")
+    monkeypatch.setattr(command, "load_runtime", load)
     assert run("bench", tmp_path, "--device", device).code == 2
     assert asked == [("tfjs", runtime)]

@@ -11,8 +11,8 @@ from exporters.spec import Fixed
 from parity_tests.clips import builtin_clip
 from parity_tests.play import play_reference
 from rvm_model import load_checkpoint
-from tools.compare import GAP, PANEL_WIDTH, ROWS
-from tools.panels import STRIP
+from tools.commands.compare import GAP, PANEL_WIDTH, ROWS
+from tools.shared.pictures import STRIP
 
 WIDTH, HEIGHT = PANEL_WIDTH + GAP, 224 + GAP
 FRAMES = 16

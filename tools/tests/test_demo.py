@@ -22,11 +22,11 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
+from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder
 from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
 from parity_tests.play import play_reference
-from parity_tests.plays import REAL_CLIP, play_checkpoint, shared_folder
 from rvm_model import load_checkpoint
-from rvm_model.background import open_background
+from rvm_model.video.background import open_background
 from tools.demo import command as command_module
 from tools.demo import site as site_module
 from tools.demo.serve import HOST, PortError, listening
@@ -430,7 +430,16 @@ def test_without_a_model_it_makes_one(node, run, monkeypatch, tmp_path):
 
 
 def test_it_serves_until_ctrl_c(node, onnx_file):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "demo", "--model", onnx_file, "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from tools.cli.main import main; main()",
+        "demo",
+        "--model",
+        onnx_file,
+        "--port",
+        "0",
+    ]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         address = process.stdout.readline().strip()
         with urlopen(address, timeout=60) as answer:

@@ -22,7 +22,7 @@ sys.path.append(str(ROOT / "docs"))
 from cli_reference import PAGE, commands, render  # noqa: E402
 from typer.main import get_command  # noqa: E402
 
-from tools.cli import app  # noqa: E402
+from tools.cli.main import app  # noqa: E402
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
@@ -160,7 +160,7 @@ def test_runtimes_are_named(folder):
 
 def test_every_figures_command_is_named():
     text = PAGES["docs/tasks/figures.md"]
-    for path in (ROOT / "tools" / "results").glob("*.csv"):
+    for path in (ROOT / "tools" / "measure" / "results").glob("*.csv"):
         assert f"`{path.name}`" in text
 
 

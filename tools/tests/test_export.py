@@ -16,13 +16,13 @@ from PIL import Image
 
 from exporters import FORMATS
 from exporters.onnx import export as onnx_export
-from exporters.onnx.calibrate import value_ranges
+from exporters.onnx.graph.calibrate import value_ranges
 from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
-from parity_tests import limits
+from parity_tests.judging import limits
 from rvm_model import load_checkpoint
-from rvm_model.drawn import drawn_frames
-from tools.publish import OutputError, resolve_output
+from rvm_model.video.synthetic.clip import drawn_frames
+from tools.shared.outputs import OutputError, resolve_output
 from tools.tests.children import started
 
 CONVERTED = ("coreml", "tensorflow", "tfjs")
@@ -45,7 +45,7 @@ def file_name(name, precision, seeded):
     return spec.file_name(spec.suffix(FORMATS[name].suffix), seeded)
 
 
-COMMAND = [sys.executable, "-c", "from tools.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from tools.cli.main import main; main()"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -115,7 +115,7 @@ def test_a_folder_that_exists_may_be_called_as_a_file(tmp_path):
 def test_outputs_are_checked_before_the_checkpoint_is_opened(output, message, run, tmp_path, monkeypatch):
     """An ONNX file, whose weights take long to be taken out."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tools.export.open_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
+    monkeypatch.setattr("tools.commands.export.open_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
     for name in ("m.onnx", "mine", "mine.torchscript"):
         Path(name).write_text("mine")
     Path("done").mkdir()
@@ -146,7 +146,7 @@ def test_a_name_that_is_too_long(run, tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_kept(run, tmp_path, monkeypatch):
     path = tmp_path / "x_seeded.onnx"
-    monkeypatch.setattr("tools.export.verdict", lambda report: [path.write_text("mine")][:0])
+    monkeypatch.setattr("tools.commands.export.verdict", lambda report: [path.write_text("mine")][:0])
     result = run("onnx", "--checkpoint", "seeded", "--output", path)
     assert result.code == 2
     assert "--force" in result.error
@@ -205,7 +205,7 @@ def test_the_released_coreml_names_come_out_of_one_call(run, tmp_path, monkeypat
     sizes = ("--resolution", "1280x720", "--downsample-ratio", "0.375")
     sizes += ("--resolution", "1920x1080", "--downsample-ratio", "0.25")
     made = SimpleNamespace(export=lambda checkpoint, spec, path: path.write_text(spec.precision))
-    monkeypatch.setattr("tools.export.load_exporter", lambda name: made)
+    monkeypatch.setattr("tools.commands.export.load_exporter", lambda name: made)
     torch.save(dict(load_checkpoint("seeded").state_dict), tmp_path / "weights.pth")
     options = ("--checkpoint", tmp_path / "weights.pth", "--target", "ios14", "--no-verify", "--output", tmp_path)
     result = run("coreml", *sizes, "--precision", "fp16", "--precision", "int8", *options)
@@ -288,7 +288,7 @@ def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
 @EVERY_FORMAT
 def test_a_mismatch_leaves_nothing_and_shows_the_table(name, run, tmp_path, monkeypatch):
     nothing = limits.Factor(-1, 0, why="nothing passes")
-    monkeypatch.setattr("parity_tests.judge.FACTORS", dict.fromkeys(limits.FACTORS, nothing))
+    monkeypatch.setattr("parity_tests.judging.judge.FACTORS", dict.fromkeys(limits.FACTORS, nothing))
     result = run(name, "--checkpoint", "seeded", *ONE_SIZE.get(name, ()), "--output", tmp_path)
     assert (result.code, result.out) == (1, "")
     assert "FAILED: " in result.err

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from exporters.tests.tfjs_files import RELEASED
-from tools.publish import ExportFailed, publish
+from tools.shared.outputs import ExportFailed, publish
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_package_is_a_folder_with_a_suffix(run, tmp_path, monkeypatch):
         path.mkdir()
         (path / "Manifest.json").write_text("new")
 
-    monkeypatch.setattr("tools.export.load_exporter", lambda name: SimpleNamespace(export=make))
+    monkeypatch.setattr("tools.commands.export.load_exporter", lambda name: SimpleNamespace(export=make))
     path = tmp_path / "mine_seeded.mlpackage"
     export = ("coreml", "--resolution", "64x64", "--downsample-ratio", "0.5", "--checkpoint", "seeded", "--no-verify")
     assert run(*export, "--output", path).out == f"{path}\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests import plays
+from parity_tests import cases
 from rvm_model import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,23 +32,23 @@ def test_given_weights_and_clip_stand_for_all(nothing_shared, monkeypatch, tmp_p
     weights, clip = tmp_path / "mine.pth", tmp_path / "mine.mp4"
     weights.touch()
     clip.touch()
-    assert not plays.has_real_data()
+    assert not cases.has_real_data()
     monkeypatch.setenv("RVM_WEIGHTS", str(weights))
-    assert not plays.has_real_data()
+    assert not cases.has_real_data()
     monkeypatch.setenv("RVM_CLIP", str(clip))
-    assert plays.has_real_data()
-    assert {plays.trained_weights(name) for name in ("from_tfjs", "consensus_fp16")} == {weights}
-    assert {plays.real_clip(name) for name in (plays.REAL_CLIP, plays.REAL_VIDEO)} == {clip}
+    assert cases.has_real_data()
+    assert {cases.trained_weights(name) for name in ("from_tfjs", "consensus_fp16")} == {weights}
+    assert {cases.real_clip(name) for name in (cases.REAL_CLIP, cases.REAL_VIDEO)} == {clip}
 
 
 def test_without_either_the_error_says_what_to_give(nothing_shared):
-    for lacking in (lambda: plays.trained_weights("from_tfjs"), plays.real_clip):
+    for lacking in (lambda: cases.trained_weights("from_tfjs"), cases.real_clip):
         with pytest.raises(FileNotFoundError, match=r"give WEIGHTS= and CLIP= to make"):
             lacking()
 
 
 def test_seeded_weights_stay_seeded(monkeypatch, tmp_path):
     monkeypatch.setenv("RVM_WEIGHTS", str(tmp_path / "none.pth"))
-    plays.play_checkpoint.cache_clear()
-    given = plays.play_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
+    cases.play_checkpoint.cache_clear()
+    given = cases.play_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
     assert given.weights_sha256 == load_checkpoint("seeded").weights_sha256

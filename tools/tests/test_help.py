@@ -34,7 +34,7 @@ HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "openvino", "coremltools", "PI
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
-        "from tools.cli import main\n"
+        "from tools.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: code = stop.code\n"
         f"sys.exit(code or ','.join({HEAVY!r} & sys.modules.keys()) or 0)"

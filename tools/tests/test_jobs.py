@@ -19,10 +19,10 @@ from rich.console import Console
 
 from rvm_model import __version__
 from rvm_model.errors import UserError
-from tools import cluster, processes, records
-from tools.cluster import ClusterError
-from tools.jobs import Job, run_jobs, to_table
-from tools.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
+from tools.jobs import cluster, processes, records
+from tools.jobs.cluster import ClusterError
+from tools.jobs.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
+from tools.jobs.runner import Job, run_jobs, to_table
 from tools.tests import job_functions as f
 from tools.tests.children import started
 
@@ -287,7 +287,7 @@ def test_no_more_processes_than_cores_memory_and_jobs(monkeypatch, tmp_path):
 
 
 SCRIPT = """
-from tools.jobs import Job, run_jobs
+from tools.jobs.runner import Job, run_jobs
 from tools.tests import job_functions as f
 run_jobs([Job(name=n, function=f.{function}, arguments=({folder!r}, n)) for n in "abc"], 2, {cluster!r})
 """

@@ -16,10 +16,10 @@ from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
-from rvm_model.colour import VideoError
-from rvm_model.sink import Sink as VideoSink
-from rvm_model.source import open_source
 from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
+from rvm_model.video.colour import VideoError
+from rvm_model.video.sink import Sink as VideoSink
+from rvm_model.video.source import open_source
 from tools.tests.children import started
 from tools.tests.test_jobs import cluster_of
 
@@ -326,7 +326,7 @@ def test_a_background_is_not_distorted_by_a_file_of_one_size(fixed, clip, out, r
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(number, out, tmp_path):
     clip = write_clip(tmp_path / "long.mkv", drawn(60, 640, 360))
-    command = [sys.executable, "-c", "from tools.cli import main; main()"]
+    command = [sys.executable, "-c", "from tools.cli.main import main; main()"]
     command += ["matte", clip, "--model", "seeded", "--alpha", out / "a.mp4"]
     with started(command, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 60

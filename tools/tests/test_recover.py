@@ -11,10 +11,10 @@ import torch
 
 from exporters import load_exporter
 from exporters.coreml import CoremlSpec
+from exporters.lowering.folding import lowered_convs
 from exporters.recover import recover
-from exporters.weights import lowered_convs
 from rvm_model import load_checkpoint
-from tools.recover_soak import READING, same_file
+from tools.measure.recover_soak import READING, same_file
 from tools.tests.conftest import ONE_SIZE
 from tools.tests.recover_bases import write_bases
 from tools.tests.recover_mutations import BASES, spoiled

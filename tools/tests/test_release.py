@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
 from rvm_model.state import VARIANTS
-from tools.jobs import Result
-from tools.release import check, manifest, release
+from tools.jobs.runner import Result
+from tools.release import check, make, manifest
 from tools.release.build import made_already, record_of
-from tools.release.table import read_table
-from tools.release.weights import load_weights, parse_checkpoints, settled
+from tools.release.contents import read_table
+from tools.shared.models import load_weights, parse_checkpoints, resolve_source
 from tools.tests import release_faults as faults
 from tools.tests.children import started
 from tools.tests.kills import (
@@ -64,15 +64,15 @@ def copy(good, tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch):
-    monkeypatch.setattr(release, "read_table", lambda: ROWS)
+    monkeypatch.setattr(make, "read_table", lambda: ROWS)
 
 
-def make(out, rows=ROWS, **checkpoints):
+def released(out, rows=ROWS, **checkpoints):
     order = order_of(out)
     if checkpoints:
         order = replace(order, checkpoints={name: str(source) for name, source in checkpoints.items()})
-    release.read_table = lambda: rows  # the fixture puts the real one back
-    return release.make_release(order, VERSION, [], False, 1, None)
+    make.read_table = lambda: rows  # the fixture puts the real one back
+    return make.make_release(order, VERSION, [], False, 1, None)
 
 
 def identities(folder):
@@ -133,7 +133,7 @@ def test_dates_say_nothing(copy, good):
     for k, path in enumerate(sorted(copy.rglob("*"))):
         day = (0, 4_000_000_000)[k % 2]
         os.utime(path, (day, day))
-    assert make(copy)[1] == []
+    assert released(copy)[1] == []
     assert made_again(before, copy) == []
     assert hashes(copy) == good[0].files
 
@@ -197,9 +197,9 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 )
 def test_only_what_is_spoiled_is_made_again(spoil, copy, good, monkeypatch):
     wanted = []
-    monkeypatch.setattr(release, "run_jobs", lambda jobs, *_: wanted.extend(jobs) or [])
+    monkeypatch.setattr(make, "run_jobs", lambda jobs, *_: wanted.extend(jobs) or [])
     spoil(copy / HALF)
-    make(copy)
+    released(copy)
     assert [job.name for job in wanted] == [HALF]
 
 
@@ -209,11 +209,11 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
     state_dict = load_checkpoint("seeded").state_dict
     save_file(state_dict, sources["mobilenetv3"])
     out = tmp_path / "release"
-    assert make(out, rows, **sources)[1] == []
+    assert released(out, rows, **sources)[1] == []
     before, old = identities(out), hashes(out)
     key = next(key for key in state_dict if key.endswith("bias"))
     save_file(state_dict | {key: state_dict[key] + 0.25}, sources["mobilenetv3"])
-    paths, failures = make(out, rows, **sources)
+    paths, failures = released(out, rows, **sources)
     assert failures == []
     name = rows[0].file_name(seeded=False)
     assert [path.name for path in paths] == [name, rows[1].file_name(seeded=True)]
@@ -226,7 +226,7 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
 def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
     """As on a cluster's machine that has another onnx."""
     monkeypatch.setattr("tools.release.build.tools_of", lambda name: {"onnx": "0.1"})
-    _, failures = make(copy, ROWS[:1])
+    _, failures = released(copy, ROWS[:1])
     assert [each.name for each in failures] == [HALF]
     assert "install the same there" in failures[0].error
     assert identities(copy).keys() == {FULL}
@@ -237,12 +237,12 @@ def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
 
 def test_only_some_formats_and_the_light_set(monkeypatch):
     rows = read_table()
-    monkeypatch.setattr(release, "read_table", lambda: rows)
-    assert release.chosen([], False) == [*rows]
-    assert release.chosen([], True) == [row for row in rows if row.light]
-    assert release.chosen(["onnx", "tfjs"], False) == [row for row in rows if row.format in ("onnx", "tfjs")]
-    assert {row.spec.variant for row in release.chosen([], True)} == {"mobilenetv3"}
-    assert {row.format for row in rows} == {row.format for row in release.chosen([], True)} == {*FORMATS}
+    monkeypatch.setattr(make, "read_table", lambda: rows)
+    assert make.chosen([], False) == [*rows]
+    assert make.chosen([], True) == [row for row in rows if row.light]
+    assert make.chosen(["onnx", "tfjs"], False) == [row for row in rows if row.format in ("onnx", "tfjs")]
+    assert {row.spec.variant for row in make.chosen([], True)} == {"mobilenetv3"}
+    assert {row.format for row in rows} == {row.format for row in make.chosen([], True)} == {*FORMATS}
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_only_some_formats_and_the_light_set(monkeypatch):
 )
 def test_wrong_use_is_one_line_and_writes_nothing(words, said, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(release, "run_jobs", lambda *_: pytest.fail("nothing must run"))
+    monkeypatch.setattr(make, "run_jobs", lambda *_: pytest.fail("nothing must run"))
     Path("file").touch()
     result = run("release", "--checkpoint", "mobilenetv3=seeded", "--frames", 16, "--out", "out", *words)
     assert result.code == 2
@@ -284,7 +284,7 @@ def test_code_is_a_checkpoint_only_of_who_trusts_it(run, tmp_path):
             assert result.code == 2
             assert "which is code and would be run; give --trust if you trust it" in result.error
     sources = parse_checkpoints([str(torchscript)], VARIANTS, True)
-    assert settled(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
+    assert resolve_source(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
     weights = load_weights(str(torchscript), "mobilenetv3", "deep_guided_filter", True)
     assert weights.weights_sha256 == seeded.weights_sha256
 
@@ -331,7 +331,7 @@ def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
 
 def test_without_one_file_it_is_not_whole(copy, run, monkeypatch):
     """Though it lists none that is missing."""
-    monkeypatch.setattr(release, "run_jobs", lambda jobs, *_: [])
+    monkeypatch.setattr(make, "run_jobs", lambda jobs, *_: [])
     (copy / HALF).unlink()
     assert run("release", "--out", copy, *ARGUMENTS).code == 1
     monkeypatch.undo()
@@ -355,8 +355,8 @@ def forged(folder, change):
     told = json.loads(path.read_text())
     change(told)
     path.write_text(json.dumps(told))
-    sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(folder).items()) if name != release.SUMS)
-    (folder / release.SUMS).write_text(sums)
+    sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(folder).items()) if name != make.SUMS)
+    (folder / make.SUMS).write_text(sums)
 
 
 def put_at(*where, value):
@@ -460,15 +460,15 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
         what |= {0.5: faults.die_once, 0.75: faults.refuse}
     rows = {ratio: small_row(ratio) for ratio in (*what, 1.0)}
     names = {ratio: row.file_name(seeded=True) for ratio, row in rows.items()}
-    function = {names[ratio]: what.get(ratio, release.build) for ratio in rows}
-    genuine = release.run_jobs
+    function = {names[ratio]: what.get(ratio, make.build) for ratio in rows}
+    genuine = make.run_jobs
 
     def run_jobs(jobs, *more):
         changed = [replace(job, function=function[job.name]) for job in jobs]
         return genuine([replace(job, seconds=1) if job.function is faults.hang else job for job in changed], *more)
 
-    monkeypatch.setattr(release, "read_table", lambda: tuple(rows.values()))
-    monkeypatch.setattr(release, "run_jobs", run_jobs)
+    monkeypatch.setattr(make, "read_table", lambda: tuple(rows.values()))
+    monkeypatch.setattr(make, "run_jobs", run_jobs)
     out = tmp_path / "release"
     where = ["--jobs", 2] if cluster is None else ["--cluster", cluster]
     result = run("release", "--checkpoint", "mobilenetv3=seeded", "--frames", 16, "--out", out, *where)
@@ -484,7 +484,7 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
     assert result.out.split() == [str(out / names[ratio]) for ratio in right]
     assert [entry.file for entry in manifest.read_manifest(out / manifest.NAME).artifacts] == [names[k] for k in right]
     assert hashes(out)[FULL] == good[0].files[FULL]
-    junit, page = ((out / name).read_text() for name in (release.JUNIT, release.REPORT))
+    junit, page = ((out / name).read_text() for name in (make.JUNIT, make.REPORT))
     for ratio in wrong:
         (line,) = [line for line in result.err.splitlines() if f"error: {names[ratio]} is not there: " in line]
         assert said[ratio] in line
@@ -497,13 +497,13 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
 
 
 def test_without_memory_each_job_says_so(run, tmp_path, monkeypatch):
-    genuine = release.run_jobs
+    genuine = make.run_jobs
 
     def run_jobs(jobs, *more):
         return genuine([replace(job, function=faults.starve) for job in jobs], *more)
 
-    monkeypatch.setattr(release, "run_jobs", run_jobs)
-    monkeypatch.setattr(release, "read_table", lambda: ROWS[:1])
+    monkeypatch.setattr(make, "run_jobs", run_jobs)
+    monkeypatch.setattr(make, "read_table", lambda: ROWS[:1])
     result = run("release", "--out", tmp_path, *ARGUMENTS)
     assert result.code == 1
     assert "Traceback" not in result.err

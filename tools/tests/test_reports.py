@@ -11,12 +11,12 @@ import pytest
 from junitparser import Error, Failure, JUnitXml
 from markdown_it import MarkdownIt
 
-from parity_tests import judge
 from parity_tests.compare import NAMES, compare
-from parity_tests.drift import Error as Limit
-from parity_tests.junit import to_junit
-from parity_tests.markdown import to_markdown
-from parity_tests.report import Refusal
+from parity_tests.judging import judge
+from parity_tests.judging.drift import Error as Limit
+from parity_tests.reports.junit import to_junit
+from parity_tests.reports.markdown import to_markdown
+from parity_tests.reports.parity_report import Refusal
 from parity_tests.verify import ParityReport
 
 OPTIONS = ("--json", "--junit", "--markdown")
@@ -212,7 +212,7 @@ def unplayed(monkeypatch, seeded_artifacts, tmp_path):
     def play(*_):
         pytest.fail("it was verified first")
 
-    monkeypatch.setattr("tools.verify._verify_one", play)
+    monkeypatch.setattr("tools.commands.verify._verify_one", play)
     return Path(shutil.copy(seeded_artifacts["onnx"], tmp_path))
 
 

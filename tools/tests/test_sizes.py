@@ -4,7 +4,7 @@ import pytest
 
 from exporters.spec import Fixed
 from rvm_model.errors import UserError
-from tools.sizes import parse_sizes
+from tools.shared.sizes import parse_sizes
 
 
 def test_the_nth_ratio_goes_with_the_nth_resolution():

@@ -60,7 +60,7 @@ def test_the_runtime_is_chosen_and_shown(seeded_artifacts, other_runtime, run):
 
 
 def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "verify", seeded_artifacts["onnx"]]
+    command = [sys.executable, "-c", "from tools.cli.main import main; main()", "verify", seeded_artifacts["onnx"]]
     command += ["--runtime", other_runtime, "--frames", "16"]
     deadline = time.monotonic() + 60
 
@@ -166,7 +166,7 @@ def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_a
 
 def test_weights_that_cannot_be_had_are_asked_for(run, tmp_path, monkeypatch):
     monkeypatch.setenv("RVM_RELEASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("rvm_model.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("rvm_model.weights.checkpoint.pooch.os_cache", lambda _: tmp_path / "cache")
     export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
     result = run("verify", tmp_path / "traced.onnx")
     assert result.code == 2
@@ -216,7 +216,7 @@ def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_
 
 def test_a_full_stdout_is_said(artifact):
     with Path("/dev/full").open("wb", buffering=0) as full:
-        command = [sys.executable, "-c", "from tools.cli import main; main()", "info", artifact, "--json"]
+        command = [sys.executable, "-c", "from tools.cli.main import main; main()", "info", artifact, "--json"]
         process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 1
     assert process.stderr == "rvm-export: error: No space left on device\n"

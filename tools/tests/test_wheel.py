@@ -27,7 +27,7 @@ def test_what_it_holds(wheel):
         *("rvm_model", "exporters", "parity_tests", "tools")
     }
     assert not [name for name in names if "/tests/" in name or "node_modules" in name or "/test_" in name]
-    assert {"tools/release/table.toml", "rvm_model/portrait.png"} <= {*names}
+    assert {"tools/release/contents.toml", "rvm_model/video/synthetic/portrait.png"} <= {*names}
     for name in FORMATS:
         assert f"exporters/{name}/card.md.jinja" in names
 

@@ -1,10 +1,10 @@
-// Runs one ONNX file in onnxruntime-web's WebAssembly build, as exporters/process.py asks:
+// Runs one ONNX file in onnxruntime-web's WebAssembly build, as exporters/support/tensor_pipe.py asks:
 //   node main.mjs model.onnx
 
 import { readFileSync } from "node:fs";
 
-import { decode, encode, failure } from "../../web/messages.mjs";
-import { answer, requests } from "../../web/pipe.mjs";
+import { decode, encode, failure } from "../../support/web/messages.mjs";
+import { answer, requests } from "../../support/web/pipe.mjs";
 
 // stdout belongs to the messages, whatever the library has to say.
 console.log = console.info = console.debug = console.error;

@@ -1,4 +1,4 @@
-// Runs one graph model in a page of headless Chromium, as exporters/process.py asks:
+// Runs one graph model in a page of headless Chromium, as exporters/support/tensor_pipe.py asks:
 //   node chromium.mjs folder execute|executeAsync backend chromium scratch
 // The page comes from a server in here, as do the library, the model and the frames. Chromium ends with this process,
 // however that ends; what it keeps on the disk lies in the folder `scratch`.
@@ -9,8 +9,8 @@ import { createRequire } from "node:module";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { encode, failure } from "../../web/messages.mjs";
-import { answer, requests } from "../../web/pipe.mjs";
+import { encode, failure } from "../../support/web/messages.mjs";
+import { answer, requests } from "../../support/web/pipe.mjs";
 
 const [folder, method, backend, executablePath, scratch] = process.argv.slice(2);
 process.env.TMPDIR = scratch;
@@ -83,7 +83,7 @@ function routes() {
     "/": join(here, "page.html"),
     "/page.mjs": join(here, "page.mjs"),
     "/player.mjs": join(here, "player.mjs"),
-    "/web/messages.mjs": join(here, "../../web/messages.mjs"),
+    "/web/messages.mjs": join(here, "../../support/web/messages.mjs"),
     "/tf.js": join(tf, "tf.min.js"),
     "/backend.js": libraries[backend],
     "/favicon.ico": null,

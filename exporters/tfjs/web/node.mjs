@@ -1,11 +1,11 @@
-// Runs one graph model in TensorFlow.js's WebAssembly backend, as exporters/process.py asks:
+// Runs one graph model in TensorFlow.js's WebAssembly backend, as exporters/support/tensor_pipe.py asks:
 //   node node.mjs folder execute|executeAsync
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { decode, encode, failure } from "../../web/messages.mjs";
-import { answer, requests } from "../../web/pipe.mjs";
+import { decode, encode, failure } from "../../support/web/messages.mjs";
+import { answer, requests } from "../../support/web/pipe.mjs";
 import { load } from "./player.mjs";
 
 // stdout belongs to the messages, whatever the library has to say.

@@ -1,0 +1,224 @@
+"""CoreML files computed with torch on the CPU, from what is on disk alone, on a machine without CoreML.
+
+What it verifies: graph, weights and how they are quantised, names, shapes, the wiring of states, where resizes look.
+What it cannot: the arithmetic of Apple's devices, whether their compiler takes the file, and speed.
+
+Everything is computed in float32, with what is stored (weights, what goes in and out, states) in the file's own
+precision; `half` rounds every value in between as well, where the file says float16, as a device would.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.coreml.evaluator import mil, nn
+from exporters.coreml.evaluator.features import Feature, feature, to_array, to_tensor
+from exporters.coreml.evaluator.graph import Graph
+from exporters.coreml.package import Stored, read
+from exporters.spec import ArtifactError
+
+Arrays = Mapping[str, NDArray[Any]]
+Size = tuple[int, int]
+"""Width and height."""
+
+_MAIN = "main"
+"""What a program's only function is called."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a stateful program keeps between frames. Running it writes here, as Apple's does; `copy` keeps a moment."""
+
+    values: dict[str, Tensor]
+
+    def copy(self) -> "State":
+        return State(dict(self.values))  # nobody writes into the tensors themselves
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """By name, float16, as the file holds them; they belong to the caller."""
+        return {name: value.half().numpy() for name, value in self.values.items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """A model, or one function of it, ready to run.
+
+    `kind` is mlProgram or neuralNetwork; `functions` are the names and sizes of all that the file has, `function` being
+    this one, empty for a neural network; `operations` counts them by kind; `metadata` are the file's user-defined
+    entries.
+    """
+
+    path: Path
+    kind: str
+    specification_version: int
+    function: str
+    functions: Mapping[str, Size]
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
+    states: tuple[Feature, ...]
+    metadata: Mapping[str, str]
+    graph: Graph
+    after: Mapping[str, str]
+
+    @property
+    def operations(self) -> Mapping[str, int]:
+        return Counter(node.kind for node in self.graph.nodes)
+
+    def new_state(self) -> State:
+        """Zeros, as before a clip's first frame; nothing for a program without states."""
+        return State({each.name: torch.zeros(each.shape) for each in self.states})
+
+    def run(
+        self, inputs: Arrays, state: State | None = None, *, half: bool = False, rounded: bool = True
+    ) -> dict[str, NDArray[Any]]:
+        """All outputs for all inputs, by name.
+
+        Args:
+            inputs: See `features.to_tensor`: images as uint8 pictures, or as float planes from 0 to 255. What is
+                optional may be left out.
+            state: Of this program, which becomes what it is after this frame; None is a new one, which is then lost.
+            half: Round every value in between to float16, where the file does not say float32.
+            rounded: Whether images come out with eight bits, or as they are before: see `features.to_array`.
+
+        Raises:
+            ValueError: inputs that it does not have, that are missing, or of another shape or dtype.
+            ArtifactError: it cannot be computed.
+        """
+        unknown = sorted(inputs.keys() - {each.name for each in self.inputs})
+        if unknown:
+            raise ValueError(f"there is no input {unknown[0]!r}; there are {[each.name for each in self.inputs]}")
+        state = state or self.new_state()
+        given = {each.name: to_tensor(each, inputs.get(each.name)) for each in self.inputs}
+        try:
+            with torch.inference_mode():
+                values = self.graph.run({**given, **state.values}, half)
+            outputs = {each.name: to_array(each, values[each.name], rounded) for each in self.outputs}
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.path} cannot be run: {error}") from error
+        state.values.update({name: values[after].half().float() for name, after in self.after.items()})
+        return outputs
+
+
+def load_program(path: Path, function: str | None = None, size: Size | None = None) -> Program:
+    """The model in a file, checked as a whole and tried on shapes.
+
+    Args:
+        path: An `.mlpackage`, that in a zip file, or an `.mlmodel`.
+        function: Of a file with several, the name of one; its default function without one.
+        size: Or the width and height of one.
+
+    Raises:
+        ArtifactError: no CoreML file, damaged, of a kind that is not known here, or without such a function.
+    """
+    stored = read(path)
+    kind = stored.model.WhichOneof("Type")
+    makers = {"mlProgram": _ml_program, "neuralNetwork": _neural_network}
+    if kind not in makers:
+        raise ArtifactError(f"{path} is a CoreML model of another kind, {kind}; give an mlProgram or a neuralNetwork")
+    try:
+        functions = _functions(stored.model.description)
+        name = _chosen(stored.model.description, functions, function, size)
+        return _tried(makers[kind](stored, name, functions))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} cannot be used: {error}") from error
+
+
+def _functions(description: Any) -> dict[str, Any]:
+    """Descriptions by name; where there are none of functions, the one of the model as a whole."""
+    return {each.name: each for each in description.functions} or {_MAIN: description}
+
+
+def _chosen(description: Any, functions: Mapping[str, Any], name: str | None, size: Size | None) -> str:
+    listed = ", ".join(f"{each} ({'x'.join(map(str, _size(message)))})" for each, message in functions.items())[:300]
+    wanted = name or (None if size else description.defaultFunctionName or _MAIN)
+    found = [
+        each for each, message in functions.items() if wanted in (None, each) and (not size or _size(message) == size)
+    ]
+    if len(found) != 1:
+        raise ArtifactError(
+            f"it has {len(found)} functions called {wanted or 'anything'} of size {size}; it has {listed}"
+        )
+    return found[0]
+
+
+def _size(description: Any) -> Size:
+    """Width and height of the first input, as the last two lengths of a tensor."""
+    if not description.input:
+        return 0, 0
+    shape = feature(description.input[0]).shape
+    return (shape[-1], shape[-2]) if len(shape) == 4 else (0, 0)
+
+
+def _ml_program(stored: Stored, name: str, functions: Mapping[str, Any]) -> Program:
+    description = functions[name]
+    function = mil.function(stored.model.mlProgram, name, stored.weights)
+    program = _program(stored, name, functions, function.graph, function.after)
+    for what, features, types in (
+        ("inputs", program.inputs, function.inputs),
+        ("states", program.states, function.states),
+    ):
+        if {each.name: each.shape for each in features} != {key: kind.shape for key, kind in types.items()}:
+            raise ArtifactError(f"its {what} are not those that its program has")
+    if any(kind.dtype != "FLOAT16" for kind in function.states.values()):
+        raise ArtifactError("it has states that are not float16, which CoreML does not have")
+    missing = [each.name for each in description.output if each.name not in function.graph.outputs]
+    if missing:
+        raise ArtifactError(f"its program does not give {missing[0][:100]!r}")
+    return program
+
+
+def _neural_network(stored: Stored, name: str, functions: Mapping[str, Any]) -> Program:
+    description = functions[name]
+    network = stored.model.neuralNetwork
+    images = {each.name: each.colour for each in map(feature, description.input) if each.is_image}
+    graph = nn.graph(network, [each.name for each in description.output], images)
+    program = _program(stored, name, functions, graph, {})
+    if program.states:
+        raise ArtifactError("it is a neural network with states, which CoreML does not have")
+    return replace(program, function="")
+
+
+def _program(
+    stored: Stored,
+    name: str,
+    functions: Mapping[str, Any],
+    graph: Graph,
+    after: Mapping[str, str],
+) -> Program:
+    description = functions[name]
+    return Program(
+        path=stored.path,
+        kind=stored.model.WhichOneof("Type"),
+        specification_version=stored.model.specificationVersion,
+        function=name,
+        functions={each: _size(message) for each, message in functions.items()},
+        inputs=tuple(map(feature, description.input)),
+        outputs=tuple(map(feature, description.output)),
+        states=tuple(map(feature, description.state)),
+        metadata=stored.metadata,
+        graph=graph,
+        after=after,
+    )
+
+
+def _tried(program: Program) -> Program:
+    """The same, with the shapes of its outputs where the file does not tell them."""
+    names = [each.name for each in (*program.inputs, *program.outputs, *program.states)]
+    if len({*names}) < len(names):
+        raise ArtifactError("it calls two of its inputs, outputs and states alike")
+    shapes = program.graph.try_shapes({each.name: each.shape for each in (*program.inputs, *program.states)})
+    for each in program.outputs:
+        if each.shape and each.shape != shapes[each.name]:
+            raise ArtifactError(
+                f"its output {each.name[:100]!r} is {shapes[each.name]} and not, as it says, {each.shape}"
+            )
+    for name, after in program.after.items():
+        if shapes[after] != next(each.shape for each in program.states if each.name == name):
+            raise ArtifactError(f"it writes {shapes[after]} to its state {name[:100]!r}")
+    return replace(program, outputs=tuple(replace(each, shape=shapes[each.name]) for each in program.outputs))

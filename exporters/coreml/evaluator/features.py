@@ -1,0 +1,132 @@
+"""What goes into a model and comes out of it, as its description says: images of eight bits, and tensors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.coreml.protobufs import messages
+from exporters.spec import ArtifactError
+
+_CHANNELS = {"RGB": 3, "BGR": 3, "GRAYSCALE": 1}
+_DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16"}
+_LEVELS = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One input, output or state.
+
+    `shape` is (1, channels, height, width) for an image; for a tensor, as described, and () where an output is not.
+    `dtype` is numpy's name, uint8 for an image; `colour` is an image's RGB, BGR or GRAYSCALE, and empty for a tensor;
+    `default` is what an optional input is filled with where it is not given.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    colour: str = ""
+    optional: bool = False
+    default: float = 0
+
+    @property
+    def is_image(self) -> bool:
+        return self.colour != ""
+
+
+def feature(message: Any) -> Feature:
+    """Of a `FeatureDescription` message. Raises ArtifactError if it is neither an image nor a tensor of floats."""
+    kind = message.type.WhichOneof("Type")
+    if kind == "imageType":
+        return _image(message)
+    if kind == "multiArrayType":
+        return _tensor(message, message.type.multiArrayType)
+    if kind == "stateType":
+        return _tensor(message, message.type.stateType.arrayType)
+    raise ArtifactError(f"it has {message.name[:100]!r}, a {kind}; a matting network has images, tensors and states")
+
+
+def _image(message: Any) -> Feature:
+    image = message.type.imageType
+    spaces = messages("FeatureTypes").ImageFeatureType.ColorSpace
+    colour = spaces.Name(image.colorSpace) if image.colorSpace in spaces.values() else str(image.colorSpace)
+    if colour not in _CHANNELS or min(image.width, image.height) < 1:
+        raise ArtifactError(f"its image {message.name[:100]!r} is {colour}, {image.width}x{image.height}")
+    return Feature(
+        name=message.name,
+        shape=(1, _CHANNELS[colour], image.height, image.width),
+        dtype="uint8",
+        colour=colour,
+        optional=message.type.isOptional,
+    )
+
+
+def _tensor(message: Any, array: Any) -> Feature:
+    kinds = messages("FeatureTypes").ArrayFeatureType.ArrayDataType
+    dtype = kinds.Name(array.dataType) if array.dataType in kinds.values() else str(array.dataType)
+    if dtype not in _DTYPES or min(array.shape, default=1) < 1:
+        raise ArtifactError(
+            f"its {message.name[:100]!r} is {dtype} {tuple(array.shape)}; float16 and float32 are known"
+        )
+    return Feature(
+        name=message.name,
+        shape=tuple(array.shape),
+        dtype=_DTYPES[dtype],
+        optional=message.type.isOptional,
+        default=array.floatDefaultValue,
+    )
+
+
+def to_tensor(feature: Feature, given: NDArray[Any] | None) -> Tensor:
+    """What the program gets for what a caller gives.
+
+    Args:
+        feature: An input.
+        given: For an image, uint8 (height, width, 3) RGB or (height, width) gray; or floats from 0 to 255, not rounded,
+            (1, channels, height, width), the channels in the order RGB. For a tensor, floats of its shape. None for an
+            optional input's default.
+
+    Raises:
+        ValueError: not optional, or of another shape or dtype.
+    """
+    if given is None:
+        if not feature.optional:
+            raise ValueError(f"{feature.name} is not given, and has no default")
+        return torch.full(feature.shape, feature.default)
+    if feature.is_image and given.dtype == np.uint8:
+        planes = given[None, None] if given.ndim == 2 else np.moveaxis(given, -1, 0)[None]
+    elif np.issubdtype(given.dtype, np.floating):
+        planes = given if feature.is_image else given.astype(feature.dtype)
+    else:
+        raise ValueError(f"{feature.name} cannot be made of {given.dtype}")
+    if planes.shape != feature.shape:
+        raise ValueError(f"{feature.name} has the shape {given.shape}; {feature.shape} is needed")
+    tensor = torch.from_numpy(planes.astype(np.float32, order="C"))
+    return tensor.flip(1) if feature.colour == "BGR" else tensor
+
+
+def to_array(feature: Feature, value: Tensor, rounded: bool) -> NDArray[Any]:
+    """What a caller gets for what the program gives; it belongs to the caller.
+
+    Args:
+        feature: An output.
+        value: Its value.
+        rounded: Whether an image is wanted as uint8, (height, width, 3) RGB or (height, width) gray, each level the
+            nearest; otherwise it is float32, (1, channels, height, width), channels in the order RGB, neither rounded
+            nor limited. A tensor is of its own dtype either way.
+
+    Raises:
+        ArtifactError: an image to be rounded has values that are no numbers.
+    """
+    if not feature.is_image:
+        return value.numpy().astype(feature.dtype, copy=True)
+    planes = (value.flip(1) if feature.colour == "BGR" else value).numpy().astype(np.float32, copy=True)
+    if not rounded:
+        return planes
+    if np.isnan(planes).any():
+        raise ArtifactError(f"its image {feature.name!r} has values that are no numbers")
+    levels = np.rint(planes.clip(0, _LEVELS)).astype(np.uint8)
+    return np.ascontiguousarray(levels[0, 0] if len(levels[0]) == 1 else np.moveaxis(levels[0], 0, -1))

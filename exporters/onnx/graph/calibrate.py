@@ -1,0 +1,80 @@
+"""How large a graph's values grow over a clip, in onnxruntime, its states fed back."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, ValueInfoProto
+
+from exporters.onnx import OnnxSpec
+from exporters.spec import INPUTS, OUTPUTS, MissingPackage
+from exporters.support.calibration import CalibrationError
+from rvm_model.state import auto_graph_ratio, state_shapes
+
+Ranges = Mapping[str, tuple[float, float]]
+"""By value, the least and the greatest number."""
+
+
+def value_ranges(model: ModelProto, values: Sequence[str], frames: NDArray[np.uint8], spec: OnnxSpec) -> Ranges:
+    """Least and greatest number of each value.
+
+    On one thread, so that it is the same however many there are.
+
+    Args:
+        model: The file as it would be without quantisation.
+        values: Those to watch.
+        frames: (T, H, W, 3) RGB, of the file's size if it has only one.
+        spec: The file's.
+
+    Raises:
+        CalibrationError: frames too narrow for any ratio.
+        MissingPackage: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime as ort
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise MissingPackage(
+            "--precision int8 is calibrated in onnxruntime, which is missing; run: pip install 'rvm-export[onnx]'"
+        ) from error
+    watched = ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(ValueInfoProto(name=value) for value in values)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    height, width = frames.shape[1:3]
+    fixed = spec.fixed
+    shapes: Sequence[tuple[int, ...]] = [(1, 1, 1, 1)] * 4
+    ratio = {}
+    if fixed is None:
+        ratio = {INPUTS[5]: np.array([_ratio(height, width)], np.float32)}
+    else:
+        shapes = state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)
+    states = [np.zeros(shape, np.float32) for shape in shapes]
+    least, greatest = np.full(len(values), np.inf), np.full(len(values), -np.inf)
+    for frame in frames:
+        feeds = {INPUTS[0]: _image(frame, spec), **dict(zip(INPUTS[1:5], states, strict=True)), **ratio}
+        outputs = session.run([*OUTPUTS[2:], *values], feeds)
+        states, given = outputs[:4], outputs[4:]
+        least = np.minimum(least, [each.min() for each in given])
+        greatest = np.maximum(greatest, [each.max() for each in given])
+    return {value: (float(least[k]), float(greatest[k])) for k, value in enumerate(values)}
+
+
+def _ratio(height: int, width: int) -> float:
+    """What suits a clip."""
+    try:
+        return auto_graph_ratio(height, width)
+    except ValueError as error:
+        raise CalibrationError(f"frames of {width}x{height} are too narrow to calibrate with; give others") from error
+
+
+def _image(frame: NDArray[np.uint8], spec: OnnxSpec) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A frame as the file's `src`, as often as its batch has it."""
+    batch = np.repeat(frame[None, :, :, ::-1] if spec.bgr else frame[None], spec.fixed.batch if spec.fixed else 1, 0)
+    if spec.image_bytes:
+        return np.ascontiguousarray(batch)
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

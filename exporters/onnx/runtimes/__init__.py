@@ -1,0 +1,1 @@
+"""What runs ONNX files: onnxruntime, its build for browsers, OpenVINO."""

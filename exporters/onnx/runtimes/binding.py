@@ -1,0 +1,105 @@
+"""onnxruntime with its inputs and outputs bound to a device: the states stay there, only images travel.
+
+A file of one size keeps two sets of state buffers and writes each frame's states into the set that it does not read.
+All addresses are then known beforehand, which is what a CUDA graph asks for: one is captured for each way between the
+sets, and one for the first frame, which reads zeros. From then on a frame is a copy, one launch, and a copy back.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from exporters.onnx.runtimes.session import said_in_one_line
+from exporters.onnx.runtimes.step import no_state, to_image, to_matte
+from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.spec import INPUTS, OUTPUTS, Artifact
+
+GRAPH_ID = "gpu_graph_id"
+"""The run option that names the CUDA graph to capture, and then to launch."""
+
+
+def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
+    """A step whose state is four `OrtValue` on the device.
+
+    A file of one size keeps only the two newest states: an older one has been overwritten and must not be used again.
+
+    Raises:
+        ArtifactError: here or in a step, what onnxruntime says, such as that the device has no memory left.
+    """
+    with said_in_one_line(artifact):
+        if artifact.fixed is None:
+            step = _any_size(session, artifact, device, ratio)
+        else:
+            step = _one_size(session, artifact, device)
+
+    def told_step(frame: Frame, state: State) -> tuple[Matte, State]:
+        with said_in_one_line(artifact):
+            return step(frame, state)
+
+    return told_step
+
+
+def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
+    names = [tensor.name for tensor in artifact.outputs]
+    first = tuple(_on(device, array) for array in no_state(artifact))
+    downsample_ratio = np.array([ratio], np.float32)
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        binding = session.io_binding()
+        binding.bind_ortvalue_input("src", _on(device, to_image(artifact, frame)))
+        for name, value in zip(INPUTS[1:5], state or first, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_cpu_input("downsample_ratio", downsample_ratio)
+        for name in names:
+            binding.bind_output(name, device)
+        session.run_with_iobinding(binding)
+        outputs = dict(zip(names, binding.get_outputs(), strict=True))
+        return _matte(artifact, outputs), tuple(outputs[name] for name in OUTPUTS[2:])
+
+    return step
+
+
+def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device) -> Step:
+    images = {
+        tensor.name: _on(device, np.zeros([int(axis) for axis in tensor.shape], tensor.dtype))
+        for tensor in (artifact.inputs[0], *artifact.outputs[: -len(OUTPUTS[2:])])
+    }
+    # Two sets that change places, and the zeros before the first frame, which are never written to.
+    zeros, *sets = [tuple(_on(device, array) for array in no_state(artifact)) for _ in range(3)]
+    runs = {}
+    for graph_id, (before, after) in enumerate(((zeros, sets[0]), (sets[0], sets[1]), (sets[1], sets[0])), start=1):
+        binding, options = session.io_binding(), ort.RunOptions()
+        options.add_run_config_entry(GRAPH_ID, str(graph_id))
+        for name, value in zip(INPUTS[1:5], before, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        for name, value in zip(OUTPUTS[2:], after, strict=True):
+            binding.bind_ortvalue_output(name, value)
+        binding.bind_ortvalue_input("src", images["src"])
+        for name in images.keys() - {"src"}:
+            binding.bind_ortvalue_output(name, images[name])
+        runs[id(before)] = binding, options, after
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        binding, options, after = runs[id(state or zeros)]
+        images["src"].update_inplace(to_image(artifact, frame))
+        session.run_with_iobinding(binding, options)
+        return _matte(artifact, images), after
+
+    return step
+
+
+def _on(device: Device, array: NDArray[Any]) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
+
+
+def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue]) -> Matte:
+    return to_matte(artifact, {name: to_host(values[name]) for name in OUTPUTS[:2] if name in values})
+
+
+def to_host(value: ort.OrtValue) -> NDArray[Any]:
+    """An array that belongs to the caller; of a value on the CPU `numpy` alone would be a window on it."""
+    array: NDArray[Any] = value.numpy()
+    return array if array.flags.owndata else array.copy()

@@ -1,0 +1,27 @@
+"""ONNX files through OpenVINO on the CPU, in float32."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporters.onnx.artifact import inspect
+from exporters.onnx.runtimes.step import make_step, to_numpy
+from exporters.runtime import Device, Step
+from exporters.spec import Artifact
+from exporters.support.tensor_pipe import running
+from rvm_model.device import DeviceError
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+PROGRAM = Path(__file__).with_name("openvino_main.py")
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+    """Ready to play. See `exporters.runtime.Runtime`."""
+    if device != "cpu":
+        raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")
+    # -P, or the files beside the program would hide modules of the same name.
+    with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "openvino") as run:
+        yield make_step(artifact, ratio, run)

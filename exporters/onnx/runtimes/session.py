@@ -1,0 +1,82 @@
+"""onnxruntime's sessions, and what it says when it cannot."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from exporters.onnx.load import first_line
+from exporters.runtime import Device
+from exporters.spec import Artifact, ArtifactError
+from rvm_model.device import DeviceError
+
+_ERRORS = (
+    RuntimeError,  # of bound inputs and outputs
+    ort_errors.EngineError,
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotFound,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+def open_session(artifact: Artifact, device: Device, model: bytes | None = None) -> ort.InferenceSession:
+    """Of the file, or of `model`, a copy of it with other outputs.
+
+    Raises:
+        ArtifactError: onnxruntime does not load it.
+        DeviceError: no working CUDA provider.
+    """
+    path = artifact.path
+    options = ort.SessionOptions()
+    # Unlike PyTorch and TensorFlow it asks nobody how many threads it may have, and processes side by side would fight.
+    options.intra_op_num_threads = _threads()
+    # One block for a whole frame, laid out by what a frame before it took, is 350 MiB more at 4K, and no faster.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4  # what it would say as an error it raises as well
+    # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise DeviceError(_no_cuda())
+    # Only a file of one size keeps its addresses, as a CUDA graph needs.
+    cuda = {"use_tf32": "0", "enable_cuda_graph": "0" if artifact.fixed is None else "1"}
+    providers: list[Any] = ["CPUExecutionProvider"] if device == "cpu" else [("CUDAExecutionProvider", cuda)]
+    try:
+        session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
+    except _ERRORS as error:
+        raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
+    # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise DeviceError(_no_cuda())
+    return session
+
+
+@contextmanager
+def said_in_one_line(artifact: Artifact) -> Iterator[None]:
+    """Raises ArtifactError with what onnxruntime says when a frame does not run."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
+
+
+def _threads() -> int:
+    """What OMP_NUM_THREADS says, which may be a list, by depth; 0 stands for as many as there are cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
+
+
+def _no_cuda() -> str:
+    providers = ", ".join(ort.get_available_providers())
+    return (
+        f"onnxruntime {ort.__version__} has no working CUDA provider here, of {providers}; "
+        "install 'rvm-export[onnx-cuda]' in place of the onnx extra, on a machine with a GPU"
+    )

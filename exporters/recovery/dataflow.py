@@ -1,0 +1,410 @@
+"""A graph of any format as what flows through it: convolutions, functions of single numbers, and all the rest.
+
+Released files have lost the names of what they hold. What is left is the order of the convolutions, what each of them
+looks at, and what becomes of its values. A format's `recovery.py` writes its graph down as a `Dataflow`; here that is
+told to `match.py`, the same way for every format.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.layers import ConvSteps
+from exporters.spec import ArtifactError
+
+Array = NDArray[np.float64]
+Apply = Callable[..., Array]
+
+GRID = np.linspace(-7.9, 7.9, 80)
+"""Where functions of single numbers are looked at: on both sides of every kink of those that the network has."""
+
+FUNCTIONS: Mapping[str, Apply] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "hardswish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "hardsigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+"""What the network does to a convolution's values."""
+
+_SAME_FUNCTION = 5e-3
+"""Of a function's values on the grid. In half precision, and with constants of eight bits, 1/6 is not what it was."""
+
+
+ALIGNED_CORNERS = "it resizes with aligned corners"
+UNPADDED_MEAN = "the mean of its guided filter has no padding"
+ROUNDED_NORMALISATION = "it normalises the image by rounded numbers"
+"""Quirks of released files, and of some of ours."""
+
+
+class RecoveryError(ArtifactError):
+    """A file from which the network's weights cannot be taken. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """Numbers as a file computes with them, and how far each may be from what it was rounded from.
+
+    `half` is half a step of the rounding, of the shape of `values`; `stored` says for people how they are stored.
+    """
+
+    values: Array
+    half: Array
+    stored: str
+
+    @classmethod
+    def exactly(cls, values: Array) -> "Known":
+        """Numbers that were not rounded."""
+        return cls(values=values, half=np.zeros_like(values), stored="float64")
+
+    @classmethod
+    def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> "Known":
+        """Numbers of a floating-point array, which were rounded to its dtype."""
+        values = np.asarray(array, np.float64)
+        half = np.zeros_like(values)
+        if np.issubdtype(array.dtype, np.floating) and array.dtype != np.float64:
+            with np.errstate(invalid="ignore"):  # of what is not finite, which is refused later
+                half = np.spacing(np.abs(array)).astype(np.float64) / 2
+        return cls(values=values, half=half, stored=str(array.dtype))
+
+    def map(self, change: Callable[[Array], Array]) -> "Known":
+        """The same numbers in another shape or order."""
+        return replace(self, values=change(self.values), half=change(self.half))
+
+    def times(self, factor: "Known") -> "Known":
+        """All multiplied by something that broadcasts."""
+        half = (np.abs(self.values) + self.half) * (np.abs(factor.values) + factor.half)
+        values = self.values * factor.values
+        return replace(self, values=values, half=half - np.abs(values))
+
+    def plus(self, offset: "Known") -> "Known":
+        """All added to something of the same shape."""
+        return replace(self, values=self.values + offset.values, half=self.half + offset.half)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kernel:
+    """What a convolution computes with: `weight` (out, in / groups, height, width), `bias` (out,) or None."""
+
+    weight: Known
+    bias: Known | None = None
+    stride: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """One operation, and the values that it reads and gives; sizes and other controls are no values.
+
+    It is a convolution if it has a `kernel`; a batch norm if it has a `norm`, scale and offset of each channel; a
+    function of single numbers if it can be applied to them, those of constants among them. Anything else moves numbers
+    about, or mixes them.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    kernel: Kernel | None = None
+    norm: tuple[Array, Array] | None = None
+    apply: Apply | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Convolution:
+    """A convolution in its place.
+
+    `kernel` has the bias that is added behind it and the batch norm in it, and no zeros stuffed in for a dilation.
+    `sources` are the convolutions whose outputs it looks at, and inputs of the graph, by value.
+    `activation` is one of `FUNCTIONS`, or says what else becomes of its values.
+    """
+
+    name: str
+    kernel: Kernel
+    input: str
+    output: str
+    sources: frozenset[str]
+    activation: str
+    normalised: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataflow:
+    """A graph, its nodes in an order in which they can be computed.
+
+    `inputs` are values to what they are to the network: `src`, `r1` to `r4`. `levels` is the value that white has in
+    `src`. What comes from neither, such as sizes and ratios, has no source and does not count. `quirks` are ways in
+    which the graph is known to compute something else than the network, whatever its weights. `named` are the weights
+    of a file that has kept the network's own names; it needs no nodes.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: Mapping[str, str]
+    outputs: frozenset[str]
+    constants: Mapping[str, Known]
+    levels: float = 1
+    quirks: frozenset[str] = frozenset()
+    named: Mapping[str, NDArray[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            if not node.outputs or ((node.kernel is not None or node.norm is not None) and not node.inputs):
+                raise RecoveryError(f"its {node.name[-80:]!r} has no inputs, or no outputs")
+
+    @cached_property
+    def readers(self) -> Mapping[str, list[Node]]:
+        """Who reads a value."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in {*node.inputs}:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def convolutions(self) -> Iterator[Convolution]:
+        """All of them, each behind those that it looks at.
+
+        Raises:
+            RecoveryError: one whose weights are computed, or are not finite.
+        """
+        sources: dict[str, frozenset[str]] = {value: frozenset({value}) for value in self.inputs}
+        for node in self.nodes:
+            seen = frozenset[str]().union(*(sources.get(name, frozenset()) for name in node.inputs))
+            for name in node.outputs:
+                sources[name] = seen
+            if node.kernel is not None:
+                kernel, output, normalised = self._with_bias(node.kernel, node.outputs[0])
+                for name in (node.outputs[0], output):
+                    sources[name] = frozenset({output})
+                yield Convolution(
+                    name=node.name,
+                    kernel=_unstuffed(kernel),
+                    input=node.inputs[0],
+                    output=output,
+                    sources=seen,
+                    activation=self.activation(output),
+                    normalised=normalised,
+                )
+            # What is between a convolution and the end of its bias stands for the convolution.
+            for name in node.outputs:
+                if name in self._ends:
+                    sources[name] = frozenset({name})
+
+    @cached_property
+    def _ends(self) -> frozenset[str]:
+        return frozenset(
+            self._with_bias(node.kernel, node.outputs[0])[1] for node in self.nodes if node.kernel is not None
+        )
+
+    def _with_bias(self, kernel: Kernel, value: str) -> tuple[Kernel, str, bool]:
+        """With what is added to each channel behind it, and batch norm; and the value that there is then."""
+        out = len(kernel.weight.values)
+        normalised = False
+        while len(readers := self.readers.get(value, [])) == 1 and value not in self.outputs:
+            (node,) = readers
+            if node.norm is not None and node.inputs[0] == value:
+                scale, offset = (Known.exactly(each) for each in node.norm)
+                kernel = _scaled(kernel, scale)
+                kernel = replace(kernel, bias=offset if kernel.bias is None else kernel.bias.plus(offset))
+                normalised = True
+            elif node.apply is np.add and (given := self._vector(node, value, out)) is not None:
+                kernel = replace(kernel, bias=given if kernel.bias is None else kernel.bias.plus(given))
+            elif node.apply is np.multiply and (given := self._vector(node, value, out)) is not None:
+                kernel = _scaled(kernel, given)
+                normalised = True
+            elif node.apply is _same:
+                pass
+            else:
+                break
+            value = node.outputs[0]
+        return kernel, value, normalised
+
+    def _vector(self, node: Node, value: str, length: int) -> Known | None:
+        """The other operand of a node, if it is one number for each channel."""
+        others = [name for name in node.inputs if name != value]
+        if len(others) != 1 or others[0] not in self.constants:
+            return None
+        constant = self.constants[others[0]]
+        if constant.values.size != length or length == 1 or max(constant.values.shape) != length:
+            return None
+        return constant.map(np.ravel)
+
+    def activation(self, value: str) -> str:
+        """What becomes of each number of a value before anything else happens to it: one of `FUNCTIONS`."""
+        computed = self._pointwise({value: GRID}, scalars=True)
+        found: set[str] = set()
+        for name, given in computed.items():
+            ends = any(output not in computed for node in self.readers.get(name, []) for output in node.outputs)
+            if ends or name in self.outputs:
+                found.add(_function(given))
+        return found.pop() if len(found) == 1 else " and ".join(sorted(found)) or "nothing"
+
+    def colours(self, value: str) -> tuple[Array, Array]:
+        """What a channel of the source, in [0, 1], has become in a value: scale and offset of each of three.
+
+        Raises:
+            RecoveryError: the value is no linear function of the source's channels, each by itself.
+        """
+        probes = []
+        for level in (0.0, 0.5, 1.0):
+            start = {name: np.full(3, level * self.levels) for name, role in self.inputs.items() if role == "src"}
+            # Resizing, padding and reordering leave one colour as it is.
+            computed = self._pointwise(start, scalars=False, up_to=value)
+            probes.append(computed.get(value))
+        low, middle, high = probes
+        if low is None or middle is None or high is None or np.abs(low + high - 2 * middle).max() > 1e-4:
+            raise RecoveryError("its first convolution does not look at the source, scaled and shifted by channel")
+        return high - low, low
+
+    def _pointwise(self, start: Mapping[str, Array], *, scalars: bool, up_to: str = "") -> dict[str, Array]:
+        """Values that are functions of single numbers of some, computed for those.
+
+        Where `scalars`, constants are numbers, and nothing moves; else they may be one for each of three channels, and
+        what moves an image about counts as leaving it as it is.
+        """
+        computed = dict(start)
+        waiting = [*start]
+        while waiting and up_to not in computed:
+            for node in self.readers.get(waiting.pop(), []):
+                if node.outputs[0] in computed or node.kernel is not None:
+                    continue
+                given = [computed[name] if name in computed else self._constant(name, scalars) for name in node.inputs]
+                if node.apply is None:
+                    moved = [computed[name] for name in node.inputs if name in computed]
+                    if scalars or any(not np.array_equal(each, moved[0]) for each in moved):
+                        continue
+                    result = moved[0]
+                elif any(each is None for each in given):
+                    continue
+                else:
+                    result = _applied(node, [each for each in given if each is not None])
+                if np.shape(result) == np.shape(next(iter(start.values()))):
+                    for name in node.outputs:
+                        computed[name] = result
+                        waiting.append(name)
+        return computed
+
+    def _constant(self, name: str, scalars: bool) -> Array | None:
+        constant = self.constants.get(name)
+        if constant is None or constant.values.size not in ((1,) if scalars else (1, 3)):
+            return None
+        return constant.values.reshape(-1) if constant.values.size > 1 else constant.values.reshape(())
+
+
+def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Each behind those whose values it reads. Raises RecoveryError for a circle."""
+    nodes = [*nodes]
+    makers = {name: node for node in nodes for name in node.outputs}
+    begun: set[int] = set()
+    done: dict[int, Node] = {}
+    for first in nodes:
+        stack = [first]
+        while stack:
+            node = stack[-1]
+            if id(node) in done:
+                stack.pop()
+                continue
+            ahead = [makers[name] for name in node.inputs if name in makers and id(makers[name]) not in done]
+            if not ahead:
+                done[id(stack.pop())] = node
+                continue
+            if id(node) in begun:
+                raise RecoveryError(f"its {node.name[-80:]!r} reads what is computed from it")
+            begun.add(id(node))
+            stack.extend(reversed(ahead))
+    return tuple(done.values())
+
+
+def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dict[str, Known]:
+    """The constants, and what is computed from them alone. The nodes are in order."""
+    known = dict(constants)
+    for node in nodes:
+        given = [known[name] for name in node.inputs if name in known]
+        if node.apply is None or not given or len(given) < len(node.inputs) or len(node.outputs) != 1:
+            continue
+        if node.apply is SAME:
+            known[node.outputs[0]] = given[0]
+            continue
+        with suppress(RecoveryError):  # a constant that cannot be computed is none, and missed where it is needed
+            values = np.asarray(_applied(node, [each.values for each in given]), np.float64)
+            known[node.outputs[0]] = Known(values=values, half=np.zeros_like(values), stored=given[0].stored)
+    return known
+
+
+class Reader(Protocol):
+    def dataflow(self, path: Path) -> Dataflow:
+        """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
+
+    def activation_steps(self, path: Path) -> Mapping[str, ConvSteps]:
+        """Return how convolutions round what flows, by name. Only formats that quantise activations have it."""
+
+
+_MOST_NUMBERS = 1 << 26
+"""In what is computed of a file's constants: no kernel of the network has a twentieth of it."""
+
+
+def _applied(node: Node, given: list[Array]) -> Array:
+    """Its function of numbers, whatever a file gives it. Raises RecoveryError if they are too many, or do not fit."""
+    assert node.apply is not None
+    with suppress(ValueError):  # shapes that do not go together: no function of number by number
+        if math.prod(np.broadcast_shapes(*(each.shape for each in given))) > _MOST_NUMBERS:
+            raise RecoveryError(f"its {node.name[-80:]!r} would give more numbers than any part of the network has")
+    try:
+        with np.errstate(all="ignore"):
+            return node.apply(*given)
+    except (TypeError, ValueError, RuntimeError, IndexError, MemoryError) as error:
+        what = str(error).partition("\n")[0][:200]
+        raise RecoveryError(f"its {node.name[-80:]!r} cannot be computed: {what}") from error
+
+
+def _same(x: Array) -> Array:
+    return x
+
+
+SAME: Apply = _same
+"""For a node that gives what it gets, number by number."""
+
+
+def _function(values: Array) -> str:
+    for name, function in FUNCTIONS.items():
+        if np.abs(function(GRID) - values).max() <= _SAME_FUNCTION * max(1, float(np.abs(values).max())):
+            return name
+    return "a function that is none of the network's"
+
+
+def _scaled(kernel: Kernel, scale: Known) -> Kernel:
+    """Its outputs multiplied by a number for each channel."""
+    bias = None if kernel.bias is None else kernel.bias.times(scale)
+    return replace(kernel, weight=kernel.weight.times(scale.map(lambda x: x[:, None, None, None])), bias=bias)
+
+
+def _unstuffed(kernel: Kernel) -> Kernel:
+    """A dilated convolution as such, where a format writes it with zeros between its weights."""
+    height, width = kernel.weight.values.shape[2:]
+    if height != width or height < 5 or height % 2 == 0 or set(kernel.dilation) != {1}:
+        return kernel
+    between = kernel.weight.values.copy()
+    between[:, :, ::2, ::2] = 0
+    if between.any():
+        return kernel
+    return replace(kernel, weight=kernel.weight.map(lambda x: x[:, :, ::2, ::2]), dilation=(2, 2))
+
+
+def is_mean(kernel: Kernel) -> bool:
+    """Whether it takes the mean of its window, channel by channel: the fast guided filter, which has no weights."""
+    weight = kernel.weight.values
+    count = math.prod(weight.shape[2:])
+    return bool(
+        weight.shape[1] == 1
+        and kernel.groups == len(weight)
+        and kernel.bias is None
+        and count in (3, 9)
+        and np.abs(weight * count - 1).max() < 0.01
+    )

@@ -1,0 +1,1 @@
+"""What several formats use: archives, processes, metadata, calibration. One subject a file."""

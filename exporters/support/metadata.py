@@ -1,0 +1,45 @@
+"""What every artifact says of itself. No date, path or machine is in it: the same inputs give the same words."""
+
+from exporters.spec import ExportSpec
+from rvm_model import __version__
+from rvm_model.state import STATE_CHANNELS
+from rvm_model.weights.checkpoint import Checkpoint
+
+LICENCE = "GPL-3.0-or-later"
+SOURCE = "https://github.com/PeterL1n/RobustVideoMatting"
+
+
+def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str, str]:
+    """Keys in alphabetical order. `more` is what only the format knows: tool versions, opset, another layout."""
+
+    def shape(k: int, channels: int) -> str:
+        size = f"ceil(h / {2**k}), ceil(w / {2**k})"
+        return f"{size}, {channels}" if more.get("layout") == "NHWC" else f"{channels}, {size}"
+
+    channels = STATE_CHANNELS[spec.variant]
+    states = "; ".join(f"r{k} (batch, {shape(k, each)})" for k, each in enumerate(channels, start=1))
+    metadata = {
+        "batch": "any",
+        "checkpoint": checkpoint.origin,
+        "checkpoint_sha256": checkpoint.sha256,
+        "description": "Robust Video Matting, arXiv:2108.11515",
+        "downsample_ratio": "input, in (0, 1]",
+        "layout": "NCHW",
+        "licence": LICENCE,
+        "precision": spec.precision,
+        "producer": f"rvm-export {__version__}",
+        "refiner": spec.refiner,
+        "resolution": "any",
+        "source": SOURCE,
+        "state_shapes": f"{states}; h, w = floor(size * downsample_ratio); zeros before the first frame",
+        "value_range": "src, fgr, pha: RGB and opacity in [0, 1], fgr not premultiplied",
+        "variant": spec.variant,
+        "weights_sha256": checkpoint.weights_sha256,
+        **more,
+    }
+    return dict(sorted(metadata.items()))
+
+
+def release(version: str) -> str:
+    """A tool's version without its build: 2.13.0+cpu and 2.13.0+cu130 are one."""
+    return version.partition("+")[0]

@@ -1,0 +1,66 @@
+"""A SavedModel as a `Dataflow`: its serving function, frozen by TensorFlow, once `runtime.py` knows its operations."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from exporters.recovery.dataflow import Dataflow, Known, RecoveryError
+from exporters.recovery.tensorflow_graph import Operation
+from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
+from exporters.spec import INPUTS
+from exporters.support.archive import unpacked
+from exporters.tensorflow import GRAPH
+from exporters.tensorflow.runtime import read_graph
+
+_ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
+_SIGNATURE = "serving_default"
+
+
+def dataflow(path: Path) -> Dataflow:
+    """The graph of a file or folder. Raises ArtifactError if it is damaged, or of no use."""
+    with unpacked(path, GRAPH) as folder:
+        read_graph(path, folder)  # which refuses any operation that could do more than compute
+        try:
+            model = tf.saved_model.load(str(folder))
+            serve = model.signatures[_SIGNATURE]
+            frozen = convert_variables_to_constants_v2(serve, lower_control_flow=False)
+        except Exception as error:  # of a damaged one TensorFlow says nearly anything, see `runtime.py`
+            line = str(error).strip().partition("\n")[0][:300]
+            raise RecoveryError(f"TensorFlow does not load it: {line}") from error
+        graph = frozen.graph.as_graph_def()
+        inputs = {tensor.name.partition(":")[0] for tensor in frozen.inputs}
+        outputs = [tensor.name for tensor in frozen.outputs]
+    constants = {node.name: known for node in graph.node if node.op == "Const" and (known := _known(node)) is not None}
+    operations = [_operation(node) for node in graph.node]
+    roles = {name: role for name, role in _ROLES.items() if name in inputs}
+    return tensorflow_dataflow(operations, constants, roles, outputs)
+
+
+def _known(node: Any) -> Known | None:
+    array = tf.make_ndarray(node.attr["value"].tensor)
+    return Known.of(array) if array.dtype.kind in "fi" else None
+
+
+def _operation(node: Any) -> Operation:
+    return Operation(
+        name=node.name,
+        op=node.op,
+        inputs=tuple(name for name in node.input if not name.startswith("^")),
+        attributes={key: _attribute(value) for key, value in node.attr.items()},
+    )
+
+
+def _attribute(value: Any) -> Any:
+    """In plain Python; None for a kind that nothing here asks for."""
+    kind = value.WhichOneof("value")
+    if kind == "list":
+        return [*value.list.i] or [each.decode(errors="replace") for each in value.list.s]
+    if kind == "s":
+        return value.s.decode(errors="replace")
+    return getattr(value, kind) if kind in ("i", "f") else None

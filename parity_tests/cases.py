@@ -1,0 +1,154 @@
+"""What is played to prove a format: weights, size, ratio and batch, as data. A row is a test of every format.
+
+Trained weights and the real clip are not part of the project. They lie in `../shared` beside it, or where the
+environment variable RVM_SHARED points; what needs them is skipped, with that reason, where they are missing.
+RVM_WEIGHTS and RVM_CLIP, which `make soak` and `make speed` set, name a checkpoint and a clip to use instead.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from exporters import FORMATS
+from exporters.spec import ExportSpec, Fixed
+from parity_tests.clips import Clip, Kind, builtin_clip, load_clip
+from rvm_model.weights.checkpoint import Checkpoint, load_checkpoint
+
+TRAINED = "weights/rvm_mobilenetv3_{}.safetensors"
+REAL_CLIP, REAL_VIDEO = "clip/frames", "clip/clip.mp4"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """One clip at one size and ratio.
+
+    `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
+    `from_coreml` are float32, so that half precision has something to round, `consensus_fp16` is not. `clip` is `real`
+    or `builtin`.
+    """
+
+    weights: str
+    clip: Kind
+    variant: str = "mobilenetv3"
+    refiner: str = "deep_guided_filter"
+    width: int
+    height: int
+    ratio: float
+    batch: int = 1
+    frames: int = 12
+
+    def __str__(self) -> str:
+        batch = f"-batch{self.batch}" if self.batch > 1 else ""
+        size = f"{self.width}x{self.height}"
+        return f"{self.weights}-{self.variant}-{self.refiner}-{self.clip}-{size}-{self.ratio:g}{batch}"
+
+
+PLAYS = (
+    Play(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5),
+    Play(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5, refiner="fast_guided_filter"),
+    Play(weights="from_tfjs", clip="builtin", width=160, height=96, ratio=1.0),
+    Play(weights="seeded", clip="builtin", width=160, height=96, ratio=0.5, batch=2),
+    Play(weights="seeded", clip="builtin", variant="resnet50", width=160, height=96, ratio=0.5),
+)
+"""Every format and precision plays these in the tests. Their internal sizes are whole, as files of one size need."""
+
+ODD_PLAYS = (
+    Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
+    Play(weights="from_tfjs", clip="real", width=217, height=331, ratio=0.7123),
+)
+"""Odd sizes and ratios, for files of any size; `tools/measure/random_exports.py` plays two hundred more."""
+
+UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
+"""Pixels at the internal size, over all frames, that a slow format's test may play: half precision on a CPU."""
+
+
+def affordable(play: Play, format_name: str, precision: str) -> bool:
+    """Return False where a play would take minutes."""
+    budget = UNAFFORDABLE.get((format_name, precision), math.inf)
+    return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
+
+
+def play_spec(play: Play, format_name: str, precision: str) -> ExportSpec:
+    """The file that a play needs: for any size where the format has such, else for the play's."""
+    size = Fixed(width=play.width, height=play.height, ratio=play.ratio, batch=play.batch)
+    fixed = {"fixed": size} if FORMATS[format_name].one_size else {}
+    return FORMATS[format_name].spec(variant=play.variant, refiner=play.refiner, precision=precision, **fixed)
+
+
+def artifact_name(play: Play, format_name: str, precision: str) -> str:
+    """The same for plays that one file serves."""
+    size = (f"{play.width}x{play.height}-{play.ratio:g}-{play.batch}",) if FORMATS[format_name].one_size else ()
+    return "-".join((play.weights, play.variant, play.refiner, format_name, precision, *size))
+
+
+def shared_folder() -> Path | None:
+    """Where trained weights and the real clip lie, if this machine has them."""
+    folder = Path(os.environ.get("RVM_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    return folder if (folder / REAL_CLIP).is_dir() else None
+
+
+def needed_shared_folder() -> Path:
+    """The same. Raises FileNotFoundError on a machine that has none."""
+    folder = shared_folder()
+    if folder is None:
+        raise FileNotFoundError(
+            "no trained weights here: give WEIGHTS= and CLIP= to make, or put them into ../shared beside the project, "
+            "or where RVM_SHARED points"
+        )
+    return folder
+
+
+def trained_weights(weights: str) -> Path:
+    """Return the file of trained weights: the one that RVM_WEIGHTS names, else that of the shared folder.
+
+    Raises:
+        FileNotFoundError: this machine has neither.
+    """
+    given = os.environ.get("RVM_WEIGHTS")
+    return Path(given) if given else needed_shared_folder() / TRAINED.format(weights)
+
+
+def real_clip(name: str = REAL_CLIP) -> Path:
+    """Return the real clip: the one that RVM_CLIP names, else the shared folder's, as pictures or as a video.
+
+    Raises:
+        FileNotFoundError: this machine has neither.
+    """
+    given = os.environ.get("RVM_CLIP")
+    return Path(given) if given else needed_shared_folder() / name
+
+
+def has_real_data() -> bool:
+    """Return True if this machine has trained weights and a real clip."""
+    try:
+        return trained_weights("from_tfjs").exists() and real_clip().exists()
+    except FileNotFoundError:
+        return False
+
+
+@lru_cache(maxsize=4)
+def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
+    """Seeded weights, or trained ones of the shared folder.
+
+    Raises:
+        FileNotFoundError: trained weights on a machine that has none.
+    """
+    if weights == "seeded":
+        return load_checkpoint("seeded", variant, refiner)
+    trained = load_checkpoint(trained_weights(weights), variant)
+    return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
+
+
+def play_clip(play: Play) -> Clip:
+    """A play's clip, in its size and batch.
+
+    Raises:
+        FileNotFoundError: the real clip on a machine that does not have it.
+    """
+    if play.clip == "builtin":
+        clip = builtin_clip(play.frames, play.width, play.height)
+    else:
+        clip = load_clip(real_clip(), play.frames)
+    return clip.fitted(play.width, play.height, play.batch)

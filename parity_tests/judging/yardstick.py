@@ -1,0 +1,268 @@
+"""The two networks that judge an artifact: the truth in float64, and PyTorch in the artifact's own arithmetic.
+
+Both sample the source where the artifact does. A file holds its ratio as a float32, as a rule: at .2666... it samples
+elsewhere than float64 would, and no arithmetic makes up for that.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from exporters import FORMATS, load_reader
+from exporters.layers import ConvSteps, Step
+from exporters.lowering.folding import conv_modules, folded_convs, folded_state_dict
+from exporters.recover import Recovered, recover
+from exporters.recovery.dataflow import RecoveryError
+from exporters.spec import Artifact
+from parity_tests.clips import Clip
+from parity_tests.compare import NAMES, FrameOutputs
+from rvm_model.device import torch_device
+from rvm_model.network.matting_network import MattingNetwork, Refine
+from rvm_model.weights.checkpoint import Checkpoint, weights_sha256
+
+_MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor.expand_as, Tensor.unbind}
+"""Functions whose results were rounded before."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Player:
+    """A network and the arithmetic that it plays in.
+
+    `key` tells apart all that compute differently; `half` rounds to half precision after each operation; `aligned` has
+    every resize align corners, as some released files do. `saturated` is filled by playing: of each rounding to eight
+    bits, the largest share of a frame's values that lies more than a step beyond its range.
+    """
+
+    key: tuple[str, ...]
+    network: MattingNetwork
+    half: bool = False
+    aligned: bool = False
+    saturated: dict[str, float] = field(default_factory=dict)
+
+    def play(self, clip: Clip, ratio: float, sampled: float, device: str = "cpu") -> Iterator[FrameOutputs]:
+        """Yield fgr, pha, r1..r4 of every frame, in the network's dtype, states fed back.
+
+        Args:
+            clip: What to play.
+            ratio: The downsample ratio that gives the internal size.
+            sampled: The ratio at which the source is sampled, `ratio` or that as the artifact holds it.
+            device: `cpu` or `cuda`.
+
+        Raises:
+            DeviceError: the device is missing.
+        """
+        where = torch_device(device)
+        network = self.network.to(where)
+        dtype = next(network.parameters()).dtype
+        states: list[Tensor | None] = [None] * 4
+        for t, frame in enumerate(clip):
+            if clip.resets(t):
+                states = [None] * 4
+            src = torch.from_numpy(frame).to(where, dtype)
+            with torch.inference_mode(), _Arithmetic(ratio, sampled, self.half, self.aligned):
+                fgr, pha, *after = network(src.half().float() if self.half else src, *states, ratio)
+            states = [*after]
+            yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
+
+
+def truth(checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Player:
+    """Return the network in float64, whose rounding is a billionth of float32's."""
+    key = ("float64", checkpoint.weights_sha256, refine, str(aligned))
+    return Player(key=key, network=checkpoint.network(refine).double(), aligned=aligned)
+
+
+def yardstick(
+    artifact: Artifact, checkpoint: Checkpoint, refine: Refine, stored: Recovered | None, aligned: bool = False
+) -> Player:
+    """Return PyTorch in an artifact's own arithmetic.
+
+    | precision | weights | values between layers |
+    |---|---|---|
+    | fp32 | the checkpoint's | float32 |
+    | fp16 | the file's own; if it gives none, the checkpoint's, folded and rounded | float32, or rounded |
+    | int8 | the file's own | the same; or in eight bits where the file has them so, by its own steps |
+
+    Args:
+        artifact: What is judged.
+        checkpoint: The weights it should hold.
+        refine: See `MattingNetwork`.
+        stored: From `stored_weights`.
+        aligned: See `Player`.
+    """
+    values = FORMATS[artifact.format].values[artifact.precision]
+    own = checkpoint
+    if artifact.precision != "fp32":
+        own = half_weights(checkpoint) if stored is None else _for_refiner(stored.checkpoint, checkpoint.refiner)
+    network = own.network(refine)
+    steps: Mapping[str, ConvSteps] = {}
+    saturated: dict[str, float] = {}
+    if values == "uint8":
+        steps = load_reader(artifact.format).activation_steps(artifact.path)
+        _quantise(network, steps, saturated)
+    key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
+    return Player(key=key, network=network, half=values == "float16", aligned=aligned, saturated=saturated)
+
+
+def stored_weights(artifact: Artifact) -> Recovered | None:
+    """Return the weights that a file of reduced precision stores; None for float32.
+
+    None also for a file in half precision that does not give them, as others' may not.
+
+    Raises:
+        RecoveryError: a file in eight bits that does not give them.
+    """
+    if artifact.precision == "fp32":
+        return None
+    try:
+        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so that it is trusted
+    except RecoveryError:
+        if artifact.precision == "int8":
+            raise
+        return None
+
+
+def half_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with batch norm folded in float64 and the results rounded to half precision."""
+    convs = folded_convs(checkpoint.network().double())
+    halves = {
+        key: tensor.half().float() if tensor.is_floating_point() and not key.endswith("running_var") else tensor
+        for key, tensor in folded_state_dict(
+            checkpoint.variant,
+            checkpoint.refiner,
+            {name: conv.weight for name, conv in convs.items()},
+            {name: conv.bias for name, conv in convs.items()},
+        ).items()
+    }
+    return _with(checkpoint, halves)
+
+
+def _for_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
+    """Return the weights for a refiner: a file of one size at ratio 1 holds none."""
+    return checkpoint if checkpoint.refiner == refiner else checkpoint.with_fast_guided_filter()
+
+
+def sampled_ratio(artifact: Artifact, ratio: float) -> float:
+    """Return the ratio by which an artifact samples the source: as a float32 in most formats."""
+    if FORMATS[artifact.format].ratio_dtype == "float64":
+        return ratio
+    rounded: float = struct.unpack("f", struct.pack("f", ratio))[0]
+    return rounded
+
+
+def _with(checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]) -> Checkpoint:
+    return replace(checkpoint, state_dict=state_dict, sha256=weights_sha256(state_dict))
+
+
+class _Arithmetic(TorchFunctionMode):
+    """Sample the source at one ratio and size it by another; round to half where asked."""
+
+    def __init__(self, ratio: float, sampled: float, half: bool, aligned: bool) -> None:
+        super().__init__()
+        self._ratio, self._sampled, self._half, self._aligned = ratio, sampled, half, aligned
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if function is F.interpolate and self._aligned:
+            result = function(*args, **given | {"align_corners": True})
+        elif function is F.interpolate and given.get("scale_factor") == self._ratio:
+            x = args[0]
+            size = [int(length * self._ratio) for length in x.shape[2:]]
+            result = torch.ops.aten.upsample_bilinear2d.default(x, size, False, self._sampled, self._sampled)
+        elif function is F.conv2d and args[0].dtype == torch.float64:
+            result = _convolve(*args, **given)
+        else:
+            result = function(*args, **given)
+        if self._half and isinstance(result, Tensor) and result.dtype == torch.float32 and function not in _MOVES_ONLY:
+            result = result.half().float()
+        return result
+
+
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Convolve in float64. Channels with a kernel each go all at once: PyTorch takes them one by one."""
+    if groups == 1:
+        return F.conv2d(x, weight, bias, stride, padding, dilation)
+    assert weight.shape[1] == 1
+    assert x.shape[1] == groups == weight.shape[0]
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    # How far a kernel reaches, and at which rows and columns of the image it is laid on.
+    reach = [dilation[k] * (weight.shape[2 + k] - 1) for k in (0, 1)]
+    places = [range(0, x.shape[2 + k] - reach[k], stride[k]) for k in (0, 1)]
+    result = x.new_zeros(x.shape[0], x.shape[1], len(places[0]), len(places[1]))
+    for row in range(weight.shape[2]):
+        for column in range(weight.shape[3]):
+            top, left = row * dilation[0], column * dilation[1]
+            part = x[:, :, top : top + places[0].stop : stride[0], left : left + places[1].stop : stride[1]]
+            result.addcmul_(part, weight[:, 0, row, column, None, None])
+    return result if bias is None else result + bias[:, None, None]
+
+
+def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps], saturated: dict[str, float]) -> None:
+    """Let the convolutions that `steps` names round to eight bits what they are given and what they result in."""
+    modules = dict(network.named_modules())
+
+    def rounding(name: str) -> tuple["_Rounding", "_Rounding"]:
+        own = steps[name]
+        return _Rounding(f"what {name} is given", own.given, saturated), _Rounding(
+            f"what {name} results in", own.result, saturated
+        )
+
+    for name, conv, _ in [*conv_modules(network)]:
+        parent, _, index = name.rpartition(".")
+        if name in steps:  # whole, with a ReLU two modules on
+            given, result = rounding(name)
+            conv.register_forward_pre_hook(lambda _, args, given=given: (given(args[0]),))
+            modules[f"{parent}.{int(index) + 2}"].register_forward_hook(
+                lambda _, __, output, result=result: result(output)
+            )
+        elif f"{name}.x" in steps:
+            cast(nn.Sequential, modules[parent])[int(index)] = _ByParts(
+                conv, rounding(f"{name}.x"), rounding(f"{name}.h")
+            )
+
+
+class _ByParts(nn.Module):
+    """A convolution of two joined images that takes each by itself in eight bits, as files do, and sums the results."""
+
+    def __init__(self, conv: nn.Conv2d, x: tuple["_Rounding", "_Rounding"], h: tuple["_Rounding", "_Rounding"]) -> None:
+        super().__init__()
+        self.conv, self.x, self.h = conv, x, h
+
+    def forward(self, joined: Tensor) -> Tensor:
+        x, h = joined.chunk(2, dim=1)
+        weight_x, weight_h = self.conv.weight.chunk(2, dim=1)
+        of_x = F.conv2d(self.x[0](x), weight_x, self.conv.bias, padding=1)
+        of_h = F.conv2d(self.h[0](h), weight_h, padding=1)
+        return self.x[1](of_x) + self.h[1](of_h)
+
+
+class _Rounding:
+    """Round values to eight bits and back, and note how many lie beyond the range."""
+
+    def __init__(self, name: str, step: Step, saturated: dict[str, float]) -> None:
+        self._name, self._step, self._saturated = name, step, saturated
+
+    def __call__(self, x: Tensor) -> Tensor:
+        stored = (x / self._step.scale).round() + self._step.zero
+        beyond = ((stored < -1) | (stored > 256)).float().mean().item()
+        self._saturated[self._name] = max(self._saturated.get(self._name, 0), beyond)
+        return stored.clamp(0, 255).sub(self._step.zero).mul(self._step.scale)

@@ -1,0 +1,226 @@
+"""Matting a clip: frames are read, matted and written at the same time, in three threads, a few of them in memory."""
+
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rvm_model.state import auto_downsample_ratio
+from rvm_model.video.background import GREEN, Background, open_background
+from rvm_model.video.colour import VideoError
+from rvm_model.video.frames import Source, TimedFrame
+from rvm_model.video.pixels import to_floats, to_pixels
+from rvm_model.video.places import check_places
+from rvm_model.video.prefetch import ahead
+from rvm_model.video.progress import frames_progress
+from rvm_model.video.sink import Sink, open_sink
+from rvm_model.video.source import open_source
+
+Kind = Literal["composition", "alpha", "foreground"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Images = NDArray[np.float32]
+
+Play = Callable[[Images], tuple[Images, Images]]
+"""Frames (T, 3, H, W), RGB in [0, 1], that follow each other and those of the call before, to their fgr (T, 3, H, W)
+and pha (T, 1, H, W), of which one that a model was made without is empty, (T, 0, H, W). It keeps the recurrent states.
+"""
+
+_CHUNKS_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Chunk:
+    """Frames that go through the network together."""
+
+    frames: list[TimedFrame]
+    src: Images
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Matted:
+    """One frame, float32 in [0, 1], (C, H, W)."""
+
+    src: Images
+    fgr: Images
+    pha: Images
+    seconds: float
+
+
+def matte_source(
+    source: Source,
+    play: Play,
+    sinks: Mapping[Kind, Sink],
+    background: Background | None,
+    seq_chunk: int = 1,
+    on_frames: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Play a source to its end, or to where it is damaged, and write what the sinks take.
+
+    Args:
+        source: Read in a thread of its own.
+        play: Called in another.
+        sinks: Written to in this one. `composition` gets (H, W, 3), or (H, W, 4), fgr and pha, without a background.
+        background: Behind the composition.
+        seq_chunk: Frames that go through the network together.
+        on_frames: Told how many frames were written since it was last called.
+
+    Raises:
+        VideoError: the model gives values that are not finite, or a sink cannot be written to.
+    """
+    first = None
+    with (
+        closing(ahead(_chunks(source, seq_chunk), _CHUNKS_AHEAD)) as chunks,
+        closing(ahead(_played(chunks, play), _CHUNKS_AHEAD)) as played,
+    ):
+        for chunk, mattes in played:
+            for frame, src, fgr, pha in zip(chunk.frames, chunk.src, *mattes, strict=True):
+                first = frame.pts if first is None else first
+                seconds = float((frame.pts - first) * source.properties.time_base)
+                matted = _Matted(src=src, fgr=fgr, pha=pha, seconds=seconds)
+                for kind, sink in sinks.items():
+                    sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
+            on_frames(len(chunk.frames))
+    for sink in sinks.values():  # all of them, before any appears under its name
+        sink.finish()
+
+
+def _chunks(source: Source, length: int) -> Generator[_Chunk]:
+    frames = iter(source)
+    while chunk := [*islice(frames, length)]:
+        yield _Chunk(frames=chunk, src=np.stack([to_floats(frame.pixels) for frame in chunk]))
+
+
+def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
+    for chunk in chunks:
+        mattes = play(chunk.src)
+        if not all(np.isfinite(images).all() for images in mattes):
+            raise VideoError("the model gives values that are not finite, which cannot be drawn; see rvm-export verify")
+        yield chunk, mattes
+
+
+def _composition(matted: _Matted, background: Background | None) -> Images:
+    fgr, pha = matted.fgr, matted.pha
+    if background is None:
+        return np.concatenate([fgr * (pha > 0), pha])
+    behind = background(matted.src, pha, matted.seconds)
+    return behind + (fgr - behind) * pha
+
+
+_RENDER: dict[Kind, Callable[[_Matted, Background | None], Images]] = {
+    "composition": _composition,
+    "alpha": lambda matted, _: matted.pha,
+    "foreground": lambda matted, _: matted.fgr,
+}
+"""What goes into each kind of output: (C, H, W), one channel for grey, four with transparency."""
+
+
+def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dtype: torch.dtype) -> Play:
+    """A `MattingNetwork`, or anything that is called like one, from the first frame of a clip on."""
+    states: list[torch.Tensor | None] = [None] * 4
+
+    def play(src: Images) -> tuple[Images, Images]:
+        nonlocal states
+        with torch.inference_mode():
+            fgr, pha, *states = model(torch.from_numpy(src).to(device, dtype)[None], *states, ratio)
+            return fgr[0].float().cpu().numpy(), pha[0].float().cpu().numpy()
+
+    return play
+
+
+def convert_video(
+    model: torch.nn.Module,
+    input_source: str | Path,
+    input_resize: tuple[int, int] | None = None,
+    downsample_ratio: float | None = None,
+    output_type: str = "video",
+    output_composition: str | Path | None = None,
+    output_alpha: str | Path | None = None,
+    output_foreground: str | Path | None = None,
+    output_video_mbps: float | None = None,
+    seq_chunk: int = 1,
+    num_workers: int = 0,  # noqa: ARG001 - the released signature has it
+    progress: bool = True,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Matte a video or an image folder, with the released converter's signature. What is there of outputs is replaced.
+
+    Args:
+        model: A `MattingNetwork`, or its TorchScript file loaded; on its device, in its dtype.
+        input_source: A video file, a picture, or a folder of pictures.
+        input_resize: Width and height to bring the frames to; outputs have that size too.
+        downsample_ratio: In (0, 1]; by default what brings the longer side to at most 512 pixels.
+        output_type: `video`, or `png_sequence` for folders.
+        output_composition: The file, or folder, for the foreground over green; in a folder, with alpha instead.
+        output_alpha: For the alpha.
+        output_foreground: For the foreground, which is not premultiplied.
+        output_video_mbps: Bit rate of videos in Mbit/s; by default a constant quality.
+        seq_chunk: Frames that go through the network together.
+        num_workers: Has no effect: frames are always read ahead in one thread.
+        progress: Show how far it is, on stderr.
+        device: Where the model is; needed if it has no parameters, as a frozen one.
+        dtype: The model's; likewise.
+
+    Raises:
+        ValueError: no output, or an option that is none.
+        VideoError: an input that cannot be read, or an output that cannot be written; nothing is left of it then.
+        UserWarning: (a warning) the input is damaged; what came before the damage has been written.
+    """
+    given: dict[Kind, str | Path | None] = {
+        "composition": output_composition,
+        "alpha": output_alpha,
+        "foreground": output_foreground,
+    }
+    outputs: dict[Kind, Path] = {kind: Path(path) for kind, path in given.items() if path is not None}
+    if not outputs:
+        raise ValueError("give at least one of output_composition, output_alpha, output_foreground")
+    if output_type not in ("video", "png_sequence"):
+        raise ValueError(f"output_type is {output_type!r}; give 'video' or 'png_sequence'")
+    if downsample_ratio is not None and not 0 < downsample_ratio <= 1:
+        raise ValueError(f"downsample_ratio is {downsample_ratio}; give a number in (0, 1], or None")
+    if seq_chunk < 1:
+        raise ValueError(f"seq_chunk is {seq_chunk}; give 1 or more")
+    for path in outputs.values():
+        if (path.suffix == "") != (output_type == "png_sequence"):
+            raise ValueError(
+                f"{path} is no output of type {output_type}: videos have a suffix, folders of PNG have none"
+            )
+    check_places([Path(input_source)], [*outputs.values()])
+    parameter = next(iter(model.parameters()), None)
+    if parameter is not None:
+        device, dtype = device or parameter.device, dtype or parameter.dtype
+    if device is None or dtype is None:
+        raise ValueError("the model has no parameters to tell its device and dtype; give both")
+    model.eval()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(Path(input_source), resize=input_resize))
+        own = source.properties
+        ratio = auto_downsample_ratio(own.height, own.width) if downsample_ratio is None else downsample_ratio
+        play = network_play(model, ratio, torch.device(device), dtype)
+        with_alpha = output_type == "png_sequence"
+        sinks = {
+            kind: stack.enter_context(
+                open_sink(
+                    path,
+                    own,
+                    alpha=with_alpha and kind == "composition",
+                    grey=kind == "alpha",
+                    mbps=output_video_mbps,
+                    audio=source.audio,
+                )
+            )
+            for kind, path in outputs.items()
+        }
+        background = None if with_alpha else open_background(GREEN, own.width, own.height)
+        on_frames = stack.enter_context(frames_progress(source.path.name, own.frames, progress))
+        matte_source(source, play, sinks, background, seq_chunk, on_frames)
+        if source.loss:
+            warnings.warn(source.loss, stacklevel=2)

@@ -1,0 +1,1 @@
+"""The matting network: encoder, LR-ASPP, recurrent decoder, refiner, and the network that they make."""

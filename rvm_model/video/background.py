@@ -1,0 +1,110 @@
+"""What a composition is laid over: a colour, a picture, a video in a loop, or the source blurred."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ImageColor
+from torch.nn import functional as F
+
+from rvm_model.video.colour import VideoError
+from rvm_model.video.pixels import Image, to_floats
+from rvm_model.video.source import open_source
+
+Background = Callable[[Image, Image, float], Image]
+"""A source frame (3, H, W), its alpha (1, H, W) and its time in seconds to what lies behind it: (3, H, W) or (3, 1, 1),
+RGB in [0, 1].
+"""
+
+GREEN = "#78ff9b"
+"""The released converter's (120, 255, 155)."""
+
+BLUR = "blur"
+_BLUR_SIDE = 1 / 40
+"""Radius over the longer side: enough that a room's letters and faces cannot be read."""
+_BLUR_PIXELS = 4
+"""That radius in pixels of the small picture that is really blurred."""
+
+
+def open_background(what: str, width: int, height: int) -> Background:
+    """A background for frames of a size.
+
+    Args:
+        what: `blur`; a colour as Pillow reads it (`green`, `#00ff00`, `rgb(0,255,0)`); else a picture or a video, which
+            is scaled to fill the frame, keeps its proportions, and is cut at its edges. A video plays at its own speed.
+        width: Of the frames, in pixels.
+        height: Of the frames.
+
+    Raises:
+        VideoError: neither, or a file that cannot be read.
+    """
+    if what == BLUR:
+        return blurred
+    if not Path(what).exists():
+        return _coloured(what)
+    return _playing(Path(what), width, height)
+
+
+def _coloured(name: str) -> Background:
+    try:
+        rgb = ImageColor.getcolor(name, "RGB")
+    except ValueError as error:
+        raise VideoError(
+            f"no such background: {name}; give a colour (green, '#00ff00'), a picture, a video, or blur"
+        ) from error
+    colour = np.array(rgb, np.float32).reshape(3, 1, 1) / np.float32(255)
+    return lambda *_: colour
+
+
+def blurred(src: Image, pha: Image, _seconds: float) -> Image:
+    """The frame out of focus, without what is in front: no halo of the figure's own colours around it."""
+    height, width = src.shape[1:]
+    scale = _BLUR_PIXELS / (_BLUR_SIDE * max(height, width))
+    small = (max(round(height * scale), 1), max(round(width * scale), 1))
+    share = torch.from_numpy(np.maximum(1 - pha, 1e-3))
+    weighted = torch.cat([torch.from_numpy(src) * share, share])[None]
+    weighted = F.interpolate(weighted, small, mode="area")
+    for _ in range(3):  # three boxes are nearly a Gaussian
+        weighted = F.avg_pool2d(weighted, 2 * (_BLUR_PIXELS // 2) + 1, 1, _BLUR_PIXELS // 2, count_include_pad=False)
+    colour = F.interpolate(weighted[:, :3] / weighted[:, 3:], (height, width), mode="bilinear", align_corners=False)
+    image: Image = colour[0].numpy()
+    return image
+
+
+def _playing(path: Path, width: int, height: int) -> Background:
+    """The frame of a video at a time, or a picture at any."""
+    frames = _endless(path, width, height)
+    (_, shown), coming = next(frames), next(frames, None)
+
+    def background(_src: Image, _pha: Image, seconds: float) -> Image:
+        nonlocal shown, coming
+        while coming is not None and coming[0] <= seconds:
+            (_, shown), coming = coming, next(frames, None)
+        return shown
+
+    return background
+
+
+def _endless(path: Path, width: int, height: int) -> Iterator[tuple[float, Image]]:
+    """Seconds and frames, from the beginning again and again; one picture once."""
+    with open_source(path) as source:
+        own = source.properties
+    scale = max(width / own.width, height / own.height)
+    scaled = max(math.ceil(own.width * scale), width), max(math.ceil(own.height * scale), height)
+    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+    began = 0.0
+    while True:
+        with open_source(path, resize=scaled) as source:
+            first = None
+            for frame in source:
+                first = frame.pts if first is None else first
+                seconds = began + float((frame.pts - first) * own.time_base)
+                yield seconds, to_floats(frame.pixels[top : top + height, left : left + width])
+            if source.loss is not None and began == 0:
+                warnings.warn(f"of the background, {source.loss}", stacklevel=2)
+        if own.still:
+            return
+        began = seconds + float(1 / own.frame_rate)

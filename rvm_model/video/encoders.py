@@ -1,0 +1,212 @@
+"""Which encoder and which pixel format a video file gets, as data."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import av
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+
+from rvm_model.video.colour import Colour, VideoError, assumed_matrix
+from rvm_model.video.frames import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """`codec` and `alpha_codec` are what it holds if nobody says otherwise."""
+
+    format: str
+    codec: str
+    alpha_codec: str | None = None
+    constant_rate: bool = False
+    negative_times: bool = False
+    tells_matrix: bool = True
+    tells_range: bool = False
+
+
+CONTAINERS = {
+    ".mp4": Container(format="mp4", codec="libx264", negative_times=True),
+    ".mkv": Container(format="matroska", codec="libx264"),
+    ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks", negative_times=True),
+    ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
+    ".avi": Container(format="avi", codec="libx264", constant_rate=True, tells_matrix=False),
+}
+ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which has no suffix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """All that is decided before a video file is opened."""
+
+    name: str
+    container: Container
+    pixel_format: str
+    options: dict[str, str]
+    bit_rate: int | None
+    tag: str | None
+    tells_matrix: bool
+    tells_range: bool
+
+    def told(self, colour: Colour, width: int, height: int) -> Colour:
+        """What the file can tell of the matrix and the range; else that which players assume."""
+        matrix = colour.matrix if self.tells_matrix else assumed_matrix(width, height)
+        return replace(colour, matrix=matrix, full_range=colour.full_range and self.tells_range)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Codec:
+    """`narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
+    has none. `odd` says whether it can hold an odd width with chroma at half the size. A `lossless` one gets RGB as
+    it is. `tells_matrix` and `tells_range` say whether its own stream does, for containers that do not.
+    """
+
+    narrowest: int = 1
+    worst_crf: int | None = None
+    crf: int = 0
+    options: dict[str, str] = field(default_factory=dict)
+    odd: bool = False
+    lossless: bool = False
+    rate_controlled: bool = True
+    tells_matrix: bool = False
+    tells_range: bool = False
+
+
+_CODECS = {
+    # Twice as fast as the default preset and more, at about the same size, on the real clip at 1920x1080.
+    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}, tells_matrix=True, tells_range=True),
+    # At widths up to 48 x265 overwrites memory that is not its own, at any height, as glibc's MALLOC_CHECK_ finds.
+    "libx265": _Codec(
+        narrowest=49,
+        worst_crf=51,
+        crf=20,
+        options={"x265-params": "log-level=error"},
+        tells_matrix=True,
+        tells_range=True,
+    ),
+    "libvpx-vp9": _Codec(
+        worst_crf=63,
+        crf=24,
+        options={"row-mt": "1", "cpu-used": "4"},
+        odd=True,
+        tells_matrix=True,
+        tells_range=True,
+    ),
+    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True, tells_matrix=True, tells_range=True),
+    "prores_ks": _Codec(rate_controlled=False, tells_matrix=True),
+    "ffv1": _Codec(options={"level": "3", "slicecrc": "1"}, odd=True, lossless=True, rate_controlled=False),
+    "mpeg4": _Codec(odd=True),
+}
+_UNLISTED = _Codec()
+
+# For a codec without a quality of its own: enough for a picture without visible loss, in bits a pixel and frame.
+_BITS_PER_PIXEL = 0.2
+
+# Pixel formats, the best first, of which an encoder gets the first that it has. By what goes in, and whether it has
+# more than 8 bits. "odd": an odd width or height, where chroma at half the size is out of the question.
+_YUV_FORMATS = {
+    ("plain", False): ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p"),
+    ("plain", True): ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"),
+    ("odd", False): ("yuv444p", "yuv444p10le"),
+    ("odd", True): ("yuv444p10le",),
+    ("alpha", False): ("yuva420p", "yuva444p", "yuva444p10le"),
+    ("alpha", True): ("yuva444p10le", "yuva422p10le", "yuva420p10le"),
+}
+_RGB_FORMATS = {
+    ("plain", False): ("bgr0", "rgb24", "gbrp", "bgr24"),
+    ("plain", True): ("rgb48le", "gbrp16le"),
+    ("alpha", False): ("bgra", "rgba", "argb", "gbrap"),
+    ("alpha", True): ("rgba64le", "gbrap16le"),
+    ("grey", False): ("gray",),
+    ("grey", True): ("gray16le", "gray16be"),
+}
+
+
+def choose_encoder(
+    path: Path, like: Properties, alpha: bool, grey: bool, codec: str | None, quality: int | None, mbps: float | None
+) -> Encoder:
+    """Raises VideoError if the codec is missing, or cannot do what is asked for in a file of this suffix."""
+    container = CONTAINERS[path.suffix.lower()]
+    name = codec or (container.alpha_codec if alpha else container.codec)
+    if name is None:
+        raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
+    available = _available(path, name)
+    name = available.name  # `h264` is libx264
+    row = _CODECS.get(name, _UNLISTED)
+    if like.width < row.narrowest:
+        raise VideoError(
+            f"{name} cannot write {path} of {like.width}x{like.height}: frames must be at least {row.narrowest} pixels "
+            "wide; give another codec"
+        )
+    options = dict(row.options)
+    if quality is not None:
+        if mbps is not None:
+            raise VideoError(f"{path} cannot have both a quality and a bit rate; give one of them")
+        if row.worst_crf is None:
+            raise VideoError(
+                f"{name} has no quality to choose; leave it out" + ", or give a bit rate" * row.rate_controlled
+            )
+        if not 0 <= quality <= row.worst_crf:
+            raise VideoError(f"quality {quality} is not in 0 (best) to {row.worst_crf}, the CRF of {name}")
+    if mbps is not None and not (row.rate_controlled and 0 < mbps <= 2000):
+        limit = "has no bit rate to choose; leave it out" if not row.rate_controlled else "takes above 0 to 2000 Mbit/s"
+        raise VideoError(f"a bit rate of {mbps} Mbit/s: {name} {limit}")
+    bit_rate = None
+    if mbps is not None:
+        bit_rate = int(mbps * 1e6)
+    elif row.worst_crf is not None:
+        options["crf"] = str(row.crf if quality is None else quality)
+    elif row.rate_controlled:
+        bit_rate = int(_BITS_PER_PIXEL * like.width * like.height * like.frame_rate)
+    pixel_format = _pixel_format(path, name, available, like, alpha, grey, row)
+    if name == "prores_ks":
+        options["profile"] = "4444" if "444" in pixel_format else "hq"
+    return Encoder(
+        name=name,
+        container=container,
+        pixel_format=pixel_format,
+        options=options,
+        bit_rate=bit_rate,
+        # Without this name of H.265 Apple's players do not open it.
+        tag="hvc1" if name == "libx265" and container.format in ("mp4", "mov") else None,
+        tells_matrix=row.tells_matrix or container.tells_matrix,
+        tells_range=row.tells_range or container.tells_range,
+    )
+
+
+def holds_alpha(suffix: str) -> bool:
+    """Whether an output of that suffix can be transparent: some videos, a folder of PNG (no suffix), a PNG."""
+    return suffix in ("", ".png") or (suffix in CONTAINERS and CONTAINERS[suffix].alpha_codec is not None)
+
+
+def _available(path: Path, name: str) -> Codec:
+    """The encoder, if this FFmpeg has it and the container can hold it."""
+    container = CONTAINERS[path.suffix.lower()]
+    with av.open("/dev/null", "w", format=container.format) as file:
+        supported = file.supported_codecs
+    usual = ", ".join(codec for codec in _CODECS if codec in supported)
+    try:
+        codec = Codec(name, "w")
+    except UnknownCodecError as error:
+        raise VideoError(f"this FFmpeg has no video encoder {name}; for {path.suffix} there are {usual}") from error
+    if codec.type != "video" or codec.name not in supported:
+        raise VideoError(f"{path.suffix} cannot hold video of {name}; give one of {usual}, or another suffix")
+    return codec
+
+
+def _pixel_format(path: Path, name: str, codec: Codec, like: Properties, alpha: bool, grey: bool, row: _Codec) -> str:
+    """The best of an encoder's formats for what goes in."""
+    deep = like.bits > 8
+    uneven = like.width % 2 == 1 or like.height % 2 == 1
+    kind = "alpha" if alpha else "odd" if uneven and not row.odd else "plain"
+    exact = "alpha" if alpha else "grey" if grey else "plain"
+    wanted = (*_RGB_FORMATS[exact, deep], *_RGB_FORMATS[exact, False]) if row.lossless else ()
+    wanted += (*_YUV_FORMATS[kind, deep], *_YUV_FORMATS[kind, False], *_RGB_FORMATS[exact, False])
+    has = {each.name for each in codec.video_formats or ()}
+    found = next((each for each in wanted if each in has), None)
+    if found is None and alpha:
+        raise VideoError(f"{name} cannot hold alpha in {path}; leave the codec out, or give a background")
+    if found is None:
+        raise VideoError(
+            f"{name} cannot hold frames of {like.width}x{like.height} in {path}; give even sides, or another"
+        )
+    return found

@@ -1,0 +1,150 @@
+"""What sources and sinks exchange: frames, what is common to all of a source's, and the sound beside them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+from numpy.typing import NDArray
+
+from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
+
+LARGEST_SIDE = 16384
+MOST_PIXELS = 2**28
+MOST_SECONDS = 1e9
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Properties:
+    """Of a source, and what a sink is made like.
+
+    `width`, `height` are upright, after rotation and resize. `frame_rate` is the average; `time_base` is the unit of
+    timestamps, in seconds. `bits` is how the file holds its frames: 8 gives uint8 frames, more gives uint16. `frames`
+    says how many will come, as far as the container tells. `pixel_aspect` is the width of a pixel over its height,
+    1 after a resize.
+    """
+
+    width: int
+    height: int
+    frame_rate: Fraction
+    time_base: Fraction
+    bits: int
+    colour: Colour
+    frames: int | None
+    still: bool
+    pixel_aspect: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TimedFrame:
+    """`pixels`: (H, W, 3) RGB in the source's primaries and transfer, uint8 in 0..255, or uint16 in 0..65535 if the
+    source has more than 8 bits; rows may lie apart in memory. `pts`: in the source's `time_base`, always increasing.
+    """
+
+    pixels: Pixels
+    pts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """The sound of a video file, for a sink to copy.
+
+    That from `start` to before `end`, in seconds by the file's own clock, to be written `shift` seconds earlier. None
+    is no bound. With `until_video_ends`, what begins after the sink's last frame is left out too. `ticks` is the fewest
+    parts of a second in which the timestamps of all its tracks are whole numbers.
+    """
+
+    path: Path
+    start: Fraction | None
+    end: Fraction | None
+    shift: Fraction
+    until_video_ends: bool
+    ticks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The part of a source that was asked for, in seconds from its beginning, and the size it should have."""
+
+    resize: tuple[int, int] | None = None
+    start: float = 0
+    end: float | None = None
+    max_frames: int | None = None
+
+    def check(self, path: Path) -> None:
+        """Raises VideoError if no frame could be in it."""
+        if not 0 <= self.start < (MOST_SECONDS if self.end is None else self.end) <= MOST_SECONDS:
+            raise VideoError(
+                f"{path} from {self.start} to {self.end} s is nothing; give a start from 0 on before the end"
+            )
+        if self.max_frames is not None and self.max_frames < 1:
+            raise VideoError(f"{self.max_frames} frames of {path} are too few; give at least 1")
+        if self.resize is not None:
+            check_size(*self.resize, path)
+
+
+class Source(ABC):
+    """Frames to iterate over, once.
+
+    `loss` is set on the way: one line that says what could not be decoded, or None. `audio` is the sound for a sink to
+    copy, None if there is none.
+    """
+
+    properties: Properties
+    audio: Audio | None = None
+
+    def __init__(self, path: Path, window: Window):
+        self.path = path
+        self.loss: str | None = None
+        self.window = window
+        self._reformatter = VideoReformatter()
+        self._frames = self.read()
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise VideoError(self.loss or f"{path} has no frame in the part that was asked for")
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    @abstractmethod
+    def read(self) -> Iterator[TimedFrame]:
+        """Sets `properties` before the first frame."""
+
+    def rgb(self, frame: av.VideoFrame, colour: Colour, bits: int, width: int, height: int) -> Pixels:
+        """A decoded frame as RGB of 8 or 16 bits and another size."""
+        converted = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "rgb24" if bits == 8 else "rgb48le",
+            src_colorspace=colour.scaler_matrix,
+            src_color_range=colour.range_code,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=INTERPOLATION if bits == 8 else DEEP_INTERPOLATION,
+        )
+        # Integers, in these two formats.
+        pixels = cast(Pixels, converted.to_ndarray())
+        if bits > 8 and colour.matrix != RGB:
+            # FFmpeg's white is 255 * 256 there.
+            pixels = np.minimum(pixels, np.uint16(65280))
+            pixels += pixels >> 8
+        return pixels
+
+
+def check_size(width: int, height: int, path: Path) -> None:
+    """Raises VideoError for a frame that has no pixels, or would take gigabytes."""
+    if min(width, height) < 1 or max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
+        raise VideoError(
+            f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a "
+            f"side are, and {MOST_PIXELS} in all"
+        )

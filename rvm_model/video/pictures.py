@@ -1,0 +1,116 @@
+"""Reading pictures: a folder of them as a video, or one."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from PIL import Image, ImageOps
+
+from rvm_model.video.colour import SRGB, VideoError
+from rvm_model.video.frames import Pixels, Properties, Source, TimedFrame, Window, check_size
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+PICTURE_RATE = Fraction(30)
+"""Pictures a second in a folder, which does not tell: the released converter's choice."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class PictureSource(Source):
+    """The pictures of a folder in natural order, one a tick of 1/30 s; or one picture."""
+
+    def __init__(self, path: Path, window: Window):
+        self._files = picture_files(path) if path.is_dir() else [path]
+        super().__init__(path, window)
+
+    def read(self) -> Iterator[TimedFrame]:
+        start = round(self.window.start * PICTURE_RATE)
+        end = None if self.window.end is None else round(self.window.end * PICTURE_RATE)
+        files = self._files[start:end][: self.window.max_frames]
+        first = None
+        for pts, file in enumerate(files):
+            try:
+                pixels = read_picture(file)
+                if first is None:
+                    first = pixels
+                    width, height = self.window.resize or (pixels.shape[1], pixels.shape[0])
+                    self.properties = Properties(
+                        width=width,
+                        height=height,
+                        frame_rate=PICTURE_RATE,
+                        time_base=1 / PICTURE_RATE,
+                        bits=8 * pixels.itemsize,
+                        colour=SRGB,
+                        frames=len(files),
+                        still=not self.path.is_dir(),
+                    )
+                _check_alike(file, pixels, self._files[start], first)
+            except VideoError as error:
+                self.loss = str(error)
+                return
+            yield TimedFrame(pixels=self._resized(pixels), pts=pts)
+
+    def _resized(self, pixels: Pixels) -> Pixels:
+        width, height = self.properties.width, self.properties.height
+        if pixels.shape[:2] == (height, width):
+            return pixels
+        contiguous = cast(Pixels, np.ascontiguousarray(pixels))
+        frame = av.VideoFrame.from_ndarray(contiguous, "rgb24" if pixels.itemsize == 1 else "rgb48le")
+        return self.rgb(frame, SRGB, self.properties.bits, width, height)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        VideoError: there is none.
+    """
+    files = [
+        file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        raise VideoError(f"no {', '.join(IMAGE_SUFFIXES)} in {folder}; give a folder of frames or a video file")
+    return sorted(files, key=natural_order)
+
+
+def natural_order(file: Path) -> list[tuple[int, str]]:
+    """A key to sort by: frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def read_picture(file: Path) -> Pixels:
+    """Upright (EXIF), without its alpha; (H, W, 3), uint8, or uint16 of a PNG of 16 bits."""
+    try:
+        with Image.open(file) as image:
+            check_size(*image.size, file)
+            if not _has_16_bits(file):
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        # Pillow would cut each channel to 8 bits.
+        with av.open(f"file:{file}") as container:
+            (frame,) = islice(container.decode(video=0), 1)
+            return cast(Pixels, frame.to_ndarray(format="rgb48le"))
+    # Pillow's errors for damaged files, and for pictures so large that they look like an attack; FFmpeg's.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
+        raise VideoError(f"cannot read {file}: {error}") from error
+
+
+def _has_16_bits(file: Path) -> bool:
+    with file.open("rb") as content:
+        head = content.read(25)
+    return head.startswith(_PNG_SIGNATURE) and head[24] == 16
+
+
+def _check_alike(file: Path, pixels: Pixels, first_file: Path, first: Pixels) -> None:
+    if pixels.shape != first.shape:
+        raise VideoError(
+            f"{file} is {pixels.shape[1]}x{pixels.shape[0]}, {first_file.name} is {first.shape[1]}x{first.shape[0]}; "
+            "the frames of a folder must not differ in size"
+        )
+    if pixels.dtype != first.dtype:
+        more, fewer = (file, first_file) if pixels.itemsize == 2 else (first_file, file)
+        raise VideoError(f"{more} has more than 8 bits a channel, {fewer.name} has not; give images of one depth")

@@ -1,0 +1,1 @@
+"""Draw a clip that needs no file: a person who moves over drawn backgrounds, with exact alpha and foreground."""

@@ -1,0 +1,42 @@
+"""What every file is held against: PyTorch itself, frozen TorchScript, and ONNX as torch's own exporter traces it."""
+
+import warnings
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from exporters import load_runtime
+from exporters.onnx.traced import export_traced
+from rvm_model.weights.checkpoint import Checkpoint
+from tools.bench.contender import CAPTURED, PYTORCH
+from tools.bench.race import Contender
+
+
+def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: Path) -> list[Contender]:
+    """Write them into a folder, in `fp32` or `fp16`; all run the refiner at any ratio.
+
+    On CUDA the fast path of this project comes with them, which has half precision.
+
+    Raises:
+        MissingPackage: onnx or onnxruntime.
+    """
+    onnx = load_runtime("onnx")
+    weights, scripted, traced = (
+        folder / name for name in ("pytorch.safetensors", "frozen.torchscript", "traced_opset12.onnx")
+    )
+    safetensors.torch.save_file(dict(checkpoint.state_dict), weights)
+    network = checkpoint.network("always").to(torch.float16 if precision == "fp16" else torch.float32)
+    export_traced(network, traced)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
+        torch.jit.save(torch.jit.freeze(torch.jit.script(network)), scripted)
+    captured = Contender(name=CAPTURED, path=weights, artifact=None, runtime=CAPTURED)
+    return [
+        *([captured] if device == "cuda" and precision == "fp16" else []),
+        Contender(name=PYTORCH, path=weights, artifact=None, runtime=None),
+        Contender(
+            name="torchscript", path=scripted, artifact=load_runtime("torchscript").inspect(scripted), runtime=None
+        ),
+        Contender(name="traced", path=traced, artifact=onnx.inspect(traced), runtime=None),
+    ]

@@ -1,0 +1,135 @@
+"""The process of one contender of a bench: loads a file or a checkpoint, plays a frame when told to, and times it.
+
+Nothing heavy is imported before the number of threads stands in the environment, where all runtimes look for it.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from rvm_model.errors import UserError
+from tools.bench.memory import forget_peak, peak, resident
+from tools.jobs.processes import THREADS
+
+PYTORCH = "pytorch"
+CAPTURED = "captured"
+"""A checkpoint's runtime on CUDA besides PyTorch itself: see `rvm_model/cuda_graph.py`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a child plays: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
+
+    path: Path
+    format: str
+    runtime: str | None
+    precision: str
+    device: str
+    ratio: float
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Turn:
+    """One frame: how long it took, and its mattes by name, float32, if they were asked for."""
+
+    seconds: float
+    outputs: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes before the file was opened, and at the most in the rounds that are timed; None where nobody counts them."""
+
+    before: int | None
+    peak: int | None
+
+
+def serve(connection: Connection, entry: Entry) -> None:
+    """Answer until told None: first None or an error, then a Turn for each frame, last the Memory.
+
+    A request is a frame (B, H, W, 3), uint8, and whether its mattes are wanted.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for the one who asks, who then ends this
+    # Threads that wait sleep, as those of our onnxruntime sessions do: one that spins has a core that another needs.
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **dict.fromkeys(THREADS, str(entry.threads))})
+    try:
+        with _open(entry) as (step, before):
+            connection.send(None)
+            state, warm = None, False
+            while (request := connection.recv()) is not None:
+                pixels, wanted = request
+                if not wanted and not warm:
+                    forget_peak()  # sending mattes took more than playing does
+                    warm = True
+                frame = _to_frame(pixels)
+                del request, pixels  # which are the bench's, not the contender's
+                start = time.perf_counter()
+                matte, state = step(frame, state)
+                seconds = time.perf_counter() - start
+                connection.send(Turn(seconds=seconds, outputs=_arrays(matte) if wanted else {}))
+                del matte, frame  # or the next would be computed beside them
+            connection.send(Memory(before=before, peak=peak()))
+    except UserError as error:
+        connection.send(error)
+    except (EOFError, BrokenPipeError):  # nobody asks any more
+        pass
+
+
+@contextmanager
+def _open(entry: Entry) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
+    """A step, and what this process had of memory with everything imported but the file opened."""
+    if entry.format == PYTORCH:
+        yield _open_checkpoint(entry)
+        return
+    from exporters import load_runtime
+    from exporters.runtime import Device
+
+    runtime = load_runtime(entry.format, entry.runtime)
+    before = resident()
+    with runtime.load(runtime.inspect(entry.path), cast(Device, entry.device), entry.ratio) as step:
+        yield step, before
+
+
+def _open_checkpoint(entry: Entry) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
+    import torch
+
+    from exporters.runtime import Frame, Matte, State
+    from rvm_model.cuda_graph import captured_play
+    from rvm_model.device import torch_device
+    from rvm_model.weights.checkpoint import load_checkpoint_file
+
+    before = resident()
+    where = torch_device(entry.device)
+    dtype = torch.float16 if entry.precision == "fp16" else torch.float32
+    network = load_checkpoint_file(entry.path).network("always")
+    if entry.runtime == CAPTURED:
+        play = captured_play(network, entry.ratio, where)
+        return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before
+    network = network.to(where, dtype)
+
+    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+        with torch.inference_mode():
+            fgr, pha, *after = network(torch.from_numpy(frame).to(where, dtype), *(state or [None] * 4), entry.ratio)
+            return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
+
+    return step, before
+
+
+def _to_frame(pixels: Any) -> Any:
+    """As the harness has frames: (B, 3, H, W), float32 in [0, 1]."""
+    import numpy as np
+
+    batch, height, width, channels = pixels.shape
+    frame = np.empty((batch, channels, height, width), np.float32)
+    return np.divide(pixels.transpose(0, 3, 1, 2), np.float32(255), out=frame, dtype=np.float32)
+
+
+def _arrays(matte: Any) -> dict[str, Any]:
+    return {name: array for name, array in (("fgr", matte.fgr), ("pha", matte.pha)) if array is not None}

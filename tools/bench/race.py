@@ -1,0 +1,191 @@
+"""Contenders of a bench that take turns, one frame each a round: how long each took, and how far each drifts."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.spec import Artifact, Fixed
+from parity_tests.clips import Clip
+from parity_tests.compare import FrameOutputs
+from parity_tests.judging.drift import DriftTally, Error
+from rvm_model.errors import UserError
+from tools.bench.contender import PYTORCH, Entry, Memory, Turn, serve
+from tools.shared.outputs import ExportFailed, bytes_of
+
+WARM_UP = 3
+"""Rounds that are not timed, but whose mattes are compared, drift of states included."""
+
+_PAUSE_SECONDS = 0.01
+"""Between turns: threads of the one before that spin while they wait for work have given up by then."""
+
+_ENDING_SECONDS = 10
+
+Mattes = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judge:
+    """What a contender is held against: float64 PyTorch's outputs of the first `WARM_UP` frames, and limits by output.
+
+    `slack` is the error that does not count, as the rounding to bytes.
+    """
+
+    expected: Sequence[FrameOutputs]
+    limits: Mapping[str, Error]
+    slack: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A file, or a checkpoint, which has no artifact; `runtime` is None for its format's first."""
+
+    name: str
+    path: Path
+    artifact: Artifact | None
+    runtime: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What is run: a size, threads, a device, a precision of what has none of its own, and rounds."""
+
+    size: Fixed
+    threads: int
+    device: str
+    precision: str
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One contender: its file's bytes, seconds of each timed round, memory, and drift from PyTorch in the warm-up.
+
+    `failures` are sentences for people, none where the drift is within the tolerance.
+    """
+
+    contender: Contender
+    file_bytes: int
+    seconds: tuple[float, ...]
+    memory: Memory
+    drift: Mapping[str, Error]
+    failures: tuple[str, ...]
+
+
+def race(
+    contenders: Sequence[Contender],
+    judges: Sequence[Judge],
+    course: Course,
+    clip: Clip,
+    on_round: Callable[[], object],
+) -> list[Measured]:
+    """Let contenders take turns on one clip, again and again, in an order that moves on by one each round.
+
+    Args:
+        contenders: In the order of the result.
+        judges: What each is held against.
+        course: See there. No contender's file is of another size.
+        clip: In the size of the course.
+        on_round: Called after each round.
+
+    Raises:
+        UserError: one does not load or run; or its process died.
+    """
+    turns: list[list[Turn]] = [[] for _ in contenders]
+    with ExitStack() as stack:
+        players = [stack.enter_context(_process(contender, course)) for contender in contenders]
+        pixels = clip.pixels
+        for number in range(WARM_UP + course.rounds):
+            frame = pixels[number % len(clip)]
+            for place in range(len(contenders)):
+                index = (number + place) % len(contenders)
+                turns[index].append(_ask(players[index], contenders[index], (frame, number < WARM_UP)))
+                time.sleep(_PAUSE_SECONDS)
+            on_round()
+        memories = [_ask(player, contender, None) for player, contender in zip(players, contenders, strict=True)]
+    measured = []
+    for contender, judge, own, memory in zip(contenders, judges, turns, memories, strict=True):
+        drift = _drift(judge, [turn.outputs for turn in own[:WARM_UP]])
+        measured.append(
+            Measured(
+                contender=contender,
+                file_bytes=bytes_of(contender.path),
+                seconds=tuple(turn.seconds for turn in own[WARM_UP:]),
+                memory=memory,
+                drift=drift,
+                failures=tuple(_failures(contender, drift, judge.limits)),
+            )
+        )
+    return measured
+
+
+@contextmanager
+def _process(contender: Contender, course: Course) -> Iterator[Connection]:
+    """A contender's own, loaded and waiting; it is gone afterwards."""
+    artifact = contender.artifact
+    entry = Entry(
+        path=contender.path,
+        format=PYTORCH if artifact is None else artifact.format,
+        runtime=contender.runtime,
+        precision=course.precision,
+        device="cuda" if course.device == "cuda" else "cpu",
+        ratio=course.size.ratio,
+        threads=course.threads,
+    )
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, entry), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        with ours:
+            _answer(ours, contender)
+            yield ours
+    finally:
+        process.join(_ENDING_SECONDS)
+        process.kill()
+
+
+def _ask(player: Connection, contender: Contender, request: Any) -> Any:
+    with suppress(BrokenPipeError):  # then its last answer says why, if it gave one
+        player.send(request)
+    return _answer(player, contender)
+
+
+def _answer(player: Connection, contender: Contender) -> Any:
+    try:
+        answer = player.recv()
+    except (EOFError, ConnectionError) as error:
+        raise ExportFailed(
+            f"the process of {contender.name} died, as when memory runs out; bench fewer files or smaller frames"
+        ) from error
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _drift(judge: Judge, given: Sequence[Mattes]) -> dict[str, Error]:
+    """Of foreground and alpha, as many of them as the file gives."""
+    tallies = {name: DriftTally(judge.slack) for name in given[0]}
+    for expected, own in zip(judge.expected, given, strict=True):
+        for name, tally in tallies.items():
+            tally.add(expected[name], own[name])
+    return {name: tally.drift() for name, tally in tallies.items()}
+
+
+def _failures(contender: Contender, drift: Mapping[str, Error], limits: Mapping[str, Error]) -> Iterator[str]:
+    for name, error in drift.items():
+        limit = limits[name]
+        pairs = ((error.max_abs, limit.max_abs), (error.mean_abs, limit.mean_abs), (error.high_abs, limit.high_abs))
+        if not all(given <= bound for given, bound in pairs):  # NaN holds nothing
+            yield (
+                f"{contender.name} drifts, and has no speed: {name} by {error.max_abs:.1e} (limit "
+                f"{limit.max_abs:.1e}), in the mean {error.mean_abs:.1e} (limit {limit.mean_abs:.1e})"
+            )

@@ -1,0 +1,101 @@
+"""What a file is, as a table for people or JSON for scripts."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from exporters import load_runtime, recognise
+from exporters.spec import Artifact, TensorInfo
+from tools.shared.console import stderr_console
+
+
+def show(path: Path, as_json: bool) -> None:
+    """Print what a file is: a table on stderr, or a JSON object on stdout.
+
+    Raises:
+        UserError: no such file, or one that is damaged or no matting network.
+    """
+    artifact = load_runtime(recognise(path)).inspect(path)
+    if as_json:
+        typer.echo(json.dumps(to_json(artifact), indent=2))
+    else:
+        stderr_console().print(to_table(artifact))
+
+
+def to_json(artifact: Artifact) -> dict[str, Any]:
+    """Everything known of the file, or folder."""
+    size, sha256 = _content(artifact.path)
+    return {
+        "artifact": str(artifact.path),
+        "format": artifact.format,
+        "variant": artifact.variant,
+        "refiner": artifact.refiner,
+        "precision": artifact.precision,
+        "bytes": size,
+        "sha256": sha256,
+        **artifact.facts,
+        **_tensors(artifact),
+        **({"functions": [_function(each) for each in (artifact, *artifact.others)]} if artifact.others else {}),
+        "metadata": dict(artifact.metadata),
+    }
+
+
+def to_table(artifact: Artifact) -> Table:
+    """The same, a line for each fact."""
+    table = Table(title=str(artifact.path), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in to_json(artifact).items():
+        if key == "metadata":
+            for name, text in value.items():
+                table.add_row(f"metadata {name}", text)
+        elif key in ("inputs", "outputs"):
+            _add_tensors(table, key, value)
+        elif key == "functions":
+            for function in value[1:]:
+                table.add_row("function", f"{function['function']}: {function['size']}")
+                for kind in ("inputs", "outputs"):
+                    _add_tensors(table, kind, function[kind])
+        elif key != "artifact":
+            table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    if not artifact.metadata:
+        table.add_row("metadata", "none")
+    return table
+
+
+def _content(path: Path) -> tuple[int, str]:
+    """Bytes and hash; of a folder, all its files' bytes, and the hash of the lines that `sha256sum *` writes there."""
+    if not path.is_dir():
+        content = path.read_bytes()
+        return len(content), hashlib.sha256(content).hexdigest()
+    files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
+    return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:
+    for tensor in tensors:
+        axes = ", ".join(str(axis) for axis in tensor["shape"])
+        table.add_row(f"{kind[:-1]} {tensor['name']}", f"{tensor['dtype']} ({axes})")
+
+
+def _function(artifact: Artifact) -> dict[str, Any]:
+    """One of the sizes that a file has the network at, by the name that its consumer asks for."""
+    fixed = artifact.fixed
+    size = f"{fixed.width}x{fixed.height}, ratio {fixed.ratio:g}" if fixed else "any size"
+    return {"function": artifact.function, "size": size, **_tensors(artifact)}
+
+
+def _tensors(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "inputs": [_tensor(tensor) for tensor in artifact.inputs],
+        "outputs": [_tensor(tensor) for tensor in artifact.outputs],
+    }
+
+
+def _tensor(tensor: TensorInfo) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}

@@ -1,0 +1,264 @@
+"""Matte videos, image folders and pictures with any exported file or checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from exporters.spec import Artifact, Fixed
+from rvm_model.errors import UserError
+from rvm_model.matting import Kind, matte_source
+from rvm_model.state import auto_downsample_ratio, internal_size
+from rvm_model.video.background import GREEN, open_background
+from rvm_model.video.encoders import CONTAINERS, holds_alpha
+from rvm_model.video.pictures import IMAGE_SUFFIXES
+from rvm_model.video.places import check_places
+from rvm_model.video.progress import frames_progress
+from rvm_model.video.sink import open_sink
+from rvm_model.video.source import open_source
+from tools.jobs.processes import default_processes
+from tools.jobs.records import fingerprint, forget, others
+from tools.jobs.runner import Job, run_jobs, to_table
+from tools.shared.console import say_error, stderr_console
+from tools.shared.models import Model, open_model, play_model
+from tools.shared.outputs import refuse_existing
+
+VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
+PLACEHOLDER = "{name}"
+_NEEDED: dict[Kind, set[str]] = {"composition": {"fgr", "pha"}, "alpha": {"pha"}, "foreground": {"fgr"}}
+_JOB_MEMORY = 3_000_000_000
+"""Bytes that one clip's process is reckoned with. At 1920x1080, ratio .25, blurred, with alpha, an ONNX file came to
+1.4e9, a checkpoint to 1.6e9, a SavedModel to 1.8e9.
+"""
+
+
+class MatteError(UserError):
+    """An input, a model and outputs that do not go together. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatteOptions:
+    """How to matte, whatever the input. Sizes are (width, height) in pixels, times in seconds."""
+
+    model: str
+    background: str | None = None
+    downsample_ratio: float | None = None
+    resize: tuple[int, int] | None = None
+    seq_chunk: int = 1
+    device: str = "cpu"
+    start: float = 0
+    end: float | None = None
+    max_frames: int | None = None
+    codec: str | None = None
+    quality: int | None = None
+    mbps: float | None = None
+
+
+def matte_all(
+    inputs: Sequence[Path],
+    outputs: Mapping[Kind, str],
+    options: MatteOptions,
+    force: bool = False,
+    processes: int | None = None,
+    cluster: str | None = None,
+) -> int:
+    """Matte all inputs and return the exit code: 2 for an input that could not be used, else 1 for one that was damaged
+    or failed, else 0.
+
+    One input is played here, with a progress bar. Several run as jobs, each tried twice, and those whose outputs are
+    there and made from the same are left out.
+
+    Args:
+        inputs: Videos, pictures, folders of pictures, folders of videos.
+        outputs: A path for each kind that is wanted; for several inputs with `{name}` in it, each input's own.
+        options: Of all of them.
+        force: Replace outputs that are there.
+        processes: How many to play at a time; by default what cores and memory hold.
+        cluster: The address of a Dask scheduler, to play them there.
+
+    Raises:
+        UserError: nothing was begun, since something cannot be as it was asked for.
+    """
+    if not outputs:
+        raise MatteError("nothing to write; give at least one of --composition, --alpha, --foreground")
+    _check_options(options, outputs)
+    _check_model(open_model(options.model), outputs, options)
+    clips = [clip for path in inputs for clip in _clips(path)]
+    plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
+    read = {*inputs, *clips, *_files(options)}
+    check_places([*read], [path for paths in plans.values() for path in paths.values()])
+    if clips == [*inputs] and len(clips) == 1 and cluster is None:
+        paths = plans[clips[0]]
+        for path in paths.values():
+            refuse_existing(path, force)
+        loss = matte_one(clips[0], paths, options)
+        return say_error(_told(loss), 1) if loss else 0
+    jobs = [_job(clip, paths, options) for clip, paths in plans.items()]
+    for job in jobs:
+        if force:
+            forget(job.files)
+        for path in others(job.files, job.made_from):
+            refuse_existing(path, force)
+    results = run_jobs(jobs, processes or default_processes(len(jobs), _JOB_MEMORY), cluster)
+    stderr_console().print(to_table(results))
+    losses = [result.value for result in results if result.value]
+    for loss in losses:
+        say_error(_told(loss), 1)
+    return max([1 if losses else 0, *(result.code for result in results)])
+
+
+def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, progress: bool = True) -> str | None:
+    """Matte one clip, and return what could not be decoded of it: one line, or None.
+
+    Raises:
+        UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. Then there
+            is no output at all.
+    """
+    model = open_model(options.model)
+    fixed = _fixed(model)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
+        own = source.properties
+        ratio = _ratio(clip, own.width, own.height, options, fixed)
+        play = stack.enter_context(play_model(model, options.device, ratio))
+        suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
+        transparent = options.background is None and all(map(holds_alpha, suffixes))
+        behind = None if transparent else open_background(options.background or GREEN, own.width, own.height)
+        sinks = {}
+        for kind, path in paths.items():
+            is_video = path.suffix.lower() in CONTAINERS
+            sinks[kind] = stack.enter_context(
+                open_sink(
+                    path,
+                    own,
+                    alpha=kind == "composition" and transparent,
+                    grey=kind == "alpha",
+                    codec=options.codec if is_video else None,
+                    quality=options.quality if is_video else None,
+                    mbps=options.mbps if is_video else None,
+                    audio=source.audio,
+                )
+            )
+        on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
+        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames)
+        return source.loss
+
+
+def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
+    """Raises UserError for what would be wrong for any clip."""
+    if options.seq_chunk < 1:
+        raise MatteError(f"--seq-chunk {options.seq_chunk}: give 1 or more frames")
+    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps}
+    given = [name for name, value in of_video.items() if value is not None]
+    if given and not any(Path(output).suffix.lower() in CONTAINERS for output in outputs.values()):
+        raise MatteError(f"{given[0]} is for videos, and no output is one; leave it out")
+    if options.background is not None:
+        if "composition" not in outputs:
+            raise MatteError("--background is for --composition, which was not asked for; leave it out")
+        open_background(options.background, 16, 16)
+
+
+def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOptions) -> None:
+    """Raises MatteError for what a model cannot do, whatever the clip."""
+    if not isinstance(model, Artifact):
+        return
+    if options.seq_chunk > 1:
+        raise MatteError(f"{model.path} takes one frame after the other; --seq-chunk is for checkpoints, leave it out")
+    given = {tensor.name for tensor in model.outputs}
+    for kind in outputs:
+        missing = sorted(_NEEDED[kind] - given)
+        if missing:
+            raise MatteError(
+                f"{model.path} was made without {' and '.join(missing)}, which --{kind} needs; give another model"
+            )
+    fixed = _fixed(model)
+    if fixed is None:
+        return
+    if fixed.batch != 1:
+        raise MatteError(f"{model.path} was made for a batch of {fixed.batch}; give one that was made for a batch of 1")
+    if options.downsample_ratio not in (None, fixed.ratio):
+        raise MatteError(f"{model.path} has the ratio {fixed.ratio:g} baked in; leave --downsample-ratio out")
+
+
+def _fixed(model: Model) -> Fixed | None:
+    return model.fixed if isinstance(model, Artifact) else None
+
+
+def _ratio(clip: Path, width: int, height: int, options: MatteOptions, fixed: Fixed | None) -> float:
+    """What to play a clip at. Raises UserError if that leaves no pixel, or needs more memory than there is."""
+    if fixed is not None:
+        return fixed.ratio
+    ratio = options.downsample_ratio or auto_downsample_ratio(height, width)
+    try:
+        internal_size(height, width, ratio)
+    except ValueError as error:
+        raise MatteError(f"{clip}: {error}") from error
+    Fixed(width=width, height=height, ratio=ratio, batch=options.seq_chunk).refuse_beyond_memory()
+    return ratio
+
+
+def _clips(path: Path) -> list[Path]:
+    """A folder of videos stands for each of them; any other input for itself."""
+    try:
+        if not path.is_dir():
+            return [path]
+        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise MatteError(f"cannot read {path}: {error.strerror}") from error
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    if videos and any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+        raise MatteError(f"{path} holds both videos and pictures; give a folder of one kind")
+    return videos or [path]
+
+
+def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind, Path]:
+    """Where a clip's outputs go. Raises MatteError where several would go to one place."""
+    for kind, output in outputs.items():
+        if several and PLACEHOLDER not in output:
+            raise MatteError(
+                f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it: out/{PLACEHOLDER}.mp4"
+            )
+    name = clip.name or clip.resolve().name
+    if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
+        name = name.removesuffix(clip.suffix)
+    paths = {}
+    for kind, output in outputs.items():
+        # A folder's name must have no suffix.
+        own = name if Path(output).suffix else name.replace(".", "_")
+        paths[kind] = Path(output.replace(PLACEHOLDER, own))
+    return paths
+
+
+def _files(options: MatteOptions) -> list[Path]:
+    """What is read beside the clips."""
+    return [Path(name) for name in (options.model, options.background) if name and Path(name).exists()]
+
+
+def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
+    """Without a progress bar of its own; what is there and made from the same is left out.
+
+    With whole paths: a worker of a cluster is in another folder.
+    """
+    model, background = options.model, options.background
+    options = replace(
+        options,
+        model=str(Path(model).absolute()) if Path(model).exists() else model,
+        background=str(Path(background).absolute()) if background and Path(background).exists() else background,
+    )
+    paths = {kind: path.absolute() for kind, path in paths.items()}
+    try:
+        whole = {**asdict(options), "outputs": {kind: str(path) for kind, path in paths.items()}}
+        made_from = fingerprint([clip, *_files(options)], whole)
+    except OSError as error:
+        raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
+    return Job(
+        name=str(clip),
+        function=matte_one,
+        arguments=(clip.absolute(), paths, options, False),
+        files=tuple(paths.values()),
+        made_from=made_from,
+    )
+
+
+def _told(loss: str) -> str:
+    return f"{loss}; what came before was written"

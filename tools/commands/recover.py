@@ -1,0 +1,48 @@
+"""Take the weights out of exported files again, prove them against the files, and write a checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors.torch
+
+from exporters.recover import recover
+from tools.shared.console import stderr_console, working
+from tools.shared.models import prove_recovered, say_recovered
+from tools.shared.outputs import publish, refuse_file_name, refuse_place, resolve_output
+
+SUFFIX = ".safetensors"
+
+
+def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool, prove: bool) -> Path:
+    """Write the checkpoint that files were made from, as far as they tell, and give its path.
+
+    Args:
+        paths: Files or folders of any format, of the same weights.
+        output: A `.safetensors` file, or a folder.
+        trust: Open files that are code.
+        force: Replace an existing file.
+        prove: Play each file against the rebuilt network before the checkpoint gets its name.
+
+    Raises:
+        UserError: a file that cannot be recovered, or files that contradict each other, or a place that is not there.
+        ExportFailed: the network does not compute what a file computes.
+    """
+    refuse_file_name(output, SUFFIX)
+    refuse_place(output)
+    with working(stderr_console(), f"reading {', '.join(map(str, paths))}"):
+        recovered = recover(paths, trust=trust)
+    checkpoint = recovered.checkpoint
+    name = f"rvm_{checkpoint.variant}_recovered{'_seeded' if checkpoint.seeded else ''}{SUFFIX}"
+    path = resolve_output(output, name, SUFFIX, False, checkpoint.seeded, force)
+    say_recovered(recovered)
+
+    def write(staged: Path) -> None:
+        # No metadata: the same weights give the same file, wherever they were found.
+        safetensors.torch.save_file(dict(checkpoint.state_dict), staged)
+
+    def check(_: Path) -> None:
+        if prove:
+            prove_recovered(recovered)
+
+    publish(path, write, check, force)
+    return path

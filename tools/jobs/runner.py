@@ -1,0 +1,249 @@
+"""Independent jobs, each brought to an outcome, on this machine or on a Dask cluster; a failure stops no other.
+
+Both are `concurrent.futures` executors, and there is one way through for both. A job that fails is tried once more,
+whatever the reason: what looks like a bad input may be the fault of the machine it ran on, which lacks a folder, a
+package or a GPU that the next one has, and an input that is bad fails quickly. What a job raises comes back as a line
+of text, since not every exception survives a journey between processes.
+"""
+
+import pickle
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from rvm_model.errors import UserError
+from tools.jobs.board import Board
+from tools.jobs.cluster import dask_cluster
+from tools.jobs.processes import Place, ProcessDied, in_process, this_machine
+from tools.jobs.records import forget, made, remember
+from tools.shared.console import stderr_console
+from tools.shared.outputs import ExportFailed
+
+ATTEMPTS = 2
+_NOTHING = pickle.dumps(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A call that makes files.
+
+    `name` is for people. `function` is a module's, and pickle takes its `arguments` and what it returns. `files` are
+    those it makes, each under its name only when whole; `made_from` tells all that they depend on (see
+    `records.fingerprint`). A job that has both is skipped while its files are what it would make; where it runs and
+    where it is asked for, they are at the same place. What takes longer than `seconds` is ended, and has failed.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    files: tuple[Path, ...] = ()
+    made_from: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a job.
+
+    `value` is what its function returned; of a skipped job only a text is kept. `error` is one line, or empty;
+    `code` is the exit code that suits: 2 for what the user can mend, 1 for any other failure. `seconds` are of
+    the last attempt, without waiting, 0 where its process died; `attempts` is 0 for a job that was skipped.
+    `warnings` are what it warned of, each once.
+    """
+
+    name: str
+    outcome: Literal["done", "skipped", "failed"]
+    value: Any = None
+    error: str = ""
+    code: int = 0
+    seconds: float = 0
+    attempts: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """One try of a job, as plain values; `value` as pickle writes it."""
+
+    value: bytes = _NOTHING
+    error: str = ""
+    code: int = 0
+    seconds: float = 0
+    warnings: tuple[str, ...] = ()
+
+
+def run_jobs(
+    jobs: Sequence[Job], processes: int, cluster: str | None = None, environment: Mapping[str, str] | None = None
+) -> list[Result]:
+    """Run all jobs and give their results, in the jobs' order.
+
+    Says one line on stderr as each ends, and on a terminal shows what all of them are at.
+
+    Ctrl-C ends all processes, with time for each to remove what it has half written, and then is raised. Processes end
+    in the same way when this one is killed.
+
+    Args:
+        jobs: No two of them make the same file.
+        processes: How many run at a time on this machine; see `default_processes`.
+        cluster: The address of a Dask scheduler, to run them there.
+        environment: What their processes have before they import anything, whatever the user has set.
+
+    Raises:
+        UserError: two jobs would make the same file, or the cluster cannot be used.
+    """
+    _refuse_same_files(jobs)
+    console = stderr_console()
+    results: dict[int, Result] = {}
+    for k, job in enumerate(jobs):
+        record = made(job.files, job.made_from) if job.files and job.made_from else None
+        if record is not None:
+            results[k] = Result(name=job.name, outcome="skipped", value=record.said)
+            _say(console, results[k])
+    if len(results) < len(jobs):
+        with (
+            dask_cluster(cluster) if cluster else this_machine(processes) as place,
+            Board(console, [job.name for job in jobs]) as board,
+        ):
+            place = replace(place, environment={**place.environment, **(environment or {})})
+            waiting: dict[Future[_Attempt], tuple[int, int]] = {}
+
+            def submit(k: int, number: int) -> None:
+                future = _submit(place, jobs[k])
+                waiting[future] = (k, number)
+                board.submitted(k, future)
+
+            for k in range(len(jobs)):
+                if k in results:
+                    board.ended(k, results[k].outcome, 0)
+                else:
+                    submit(k, 1)
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    k, number = waiting.pop(future)
+                    attempt = _attempt_of(future)
+                    if attempt.error and number < ATTEMPTS:
+                        _say_again(console, jobs[k], attempt)
+                        submit(k, number + 1)
+                    else:
+                        results[k] = _result(jobs[k], attempt, number)
+                        board.ended(k, results[k].outcome, attempt.seconds)
+                        _say(console, results[k])
+    return [results[k] for k in range(len(jobs))]
+
+
+def to_table(results: Sequence[Result]) -> Table:
+    """A line for each job, for stderr."""
+    counts = Counter(result.outcome for result in results)
+    title = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("done", "skipped", "failed") if counts[outcome])
+    table = Table(title=title or "no jobs", title_justify="left")
+    table.add_column("job", overflow="fold")
+    table.add_column("outcome")
+    table.add_column("seconds", justify="right")
+    table.add_column("attempts", justify="right")
+    table.add_column("error", overflow="fold")
+    for result in results:
+        ran = (f"{result.seconds:.1f}", str(result.attempts)) if result.attempts else ("", "")
+        table.add_row(result.name, result.outcome, *ran, result.error)
+    return table
+
+
+def _refuse_same_files(jobs: Sequence[Job]) -> None:
+    makers: dict[Path, Job] = {}
+    for job in jobs:
+        for file in job.files:
+            other = makers.setdefault(file.absolute(), job)
+            if other is not job:
+                raise UserError(f"{other.name} and {job.name} would both write {file}; run them apart, or rename one")
+
+
+def _submit(place: Place, job: Job) -> Future[_Attempt]:
+    # Pickled twice: what the job's module imports is then imported within the attempt, and if that fails it is said.
+    call = pickle.dumps((job.function, job.arguments))
+    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
+    try:
+        return place.executor.submit(in_process, attempt, place.stopped, place.environment, seconds=job.seconds)
+    except Exception as error:  # of a Dask client that has lost its scheduler, and is closed
+        failed: Future[_Attempt] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
+    """Run a job, in its own process; whatever it raises is put into words there."""
+    start = time.monotonic()
+    value, error, code = _NOTHING, "", 0
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            function, arguments = pickle.loads(call)  # noqa: S301 - from our own process, or the user's cluster
+            if files:
+                forget(files)
+            given = function(*arguments)
+            value = pickle.dumps(given)
+            if files and made_from:
+                remember(files, made_from, given if isinstance(given, str) else None)
+        except Exception as exception:
+            error, code = _describe(exception)
+    said = tuple(dict.fromkeys(_one_line(str(each.message)) for each in caught))
+    return _Attempt(value=value, error=error, code=code, seconds=time.monotonic() - start, warnings=said)
+
+
+def _attempt_of(future: Future[_Attempt]) -> _Attempt:
+    """What an attempt gave, or in which way it gave nothing."""
+    try:
+        return future.result()
+    except CancelledError:
+        return _Attempt(error="the cluster gave it up: its scheduler is gone, or has forgotten it", code=1)
+    except ProcessDied as error:
+        return _Attempt(error=str(error), code=1)
+    except Exception as error:  # what Dask says, of a machine that went, say
+        return _Attempt(error=f"{type(error).__name__}: {_one_line(str(error))}", code=1)
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """One line, and the exit code. Where it is a mistake of ours, the line says where."""
+    message = _one_line(str(error))
+    if isinstance(error, UserError):
+        return message, 2
+    if isinstance(error, ExportFailed):
+        return message, 1
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}", 1
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {message} ({Path(last.filename).name}, line {last.lineno})", 1
+
+
+def _result(job: Job, attempt: _Attempt, attempts: int) -> Result:
+    return Result(
+        name=job.name,
+        outcome="failed" if attempt.error else "done",
+        value=pickle.loads(attempt.value),  # noqa: S301 - from our own process, or the user's cluster
+        error=attempt.error,
+        code=attempt.code,
+        seconds=attempt.seconds,
+        attempts=attempts,
+        warnings=attempt.warnings,
+    )
+
+
+def _say(console: Console, result: Result) -> None:
+    why = {"done": f" ({result.seconds:.1f} s)", "skipped": ", which is made already", "failed": f": {result.error}"}
+    console.print(f"{result.outcome} {result.name}{why[result.outcome]}", soft_wrap=True)
+    for warning in result.warnings:
+        console.print(f"WARNING: {result.name}: {warning}", soft_wrap=True)
+
+
+def _say_again(console: Console, job: Job, attempt: _Attempt) -> None:
+    console.print(f"trying {job.name} again, which failed: {attempt.error}", soft_wrap=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

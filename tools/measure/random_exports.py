@@ -1,0 +1,114 @@
+"""Verify two hundred good exports of random options, sizes and ratios: none must be refused.
+
+Writes `results/random_exports_cpu.csv`, one line per export. Run it again to resume: lines that are there
+are kept. Exits with 1 if an export is refused.
+"""
+
+import csv
+import sys
+import tempfile
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from exporters import load_exporter, load_runtime
+from parity_tests.cases import play_checkpoint, real_clip
+from parity_tests.clips import Clip, builtin_clip, load_clip
+from parity_tests.compare import NAMES
+from parity_tests.judging.judge import multiples
+from parity_tests.judging.limits import STATISTICS
+from parity_tests.mutants.trial import margin
+from parity_tests.verify import ParityReport, verify
+from tools.measure.random_cases import RandomCase, random_cases
+
+RESULTS = Path(__file__).parent / "results" / "random_exports_cpu.csv"
+OPTIONS = ["number", "format", "precision", "file", "variant", "refiner", "weights", "clip"]
+SIZES = ["width", "height", "downsample_ratio", "frames"]
+FIGURES = [f"{name}_{each}" for name in NAMES for each in STATISTICS]
+COLUMNS = [*OPTIONS, *SIZES, "ok", "worst", "worst_output", *FIGURES, "seconds"]
+
+
+def main() -> None:
+    """Export, verify, write, judge."""
+    console = Console(stderr=True)
+    before = _lines() if RESULTS.exists() else []
+    done = {line["number"] for line in before}
+    refused = [line["number"] for line in before if line["ok"] != "yes"]
+    cases = [case for case in random_cases() if str(case.number) not in done]
+    with RESULTS.open("a", newline="", buffering=1) as file, tempfile.TemporaryDirectory() as folder:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not before:
+            writer.writeheader()
+        for case in track(cases, console=console, description="exporting"):
+            began = time.monotonic()
+            report = verified(case, Path(folder))
+            seconds = f"{time.monotonic() - began:.1f}"
+            writer.writerow({**_options(case), **_figures(report), "seconds": seconds})
+            if not report.ok:
+                refused.append(str(case.number))
+                console.print(f"REFUSED: {case}", *report.comparison.failures, sep="\n  ", highlight=False)
+    console.print(f"{len(refused)} refused of {len(before) + len(cases)}", highlight=False)
+    sys.exit(bool(refused))
+
+
+def verified(case: RandomCase, folder: Path) -> ParityReport:
+    """Export one case and verify it. A file that serves several cases is made once, in `folder`."""
+    name, spec = case.recipe.format, case.spec()
+    checkpoint = play_checkpoint(case.weights, case.variant, case.refiner)
+    path = folder / f"{case.weights}_{spec.file_name('', checkpoint.seeded)}.{name}"
+    if not path.exists():
+        load_exporter(name).export(checkpoint, spec, path)
+    artifact = load_runtime(name).inspect(path)
+    return verify(artifact, checkpoint, _clip(case), None if artifact.fixed else case.ratio)
+
+
+def _clip(case: RandomCase) -> Clip:
+    if case.clip == "builtin":
+        return builtin_clip(case.frames, case.width, case.height)
+    return _real_clip().first(case.frames).resized(case.width, case.height)
+
+
+@lru_cache(maxsize=1)
+def _real_clip() -> Clip:
+    return load_clip(real_clip())
+
+
+def _options(case: RandomCase) -> dict[str, str]:
+    spec = case.spec()
+    return {
+        "number": str(case.number),
+        "format": case.recipe.format,
+        "precision": case.recipe.precision,
+        "file": spec.file_name("", seeded=case.weights == "seeded"),
+        "variant": case.variant,
+        "refiner": case.refiner,
+        "weights": case.weights,
+        "clip": case.clip,
+        "width": str(case.width),
+        "height": str(case.height),
+        "downsample_ratio": repr(case.ratio),
+        "frames": str(case.frames),
+    }
+
+
+def _figures(report: ParityReport) -> dict[str, str]:
+    """Return the verdict, the worst figure divided by its limit, and how many yardsticks every output is off."""
+    output, worst = margin(report)
+    times = {
+        f"{name}_{each}": f"{value:.2f}"
+        for name, drift in report.comparison.outputs.items()
+        for each, value in multiples(drift, report.units[name]).items()
+    }
+    return {"ok": "yes" if report.ok else "no", "worst": f"{worst:.2f}", "worst_output": output, **times}
+
+
+def _lines() -> list[dict[str, str]]:
+    with RESULTS.open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Weights taken out of files of every format, and 300 spoiled files: part of `make soak`.
+
+Writes `results/recover_cpu.csv`: for each file the worst drift between it and the network rebuilt from it, and
+whether a file made from the recovered weights is the same, all but what it says of its checkpoint. And
+`results/recover_spoiled.csv`: how each spoiled file ended.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from exporters import FORMATS, load_exporter, load_runtime
+from exporters.coreml import CoremlSpec
+from exporters.recover import recover
+from exporters.spec import ExportSpec, Fixed
+from parity_tests.cases import shared_folder
+from parity_tests.compare import NAMES
+from parity_tests.recovered import verify_recovered
+from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.checkpoint import load_checkpoint
+from tools.tests.recover_bases import export_all_formats, write_bases
+
+RESULTS = Path(__file__).parent / "results" / "recover_cpu.csv"
+SPOILED = Path(__file__).parent / "results" / "recover_spoiled.csv"
+COUNT = 300
+READING = "rvm-export: reading "  # the command's first stage, in which it refuses a file
+SIZE = Fixed(width=96, height=64, ratio=0.5)
+OF_THE_CHECKPOINT = ("checkpoint", "checkpoint_sha256", "weights_sha256", "graph_sha256")
+COLUMNS = [
+    "file",
+    "variant",
+    "refiner",
+    "ratio",
+    "same_file",
+    *(f"{name}_{what}" for name in NAMES for what in ("max", "mean")),
+    "ok",
+]
+RELEASED = (
+    "official/tfjs",
+    "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel",
+    "official/coreml/rvm_mobilenetv3_1920x1080_s0.25_int8.mlmodel",
+)
+
+
+def main() -> None:
+    """Measure, write, judge."""
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as desk:
+        folder = Path(desk)
+        bad = _write(SPOILED, ["number", "kind", "code", "good", "said"], spoiled(folder), "good")
+        shared = shared_folder()
+        rows = chain(
+            *(measured(Path(name).name, shared / name, "") for name in RELEASED if shared is not None),
+            (
+                row
+                for spec in track([*specs(), *_neural_networks()], console=console, description="ours")
+                for row in ours(*spec, folder)
+            ),
+        )
+        bad += _write(RESULTS, COLUMNS, rows, "ok", "same_file")
+    sys.exit(bad > 0)
+
+
+def specs() -> Iterator[tuple[str, ExportSpec]]:
+    """Files of every format, variant, refiner and precision."""
+    for variant in VARIANTS:
+        for name, description in FORMATS.items():
+            for refiner in REFINERS:
+                for precision in description.precisions:
+                    options: dict[str, Any] = {"fixed": SIZE, "zip": True} if description.one_size else {}
+                    given = {"variant": variant, "refiner": refiner, "precision": precision}
+                    yield name, description.spec(**given, **options)
+
+
+def _neural_networks() -> Iterator[tuple[str, ExportSpec]]:
+    for precision in FORMATS["coreml"].precisions:
+        yield (
+            "coreml",
+            CoremlSpec(variant=VARIANTS[0], refiner=REFINERS[0], precision=precision, fixed=SIZE, target="ios14"),
+        )
+
+
+def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
+    """Export, recover, export again; play."""
+    suffix = spec.suffix(FORMATS[name].suffix)
+    first, second = (folder / f"{k}" / spec.file_name(suffix, seeded=True) for k in (1, 2))
+    for path in (first, second):
+        path.parent.mkdir(exist_ok=True)
+    load_exporter(name).export(load_checkpoint("seeded", spec.variant, spec.refiner), spec, first)
+    same = ""
+    if spec.precision == "fp32":
+        load_exporter(name).export(recover([first], trust=True).checkpoint, spec, second)
+        same = "yes" if same_file(name, first, second) else "no"
+    yield from measured(first.name, first, same)
+    for path in (first, second):
+        path.unlink(missing_ok=True)
+
+
+def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
+    """A line for each play of a file."""
+    recovered = recover([path], trust=True)
+    for report in verify_recovered(recovered):
+        line = {
+            "file": name,
+            "variant": recovered.checkpoint.variant,
+            "refiner": recovered.checkpoint.refiner,
+            "ratio": f"{report.ratio:g}",
+            "same_file": same,
+            "ok": "yes" if report.ok else "no",
+        }
+        for output, drift in report.comparison.outputs.items():
+            line |= {f"{output}_max": f"{drift.max_abs:.1e}", f"{output}_mean": f"{drift.mean_abs:.1e}"}
+        yield line
+
+
+def same_file(name: str, first: Path, second: Path) -> bool:
+    """All but the words about the checkpoint, wherever in the file they stand."""
+    one, two = (load_runtime(name).inspect(path).metadata for path in (first, second))
+    words = [(one[key].encode(), two[key].encode()) for key in OF_THE_CHECKPOINT if key in one]
+    contents = [_contents(path) for path in (first, second)]
+    if contents[0].keys() != contents[1].keys():
+        return False
+    for file, content in contents[0].items():
+        for old, new in words:
+            content = content.replace(old, new)
+        if content != contents[1][file]:
+            return False
+    return name != "onnx" or one["graph_sha256"] == two["graph_sha256"]
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    if not zipfile.is_zipfile(path):
+        return {"": path.read_bytes()}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def spoiled(folder: Path) -> Iterator[dict[str, str]]:
+    """How `recover` ends on each; a process that dies of one is started again behind it."""
+    home = folder / "home"
+    home.mkdir()
+    write_bases(export_all_formats(folder), home)
+    start = 0
+    while start < COUNT:
+        command = [sys.executable, "-m", "tools.tests.recover_runner", home, start, COUNT]
+        process = subprocess.run([*map(str, command)], capture_output=True, text=True)  # noqa: S603 (our own module)
+        lines = [json.loads(line) for line in process.stdout.splitlines()]
+        for begun, ended in zip(lines[::2], lines[1::2], strict=False):
+            code, said = ended["code"], ended["err"].strip()
+            good = (
+                code in (0, 2)
+                and "Traceback" not in said
+                and ended["wrote"] == (code == 0)
+                and not ended["touched"]
+                and not ended["left"]
+                and (code == 0 or len([line for line in said.splitlines() if not line.startswith(READING)]) == 1)
+            )
+            said = said.rpartition("spoiled.file")[2][:120] if code else ""
+            yield _outcome(begun, str(code), "yes" if good else "no", said)
+        if len(lines) % 2 == 0:
+            return
+        yield _outcome(lines[-1], "killed", "no", process.stderr[-200:])
+        start = lines[-1]["number"] + 1
+
+
+def _outcome(begun: dict[str, Any], code: str, good: str, said: str) -> dict[str, str]:
+    return {"number": str(begun["number"]), "kind": begun["kind"], "code": code, "good": good, "said": said}
+
+
+def _write(path: Path, columns: list[str], rows: Iterable[dict[str, str]], *judged: str) -> int:
+    """Each row as it comes. How many say no in one of the columns that judge."""
+    bad = 0
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+            bad += any(row.get(column) == "no" for column in judged)
+    return bad
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Make a whole release: what is not made yet as jobs, then manifest, cards, sums and report over all of it."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+
+from filelock import FileLock, Timeout
+
+from exporters import FORMATS, check_installed
+from exporters.support.metadata import LICENCE, SOURCE
+from parity_tests.clips import Clip, load_clip
+from parity_tests.reports.junit import to_junit
+from parity_tests.reports.parity_report import Refusal
+from rvm_model.errors import UserError
+from rvm_model.state import REFINERS
+from rvm_model.weights.checkpoint import Checkpoint
+from tools.jobs.cluster import dask_cluster
+from tools.jobs.processes import THREADS, default_processes
+from tools.jobs.runner import Job, run_jobs
+from tools.release import manifest as manifests
+from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of, sha256_of
+from tools.release.cards import to_card
+from tools.release.contents import Row, read_table
+from tools.release.manifest import Manifest, Weights
+from tools.release.page import Failure, to_html
+from tools.shared.console import stderr_console, working
+from tools.shared.models import load_weights, resolve_source, with_refiner
+from tools.shared.outputs import OutputError, write_text
+
+SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
+STAGING = ".rvm-export-*"
+"""Folders that `publish` leaves behind in `FOLDER` where it is killed."""
+
+AGAIN = "again-"
+"""How folders begin in which a release is made a second time, to compare."""
+
+MEMORY = 5_000_000_000
+"""Bytes that a job may take: that of the 3840x2160 file took 4.8e9, all others less than half of it."""
+
+SECONDS = 3600.0
+"""What takes longer hangs."""
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "TF_ENABLE_ONEDNN_OPTS": "0", **dict.fromkeys(THREADS, "1")}
+"""Of every job. Files are the same without; figures of parity are not, since sums depend on how threads share them."""
+
+
+class ReleaseError(UserError):
+    """A release that cannot be made as asked. The message is one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A file that the release is to hold."""
+
+    row: Row
+    path: Path
+    key: str
+    checkpoint: Checkpoint
+
+
+def make_release(
+    order: Order,
+    version: str,
+    only: Sequence[str],
+    light: bool,
+    jobs: int | None,
+    cluster: str | None,
+    environment: Mapping[str, str] = ENVIRONMENT,
+) -> tuple[list[Path], list[Failure]]:
+    """Make what is not made yet, and describe all of it.
+
+    Args:
+        order: What the files are made from, and where to; see `settle`.
+        version: Of the release, for the manifest.
+        only: Formats to make; all if it is empty.
+        light: The small set.
+        jobs: How many processes; None for as many as cores and memory allow.
+        cluster: The address of a Dask scheduler; its workers see `order.out` at the same place.
+        environment: Of the jobs' processes.
+
+    Returns:
+        The files in the table's order, and what became none.
+
+    Raises:
+        UserError: weights, a clip, a package or a folder that cannot be used, or nothing to make.
+        ExportFailed: the folder cannot be written to any more.
+    """
+    rows = [row for row in chosen(only, light) if row.spec.variant in order.checkpoints]
+    if not rows:
+        raise ReleaseError(f"no file that was asked for is made of {' and '.join(order.checkpoints)}")
+    for name in dict.fromkeys(row.format for row in rows):
+        check_installed(name)
+    console = stderr_console()
+    # All that can be wrong with what was asked for is found before anything is touched.
+    clip = load_clip(order.clip, order.frames)
+    deep = REFINERS[0]
+    loaded = {each: load_weights(source, each, deep, order.trust) for each, source in order.checkpoints.items()}
+    pieces = [_piece(row, order.out, loaded[row.spec.variant], clip) for row in rows]
+    if cluster:
+        with dask_cluster(cluster):
+            pass
+    with alone(order.out, _names(pieces)):
+        with working(console, "looking for what is made already"):
+            wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
+        _make_way(order.out, wanted)
+        results = run_jobs(
+            [
+                Job(name=each.path.name, function=build, arguments=(each.row, order, each.key), seconds=SECONDS)
+                for each in wanted
+            ],
+            jobs or default_processes(max(1, len(wanted)), MEMORY),
+            cluster,
+            environment,
+        )
+        failures = [Failure(name=each.name, error=each.error) for each in results if each.outcome == "failed"]
+        built = [known for each in pieces if (known := made_already(each.path, each.key)) is not None]
+        failures += _lost(pieces, built, failures)
+        with working(console, "describing it"):
+            _describe(order.out, version, {each.row.spec.variant: each.checkpoint for each in pieces}, built, failures)
+        for stranger in _strangers(order.out, built):
+            console.print(f"not of this release: {stranger}", soft_wrap=True)
+    return [order.out / each.entry.file for each in built], failures
+
+
+def settle(order: Order) -> Order:
+    """The same for other folders and machines, and with what `auto` means decided once."""
+    return replace(
+        order,
+        out=order.out.absolute(),
+        clip=order.clip and order.clip.absolute(),
+        checkpoints={
+            variant: resolve_source(source, variant, order.trust) for variant, source in order.checkpoints.items()
+        },
+    )
+
+
+def chosen(only: Sequence[str], light: bool) -> list[Row]:
+    """The table's rows of these formats, all if there are none. Raises ReleaseError for one that is not in it."""
+    for name in only:
+        if name not in FORMATS:
+            raise ReleaseError(f"--only {name}: give one of {', '.join(FORMATS)}")
+    rows = [row for row in read_table() if (row.light or not light) and (not only or row.format in only)]
+    if not rows:
+        raise ReleaseError(
+            f"no file of the release is of {' or '.join(only)}; leave --only out, or give another format"
+        )
+    return rows
+
+
+def _piece(row: Row, out: Path, loaded: Checkpoint, clip: Clip) -> Piece:
+    checkpoint = with_refiner(loaded, row.spec.refiner)
+    path = out / row.file_name(checkpoint.seeded)
+    return Piece(row=row, path=path, key=key_of(row, checkpoint, clip), checkpoint=checkpoint)
+
+
+@contextmanager
+def alone(out: Path, names: Collection[str] = ()) -> Iterator[None]:
+    """Nobody else makes a release there; what one that was killed has half written is removed.
+
+    Args:
+        out: The folder.
+        names: Of files that a release would write, and that must not be there if it holds none yet.
+
+    A job that outlives a killed release for a moment is kept from meddling by `build`.
+    """
+    lock = FileLock(out / FOLDER / "lock", timeout=0)
+    if not (out / FOLDER).exists():
+        _refuse_others(out, names)
+    try:
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise ReleaseError(
+            f"another release is being written into {out}; wait until it has ended, or give another --out"
+        ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{out} is a file, or lies in one; give another --out") from error
+    except OSError as error:
+        raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
+    try:
+        for folder in (*(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
+            rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
+        yield
+    finally:
+        lock.release()
+
+
+def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
+    """Mark what will be ours, and remove what was but is of other weights, another clip or other versions.
+
+    A model that is there and is not marked is somebody else's.
+    """
+    _refuse_others(out, [each.path.name for each in wanted if not record_of(each.path).exists()])
+    for piece in wanted:
+        record_of(piece.path).write_bytes(b"")
+        for path in (piece.path, card_of(piece.path)):
+            path.unlink(missing_ok=True)
+    if wanted:
+        for name in (manifests.NAME, SUMS):  # which would speak of other files for a while
+            (out / name).unlink(missing_ok=True)
+
+
+def _names(pieces: Sequence[Piece]) -> list[str]:
+    """Of all that a release writes."""
+    files = [piece.path for piece in pieces]
+    return [manifests.NAME, SUMS, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))]
+
+
+def _refuse_others(out: Path, names: Collection[str]) -> None:
+    for name in names:
+        if (out / name).exists():
+            raise OutputError(f"{out / name} is there, and of no release; move it away, or give another --out")
+
+
+def _lost(pieces: Sequence[Piece], built: Sequence[Built], failures: Sequence[Failure]) -> list[Failure]:
+    """What nobody reports as failed, and is not there all the same."""
+    known = {*(each.entry.file for each in built), *(each.name for each in failures)}
+    why = "its job ended well, but the file is not here; do all workers of the cluster see the folder at this place?"
+    return [Failure(name=each.path.name, error=why) for each in pieces if each.path.name not in known]
+
+
+def card_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.md")
+
+
+def _describe(
+    out: Path,
+    version: str,
+    checkpoints: Mapping[str, Checkpoint],
+    built: Sequence[Built],
+    failures: Sequence[Failure],
+) -> None:
+    """Everything but the files themselves. The sums come last, if nothing failed: with them the release is whole."""
+    manifest = Manifest(
+        manifest=1,
+        name="Robust Video Matting",
+        version=version,
+        licence=LICENCE,
+        source=SOURCE,
+        checkpoints={
+            variant: Weights(origin=each.origin, sha256=each.sha256, weights_sha256=each.weights_sha256)
+            for variant, each in checkpoints.items()
+        },
+        artifacts=tuple(each.entry for each in built),
+    )
+    reports = [report for each in built for report in each.reports]
+    # What is read elsewhere names no folder of this machine.
+    failures = [replace(each, error=each.error.replace(f"{out}/", "")) for each in failures]
+    refusals = [Refusal(artifact=Path(each.name), error=each.error) for each in failures]
+    texts = {
+        **{card_of(Path(each.entry.file)).name: to_card(each) for each in built},
+        JUNIT: to_junit([*reports, *refusals]),
+        REPORT: to_html(manifest, built, failures),
+        manifests.NAME: manifests.to_text(manifest),
+    }
+    (out / SUMS).unlink(missing_ok=True)  # which would speak of other texts for a while
+    for name, text in texts.items():
+        write_text(text, out / name, desk=out / FOLDER)
+    if not failures:
+        sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
+        write_text("".join(lines), out / SUMS, desk=out / FOLDER)
+
+
+def _strangers(out: Path, built: Sequence[Built]) -> list[str]:
+    """Names of files that are there, perhaps of an earlier and larger release."""
+    files = {each.entry.file for each in built}
+    ours = {manifests.NAME, SUMS, JUNIT, REPORT, FOLDER, *files, *(card_of(Path(name)).name for name in files)}
+    return sorted(path.name for path in out.iterdir() if path.name not in ours)

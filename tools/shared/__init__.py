@@ -1,0 +1,1 @@
+"""What several commands use: models, outputs, sizes, the console, pictures. One subject a file."""

@@ -1,0 +1,223 @@
+"""A file appears under its final name only when it is whole and proved: written beside, checked, renamed.
+
+Reports for scripts and CI are such files, or go to stdout.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from rvm_model.errors import UserError
+
+Results = TypeVar("Results")
+STDOUT = Path("-")
+
+
+class OutputError(UserError):
+    """A place that is not there to be written to."""
+
+
+class ExportFailed(Exception):
+    """Nothing was wrong with what was asked for, but it did not come about. The message is one line for the user."""
+
+
+def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seeded: bool, force: bool) -> Path:
+    """Where a model goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
+
+    A model whose name has no suffix always goes into the folder `output`. `refuse_file_name` says which names are a
+    folder's.
+
+    Args:
+        output: As the user gave it.
+        file_name: What the model is called where the user did not say.
+        suffix: How `file_name` ends.
+        folder: Whether the model is a folder itself.
+        seeded: Whether its weights are.
+        force: Replace what is there.
+
+    Raises:
+        OutputError: `output` is the name of a file of another kind, or is a folder with a file's suffix or the reverse,
+            lies in a file or in a folder that cannot be written to, the model is there already and `force` is off, or
+            its name would not tell that its weights are seeded.
+    """
+    refuse_file_name(output, suffix)
+    path = output if suffix and output.name.endswith(suffix) else output / file_name
+    refuse_place(path)
+    if not folder and path.is_dir():
+        raise OutputError(f"{path} is a folder; give a file that ends in {suffix}, or the folder to put {file_name} in")
+    if folder and path.is_file():
+        raise OutputError(f"{path} is a file; remove it, or give another --output, to write the folder {file_name}")
+    if seeded and "seeded" not in path.name:
+        name = path.name.removesuffix(suffix)
+        raise OutputError(f"{path} would hold seeded weights, which its name must tell; call it {name}_seeded{suffix}")
+    refuse_existing(path, force)
+    return path
+
+
+def refuse_file_name(output: Path, suffix: str) -> None:
+    """Refuse an output that is neither a file with this suffix nor a folder.
+
+    A name with a suffix that begins with a letter is a file's: `model.pb` would be a folder by mistake. `v1.0` and
+    `dist-1.2.3` are folders' names, and so is any name of a folder that exists.
+
+    Args:
+        output: As the user gave it.
+        suffix: How the model's name ends; empty if it has no suffix, and `output` must be a folder.
+
+    Raises:
+        OutputError: `output` is another file's name.
+    """
+    try:
+        if (suffix and output.name.endswith(suffix)) or not re.match(r"\.[A-Za-z]", output.suffix) or output.is_dir():
+            return
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    fault, name = (f"does not end in {suffix}", "a name that does") if suffix else ("is a file's name", "a folder")
+    raise OutputError(f"{output} {fault}; give {name}, or make that folder first if it is to be one")
+
+
+def refuse_place(path: Path) -> None:
+    """Raise OutputError if a file or folder cannot be written there, as far as can be told without writing."""
+    try:
+        path.exists()  # raises for a name that is too long
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; give another --output") from error
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file, not a folder; give another --output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {place}: Permission denied; give another --output")
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises OutputError if the file is there already and `force` is off."""
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists; use --force to replace it, or write elsewhere")
+
+
+def publish(
+    path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool, desk: Path | None = None
+) -> None:
+    """Write a file, check it, and only then give it its name. What fails on the way leaves no file behind.
+
+    Args:
+        path: The final name.
+        write: Writes the file to the path it is given, which has the same name in a folder beside.
+        check: Raises if the file is not good.
+        force: Replace a file that is there, perhaps since a moment ago.
+        desk: An existing folder of the same disk to write in; None for the file's own.
+
+    Raises:
+        OutputError: the folder cannot be made or written to.
+        ExportFailed: the disk is full, or fails.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=desk or path.parent)
+    except FileExistsError as error:
+        raise OutputError(f"{error.filename} is a file, not a folder; give another --output") from error
+    except OSError as error:
+        raise OutputError(f"cannot write into {path.parent}: {error.strerror}; give another --output") from error
+    with staging as folder:
+        staged = Path(folder) / path.name
+        try:
+            write(staged)
+            check(staged)
+            refuse_existing(path, force)
+            _replace(staged, path, aside=Path(folder) / "old")
+        except OSError as error:
+            raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> None:
+    """Refuse, before anything is verified, what could not be written or would overwrite what is wanted.
+
+    Args:
+        reports: Option to file, or `-` for stdout.
+        artifacts: The files that will be verified.
+
+    Raises:
+        OutputError: a folder, no regular file, no place to write to, or one place for two things.
+    """
+    said = [f"--{option} -" for option, path in reports.items() if path == STDOUT]
+    if len(said) > 1:
+        raise OutputError(f"{' and '.join(said)} cannot all have stdout; give all but one a file")
+    files = {f"--{option}": path for option, path in reports.items() if path != STDOUT}
+    try:
+        taken = {path.resolve(): str(path) for path in artifacts}
+        for option, path in files.items():
+            _check_file(option, path)
+            place = path.resolve()
+            for over in (place, *place.parents):  # a model may be a folder
+                if over in taken:
+                    raise OutputError(f"{option} {path} would overwrite {taken[over]}; give another file")
+            taken[place] = f"{option} {path}"
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        raise OutputError(f"cannot write a report: {error}; give another file") from error
+
+
+def write_reports(
+    renderings: Mapping[str, Callable[[Results], str]], results: Results, reports: Mapping[str, Path]
+) -> None:
+    """Write each report that was asked for.
+
+    Args:
+        renderings: By option, what gives the report's text, which ends in a newline.
+        results: What they are given.
+        reports: Option of `renderings` to file, or `-` for stdout.
+
+    Raises:
+        OutputError, ExportFailed: a file cannot be written.
+    """
+    for option, path in reports.items():
+        write_text(renderings[option](results), path)
+
+
+def write_text(text: str, path: Path, desk: Path | None = None) -> None:
+    """Into a file that appears only when whole, or on stdout for `-`; see `publish` for `desk`, and what it raises."""
+    if path == STDOUT:
+        typer.echo(text.encode(), nl=False)
+    else:
+        publish(path, partial(_write, text), check=lambda _: None, force=True, desk=desk)
+
+
+def bytes_of(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    paths = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in paths if each.is_file())
+
+
+def _replace(staged: Path, path: Path, aside: Path) -> None:
+    """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
+    if not path.is_dir():
+        staged.replace(path)
+        return
+    try:
+        path.replace(aside)
+        staged.replace(path)
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
+        raise
+
+
+def _check_file(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"{option} {path} is a folder; give a file, or - for stdout")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{option} {path} is no regular file; give one, or - for stdout")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=nearest).cleanup()
+    except OSError as error:
+        raise OutputError(f"cannot write into {nearest}: {error.strerror}; give {option} another place") from error
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_bytes(text.encode())

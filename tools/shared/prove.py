@@ -1,0 +1,53 @@
+"""One file held against PyTorch, with a picture of what was seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporters import load_runtime
+from exporters.spec import Artifact
+from parity_tests.clips import Clip
+from parity_tests.verify import ParityReport, auto_ratio, fit_size, verify
+from rvm_model.weights.checkpoint import Checkpoint
+from tools.shared.pictures import Album, Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """A report for each size that the file holds the network at; `picture` is of the first."""
+
+    artifact: Artifact
+    reports: tuple[ParityReport, ...]
+    picture: Picture
+
+
+def prove(
+    path: Path,
+    format_name: str,
+    checkpoint: Checkpoint,
+    clip: Clip,
+    ratio: float | None = None,
+    on_frame: Callable[[int], object] = lambda _: None,
+) -> Proof:
+    """Play a file against PyTorch. The reports name it without its folder.
+
+    Args:
+        path: The file.
+        format_name: Its format.
+        checkpoint: The weights that it should hold.
+        clip: What to play.
+        ratio: Downsample ratio of a file for any; None for what suits the clip.
+        on_frame: Called with each frame's number before it is played.
+
+    Raises:
+        ArtifactError, ParityError, DeviceError, MissingPackage: see `parity_tests.verify.verify`.
+    """
+    artifact = load_runtime(format_name).inspect(path)
+    reports, pictures = [], []
+    for each in (artifact, *artifact.others):
+        played, its_ratio = fit_size(each, clip, None if each.fixed else ratio or auto_ratio(clip))
+        album = Album(played)
+        report = verify(each, checkpoint, clip, its_ratio, watch=album.add, on_frame=on_frame)
+        reports.append(replace(report, artifact=Path(path.name)))
+        pictures.append(album.picture())
+    return Proof(artifact=artifact, reports=tuple(reports), picture=pictures[0])
