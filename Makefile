@@ -4,13 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 WEB := exporters/onnx/web exporters/tfjs/web
-WEIGHTS := ../shared/weights/rvm_mobilenetv3_from_tfjs.safetensors
+TRAINED := $(or $(WEIGHTS),$(or $(RVM_SHARED),../shared)/weights/rvm_mobilenetv3_from_tfjs.safetensors)
+GIVEN := $(if $(WEIGHTS),RVM_WEIGHTS=$(WEIGHTS)) $(if $(CLIP),RVM_CLIP=$(CLIP))
+EXAMPLES := docs/examples
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
-.PHONY: help export release test test-long predict check soak speed picture lock clean
+.PHONY: help export release test test-long predict check docs soak speed picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +24,7 @@ release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="
 	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
 		$(if $(VERSION),--version $(VERSION))
 
-test: $(READY) ## Set up, then run all tests but the long ones
+test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones
 	$(TEST) -m "not long"
 
 test-long: $(READY) ## Run the tests that `make test` leaves out
@@ -37,26 +39,30 @@ check: $(READY) ## Lint, types, and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: test-long ## Run the long tests, measure parity (needs ../shared), kill releases, spoil files; write tools/measure/results/
-	$(BIN)/python -m tools.measure.mutants
-	$(BIN)/python -m tools.measure.random_exports
-	$(BIN)/python -m tools.measure.long_plays
-	$(BIN)/python -m tools.measure.options
+docs: $(READY) ## Write the page of commands, then build the site of docs/ in dist/site
+	$(BIN)/python docs/cli_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+soak: test-long ## Run the long tests, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
+	$(GIVEN) $(BIN)/python -m tools.measure.mutants
+	$(GIVEN) $(BIN)/python -m tools.measure.random_exports
+	$(GIVEN) $(BIN)/python -m tools.measure.long_plays
+	$(GIVEN) $(BIN)/python -m tools.measure.options
 	$(BIN)/python -m tools.measure.recover_soak
 	$(BIN)/python -m tools.tests.reliability
 
-speed: $(READY) ## Time ONNX files and matting against plain ones on a quiet machine (needs ../shared)
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH)
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) --profile ort
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) $(SIZES)
-	$(BIN)/rvm-export onnx --checkpoint $(WEIGHTS) --output dist/speed --force $(BOTH) $(SIZES) --profile ort
-	$(BIN)/rvm-export bench dist/speed/*fp32.onnx --checkpoint $(WEIGHTS) $(SIZES) --threads 1 --threads 4 --rounds 30 \
+speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a quiet machine
+	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH)
+	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH) --profile ort
+	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH) $(SIZES)
+	$(BIN)/rvm-export onnx --checkpoint $(TRAINED) --output dist/speed --force $(BOTH) $(SIZES) --profile ort
+	$(BIN)/rvm-export bench dist/speed/*fp32.onnx --checkpoint $(TRAINED) $(SIZES) --threads 1 --threads 4 --rounds 30 \
 		--csv tools/measure/results/onnx_speed_cpu.csv
-	$(BIN)/rvm-export bench dist/speed/*int8.onnx dist/speed/*0x*banded*fp32.onnx --checkpoint $(WEIGHTS) $(SIZES) \
+	$(BIN)/rvm-export bench dist/speed/*int8.onnx dist/speed/*0x*banded*fp32.onnx --checkpoint $(TRAINED) $(SIZES) \
 		--threads 1 --threads 4 --rounds 30 --csv tools/measure/results/onnx_int8_cpu.csv
-	$(BIN)/python -m tools.measure.int8_alpha
+	$(GIVEN) $(BIN)/python -m tools.measure.int8_alpha
 	$(BIN)/rvm-export bench --export --csv tools/measure/results/export_speed_cpu.csv
-	$(BIN)/python -m tools.measure.matte_speed
+	$(GIVEN) $(BIN)/python -m tools.measure.matte_speed
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.measure.readme_pictures
@@ -65,7 +71,7 @@ lock: $(READY) ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## Remove the environment and everything made
-	rm -rf .venv $(WEB:=/node_modules) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(WEB:=/node_modules) $(EXAMPLES)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
@@ -73,7 +79,12 @@ $(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,cluster,release,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,cluster,release,docs,dev]'
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
 	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
+	@touch $@
+
+# The tests run the examples of the docs; nothing else needs these 300 MB.
+$(EXAMPLES)/node_modules/.ready: $(EXAMPLES)/package-lock.json
+	npm ci --prefix $(EXAMPLES) --ignore-scripts --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@

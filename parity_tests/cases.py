@@ -2,6 +2,7 @@
 
 Trained weights and the real clip are not part of the project. They lie in `../shared` beside it, or where the
 environment variable RVM_SHARED points; what needs them is skipped, with that reason, where they are missing.
+RVM_WEIGHTS and RVM_CLIP, which `make soak` and `make speed` set, name a checkpoint and a clip to use instead.
 """
 
 import math
@@ -16,7 +17,7 @@ from parity_tests.clips import Clip, Kind, builtin_clip, load_clip
 from rvm_model.weights.checkpoint import Checkpoint, load_checkpoint
 
 TRAINED = "weights/rvm_mobilenetv3_{}.safetensors"
-REAL_CLIP = "clip/frames"
+REAL_CLIP, REAL_VIDEO = "clip/frames", "clip/clip.mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,38 @@ def needed_shared_folder() -> Path:
     folder = shared_folder()
     if folder is None:
         raise FileNotFoundError(
-            "no trained weights here: they lie in ../shared beside the project, or where RVM_SHARED points"
+            "no trained weights here: give WEIGHTS= and CLIP= to make, or put them into ../shared beside the project, "
+            "or where RVM_SHARED points"
         )
     return folder
+
+
+def trained_weights(weights: str) -> Path:
+    """Return the file of trained weights: the one that RVM_WEIGHTS names, else that of the shared folder.
+
+    Raises:
+        FileNotFoundError: this machine has neither.
+    """
+    given = os.environ.get("RVM_WEIGHTS")
+    return Path(given) if given else needed_shared_folder() / TRAINED.format(weights)
+
+
+def real_clip(name: str = REAL_CLIP) -> Path:
+    """Return the real clip: the one that RVM_CLIP names, else the shared folder's, as pictures or as a video.
+
+    Raises:
+        FileNotFoundError: this machine has neither.
+    """
+    given = os.environ.get("RVM_CLIP")
+    return Path(given) if given else needed_shared_folder() / name
+
+
+def has_real_data() -> bool:
+    """Return True if this machine has trained weights and a real clip."""
+    try:
+        return trained_weights("from_tfjs").exists() and real_clip().exists()
+    except FileNotFoundError:
+        return False
 
 
 @lru_cache(maxsize=4)
@@ -107,7 +137,7 @@ def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     """
     if weights == "seeded":
         return load_checkpoint("seeded", variant, refiner)
-    trained = load_checkpoint(needed_shared_folder() / TRAINED.format(weights), variant)
+    trained = load_checkpoint(trained_weights(weights), variant)
     return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
 
 
@@ -120,5 +150,5 @@ def play_clip(play: Play) -> Clip:
     if play.clip == "builtin":
         clip = builtin_clip(play.frames, play.width, play.height)
     else:
-        clip = load_clip(needed_shared_folder() / REAL_CLIP, play.frames)
+        clip = load_clip(real_clip(), play.frames)
     return clip.fitted(play.width, play.height, play.batch)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from exporters import load_runtime
-from parity_tests.cases import Play, play_checkpoint, play_clip, shared_folder
+from parity_tests.cases import Play, has_real_data, play_checkpoint, play_clip
 from parity_tests.clips import Clip
 from parity_tests.judging.judge import figure
 from parity_tests.judging.limits import STATISTICS
@@ -70,7 +70,7 @@ class Court:
 
 def playable(mutant: Mutant) -> Mutant:
     """Return the mutant, with seeded weights and the built-in clip if this machine has no others."""
-    if shared_folder() is not None:
+    if has_real_data():
         return mutant
     return replace(mutant, play=replace(mutant.play, weights="seeded", clip="builtin"))
 

@@ -24,9 +24,9 @@ from tools.cli.options import (
 @app.command(
     short_help="Time files against PyTorch's own.",
     help="Time files, PyTorch itself, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
-    "(traced) in turn, a frame each a round, in a process each, and compare their mattes: a file that drifts has no "
-    "speed, and makes exit code 1. What is timed begins and ends in the machine's own memory. With --export the making "
-    f"of files is timed instead. {CODE_WARNING}",
+    "(traced) in turn, a frame each a round, in a process each, and compare their mattes. A file that fails parity "
+    "is not timed, and the command exits with 1. What is timed begins and ends in the machine's own memory. With "
+    f"--export the making of files is timed instead. {CODE_WARNING}",
 )
 def bench(
     artifacts: Annotated[

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.cases import needed_shared_folder, play_checkpoint
+from parity_tests.cases import REAL_VIDEO, play_checkpoint, real_clip
 from rvm_model.compat import ToTensor, VideoReader, VideoWriter
 from rvm_model.matting import Kind
 from rvm_model.network.matting_network import MattingNetwork
@@ -104,7 +104,7 @@ def plain_loop(network: MattingNetwork, clip: Path, folder: Path, ratio: float) 
 
 def long_clip(path: Path, width: int, height: int) -> Path:
     """The real clip, scaled, forwards and backwards to so many frames."""
-    with open_source(needed_shared_folder() / "clip" / "clip.mp4", (width, height)) as source:
+    with open_source(real_clip(REAL_VIDEO), (width, height)) as source:
         like = source.properties
         frames = [frame.pixels for frame in source]
     turns = [*frames, *frames[-2:0:-1]]

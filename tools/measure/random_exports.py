@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import load_exporter, load_runtime
-from parity_tests.cases import REAL_CLIP, needed_shared_folder, play_checkpoint
+from parity_tests.cases import play_checkpoint, real_clip
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.compare import NAMES
 from parity_tests.judging.judge import multiples
@@ -73,7 +73,7 @@ def _clip(case: RandomCase) -> Clip:
 
 @lru_cache(maxsize=1)
 def _real_clip() -> Clip:
-    return load_clip(needed_shared_folder() / REAL_CLIP)
+    return load_clip(real_clip())
 
 
 def _options(case: RandomCase) -> dict[str, str]:

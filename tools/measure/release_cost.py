@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from parity_tests.cases import TRAINED, needed_shared_folder
+from parity_tests.cases import trained_weights
 
 RESULTS = Path(__file__).parent / "results" / "release_cpu.csv"
 COLUMNS = ("place", "jobs", "files", "bytes", "wall_seconds", "peak_memory_mb", "cores", "torch", "processor")
@@ -31,7 +31,7 @@ PROGRAM = "from tools.cli.main import main; main()"
 def main() -> None:
     """Measure and write."""
     console = Console(stderr=True)
-    weights = needed_shared_folder() / TRAINED.format("consensus_fp16")
+    weights = trained_weights("consensus_fp16")
     command = ["release", "--checkpoint", f"mobilenetv3={weights}", "--checkpoint", "resnet50=seeded"]
     with RESULTS.open("w", newline="", buffering=1) as file, tempfile.TemporaryDirectory() as desk:
         writer = csv.writer(file)

@@ -177,7 +177,10 @@ def test_a_clips_name_means_nothing_in_markdown(seeded_artifacts):
 
 def test_files_of_coreml_are_written_once():
     """The document links to what the cards show."""
-    folder, document = Path(next(iter(exporters.__path__))) / "coreml", Path(__file__).parents[2] / "docs" / "coreml.md"
+    folder, document = (
+        Path(next(iter(exporters.__path__))) / "coreml",
+        Path(__file__).parents[2] / "docs" / "formats" / "coreml.md",
+    )
     for name in ("loop.py", "Matting.swift"):
         assert (folder / name).is_file()
-        assert f"(../exporters/coreml/{name})" in document.read_text()
+        assert f"(../../exporters/coreml/{name})" in document.read_text()

@@ -1,0 +1,92 @@
+// Runs an example that mattes a video in Chromium, for test_docs_examples.py:
+//   node docs_page.mjs tfjs|onnx EXAMPLES MODEL-FOLDER ONNX-WEB TFJS-WEB CHROMIUM
+// Prints one line of JSON. The page has no server: what it asks for is answered from here, and anything else fails.
+
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+
+const [kind, examples, folder, onnxWeb, tfjsWeb, executablePath] = process.argv.slice(2);
+const require = createRequire(join(tfjsWeb, "package.json"));
+const { chromium } = require("playwright-core");
+const ROOTS = {
+  model: folder,
+  examples,
+  ort: join(onnxWeb, "node_modules", "onnxruntime-web", "dist"),
+  tf: dirname(require.resolve("@tensorflow/tfjs")),
+  wasm: dirname(require.resolve("@tensorflow/tfjs-backend-wasm")),
+};
+const PAGE =
+  '<!doctype html><title>docs</title><script src="/tf/tf.min.js"></script>' +
+  '<script src="/wasm/tf-backend-wasm.min.js"></script><video muted autoplay></video><canvas id="matte"></canvas>';
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  chromiumSandbox: process.getuid() !== 0,
+});
+try {
+  const page = await browser.newPage();
+  const trouble = [];
+  page.on("pageerror", (error) => trouble.push(error.message));
+  page.on("console", (message) => message.type() === "error" && trouble.push(message.text()));
+  await page.route("**/*", (route) => {
+    const [, root, name] = new URL(route.request().url()).pathname.split("/");
+    if (root === "") {
+      return route.fulfill({ body: PAGE, contentType: "text/html" });
+    }
+    const path = join(name === "rvm.js" ? folder : ROOTS[root], name);
+    const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
+    return route.fulfill({ path, contentType });
+  });
+  await page.goto("http://127.0.0.1:1/");
+  const result = await page.evaluate(async (kind) => {
+    const source = document.createElement("canvas");
+    [source.width, source.height] = [64, 48];
+    const context = source.getContext("2d");
+    let painted = 0;
+    const paint = setInterval(() => {
+      context.fillStyle = `rgb(${(painted * 20) % 256} 90 150)`;
+      context.fillRect(painted++ % 40, 10, 20, 20);
+    }, 40);
+    const video = document.querySelector("video");
+    video.srcObject = source.captureStream(25);
+    await video.play();
+
+    let library;
+    if (kind === "onnx") {
+      library = await import("/ort/ort.wasm.min.mjs");
+      library.env.wasm.wasmPaths = "/ort/";
+      library.env.wasm.numThreads = 1;
+    } else {
+      library = tf;
+      tf.wasm.setWasmPaths("/wasm/");
+      await tf.setBackend("wasm");
+    }
+    const canvas = document.querySelector("#matte");
+    let drawn = 0;
+    const original = CanvasRenderingContext2D.prototype.putImageData;
+    CanvasRenderingContext2D.prototype.putImageData = function (...given) {
+      drawn += this.canvas === canvas;
+      return original.apply(this, given);
+    };
+    const before = tf.memory().numTensors;
+    const [example, model] =
+      kind === "onnx" ? ["onnx_page.mjs", "/model/model.onnx"] : ["tfjs.mjs", "/model/model.json"];
+    const { start } = await import(`/examples/${example}`);
+    const stop = await start(library, video, canvas, model);
+    const wait = async (done) => {
+      const began = performance.now();
+      while (!done() && performance.now() - began < 120000) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    await wait(() => drawn >= 5);
+    stop();
+    await wait(() => tf.memory().numTensors === before);
+    clearInterval(paint);
+    return { drawn, size: [canvas.width, canvas.height], left: tf.memory().numTensors - before };
+  }, kind);
+  process.stdout.write(JSON.stringify({ ...result, trouble }) + "\n");
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,140 @@
+"""The JavaScript and C++ of the docs: run in Node and Chromium, compiled and run, against onnxruntime in Python."""
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from tools.tests.test_docs import FENCED, PAGES
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+ONNX_WEB, TFJS_WEB = (ROOT / "exporters" / name / "web" for name in ("onnx", "tfjs"))
+PACKAGES = Path(sysconfig.get_path("purelib"))
+WIDTH, HEIGHT, RATIO = 64, 48, 0.5
+FRAMES = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH, 4), np.uint8)
+ARGUMENTS = [str(WIDTH), str(HEIGHT), str(RATIO)]
+
+
+@pytest.fixture(scope="module")
+def onnx_file(seeded_artifacts) -> Path:
+    return seeded_artifacts["onnx"]
+
+
+@pytest.fixture(scope="module")
+def tfjs_folder(seeded_artifacts, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tfjs")
+    with zipfile.ZipFile(seeded_artifacts["tfjs"]) as archive:
+        archive.extractall(folder)
+    return next(path.parent for path in folder.rglob("model.json"))
+
+
+@pytest.fixture(scope="module")
+def alpha(onnx_file) -> np.ndarray:
+    """The alpha of all frames in onnxruntime."""
+    session = ort.InferenceSession(onnx_file)
+    states = {f"r{k}i": np.zeros((1, 1, 1, 1), np.float32) for k in (1, 2, 3, 4)}
+    given = []
+    for frame in FRAMES:
+        src = frame[None, ..., :3].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        ratio = np.array([RATIO], np.float32)
+        _, pha, *after = session.run(None, {"src": src, **states, "downsample_ratio": ratio})
+        states = dict(zip(states, after, strict=True))
+        given.append(pha[0, 0])
+    assert np.std(given) > 1e-3
+    return np.stack(given)
+
+
+def call(command: list[str | Path], frames: np.ndarray, **environment: str) -> bytes:
+    done = subprocess.run(
+        command, input=frames.tobytes(), capture_output=True, timeout=300, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@pytest.mark.parametrize("library", ["onnxruntime-web", "onnxruntime-node"])
+def test_onnx_in_node(library, node, onnx_file, alpha, require):
+    folder = ONNX_WEB if library == "onnxruntime-web" else EXAMPLES
+    present = (folder / "node_modules" / library).is_dir()
+    require(library, present, f"{library} is not installed; run: npm ci --ignore-scripts --prefix {folder}")
+    given = call([node, HERE / "docs_onnx.mjs", library, folder, onnx_file, *ARGUMENTS], FRAMES)
+    planes = np.frombuffer(given[: alpha.nbytes], np.float32).reshape(alpha.shape)
+    np.testing.assert_allclose(planes, alpha, atol=1e-4)
+    pixels = np.frombuffer(given[alpha.nbytes :], np.uint8).reshape(HEIGHT, WIDTH, 4)
+    np.testing.assert_allclose(pixels[..., 3], alpha[-1] * 255, atol=1)
+
+
+def test_tfjs_by_hand_in_node(node, tfjs_folder, alpha):
+    given = call([node, HERE / "docs_tfjs.mjs", TFJS_WEB, tfjs_folder, *ARGUMENTS], FRAMES)
+    np.testing.assert_allclose(np.frombuffer(given, np.float32).reshape(alpha.shape), alpha, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["tfjs", "onnx"])
+def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, tmp_path):
+    shutil.copy(onnx_file, tmp_path / "model.onnx")
+    folder = tfjs_folder if kind == "tfjs" else tmp_path
+    result = json.loads(
+        call([node, HERE / "docs_page.mjs", kind, EXAMPLES, folder, ONNX_WEB, TFJS_WEB, chromium], FRAMES[:0])
+    )
+    assert result["trouble"] == []
+    assert result["drawn"] >= 5
+    assert (result["size"], result["left"]) == ([WIDTH, HEIGHT], 0)
+
+
+def compile_example(name: str, folder: Path, require, include: Path, library: Path) -> Path:
+    """Return the program that the example becomes."""
+    compiler = shutil.which("c++")
+    require("c++", compiler is not None, "no C++ compiler on the PATH")
+    program = folder / name
+    source, flags = EXAMPLES / f"{name}.cpp", ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([compiler, *flags, source, "-isystem", include, library, "-o", program], check=True, timeout=300)
+    return program
+
+
+def check_alpha(program: Path, libraries: Path, onnx_file: Path, alpha: np.ndarray) -> None:
+    frames = np.ascontiguousarray(FRAMES[..., :3])
+    given = call([program, onnx_file, *ARGUMENTS], frames, LD_LIBRARY_PATH=str(libraries))
+    np.testing.assert_allclose(np.frombuffer(given, np.uint8).reshape(alpha.shape), alpha * 255, atol=1)
+
+
+def test_openvino_in_cpp(openvino, onnx_file, alpha, tmp_path, require):
+    folder = PACKAGES / "openvino"
+    (library,) = (folder / "libs").glob("libopenvino.so.*")
+    program = compile_example("onnx_openvino", tmp_path, require, folder / "include", library)
+    check_alpha(program, folder / "libs", onnx_file, alpha)
+
+
+def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):
+    """The headers are in no package that this project installs; the library is onnxruntime's own."""
+    include = os.environ.get("ONNXRUNTIME_INCLUDE")
+    require(
+        "onnxruntime-headers", include is not None, "ONNXRUNTIME_INCLUDE names no folder with onnxruntime_cxx_api.h"
+    )
+    assert include is not None
+    (library,) = (Path(find_spec("onnxruntime").origin).parent / "capi").glob("libonnxruntime.so.*")
+    (tmp_path / "libonnxruntime.so.1").symlink_to(library)
+    program = compile_example("onnx_onnxruntime", tmp_path, require, Path(include), library)
+    check_alpha(program, tmp_path, onnx_file, alpha)
+
+
+def test_every_example_is_on_a_page():
+    included = {block.strip() for text in PAGES.values() for _, block in FENCED.findall(text)}
+    for path in EXAMPLES.iterdir():
+        if path.suffix in (".mjs", ".cpp", ".swift"):
+            assert f'--8<-- "docs/examples/{path.name}"' in included
+
+
+def test_no_javascript_or_cpp_is_typed_into_a_page():
+    for name, text in PAGES.items():
+        for language, block in FENCED.findall(text):
+            assert language not in ("js", "cpp", "swift") or block.startswith("--8<-- "), name
