@@ -42,7 +42,7 @@ FACTORS: dict[tuple[str, Statistic], Factor] = {
     ("int8", "mean"): Factor(2, 1.28, why="the yardstick has the same levels, so that little is left to differ"),
     ("int8", "high"): Factor(2, 1.39, why="the yardstick has the same levels, so that little is left to differ"),
 }
-"""By the artifact's precision and the statistic. `worst` is the largest of `tools/measure/results/random_exports_cpu.csv`."""
+"""By precision and statistic. `worst` is the largest of `tools/measure/results/random_exports_cpu.csv`."""
 
 FLOOR = Error(max_abs=2**-22, mean_abs=2**-30, high_abs=2**-23)
 """Added to the yardstick's error, for outputs that PyTorch gets exactly right. The maximum gets two units in the last
