@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from tools.cli.main import app
+import tools.cli.main  # noqa: F401 - whose import adds all commands
+from tools.cli.options import app
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 INTRODUCTION = """# Commands
