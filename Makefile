@@ -27,7 +27,7 @@ release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="
 test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones
 	$(TEST) -m "not long"
 
-test-long: $(READY) ## Run the tests that `make test` leaves out
+test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make test` leaves out
 	$(TEST) -m long
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch

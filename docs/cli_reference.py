@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-import tools.cli.main  # noqa: F401 - whose import adds all commands
+import tools.cli.main  # noqa: F401 - adds the commands
 from tools.cli.options import app
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"

@@ -22,7 +22,8 @@ sys.path.append(str(ROOT / "docs"))
 from cli_reference import PAGE, commands, render  # noqa: E402
 from typer.main import get_command  # noqa: E402
 
-from tools.cli.main import app  # noqa: E402
+import tools.cli.main  # noqa: E402, F401 - adds the commands
+from tools.cli.options import app  # noqa: E402
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
