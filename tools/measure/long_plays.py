@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.cases import Play, play_checkpoint, play_spec
+from parity_tests.cases import Case, play_checkpoint, play_spec
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES
 from parity_tests.judging.yardstick import truth
@@ -29,7 +29,7 @@ from tools.shared.machine import machine, versions
 
 TABLE = "long_plays_cpu.csv"
 FRAMES = 2000
-PLAY = Play(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
+PLAY = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
 """360p, but for eight rows: CoreML's internal size has to be whole."""
 
 PERIOD = 48

@@ -14,13 +14,13 @@ from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import Fixed
-from parity_tests.cases import Play, play_checkpoint, play_clip
+from parity_tests.cases import Case, play_checkpoint, play_clip
 from parity_tests.compare import NAMES
 from parity_tests.verify import verify
 from tools.measure.table import measure
 
 TABLE = "onnx_options_cpu.csv"
-PLAY = Play(weights="from_tfjs", clip="real", width=640, height=360, ratio=0.5, frames=24)
+PLAY = Case(weights="from_tfjs", clip="real", width=640, height=360, ratio=0.5, frames=24)
 SIZE = Fixed(width=PLAY.width, height=PLAY.height, ratio=PLAY.ratio)
 COLUMNS = [
     *("file", "profile", "runtime", "nodes", "bytes"),
