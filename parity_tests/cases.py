@@ -21,7 +21,7 @@ REAL_CLIP, REAL_VIDEO = "clip/frames", "clip/clip.mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Play:
+class Case:
     """One clip at one size and ratio.
 
     `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
@@ -45,18 +45,18 @@ class Play:
         return f"{self.weights}-{self.variant}-{self.refiner}-{self.clip}-{size}-{self.ratio:g}{batch}"
 
 
-PLAYS = (
-    Play(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5),
-    Play(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5, refiner="fast_guided_filter"),
-    Play(weights="from_tfjs", clip="builtin", width=160, height=96, ratio=1.0),
-    Play(weights="seeded", clip="builtin", width=160, height=96, ratio=0.5, batch=2),
-    Play(weights="seeded", clip="builtin", variant="resnet50", width=160, height=96, ratio=0.5),
+CASES = (
+    Case(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5),
+    Case(weights="from_coreml", clip="real", width=320, height=192, ratio=0.5, refiner="fast_guided_filter"),
+    Case(weights="from_tfjs", clip="builtin", width=160, height=96, ratio=1.0),
+    Case(weights="seeded", clip="builtin", width=160, height=96, ratio=0.5, batch=2),
+    Case(weights="seeded", clip="builtin", variant="resnet50", width=160, height=96, ratio=0.5),
 )
 """Every format and precision plays these in the tests. Their internal sizes are whole, as files of one size need."""
 
-ODD_PLAYS = (
-    Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
-    Play(weights="from_tfjs", clip="real", width=217, height=331, ratio=0.7123),
+ODD_CASES = (
+    Case(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
+    Case(weights="from_tfjs", clip="real", width=217, height=331, ratio=0.7123),
 )
 """Odd sizes and ratios, for files of any size; `tools/measure/random_exports.py` plays two hundred more."""
 
@@ -64,20 +64,20 @@ UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
 """Pixels at the internal size, over all frames, that a slow format's test may play: half precision on a CPU."""
 
 
-def affordable(play: Play, format_name: str, precision: str) -> bool:
+def affordable(play: Case, format_name: str, precision: str) -> bool:
     """Return False where a play would take minutes."""
     budget = UNAFFORDABLE.get((format_name, precision), math.inf)
     return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
 
 
-def play_spec(play: Play, format_name: str, precision: str) -> ExportSpec:
+def play_spec(play: Case, format_name: str, precision: str) -> ExportSpec:
     """The file that a play needs: for any size where the format has such, else for the play's."""
     size = Fixed(width=play.width, height=play.height, ratio=play.ratio, batch=play.batch)
     fixed = {"fixed": size} if FORMATS[format_name].one_size else {}
     return FORMATS[format_name].spec(variant=play.variant, refiner=play.refiner, precision=precision, **fixed)
 
 
-def artifact_name(play: Play, format_name: str, precision: str) -> str:
+def artifact_name(play: Case, format_name: str, precision: str) -> str:
     """The same for plays that one file serves."""
     size = (f"{play.width}x{play.height}-{play.ratio:g}-{play.batch}",) if FORMATS[format_name].one_size else ()
     return "-".join((play.weights, play.variant, play.refiner, format_name, precision, *size))
@@ -141,7 +141,7 @@ def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
 
 
-def play_clip(play: Play) -> Clip:
+def play_clip(play: Case) -> Clip:
     """A play's clip, in its size and batch.
 
     Raises:

@@ -20,7 +20,7 @@ AtRatioOne = Literal["refine", "skip", "blend"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matte(Generic[V]):
+class LoweredMatte(Generic[V]):
     """Foreground and alpha at full size in [0, 1], and the states after this frame."""
 
     fgr: V
@@ -36,7 +36,7 @@ def program(
     ratio: V | float,
     at_ratio_one: AtRatioOne,
     is_one: tuple[V, V] | None = None,
-) -> Matte[V]:
+) -> LoweredMatte[V]:
     """One frame through the network.
 
     Args:
@@ -70,7 +70,7 @@ def program(
     else:
         with ops.scope("refiner"):
             fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
-    return Matte(fgr=fgr, pha=pha, states=states)
+    return LoweredMatte(fgr=fgr, pha=pha, states=states)
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:

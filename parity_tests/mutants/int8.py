@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from parity_tests.cases import Play
+from parity_tests.cases import Case
 from parity_tests.mutants.mutant import Mutant
 from parity_tests.mutants.patched import PatchedOnnx, PatchedTfjs
 from parity_tests.mutants.reweighted import Reweighted
@@ -36,7 +36,7 @@ def without(channel: int) -> Change:
 
 ONNX = ("onnx",)
 TFJS = ("tfjs",)
-SMALL = Play(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, frames=16)
+SMALL = Case(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, frames=16)
 """CoreML takes a size that is whole inside, and WebAssembly is slow."""
 
 _ONNX = tuple(

@@ -8,16 +8,16 @@ from typing import Protocol
 
 from exporters.runtime import Runtime
 from exporters.spec import ExportSpec
-from parity_tests.cases import Play, play_spec
+from parity_tests.cases import Case, play_spec
 from rvm_model.weights.checkpoint import Checkpoint
 
 GRAPHS = ("torchscript", "onnx", "tensorflow")
 FAST = ("torchscript", "onnx")
 
-TRAINED = Play(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375, frames=16)
+TRAINED = Case(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375, frames=16)
 """At 124x81 inside: the pool, the strides and the crops all meet odd sizes."""
 
-SEEDED = Play(weights="seeded", clip="builtin", width=331, height=217, ratio=0.375, frames=16)
+SEEDED = Case(weights="seeded", clip="builtin", width=331, height=217, ratio=0.375, frames=16)
 """A machine without trained weights plays this. The batch norm of these weights is not the identity."""
 
 
@@ -58,7 +58,7 @@ class Mutant:
     defect: Defect
     formats: tuple[str, ...] = FAST
     precision: str = "fp32"
-    play: Play = TRAINED
+    play: Case = TRAINED
 
     def spec(self, format_name: str) -> ExportSpec:
         """Return the options of its file, which are also those of the good one."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from exporters import load_runtime
-from parity_tests.cases import Play, has_real_data, play_checkpoint, play_clip
+from parity_tests.cases import Case, has_real_data, play_checkpoint, play_clip
 from parity_tests.clips import Clip
 from parity_tests.judging.judge import figure
 from parity_tests.judging.limits import STATISTICS
@@ -31,7 +31,7 @@ class Court:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._good: dict[tuple[Path, Play], ParityReport] = {}
+        self._good: dict[tuple[Path, Case], ParityReport] = {}
 
     def trial(self, mutant: Mutant, format_name: str) -> Trial:
         """Make and verify a mutant.
@@ -93,7 +93,7 @@ def _over(error: float, limit: float) -> float:
 
 
 @lru_cache(maxsize=4)
-def _clip(play: Play) -> Clip:
+def _clip(play: Case) -> Clip:
     """Return one object per play, so that verify can reuse its reference."""
     return play_clip(play)
 

@@ -5,8 +5,8 @@ import pytest
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.spec import Fixed
 from parity_tests.cases import (
-    ODD_PLAYS,
-    PLAYS,
+    CASES,
+    ODD_CASES,
     REAL_CLIP,
     affordable,
     artifact_name,
@@ -24,12 +24,12 @@ CHEAP = ("onnx", "torchscript")
 
 def cases():
     """Yield a play, a format and a precision; what is neither the first row nor the usual precision is long."""
-    for play in (*PLAYS, *ODD_PLAYS):
+    for play in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():
-            if description.one_size and (play in ODD_PLAYS or play.batch > 1):
+            if description.one_size and (play in ODD_CASES or play.batch > 1):
                 continue
             for precision in description.precisions:
-                usual = play == PLAYS[0] or precision == description.precisions[0]
+                usual = play == CASES[0] or precision == description.precisions[0]
                 # ResNet50 costs most, and its precisions are those of MobileNetV3 again.
                 other = name in CHEAP and play.variant == "mobilenetv3"
                 if (usual or other) and affordable(play, name, precision):
@@ -64,7 +64,7 @@ def test_clip_matches_reference(play, name, precision, request, folder):
 
 def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
     """A clip too large to keep is played again for the next file, with the same figures."""
-    play = PLAYS[0]
+    play = CASES[0]
     checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
     load_exporter("onnx").export(checkpoint, play_spec(play, "onnx", "fp32"), tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")

@@ -23,7 +23,7 @@ CAPTURED = "captured"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Assignment:
     """What a child plays: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
 
     path: Path
@@ -51,7 +51,7 @@ class Memory:
     peak: int | None
 
 
-def serve(connection: Connection, entry: Entry) -> None:
+def serve(connection: Connection, entry: Assignment) -> None:
     """Answer until told None: first None or an error, then a Turn for each frame, last the Memory.
 
     A request is a frame (B, H, W, 3), uint8, and whether its mattes are wanted.
@@ -83,7 +83,7 @@ def serve(connection: Connection, entry: Entry) -> None:
 
 
 @contextmanager
-def _open(entry: Entry) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
+def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
     """A step, and what this process had of memory with everything imported but the file opened."""
     if entry.format == PYTORCH:
         yield _open_checkpoint(entry)
@@ -97,7 +97,7 @@ def _open(entry: Entry) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]],
         yield step, before
 
 
-def _open_checkpoint(entry: Entry) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
+def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
     import torch
 
     from exporters.runtime import Frame, Matte, State

@@ -18,7 +18,7 @@ from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
-from tools.bench.contender import PYTORCH, Entry, Memory, Turn, serve
+from tools.bench.contender import PYTORCH, Assignment, Memory, Turn, serve
 from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
@@ -131,7 +131,7 @@ def race(
 def _process(contender: Contender, course: Course) -> Iterator[Connection]:
     """A contender's own, loaded and waiting; it is gone afterwards."""
     artifact = contender.artifact
-    entry = Entry(
+    entry = Assignment(
         path=contender.path,
         format=PYTORCH if artifact is None else artifact.format,
         runtime=contender.runtime,

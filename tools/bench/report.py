@@ -42,7 +42,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Speeds:
     """Of one contender. `milliseconds` and `ratio`, the baseline's time to its own of the same round, are quartiles."""
 
     milliseconds: tuple[float, float, float]
@@ -54,12 +54,12 @@ class Figures:
         return 1000 / self.milliseconds[1]
 
 
-def figures(race: Race, own: Measured) -> Figures:
+def speeds(race: Race, own: Measured) -> Speeds:
     """Medians with quartiles over the rounds; memory in MiB, above what the process had before it opened the file."""
     (baseline,) = [each for each in race.measured if each.contender.name == race.baseline]
     seconds = np.array(own.seconds)
     before, most = own.memory.before, own.memory.peak
-    return Figures(
+    return Speeds(
         milliseconds=quartiles(seconds * 1000),
         ratio=quartiles(np.array(baseline.seconds) / seconds),
         memory=None if before is None or most is None else (most - before) / MIB,
@@ -79,7 +79,7 @@ def to_table(race: Race) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for each in race.measured:
-        own = figures(race, each)
+        own = speeds(race, each)
         drift = each.drift.get("pha")
         table.add_row(
             each.contender.name,
@@ -131,7 +131,7 @@ def _setting(race: Race) -> dict[str, Any]:
 
 
 def _line(race: Race, each: Measured) -> dict[str, Any]:
-    own, contender = figures(race, each), each.contender
+    own, contender = speeds(race, each), each.contender
     return {
         "file": contender.name,
         **dict(_quartile_columns("milliseconds", own.milliseconds, 3)),

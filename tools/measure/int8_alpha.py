@@ -6,7 +6,6 @@ frames that the exporter draws. The clip is enlarged to each size. Exits 1 if a 
 5 % beyond fp32's. The true alpha of another clip, which RVM_CLIP names, is not known: its dtSSD and MAD stay empty.
 """
 
-import csv
 import os
 import sys
 import tempfile
@@ -16,8 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
@@ -26,9 +23,10 @@ from parity_tests.cases import needed_shared_folder, play_checkpoint, real_clip
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import AlphaMetrics, AlphaTally
 from parity_tests.play import play_artifact, play_reference
+from tools.measure.table import measure
 from tools.shared.machine import machine, versions
 
-RESULTS = Path(__file__).parent / "results" / "onnx_int8_alpha_cpu.csv"
+TABLE = "onnx_int8_alpha_cpu.csv"
 SIZES = (Fixed(width=1920, height=1080, ratio=0.25), Fixed(width=1280, height=720, ratio=0.375))
 TRUE_ALPHA = "clip/alpha_true"
 WEIGHTS = ("given",) if os.environ.get("RVM_WEIGHTS") else ("from_tfjs", "from_coreml", "consensus_fp16")
@@ -44,16 +42,10 @@ COLUMNS = [
 def main() -> None:
     """Measure, write, judge."""
     cases = [(weights, size) for weights in WEIGHTS for size in SIZES]
-    shown = track(cases, console=Console(stderr=True), description="playing int8")
-    rows = [row for case in shown for row in measure(*case)]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    sys.exit(any(row["ok"] != "yes" for row in rows))
+    sys.exit(measure(TABLE, COLUMNS, cases, lambda case: lines(*case), judged=["ok"]))
 
 
-def measure(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
+def lines(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
     """The lines of two files, one for this size only and one for any."""
     checkpoint = play_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     clip = load_clip(real_clip()).fitted(size.width, size.height, 1)

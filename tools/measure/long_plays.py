@@ -7,7 +7,6 @@ is beyond both a tenth of the mean error and three standard errors. Of each form
 bits. Ctrl-C ends it early, with the frames that were played. Needs ../shared.
 """
 
-import csv
 import sys
 import tempfile
 from collections import defaultdict
@@ -21,15 +20,16 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.cases import Play, play_checkpoint, play_spec
+from parity_tests.cases import Case, play_checkpoint, play_spec
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES
 from parity_tests.judging.yardstick import truth
+from tools.measure.table import measure
 from tools.shared.machine import machine, versions
 
-RESULTS = Path(__file__).parent / "results" / "long_plays_cpu.csv"
+TABLE = "long_plays_cpu.csv"
 FRAMES = 2000
-PLAY = Play(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
+PLAY = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
 """360p, but for eight rows: CoreML's internal size has to be whole."""
 
 PERIOD = 48
@@ -44,25 +44,29 @@ COLUMNS = [
 
 def main() -> None:
     """Export, play, write, judge."""
-    console = Console(stderr=True)
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
     clip = builtin_clip(frames, PLAY.width, PLAY.height)
-    errors = play(replace(clip, reset_every=frames), console)
-    failed = []
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for (name, precision, output), values in errors.items():
-            mean, change, spread = trend(np.array(values))
-            ok = abs(change) <= max(mean / 10, 3 * spread)
-            if not ok:
-                failed.append(f"{name} {precision} {output}: {change:+.1e} of {mean:.1e}")
-            size = f"{PLAY.width}x{PLAY.height}", PLAY.ratio
-            figures = (f"{mean:.2e}", f"{change:+.1e}", f"{spread:.1e}", "yes" if ok else "no")
-            writer.writerow([name, precision, len(values), *size, output, *figures, *MACHINE.values()])
-    for line in failed:
-        console.print(f"GROWS: {line}", highlight=False)
-    sys.exit(bool(failed))
+    errors = play(replace(clip, reset_every=frames), Console(stderr=True))
+    sys.exit(measure(TABLE, COLUMNS, [*errors.items()], lambda case: [line(*case)], judged=["ok"]))
+
+
+def line(key: tuple[str, str, str], errors: list[float]) -> dict[str, object]:
+    """Return the line of one file and output."""
+    name, precision, output = key
+    mean, change, spread = trend(np.array(errors))
+    return {
+        "file": name,
+        "precision": precision,
+        "frames": len(errors),
+        "resolution": f"{PLAY.width}x{PLAY.height}",
+        "downsample_ratio": PLAY.ratio,
+        "output": output,
+        "mean_error": f"{mean:.2e}",
+        "change": f"{change:+.1e}",
+        "standard_error": f"{spread:.1e}",
+        "ok": "yes" if abs(change) <= max(mean / 10, 3 * spread) else "no",
+        **MACHINE,
+    }
 
 
 def play(clip: Clip, console: Console) -> dict[tuple[str, str, str], list[float]]:

@@ -6,12 +6,12 @@ range. The clip is the real one, scaled and played again and again to 100 frames
 machine: `python -m tools.measure.matte_speed`.
 """
 
-import csv
 import platform
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,54 +29,63 @@ from rvm_model.matting import Kind
 from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
+from rvm_model.weights.checkpoint import Checkpoint
 from tools.commands.matte import MatteOptions, matte_one
+from tools.measure.table import measure
 
-RESULTS = Path(__file__).parent / "results" / "matte_speed_cpu.csv"
+TABLE = "matte_speed_cpu.csv"
 FRAMES, ROUNDS, MBPS = 100, 3, 1  # the released writer's bit rate
 SIZES = (Fixed(width=1920, height=1080, ratio=0.25), Fixed(width=1280, height=720, ratio=0.375))
 COLUMNS = ["resolution", "downsample_ratio", "file", "frames", "threads", "ratio_median", "ratio_least", "ratio_most"]
 COLUMNS += ["rounds", "torch", "onnxruntime", "processor"]
+CONSOLE = Console(stderr=True)
 GREEN = torch.tensor([0.47, 1, 0.6]).view(3, 1, 1)
 
 
 def main() -> None:
     """Measure and write."""
-    console = Console(stderr=True)
     checkpoint = play_checkpoint("consensus_fp16", "mobilenetv3", "deep_guided_filter")
-    with tempfile.TemporaryDirectory() as desk, RESULTS.open("w", newline="") as file:
-        folder = Path(desk)
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for size in SIZES:
-            models = {name: folder / f"{name}.onnx" for name in ("dynamic", "banded")}
-            for name, path in models.items():
-                spec = OnnxSpec(
-                    variant="mobilenetv3",
-                    refiner="deep_guided_filter",
-                    precision="fp32",
-                    fixed=size if name == "banded" else None,
-                    banded=name == "banded",
-                )
-                load_exporter("onnx").export(checkpoint, spec, path)
-            clip = long_clip(folder / "clip.mp4", size.width, size.height)
-            ratios: dict[str, list[float]] = {name: [] for name in models}
-            for _ in range(ROUNDS):
-                plain = timed(partial(plain_loop, checkpoint.network(), clip, folder, size.ratio))
-                for name, model in models.items():
-                    options = MatteOptions(model=str(model), downsample_ratio=size.ratio, mbps=MBPS)
-                    ours = timed(partial(matte_one, clip, outputs(folder), options, progress=False))
-                    ratios[name].append(plain / ours)
-                    console.print(f"{size.width}x{size.height} {name}: {ratios[name][-1]:.2f}", highlight=False)
-            for name, measured in ratios.items():
-                figures = (f"{each:.3f}" for each in (statistics.median(measured), min(measured), max(measured)))
-                setting = (f"{size.width}x{size.height}", f"{size.ratio:g}", name, FRAMES, torch.get_num_threads())
-                conditions = (
-                    ROUNDS,
-                    version("torch"),
-                    version("onnxruntime"),
-                    platform.processor() or platform.machine(),
-                )
-                writer.writerow([*setting, *figures, *conditions])
+    with tempfile.TemporaryDirectory() as folder:
+        code = measure(TABLE, COLUMNS, SIZES, lambda size: lines(size, checkpoint, Path(folder)))
+    sys.exit(code)
+
+
+def lines(size: Fixed, checkpoint: Checkpoint, folder: Path) -> Iterator[dict[str, object]]:
+    """Time both files against the plain loop, in turn."""
+    models = {name: folder / f"{name}.onnx" for name in ("dynamic", "banded")}
+    for name, path in models.items():
+        spec = OnnxSpec(
+            variant="mobilenetv3",
+            refiner="deep_guided_filter",
+            precision="fp32",
+            fixed=size if name == "banded" else None,
+            banded=name == "banded",
+        )
+        load_exporter("onnx").export(checkpoint, spec, path)
+    clip = long_clip(folder / "clip.mp4", size.width, size.height)
+    ratios: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(ROUNDS):
+        plain = timed(partial(plain_loop, checkpoint.network(), clip, folder, size.ratio))
+        for name, model in models.items():
+            options = MatteOptions(model=str(model), downsample_ratio=size.ratio, mbps=MBPS)
+            ours = timed(partial(matte_one, clip, outputs(folder), options, progress=False))
+            ratios[name].append(plain / ours)
+            CONSOLE.print(f"{size.width}x{size.height} {name}: {ratios[name][-1]:.2f}", highlight=False)
+    for name, measured in ratios.items():
+        yield {
+            "resolution": f"{size.width}x{size.height}",
+            "downsample_ratio": f"{size.ratio:g}",
+            "file": name,
+            "frames": FRAMES,
+            "threads": torch.get_num_threads(),
+            "ratio_median": f"{statistics.median(measured):.3f}",
+            "ratio_least": f"{min(measured):.3f}",
+            "ratio_most": f"{max(measured):.3f}",
+            "rounds": ROUNDS,
+            "torch": version("torch"),
+            "onnxruntime": version("onnxruntime"),
+            "processor": platform.processor() or platform.machine(),
+        }
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -4,26 +4,23 @@ Part of `make soak`. Writes `results/onnx_options_cpu.csv`: nodes, the error of 
 the runtime that played the file.
 """
 
-import csv
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import Fixed
-from parity_tests.cases import Play, play_checkpoint, play_clip
+from parity_tests.cases import Case, play_checkpoint, play_clip
 from parity_tests.compare import NAMES
 from parity_tests.verify import verify
+from tools.measure.table import measure
 
-RESULTS = Path(__file__).parent / "results" / "onnx_options_cpu.csv"
-PLAY = Play(weights="from_tfjs", clip="real", width=640, height=360, ratio=0.5, frames=24)
+TABLE = "onnx_options_cpu.csv"
+PLAY = Case(weights="from_tfjs", clip="real", width=640, height=360, ratio=0.5, frames=24)
 SIZE = Fixed(width=PLAY.width, height=PLAY.height, ratio=PLAY.ratio)
 COLUMNS = [
     *("file", "profile", "runtime", "nodes", "bytes"),
@@ -81,16 +78,10 @@ ROWS = (
 
 def main() -> None:
     """Measure, write, judge."""
-    console = Console(stderr=True)
-    rows = [measure(row) for row in track(ROWS, console=console, description="playing options")]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    sys.exit(any(row["ok"] != "yes" for row in rows))
+    sys.exit(measure(TABLE, COLUMNS, ROWS, lambda row: [played(row)], judged=["ok"]))
 
 
-def measure(row: Row) -> dict[str, str]:
+def played(row: Row) -> dict[str, str]:
     """Export and play one file; its line."""
     options = dict(row.options)
     if row.profile:

@@ -4,15 +4,14 @@ Writes `results/random_exports_cpu.csv`, one line per export. Run it again to re
 are kept. Exits with 1 if an export is refused.
 """
 
-import csv
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from exporters import load_exporter, load_runtime
 from parity_tests.cases import play_checkpoint, real_clip
@@ -23,8 +22,10 @@ from parity_tests.judging.limits import STATISTICS
 from parity_tests.mutants.trial import margin
 from parity_tests.verify import ParityReport, verify
 from tools.measure.random_cases import RandomCase, random_cases
+from tools.measure.table import lines_before, measure
 
-RESULTS = Path(__file__).parent / "results" / "random_exports_cpu.csv"
+TABLE = "random_exports_cpu.csv"
+CONSOLE = Console(stderr=True)
 OPTIONS = ["number", "format", "precision", "file", "variant", "refiner", "weights", "clip"]
 SIZES = ["width", "height", "downsample_ratio", "frames"]
 FIGURES = [f"{name}_{each}" for name in NAMES for each in STATISTICS]
@@ -33,25 +34,19 @@ COLUMNS = [*OPTIONS, *SIZES, "ok", "worst", "worst_output", *FIGURES, "seconds"]
 
 def main() -> None:
     """Export, verify, write, judge."""
-    console = Console(stderr=True)
-    before = _lines() if RESULTS.exists() else []
-    done = {line["number"] for line in before}
-    refused = [line["number"] for line in before if line["ok"] != "yes"]
+    done = {line["number"] for line in lines_before(TABLE)}
     cases = [case for case in random_cases() if str(case.number) not in done]
-    with RESULTS.open("a", newline="", buffering=1) as file, tempfile.TemporaryDirectory() as folder:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not before:
-            writer.writeheader()
-        for case in track(cases, console=console, description="exporting"):
+    with tempfile.TemporaryDirectory() as folder:
+
+        def lines(case: RandomCase) -> Iterator[dict[str, str]]:
             began = time.monotonic()
             report = verified(case, Path(folder))
-            seconds = f"{time.monotonic() - began:.1f}"
-            writer.writerow({**_options(case), **_figures(report), "seconds": seconds})
-            if not report.ok:
-                refused.append(str(case.number))
-                console.print(f"REFUSED: {case}", *report.comparison.failures, sep="\n  ", highlight=False)
-    console.print(f"{len(refused)} refused of {len(before) + len(cases)}", highlight=False)
-    sys.exit(bool(refused))
+            for failure in report.comparison.failures:
+                CONSOLE.print(f"{case}: {failure}", highlight=False)
+            yield {**_options(case), **_figures(report), "seconds": f"{time.monotonic() - began:.1f}"}
+
+        code = measure(TABLE, COLUMNS, cases, lines, judged=["ok"], resumed=True)
+    sys.exit(code)
 
 
 def verified(case: RandomCase, folder: Path) -> ParityReport:
@@ -103,11 +98,6 @@ def _figures(report: ParityReport) -> dict[str, str]:
         for each, value in multiples(drift, report.units[name]).items()
     }
     return {"ok": "yes" if report.ok else "no", "worst": f"{worst:.2f}", "worst_output": output, **times}
-
-
-def _lines() -> list[dict[str, str]]:
-    with RESULTS.open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 if __name__ == "__main__":

@@ -5,19 +5,15 @@ whether a file made from the recovered weights is the same, all but what it says
 `results/recover_spoiled.csv`: how each spoiled file ended.
 """
 
-import csv
 import json
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
 from exporters.coreml import CoremlSpec
@@ -28,10 +24,11 @@ from parity_tests.compare import NAMES
 from parity_tests.recovered import verify_recovered
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import load_checkpoint
+from tools.measure.table import measure
 from tools.tests.recover_bases import export_all_formats, write_bases
 
-RESULTS = Path(__file__).parent / "results" / "recover_cpu.csv"
-SPOILED = Path(__file__).parent / "results" / "recover_spoiled.csv"
+TABLE = "recover_cpu.csv"
+SPOILED = "recover_spoiled.csv"
 COUNT = 300
 READING = "rvm-export: reading "  # the command's first stage, in which it refuses a file
 SIZE = Fixed(width=96, height=64, ratio=0.5)
@@ -54,21 +51,14 @@ RELEASED = (
 
 def main() -> None:
     """Measure, write, judge."""
-    console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as desk:
         folder = Path(desk)
-        bad = _write(SPOILED, ["number", "kind", "code", "good", "said"], spoiled(folder), "good")
+        code = measure(SPOILED, ["number", "kind", "code", "good", "said"], [folder], spoiled, judged=["good"])
         shared = shared_folder()
-        rows = chain(
-            *(measured(Path(name).name, shared / name, "") for name in RELEASED if shared is not None),
-            (
-                row
-                for spec in track([*specs(), *_neural_networks()], console=console, description="ours")
-                for row in ours(*spec, folder)
-            ),
-        )
-        bad += _write(RESULTS, COLUMNS, rows, "ok", "same_file")
-    sys.exit(bad > 0)
+        released = [partial(measured, Path(name).name, shared / name, "") for name in RELEASED if shared is not None]
+        made = [partial(ours, *spec, folder) for spec in (*specs(), *_neural_networks())]
+        code |= measure(TABLE, COLUMNS, [*released, *made], lambda lines: lines(), judged=["ok", "same_file"])
+    sys.exit(code)
 
 
 def specs() -> Iterator[tuple[str, ExportSpec]]:
@@ -175,19 +165,6 @@ def spoiled(folder: Path) -> Iterator[dict[str, str]]:
 
 def _outcome(begun: dict[str, Any], code: str, good: str, said: str) -> dict[str, str]:
     return {"number": str(begun["number"]), "kind": begun["kind"], "code": code, "good": good, "said": said}
-
-
-def _write(path: Path, columns: list[str], rows: Iterable[dict[str, str]], *judged: str) -> int:
-    """Each row as it comes. How many say no in one of the columns that judge."""
-    bad = 0
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(row)
-            file.flush()
-            bad += any(row.get(column) == "no" for column in judged)
-    return bad
 
 
 if __name__ == "__main__":

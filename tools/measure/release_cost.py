@@ -5,7 +5,6 @@ the built-in one. Memory is what all processes below this one hold together at i
 (PSS). Run from the tree, on a quiet machine: `python -m tools.measure.release_cost`.
 """
 
-import csv
 import platform
 import subprocess
 import sys
@@ -20,39 +19,52 @@ import psutil
 from rich.console import Console
 
 from parity_tests.cases import trained_weights
+from tools.measure.table import measure
 
-RESULTS = Path(__file__).parent / "results" / "release_cpu.csv"
+TABLE = "release_cpu.csv"
 COLUMNS = ("place", "jobs", "files", "bytes", "wall_seconds", "peak_memory_mb", "cores", "torch", "processor")
 WORKERS = 4
+PLACES = (("processes", 1), ("processes", 4), ("dask", WORKERS))
+CONSOLE = Console(stderr=True)
 _LOOK_SECONDS = 1.0
 PROGRAM = "from tools.cli.main import main; main()"
 
 
 def main() -> None:
     """Measure and write."""
-    console = Console(stderr=True)
     weights = trained_weights("consensus_fp16")
     command = ["release", "--checkpoint", f"mobilenetv3={weights}", "--checkpoint", "resnet50=seeded"]
-    with RESULTS.open("w", newline="", buffering=1) as file, tempfile.TemporaryDirectory() as desk:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for place, jobs in (("processes", 1), ("processes", 4), ("dask", WORKERS)):
-            out = Path(desk) / f"{place}{jobs}"
-            with ExitStack() as opened:
-                where = ["--jobs", str(jobs)]
-                if place == "dask":
-                    where = ["--cluster", opened.enter_context(cluster(Path(desk)))]
-                start = time.monotonic()
-                process = subprocess.Popen([sys.executable, "-c", PROGRAM, *command, "--out", str(out), *where])  # noqa: S603
-                peak = watch(process)
-                seconds = time.monotonic() - start
-            if process.returncode:
-                sys.exit(f"the release ended with {process.returncode}")
-            files = [path for path in out.iterdir() if path.is_file()]
-            figures = (len(files), sum(path.stat().st_size for path in files), f"{seconds:.0f}", f"{peak / 1e6:.0f}")
-            conditions = (len(psutil.Process().cpu_affinity()), version("torch"), platform.machine())
-            writer.writerow((place, jobs, *figures, *conditions))
-            console.print(f"{place}, {jobs} at a time: {seconds:.0f} s, {peak / 1e6:.0f} MB")
+    with tempfile.TemporaryDirectory() as desk:
+        code = measure(TABLE, COLUMNS, PLACES, lambda place: [released(*place, command, Path(desk))])
+    sys.exit(code)
+
+
+def released(place: str, jobs: int, command: list[str], desk: Path) -> dict[str, object]:
+    """Make the release in one place."""
+    out = desk / f"{place}{jobs}"
+    with ExitStack() as opened:
+        where = ["--jobs", str(jobs)]
+        if place == "dask":
+            where = ["--cluster", opened.enter_context(cluster(desk))]
+        start = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, *command, "--out", str(out), *where])  # noqa: S603
+        peak = watch(process)
+        seconds = time.monotonic() - start
+    if process.returncode:
+        sys.exit(f"the release ended with {process.returncode}")
+    files = [path for path in out.iterdir() if path.is_file()]
+    CONSOLE.print(f"{place}, {jobs} at a time: {seconds:.0f} s, {peak / 1e6:.0f} MB")
+    return {
+        "place": place,
+        "jobs": jobs,
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "wall_seconds": f"{seconds:.0f}",
+        "peak_memory_mb": f"{peak / 1e6:.0f}",
+        "cores": len(psutil.Process().cpu_affinity()),
+        "torch": version("torch"),
+        "processor": platform.machine(),
+    }
 
 
 def watch(process: "subprocess.Popen[bytes]") -> int:

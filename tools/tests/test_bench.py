@@ -21,7 +21,7 @@ from tools.bench import command, exporting
 from tools.bench import race as races
 from tools.bench.contender import Memory
 from tools.bench.race import Contender, Course, Measured
-from tools.bench.report import Race, figures
+from tools.bench.report import Race, speeds
 from tools.shared.outputs import ExportFailed
 from tools.tests import job_functions
 
@@ -209,9 +209,9 @@ def test_the_ratio_is_taken_round_by_round(tmp_path):
     baseline, own = measured("base", 2.0, 20.0, 2.0), measured("own", 1.0, 10.0, 4.0)
     course = Course(size=Fixed(width=2, height=2, ratio=0.5), threads=1, device="cpu", precision="fp32", rounds=3)
     race = Race(course=course, input="", baseline="base", measured=(baseline, own))
-    assert figures(race, own).ratio == (1.25, 2, 2)
-    assert figures(race, own).milliseconds[1] == 4000
-    assert figures(race, own).memory == 2
+    assert speeds(race, own).ratio == (1.25, 2, 2)
+    assert speeds(race, own).milliseconds[1] == 4000
+    assert speeds(race, own).memory == 2
 
 
 def test_a_process_that_dies_is_one_line(monkeypatch, run):

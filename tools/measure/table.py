@@ -1,0 +1,75 @@
+"""Measure case after case, and write a table into `results/`, line by line as it comes."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Case = TypeVar("Case")
+Line = Mapping[str, object]
+
+_RESULTS = Path(__file__).parent / "results"
+_NAMED = 4  # columns that tell one line from another, at the beginning of each table
+
+
+def measure(
+    name: str,
+    columns: Sequence[str],
+    cases: Sequence[Case],
+    lines_of: Callable[[Case], Iterable[Line]],
+    *,
+    judged: Sequence[str] = (),
+    resumed: bool = False,
+) -> int:
+    """Write the lines of all cases, and return the exit code: 1 if a line has "no" in a judged column.
+
+    Args:
+        name: The file's, in `results/`.
+        columns: Of the table. The first ones name a line.
+        cases: What to measure.
+        lines_of: Measures one of them, and gives its lines, the values by column.
+        judged: Columns of which "no" is a failure, and is said.
+        resumed: Keep the lines that are there, and write behind them.
+    """
+    console = Console(stderr=True)
+    failed = 0
+    old = lines_before(name) if resumed else []
+    with (_RESULTS / name).open("a" if old else "w", newline="", buffering=1) as file:
+        writer = csv.DictWriter(file, columns)
+        if not old:
+            writer.writeheader()
+        for line in _all(old, track(cases, console=console, description="measuring"), lines_of, writer):
+            wrong = [column for column in judged if line[column] == "no"]
+            if wrong:
+                failed += 1
+                words = " ".join(str(line[column]) for column in columns[:_NAMED])
+                console.print(f"FAILED: {words}: {', '.join(wrong)}: no", highlight=False, soft_wrap=True)
+    if judged:
+        console.print(f"{failed} failed", highlight=False)
+    return int(failed > 0)
+
+
+def lines_before(name: str) -> list[dict[str, str]]:
+    """Return the lines of a table that was written before."""
+    path = _RESULTS / name
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def _all(
+    old: Iterable[Line],
+    cases: Iterable[Case],
+    lines_of: Callable[[Case], Iterable[Line]],
+    writer: "csv.DictWriter[str]",
+) -> Iterator[Line]:
+    """Yield the old lines, and new ones as they are written."""
+    yield from old
+    for case in cases:
+        for line in lines_of(case):
+            writer.writerow(line)
+            yield line
