@@ -16,8 +16,8 @@ from rvm_model.video.pixels import to_8_bits
 from rvm_model.video.source import open_source
 from rvm_model.video.synthetic.clip import VERSION, Pixels, draw_frame
 
-_SMALL = 320 * 180
-"""Pixels of a drawn frame that is kept: every play of a clip draws it again otherwise."""
+_SMALL = 640 * 360
+"""Pixels of a drawn frame that is kept: every play of a clip draws it again otherwise. 24 such take 100 MB."""
 
 _draw_once = lru_cache(maxsize=24)(draw_frame)
 

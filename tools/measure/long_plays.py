@@ -1,16 +1,17 @@
 """Play two thousand frames through every format without a reset: errors must not grow with time.
 
-All files play side by side, frame by frame, so that float64 PyTorch is played once and memory stays flat. Writes
-`results/long_plays_cpu.csv`, one line per file and output: the mean error, and by how much it changes from the
-first frame to the last, from a line through the means of all periods of the built-in clip. Exits with 1 if a change
-is beyond both a tenth of the mean error and three standard errors. Of each format: its usual precision, and eight
-bits. Ctrl-C ends it early, with the frames that were played. Needs ../shared.
+All files and their yardsticks play side by side, frame by frame, so that float64 PyTorch is played once and memory
+stays flat. Writes `results/long_plays_cpu.csv`, one line per output of each file and of each yardstick: the mean error,
+and by how much it changes from the first frame to the last, from a line through the means of all periods of the
+built-in clip. Exits with 1 if a file's error grows. Of each format: its usual precision, and eight bits. Ctrl-C ends it
+early, with the frames that were played. Needs ../shared.
 """
 
 import sys
 import tempfile
 from collections import defaultdict
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from rich.progress import track
 from exporters import FORMATS, load_exporter, load_runtime
 from parity_tests.cases import Case, play_checkpoint, play_spec
 from parity_tests.clips import Clip, builtin_clip
-from parity_tests.compare import NAMES
-from parity_tests.judging.yardstick import truth
+from parity_tests.compare import NAMES, FrameOutputs
+from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
+from parity_tests.play import play_artifact
 from tools.measure.table import measure
 from tools.shared.machine import machine, versions
 
@@ -34,6 +36,12 @@ PLAY = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=
 
 PERIOD = 48
 """Frames after which the built-in clip shows the same again."""
+
+UNIT = 2**-23
+"""A unit in the last place of a float32 at 1. A change of a mean error that is smaller says nothing."""
+
+Key = tuple[str, str, str]
+"""Who computed (a format, or `PyTorch as` one), precision, output."""
 
 MACHINE = {"processor": machine("cpu")["processor"]} | versions()
 COLUMNS = [
@@ -47,52 +55,62 @@ def main() -> None:
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
     clip = builtin_clip(frames, PLAY.width, PLAY.height)
     errors = play(replace(clip, reset_every=frames), Console(stderr=True))
-    sys.exit(measure(TABLE, COLUMNS, [*errors.items()], lambda case: [line(*case)], judged=["ok"]))
+    trends = {key: trend(np.array(values)) for key, values in errors.items()}
+    lines = [line(key, len(values), trends) for key, values in errors.items()]
+    sys.exit(measure(TABLE, COLUMNS, lines, lambda each: [each], judged=["ok"]))
 
 
-def line(key: tuple[str, str, str], errors: list[float]) -> dict[str, object]:
-    """Return the line of one file and output."""
+def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -> dict[str, object]:
+    """Return the line of one output.
+
+    It grows if its change is beyond a tenth of the mean error, three standard errors, the change of its yardstick, and
+    `UNIT`, all of them.
+    """
     name, precision, output = key
-    mean, change, spread = trend(np.array(errors))
+    mean, change, spread = trends[key]
+    _, own, _ = trends.get((_yardstick_name(name), precision, output), trends[key])
     return {
         "file": name,
         "precision": precision,
-        "frames": len(errors),
+        "frames": frames,
         "resolution": f"{PLAY.width}x{PLAY.height}",
         "downsample_ratio": PLAY.ratio,
         "output": output,
         "mean_error": f"{mean:.2e}",
         "change": f"{change:+.1e}",
         "standard_error": f"{spread:.1e}",
-        "ok": "yes" if abs(change) <= max(mean / 10, 3 * spread) else "no",
+        "ok": "yes" if abs(change) <= max(mean / 10, 3 * spread, abs(own), UNIT) else "no",
         **MACHINE,
     }
 
 
-def play(clip: Clip, console: Console) -> dict[tuple[str, str, str], list[float]]:
-    """Return the mean error of every frame, by format, precision and output."""
+def play(clip: Clip, console: Console) -> dict[Key, list[float]]:
+    """Return the mean error of every frame."""
     checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, PLAY.refiner)
-    errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    errors: dict[Key, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        steps = {}
+        players: dict[tuple[str, str], Iterator[FrameOutputs]] = {}
         for name, description in FORMATS.items():
             for precision in {description.precisions[0], "int8"} & {*description.precisions}:
                 path = Path(folder) / f"{name}-{precision}"
                 load_exporter(name).export(checkpoint, play_spec(PLAY, name, precision), path)
-                runtime = load_runtime(name)
-                step = opened.enter_context(runtime.load(runtime.inspect(path), "cpu", PLAY.ratio))
-                steps[name, precision] = step, runtime.to_numpy
-        states = dict.fromkeys(steps, None)
+                artifact = load_runtime(name).inspect(path)
+                players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, PLAY.ratio)))
+                own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
+                sampled = sampled_ratio(artifact, PLAY.ratio)
+                players[_yardstick_name(name), precision] = own.play(clip, PLAY.ratio, sampled)
         expected = truth(checkpoint, "auto").play(clip, PLAY.ratio, PLAY.ratio)
         with suppress(KeyboardInterrupt):
-            for frame, wanted in track(zip(clip, expected, strict=True), console=console, total=len(clip)):
-                for key, (step, to_numpy) in steps.items():
-                    matte, states[key] = step(frame, states[key])
-                    assert matte.fgr is not None
-                    assert matte.pha is not None
-                    for output, given in zip(NAMES, (matte.fgr, matte.pha, *to_numpy(states[key])), strict=True):
-                        errors[*key, output].append(float(np.abs(given - wanted[output]).mean()))
+            for wanted in track(expected, console=console, total=len(clip)):
+                for key, frames in players.items():
+                    given = next(frames)
+                    for output in NAMES:
+                        errors[*key, output].append(float(np.abs(given[output] - wanted[output]).mean()))
     return errors
+
+
+def _yardstick_name(name: str) -> str:
+    return f"PyTorch as {name}"
 
 
 def trend(errors: NDArray[np.float64]) -> tuple[float, float, float]:
