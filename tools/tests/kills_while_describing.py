@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tools.release import make
-from tools.shared import reports
+from tools.shared import outputs
 from tools.tests.kills import hashes
 from tools.tests.small_release import ROWS, VERSION, order_of
 
@@ -77,9 +77,9 @@ def _kill_at(k: int, half: bool) -> None:
         written.append(path)
         before(text, path, desk)
 
-    before = reports.write_text
+    before = outputs.write_text
     if half:
-        reports._write = write
+        outputs._write = write
     else:
         make.write_text = write_when
 

@@ -467,7 +467,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
 def test_what_nohup_ignores_stays_ignored(ignored):
     code = """
 import signal, sys
-from tools import cli
+from tools.cli import main as cli
 signal.signal(signal.SIGHUP, signal.SIG_IGN if "True" in sys.argv else signal.SIG_DFL)
 sys.argv = ["rvm-export", "--version"]
 try:
