@@ -1,9 +1,12 @@
 """What is written is what went in: its frames, times, size, depth, colours and sound; whole, or not at all."""
 
+import os
+import sys
 import warnings
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -31,6 +34,19 @@ LIKE = Properties(
 )
 TIMES = [40 * k for k in range(12)]
 STILL = replace(LIKE, still=True, frames=1, colour=SRGB)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads and their scheduling are looked at in /proc")
+def test_no_encoder_makes_the_process_real_time(tmp_path):
+    """SVT-AV1 does where root starts it; elsewhere this shows nothing."""
+    before = os.sched_getscheduler(0)
+    with open_sink(tmp_path / "clip.mp4", LIKE, False, codec="libsvtav1") as sink:
+        for frame, at in zip(CLIP, TIMES, strict=True):
+            sink.write(frame, at)
+        threads = [int(each.name) for each in Path("/proc/self/task").iterdir()]
+        assert len(threads) > 8, "no encoder is at work"
+        assert {os.sched_getscheduler(each) for each in (0, *threads)} == {before}
+    assert os.sched_getscheduler(0) == before
 
 
 def save(path, frames=CLIP, like=LIKE, pts=TIMES, alpha=False, **options):

@@ -27,6 +27,7 @@ from rvm_model.video.colour import INTERPOLATION, Colour, VideoError
 from rvm_model.video.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
 from rvm_model.video.frames import Audio, Pixels, Properties, check_size
 from rvm_model.video.pictures import IMAGE_SUFFIXES
+from rvm_model.video.scheduling import usual_scheduling
 
 _RGB_FORMATS = {
     (1, 1): "gray",
@@ -240,7 +241,8 @@ class _VideoSink(Sink):
                 if audio
                 else None
             )
-            self._container.start_encoding()
+            with usual_scheduling():
+                self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{encoder.name} cannot write {path} ({like.width}x{like.height}, {encoder.pixel_format}): "
