@@ -16,10 +16,13 @@ from rvm_model.video.pixels import to_8_bits
 from rvm_model.video.source import open_source
 from rvm_model.video.synthetic.clip import VERSION, Pixels, draw_frame
 
-_SMALL = 640 * 360
-"""Pixels of a drawn frame that is kept: every play of a clip draws it again otherwise. 24 such take 100 MB."""
+_SMALL = 320 * 180
+"""Pixels of a drawn frame that is kept for the next play of the clip."""
 
 _draw_once = lru_cache(maxsize=24)(draw_frame)
+
+_draw_in_step = lru_cache(maxsize=2)(draw_frame)
+"""For larger frames: reference, yardstick and file play side by side, and each frame is drawn once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +80,7 @@ class Drawn:
         return map(self.__getitem__, range(self.frames))
 
     def __getitem__(self, t: int) -> Shot:
-        draw = _draw_once if self.width * self.height <= _SMALL else draw_frame
+        draw = _draw_once if self.width * self.height <= _SMALL else _draw_in_step
         frame = draw(t, self.width, self.height)
         return Shot(images=frame.image[None], truth=Truth(fgr=frame.fgr[None], pha=frame.pha[None, None]))
 
