@@ -38,8 +38,6 @@ PAIRS = {"README.md": "README.zh.md"} | {
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"\]\(((?!https?:|#|README)[^)]*)\)")
-LONGEST = 40
-"""Words in a sentence."""
 
 COMMANDS = dict(commands(get_command(app)))
 LINES = sorted(
@@ -186,25 +184,6 @@ def test_the_profile_table_says_what_profiles_set(name, page):
     said = {switch if value is True else f"{switch} {value}" for switch, value in switches.items()}
     assert set(re.findall(r"`(--[^`]+)`", row)) == said
     assert (("needs a size" in row) or ("需要给出尺寸" in row)) == PROFILES[name].one_size
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if ".zh." not in name and "/zh/" not in name])
-def test_no_sentence_is_long(name):
-    for sentence in sentences(PAGES[name]):
-        assert len(sentence.split()) <= LONGEST, sentence
-
-
-def sentences(page: str) -> list[str]:
-    """Return the sentences of a page: of its paragraphs, list items and cells, without code blocks."""
-    text = re.sub(r"`[^`\n]*`|\]\([^)]*\)", "code", FENCED.sub("\n\n", page))
-    blocks = re.split(r"\n\s*\n|\n(?=[-*#|]|\d+\. )|(?<=[^\\])\|", text)
-    return [each for block in blocks for each in re.split(r"(?<=[.!?])\s+", block) if each.strip()]
-
-
-def test_long_sentences_are_found():
-    words = " ".join(["word"] * 41)
-    assert max(len(each.split()) for each in sentences(f"Short. `a.b` {words}.\nNext one.\n\n| a | b |\n")) > LONGEST
-    assert max(len(each.split()) for each in sentences(f"{words[:80]}.\n\n* {words[:80]}\n* {words[:80]}")) <= LONGEST
 
 
 def test_the_site_builds_without_a_warning(require, tmp_path):
