@@ -1,10 +1,11 @@
-"""The README's pictures: a frame of the real clip, matted by an ONNX file that this project exported; and the demo.
+"""Draw the pictures of README and docs: mattes of the real clip, the demo, and the pages that commands write.
 
-Needs the trained weights and the clip of `../shared`, and Chromium. Writes `docs/matte.jpg`, `docs/composition.jpg` and
-`docs/demo.jpg`.
+Needs the trained weights and the clip of `../shared`, and Chromium. Writes `docs/matte.jpg`, `docs/composition.jpg`,
+`docs/demo.jpg`, `docs/report.jpg` and `docs/benchmark.jpg`.
 """
 
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -18,7 +19,7 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as WEB
-from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder
+from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder, trained_weights
 from parity_tests.clips import Clip, load_clip
 from parity_tests.play import play_artifact
 from tools.commands.matte import MatteOptions, matte_one
@@ -30,6 +31,7 @@ WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
 DOCS = Path(__file__).parents[2] / "docs"
 BACKGROUND = np.array([0.16, 0.63, 0.53], np.float32)[:, None, None]
 FRAME, RATIO, PANEL = 20, 0.5, (400, 225)
+REPORTED = "rvm_mobilenetv3_fp16.onnx"  # the file whose part of the report is shown
 
 
 def main() -> None:
@@ -53,6 +55,7 @@ def main() -> None:
         print(DOCS / name)  # noqa: T201
     page.save(DOCS / "demo.jpg", quality=86)
     print(DOCS / "demo.jpg")  # noqa: T201
+    draw_pages(trained_weights(WEIGHTS))
 
 
 def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.floating]:
@@ -62,6 +65,36 @@ def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.flo
     matte_one(clip, {"composition": output}, options, progress=False)
     pixels: NDArray[np.floating] = [*load_clip(output)][FRAME][0]
     return pixels
+
+
+def draw_pages(weights: Path) -> None:
+    """Draw the report of a release and the page of `benchmark`, both of the built-in clip."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run_command("release", "--light", "--only", "onnx", "--checkpoint", f"mobilenetv3={weights}", "--out", folder)
+        draw_page(folder / "report.html", 720, DOCS / "report.jpg", f"article[id='{REPORTED}']")
+        run_command("benchmark", "--checkpoint", weights, "--output", folder / "benchmark")
+        draw_page(folder / "benchmark" / "benchmark.html", 980, DOCS / "benchmark.jpg")
+
+
+def run_command(*arguments: str | Path) -> None:
+    subprocess.run([Path(sys.executable).with_name("rvm-export"), *arguments], check=True)  # noqa: S603
+
+
+def draw_page(page: Path, height: int, picture: Path, *selectors: str) -> None:
+    """Write the beginning of a page and, below it, some of its elements."""
+    script, out = Path(__file__).with_name("page_pictures.mjs"), page.with_suffix("")
+    node, chromium = find_node("the picture", WEB), find_chromium("the picture")
+    subprocess.run([node, script, WEB, chromium, page, str(height), out, *selectors], check=True)  # noqa: S603
+    numbered = [out.with_name(f"{out.name}-{index}.png") for index in range(1, 1 + len(selectors))]
+    parts = [Image.open(path).convert("RGB") for path in (out.with_suffix(".png"), *numbered)]
+    whole = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), "white")
+    top = 0
+    for part in parts:
+        whole.paste(part, ((whole.width - part.width) // 2, top))
+        top += part.height
+    whole.save(picture, quality=86)
+    print(picture)  # noqa: T201
 
 
 def photograph(model: Path, clip: Clip) -> Image.Image:
