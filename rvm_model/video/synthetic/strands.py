@@ -32,7 +32,7 @@ _SEED = 1995
 def strand_cover(
     left: float, top: float, scale: float, mirrored: bool, wind: float, rows: slice, columns: slice
 ) -> tuple[tuple[slice, slice], Planes] | None:
-    """Return where in a layer strands lie, and the alpha of all of them together there, (h, w) in [0, 1].
+    """Return where in a layer the strands lie, and their joint alpha there, (h, w) in [0, 1].
 
     A strand that is thinner than a pixel covers no more of it than its width. Returns None if none is in the layer.
 
@@ -64,7 +64,7 @@ def strand_cover(
 
 
 def _draw_piece(cover: Planes, begin: Point, end: Point, width: float) -> None:
-    """Draw a straight piece with round ends, one pixel soft, over what is there already."""
+    """Draw a straight piece with round ends, one pixel soft, over the existing alpha."""
     box = _box([begin, end], cover.shape[0], cover.shape[1], margin=width / 2 + 1)
     if box is None:
         return
