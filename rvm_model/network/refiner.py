@@ -32,7 +32,7 @@ class DeepGuidedFilter(nn.Module):
     def forward(
         self, fine_src: Tensor, base_src: Tensor, base_fgr: Tensor, base_pha: Tensor, base_hid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `FastGuidedFilter.forward`."""
+        """Refine as `FastGuidedFilter.forward` does, with the same arguments."""
         x, y = with_mean(base_src), torch.cat([base_fgr, base_pha], dim=1)
         mean_x, mean_y = self.box_filter(x), self.box_filter(y)
         cov = self.box_filter(x * y) - mean_x * mean_y

@@ -47,8 +47,8 @@ def drawn_frames(frames: int, width: int, height: int, *, begin: float = 0, seed
 def draw_frame(t: float, width: int, height: int, *, seed: int = SEED) -> DrawnFrame:
     """Draw one frame.
 
-    Person and backgrounds grow with the frame, and keep their proportions whatever the frame's are; noise is of
-    single pixels at every size.
+    Person and backgrounds scale with the frame, and keep their own proportions. Noise is of single pixels at every
+    size.
 
     Args:
         t: Time in frames, from 0 on; a multiple of a half. No clip shows the frames between whole numbers.

@@ -29,7 +29,7 @@ _SURE = np.float32(1e-4)
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a person stands in a frame.
+    """The place of a person in a frame.
 
     Args:
         left: Column of the picture's left edge, in pixels of the frame.

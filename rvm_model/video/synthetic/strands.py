@@ -18,7 +18,7 @@ _OUTLINE = (
     *((253, 20), (242, 15), (230, 10), (218, 9), (206, 11), (194, 14), (183, 19), (175, 28)),
     *((165, 33), (154, 39), (145, 48), (139, 60), (139, 73), (139, 86), (143, 98), (151, 108)),
 )
-"""Where the hair ends, from below the right ear over the top of the head to the left one."""
+"""The outline of the hair, from below the right ear over the top of the head to the left one."""
 
 _CENTRE = (212.0, 80.0)
 _PICTURE_WIDTH = 364
@@ -34,7 +34,7 @@ def strand_cover(
 ) -> tuple[tuple[slice, slice], Planes] | None:
     """Return where in a layer the strands lie, and their joint alpha there, (h, w) in [0, 1].
 
-    A strand that is thinner than a pixel covers no more of it than its width. Returns None if none is in the layer.
+    A strand thinner than a pixel covers at most its width of it. Return None if no strand is in the layer.
 
     Args:
         left: Column of the picture's left edge, in pixels of the frame.
