@@ -24,9 +24,9 @@ ABSORBED = {
     "pha": Error(max_abs=9.0e-4, mean_abs=2.6e-5, high_abs=9.0e-4),
     **dict.fromkeys(_STATES, Error(max_abs=9.0e-3, mean_abs=6.6e-5, high_abs=9.0e-3)),
 }
-"""Errors to allow for a file whose normalisation is rounded. The rebuilt network's first convolution makes up for the
-rounding, except at the border. They are three times the errors of the released TensorFlow.js file and of files of
-ours."""
+"""Errors to allow for a file whose normalisation is rounded: three times those of the released TensorFlow.js file and
+of files of ours. The rebuilt network's first convolution makes up for the rounding, except at the border.
+"""
 
 # Files of these formats are rounded when stored; their runtimes compute in float32 with the rounded weights.
 _STORED = ("tfjs", "coreml")

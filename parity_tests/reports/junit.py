@@ -16,7 +16,7 @@ from parity_tests.verify import ParityReport
 
 
 def to_junit(results: Sequence[ParityReport | Refusal]) -> str:
-    """Return the XML. A failed output is a failure, a file that could not be compared an error, as people see them."""
+    """Return the XML. A failed output is a failure. A file that could not be compared is an error."""
     suites = [_refused(result) if isinstance(result, Refusal) else _compared(result) for result in results]
     root = JUnitXml("rvm-export verify")
     for suite in suites:
