@@ -27,8 +27,8 @@ class Properties:
 
     `width`, `height` are upright, after rotation and resize. `frame_rate` is the average; `time_base` is the unit of
     timestamps, in seconds. `bits` is the depth in the file: 8 gives uint8 frames, more gives uint16. `frames` is the
-    number of frames to come, None if the container does not declare it. `pixel_aspect` is the width of a pixel over its
-    height, 1 after a resize.
+    number of frames to come by the container's count or duration, None if it declares neither. `pixel_aspect` is the
+    width of a pixel over its height, 1 after a resize.
     """
 
     width: int
