@@ -1,7 +1,7 @@
 """Fixtures of all packages, and the one rule on skipping.
 
-What a machine may lack is skipped with its reason. RVM_REQUIRE, a comma-separated list of such things, turns the skip
-into a failure; CI names all that it has.
+A test that needs something this machine lacks is skipped with the reason. RVM_REQUIRE, a comma-separated list of such
+things, turns the skip into a failure; CI names all that it has.
 """
 
 import os
@@ -23,7 +23,7 @@ from parity_tests.cases import shared_folder
 
 
 def require(what: str, present: bool, reason: str) -> None:
-    """Skip unless `present`; fail instead where RVM_REQUIRE names `what`."""
+    """Skip unless `present`. Fail instead if RVM_REQUIRE names `what`."""
     if present:
         return
     if what in os.environ.get("RVM_REQUIRE", "").split(","):
@@ -33,9 +33,9 @@ def require(what: str, present: bool, reason: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> None:
-    """Let SIGINT interrupt, here and in whatever tests start.
+    """Let SIGINT interrupt this process and those that tests start.
 
-    A shell has its background jobs ignore SIGINT, as does `nohup make test &`, and children inherit that.
+    A shell makes its background jobs ignore SIGINT, and so does `nohup make test &`. Children inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -47,7 +47,7 @@ def require_fixture() -> Callable[[str, bool, str], None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with trained weights and the real clip."""
+    """Return the folder with trained weights and the real clip."""
     folder = shared_folder()
     require("shared", folder is not None, "no ../shared beside the project, and RVM_SHARED names none")
     assert folder is not None
@@ -61,7 +61,7 @@ def cuda() -> None:
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """The path of a Node that can run onnxruntime-web and TensorFlow.js."""
+    """Return the path of a Node that can run onnxruntime-web and TensorFlow.js."""
     try:
         find_node("TensorFlow.js", TFJS_FOLDER)
         return find_node(onnxruntime_web.NAME, onnxruntime_web.FOLDER)
@@ -72,7 +72,7 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def chromium(node: str) -> str:
-    """The path of a Chromium that can run TensorFlow.js."""
+    """Return the path of a Chromium that can run TensorFlow.js."""
     try:
         return find_chromium("the test")
     except MissingPackage as error:
@@ -92,6 +92,6 @@ def macos() -> None:
 
 @pytest.fixture(params=["onnxruntime-web", "openvino"])
 def other_runtime(request) -> str:
-    """A runtime of ONNX files that is not the default, where this machine has it."""
+    """Return a runtime of ONNX files other than the default, or skip if this machine lacks it."""
     request.getfixturevalue({"onnxruntime-web": "node"}.get(request.param, request.param))
     return str(request.param)

@@ -1,4 +1,4 @@
-"""TorchHub's entry points, as the released project has them.
+"""TorchHub's entry points, as in the released project.
 
 model = torch.hub.load("OWNER/REPOSITORY", "mobilenetv3")   # or "resnet50"
 model = model.eval().cuda()
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from rvm_model import MattingNetwork
 
 dependencies = ["av", "numpy", "PIL", "pooch", "requests", "safetensors", "torch", "tqdm"]
-"""What TorchHub looks for before it calls anything here. Our imports come after that, within functions."""
+"""Packages that TorchHub checks before it calls anything here. Our imports come after that, within functions."""
 
 
 def mobilenetv3(pretrained: bool = True, progress: bool = True) -> "MattingNetwork":
-    """Robust Video Matting with a MobileNetV3 encoder, float32, on the CPU, in training mode as any new module.
+    """Return Robust Video Matting with a MobileNetV3 encoder, float32, on the CPU, in training mode as any new module.
 
     Args:
         pretrained: Load the released weights, from the cache or downloaded; otherwise PyTorch's random ones.
-        progress: Show a bar while they are downloaded.
+        progress: Show a bar during the download.
 
     Raises:
-        CheckpointError: the weights cannot be had whole.
+        CheckpointError: the weights cannot be loaded or downloaded whole.
     """
     return _network("mobilenetv3", pretrained, progress)
 
 
 def resnet50(pretrained: bool = True, progress: bool = True) -> "MattingNetwork":
-    """The same with a ResNet50 encoder."""
+    """Return the network with a ResNet50 encoder. Arguments and errors are those of `mobilenetv3`."""
     return _network("resnet50", pretrained, progress)
 
 
 def converter() -> Callable[..., Any]:
-    """`rvm_model.convert_video`, which mattes a whole video."""
+    """Return `rvm_model.convert_video`, which mattes a whole video."""
     from rvm_model import convert_video
 
     function: Callable[..., Any] = convert_video

@@ -1,1 +1,1 @@
-"""The parity harness: a clip through PyTorch and through an exported file, and a verdict. The tests run it."""
+"""The parity harness: it runs a clip through PyTorch and an exported file, and gives a verdict. The tests use it."""

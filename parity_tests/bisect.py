@@ -1,7 +1,7 @@
-"""Find the first layer at which an ONNX file leaves PyTorch, or another file, on the way through the network.
+"""Find the first layer at which an ONNX file differs from PyTorch, or from another file.
 
-Both sides get the reference's states before every frame, so that no difference is carried over from the frame before:
-what is seen at a point arose on the way to it.
+Both sides get the reference's states before every frame. So no difference carries over from the frame before: an error
+at a point arose earlier in the same frame.
 """
 
 import math
@@ -25,13 +25,13 @@ from rvm_model.state import state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
 
 FORMAT = "onnx"
-"""The format whose files can be opened at their layers."""
+"""The only format whose files can be opened at their layers."""
 
-# The largest mean error of any point that is no drift, by precision and refiner. Beside each the worst that good files
-# showed, ours and torch's own exporter's (16 frames; trained weights on the real clip at 640x360, 639x481, 331x217,
+# Largest mean error of a point without drift, by precision and refiner. The comments give the worst error of good
+# files, ours and torch's own exporter's (16 frames; trained weights on the real clip at 640x360, 639x481, 331x217,
 # 256x144, 128x96 and on the built-in one; seeded weights of both variants on the built-in clip; ratios 1 to .375).
-# The maximum is shown but judges nothing: on the same good files single values were off by up to 6.4e-3 in fp32 and 10
-# in fp16 (of the root mean square), which would hide most faults.
+# The maximum is shown but not judged: on the same good files single values were off by up to 6.4e-3 in fp32 and 10 in
+# fp16 (of the root mean square). Such a limit would hide most faults.
 THRESHOLDS = {
     ("fp32", "deep_guided_filter"): 5e-5,  # 6.4e-6, 8 times
     ("fp32", "fast_guided_filter"): 5e-5,  # 6.5e-6, 8 times; alpha, behind a division by a small variance
@@ -48,7 +48,7 @@ PYTORCH = "PyTorch"
 class Point:
     """Absolute error at one point over all frames, in units of the reference's root mean square there.
 
-    `shapes` is empty, or says how the two sides differ in shape; the errors are then infinite.
+    `shapes` says how the two sides differ in shape, and is empty if they do not. If they do, the errors are infinite.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class BisectReport:
-    """All points in the network's order; `bisect_report.py` renders it.
+    """The result of a bisection: all points in the network's order. `bisect_report.py` renders it.
 
     `against` is PyTorch or a path. `not_in` names, for each side, what only the other has: convolutions of GRUs and
     refiner that are split, merged or left out, and outputs.
@@ -81,7 +81,7 @@ class BisectReport:
 
     @property
     def first(self) -> int | None:
-        """Where in `points` the first is that drifts."""
+        """Index in `points` of the first point that drifts, or None."""
         return next((index for index, point in enumerate(self.points) if point.drifts), None)
 
     @property
@@ -101,14 +101,14 @@ def bisect(
 
     Args:
         artifact: An ONNX file, from its runtime's `inspect`.
-        against: Another of the same network; None for PyTorch.
-        checkpoint: The weights that they should hold; they also tell which convolution of a foreign file is which.
-        clip: Resized and batched to fit where a file has one size.
-        ratio: Downsample ratio in (0, 1]; None for what a file has baked in.
-        threshold: The largest mean error that is no drift; None for what `THRESHOLDS` says.
+        against: Another file of the same network; None for PyTorch.
+        checkpoint: The weights that both should hold; they also identify the convolutions of a foreign file.
+        clip: Resized and batched if a file has a fixed size.
+        ratio: Downsample ratio in (0, 1]; None for the one that a file has baked in.
+        threshold: The largest mean error without drift; None for that of `THRESHOLDS`.
 
     Raises:
-        ParityError: files that do not go together, other weights, a clip that one was calibrated on, a size that cannot
+        ParityError: files of different networks, other weights, a clip that one was calibrated on, a size that cannot
             be played.
         ArtifactError: a file whose convolutions are not the network's, or that does not run.
     """
@@ -143,7 +143,7 @@ def bisect(
             tallies.setdefault(name, _Tally()).add(theirs[name], ours[name])
         states = tuple(theirs[name] for name in STATES)
     order = [*_in_order(network)]
-    # Calls of one module stay in the order they are made in.
+    # Calls of one module keep their order.
     names = sorted((name for name in theirs if name in tallies), key=lambda name: order.index(module_of(name)))
     reference = PYTORCH if against is None else str(against.path)
     return BisectReport(
@@ -166,7 +166,7 @@ def bisect(
 
 
 def refuse_other_formats(path: Path, name: str) -> None:
-    """Raises ParityError for a file that cannot be opened at its layers."""
+    """Raise ParityError for a file that cannot be opened at its layers."""
     if name != FORMAT:
         raise ParityError(f"bisect reads {FORMATS[FORMAT].title} files; {path} is {FORMATS[name].title}")
 
@@ -190,14 +190,14 @@ def _size(fixed: Fixed | None) -> str:
 
 
 def _no_states(variant: str, clip: Clip, ratio: float, fixed: bool) -> tuple[Array, ...]:
-    """As a consumer begins: a single zero for each, where no file asks for all of them."""
+    """Return the states before the first frame: one zero each, or zeros of full shape if a file has a fixed size."""
     batch, (height, width) = clip.batch, clip.size
     shapes = state_shapes(variant, height, width, ratio, batch) if fixed else [(1, 1, 1, 1)] * len(STATES)
     return tuple(np.zeros(shape, np.float32) for shape in shapes)
 
 
 def _compared(expected: Values, given: Values) -> Iterator[str]:
-    """What both have. A convolution that was split or merged is another, whatever it is called."""
+    """Yield the names that both sides have. A convolution that was split or merged counts as another one."""
     calls = [Counter(map(module_of, values)) for values in (expected, given)]
     for name in expected.keys() & given.keys():
         module = module_of(name)
@@ -208,12 +208,12 @@ def _compared(expected: Values, given: Values) -> Iterator[str]:
 
 
 def _rest(values: Values, compared: Mapping[str, object], side: Layers) -> tuple[str, ...]:
-    """What a side has beyond what was compared, each module once."""
+    """Return what a side has beyond the compared values, each module once."""
     return (*dict.fromkeys(module_of(name) for name in values if name not in compared), *side.parts)
 
 
 def _in_order(network: MattingNetwork) -> Iterator[str]:
-    """All points as the network comes to them, a GRU's new state behind its last convolution."""
+    """Yield all points in the network's order, a GRU's new state behind its last convolution."""
     for name, _, _ in conv_modules(network):
         yield name
         if name.endswith(".gru.hh.0"):
@@ -222,7 +222,7 @@ def _in_order(network: MattingNetwork) -> Iterator[str]:
 
 
 class _Tally:
-    """Running figures of one point: no value is kept."""
+    """Running figures of one point. It keeps no values."""
 
     def __init__(self) -> None:
         self.max_errors: list[float] = []
@@ -244,7 +244,7 @@ class _Tally:
         if self.shapes:
             return Point(name=name, max_error=math.inf, mean_error=math.inf, shapes=self.shapes, drifts=True)
         scale = math.sqrt(np.mean(self.mean_squares))
-        # np.max hands a NaN on.
+        # np.max passes a NaN on.
         max_error, mean_error = (
             _relative(float(error), scale) for error in (np.max(self.max_errors), np.mean(self.mean_errors))
         )
@@ -254,7 +254,7 @@ class _Tally:
 
 
 def _in_levels(outputs: Values) -> Values:
-    """Round foreground and alpha as a file does that gives them as bytes."""
+    """Round foreground and alpha as a file with byte outputs does."""
     rounded = {
         name: np.round(outputs[name] / np.float32(LEVEL)) * np.float32(LEVEL) for name in OUTPUTS[:2] if name in outputs
     }
@@ -262,7 +262,7 @@ def _in_levels(outputs: Values) -> Values:
 
 
 def _relative(error: float, scale: float) -> float:
-    """Where the reference is zero all over, any error at all is infinite."""
+    """Return error / scale. If the reference is zero everywhere, any error is infinite."""
     if scale == 0:
         return 0.0 if error == 0 else math.inf
     return error / scale

@@ -1,7 +1,7 @@
-"""What is played to prove a format: weights, size, ratio and batch, as data. A row is a test of every format.
+"""The cases that prove a format: weights, size, ratio and batch, as data. A row is a test of every format.
 
-Trained weights and the real clip are not part of the project. They lie in `../shared` beside it, or where the
-environment variable RVM_SHARED points; what needs them is skipped, with that reason, where they are missing.
+Trained weights and the real clip are not part of the project. They are in `../shared` beside it, or where the
+environment variable RVM_SHARED points. Tests that need them are skipped with that reason if they are missing.
 RVM_WEIGHTS and RVM_CLIP, which `make soak` and `make speed` set, name a checkpoint and a clip to use instead.
 """
 
@@ -24,8 +24,8 @@ REAL_CLIP, REAL_VIDEO = "clip/frames", "clip/clip.mp4"
 class Case:
     """One clip at one size and ratio.
 
-    `weights` are `seeded`, or one of the shared folder's three approximations of the released ones: `from_tfjs` and
-    `from_coreml` are float32, so that half precision has something to round, `consensus_fp16` is not. `clip` is `real`
+    `weights` is `seeded`, or one of three approximations of the released weights in the shared folder: `from_tfjs` and
+    `from_coreml` are float32, so that half precision has something to round; `consensus_fp16` is not. `clip` is `real`
     or `builtin`.
     """
 
@@ -52,7 +52,7 @@ CASES = (
     Case(weights="seeded", clip="builtin", width=160, height=96, ratio=0.5, batch=2),
     Case(weights="seeded", clip="builtin", variant="resnet50", width=160, height=96, ratio=0.5),
 )
-"""Every format and precision plays these in the tests. Their internal sizes are whole, as files of one size need."""
+"""The tests play these in every format and precision. Their internal sizes are whole, as files of one size need."""
 
 ODD_CASES = (
     Case(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375),
@@ -61,36 +61,36 @@ ODD_CASES = (
 """Odd sizes and ratios, for files of any size; `tools/measure/random_exports.py` plays two hundred more."""
 
 UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
-"""Pixels at the internal size, over all frames, that a slow format's test may play: half precision on a CPU."""
+"""Most pixels at the internal size, over all frames, that a slow format's test plays: half precision on a CPU."""
 
 
 def affordable(play: Case, format_name: str, precision: str) -> bool:
-    """Return False where a play would take minutes."""
+    """Return False if a play would take minutes."""
     budget = UNAFFORDABLE.get((format_name, precision), math.inf)
     return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
 
 
 def play_spec(play: Case, format_name: str, precision: str) -> ExportSpec:
-    """The file that a play needs: for any size where the format has such, else for the play's."""
+    """Return the options of a play's file: for any size if the format has such files, else for the play's size."""
     size = Fixed(width=play.width, height=play.height, ratio=play.ratio, batch=play.batch)
     fixed = {"fixed": size} if FORMATS[format_name].one_size else {}
     return FORMATS[format_name].spec(variant=play.variant, refiner=play.refiner, precision=precision, **fixed)
 
 
 def artifact_name(play: Case, format_name: str, precision: str) -> str:
-    """The same for plays that one file serves."""
+    """Return the name of a play's artifact. Plays that share a file get equal names."""
     size = (f"{play.width}x{play.height}-{play.ratio:g}-{play.batch}",) if FORMATS[format_name].one_size else ()
     return "-".join((play.weights, play.variant, play.refiner, format_name, precision, *size))
 
 
 def shared_folder() -> Path | None:
-    """Where trained weights and the real clip lie, if this machine has them."""
+    """Return the folder of trained weights and the real clip, or None if this machine has none."""
     folder = Path(os.environ.get("RVM_SHARED") or Path(__file__).resolve().parents[2] / "shared")
     return folder if (folder / REAL_CLIP).is_dir() else None
 
 
 def needed_shared_folder() -> Path:
-    """The same. Raises FileNotFoundError on a machine that has none."""
+    """Return the shared folder. Raise FileNotFoundError if this machine has none."""
     folder = shared_folder()
     if folder is None:
         raise FileNotFoundError(
@@ -130,10 +130,10 @@ def has_real_data() -> bool:
 
 @lru_cache(maxsize=4)
 def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
-    """Seeded weights, or trained ones of the shared folder.
+    """Load seeded weights, or trained ones of the shared folder.
 
     Raises:
-        FileNotFoundError: trained weights on a machine that has none.
+        FileNotFoundError: trained weights are missing on this machine.
     """
     if weights == "seeded":
         return load_checkpoint("seeded", variant, refiner)
@@ -142,10 +142,10 @@ def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
 
 
 def play_clip(play: Case) -> Clip:
-    """A play's clip, in its size and batch.
+    """Return a play's clip, in its size and batch.
 
     Raises:
-        FileNotFoundError: the real clip on a machine that does not have it.
+        FileNotFoundError: the real clip is missing on this machine.
     """
     if play.clip == "builtin":
         clip = builtin_clip(play.frames, play.width, play.height)

@@ -1,6 +1,6 @@
-"""Clips to compare on: an image folder, a video file, or the built-in one, which has a person in it and needs nothing.
+"""Clips to compare on: an image folder, a video file, or the built-in one, which has a person in it and needs no file.
 
-A clip gives one frame at a time, so that a thousand of them take the memory of one. Twelve frames are the least: a
+A clip yields one frame at a time, so that a thousand of them take the memory of one. Twelve frames are the minimum: a
 runner that drops its states is perfect on the first.
 """
 
@@ -28,10 +28,10 @@ RESET_EVERY = 300
 """Frames after which all sides forget their states, as players do when they seek."""
 
 _LARGE = 1280 * 720
-"""Pixels of a frame beyond which the fewest frames are played, unless a number was asked for."""
+"""Frames with more pixels than this are played in the fewest number, unless the user gave a number."""
 
 _MOST_HELD = 1 << 29
-"""Bytes of a clip that is held in memory; a longer one is decoded for every play."""
+"""Most bytes of a clip that is held in memory; a longer one is decoded for every play."""
 
 Kind = Literal["real", "builtin"]
 
@@ -42,7 +42,7 @@ class ClipError(UserError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """Frames under a name. `kind` is `builtin` for the drawn one; `asked` says that somebody asked for its length.
+    """Frames under a name. `kind` is `builtin` for the drawn one; `asked` is True if the user gave the length.
 
     `reset_every` is the number of frames after which all sides forget their states.
     """
@@ -105,7 +105,7 @@ class Clip:
         """Return this and other clips made of it, side by side.
 
         Raises:
-            ClipError: it is too long to be held in memory.
+            ClipError: the clip is too long to be held in memory.
         """
         if batch == 1:
             return self
@@ -116,14 +116,14 @@ class Clip:
     def fitted(self, width: int, height: int, batch: int) -> "Clip":
         """Return this clip at a size and batch: itself if it has them, else resized and batched.
 
-        A large frame gets the fewest frames that prove something, unless their number was asked for.
+        A clip of large frames is cut to the fewest that prove something, unless the user gave their number.
         """
         clip = self if self.size == (height, width) else self.resized(width, height)
         clip = clip if clip.batch == batch else clip.batched(batch)
         return clip.affordable()
 
     def affordable(self) -> "Clip":
-        """Return the clip, shortened if its frames are large and nobody asked for a length."""
+        """Return the clip, shortened if its frames are large and the user gave no length."""
         height, width = self.size
         if self.asked or height * width <= _LARGE or len(self) <= FEWEST_FRAMES:
             return self
@@ -131,15 +131,15 @@ class Clip:
 
 
 def load_clip(path: Path | None, frames: int | None = None) -> Clip:
-    """Return the first frames of an image folder or a video file, in 8 bits; without a path the built-in clip.
+    """Return the first frames of an image folder or a video file, in 8 bits, or the built-in clip if `path` is None.
 
     Args:
-        path: What `open_source` takes, or None.
-        frames: How many at the most; None for 24, or 12 of large frames.
+        path: An input of `open_source`, or None.
+        frames: Most frames; None for 24, or for 12 if they are large.
 
     Raises:
-        ClipError: fewer than 12 frames asked for or found, no such file, something among them that cannot be decoded,
-            images of different sizes or depths, or frames that are all alike.
+        ClipError: fewer than 12 frames requested or found, no such file, a frame that cannot be decoded, images of
+            different sizes or depths, or frames that are all alike.
     """
     wanted = DEFAULT_FRAMES if frames is None else frames
     if wanted < FEWEST_FRAMES:
@@ -158,7 +158,7 @@ def load_clip(path: Path | None, frames: int | None = None) -> Clip:
 
 
 def _read(path: Path, frames: int) -> Shots:
-    """Decode all frames once, and hold them if they are few."""
+    """Decode all frames once, and keep them if they are few."""
     held: list[Pixels] = []
     digest = hashlib.sha256()
     count = size = 0

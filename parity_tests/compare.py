@@ -1,4 +1,4 @@
-"""Hold a candidate's outputs against the reference's: numbers per output and frame."""
+"""Compare a candidate's outputs with the reference's: numbers per output and frame."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from parity_tests.judging.drift import Drift, DriftTally
 
 FrameOutputs = Mapping[str, NDArray[np.floating]]
-"""fgr, pha (or one of them) and r1..r4 of one frame, each (B, C, H, W)."""
+"""Outputs of one frame: fgr, pha (or one of them) and r1..r4, each (B, C, H, W)."""
 
 NAMES = ("fgr", "pha", "r1", "r2", "r3", "r4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlphaMetrics:
-    """Against the reference's alpha, in [0, 1] units; NaN where a file gives none.
+    """Error of alpha against the reference's, in [0, 1] units; NaN if a file gives no alpha.
 
     Papers print MAD and MSE times 1e3, dtSSD times 1e2.
 
@@ -33,8 +33,8 @@ class AlphaMetrics:
 class Comparison:
     """The figures of a comparison. It holds when `failures`, sentences for people, is empty.
 
-    `moved` is by how much an output changes from one frame to the next at most, in the mean over its values. A failure
-    of one output begins with its name.
+    `moved` is the largest change of an output from one frame to the next, as the mean over its values. A failure of one
+    output begins with its name.
     """
 
     frames: int
@@ -48,7 +48,7 @@ class Comparison:
         return not self.failures
 
     def failures_of(self, output: str | None) -> tuple[str, ...]:
-        """Those of one output that was compared; None for those of none of them."""
+        """Return the failures of one compared output, or for None the failures that belong to no output."""
         return tuple(
             failure
             for failure in self.failures
@@ -64,14 +64,14 @@ def compare(
 ) -> Comparison:
     """Measure how far a candidate's outputs are from the reference's, frame by frame.
 
-    Sides that cannot be compared (other names, shapes or kinds of numbers) are failures; `judge.py` adds those of
-    figures beyond their limits.
+    Sides that cannot be compared (other names, shapes or kinds of numbers) are failures. `judge.py` adds the figures
+    beyond their limits.
 
     Args:
         reference: Outputs of every frame in order, float64.
-        candidate: The same from the other side, any float dtype; as many frames.
+        candidate: The other side's outputs, any float dtype; as many frames.
         watch: Called with both sides of every frame that can be compared.
-        slack: By output, the error that does not count, as the rounding to bytes; 0 for those that it does not name.
+        slack: By output, the error that does not count, such as the rounding to bytes; 0 for outputs it does not name.
 
     Raises:
         ValueError: no frames, or more on one side.
@@ -109,7 +109,7 @@ def _widened(array: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _unlike(expected: FrameOutputs, given: FrameOutputs) -> str | None:
-    """What cannot be compared at all: other names, other shapes, numbers that are not floating point."""
+    """Return why two frames cannot be compared (other names or shapes, numbers that are no floats), or None."""
     if list(given) != list(expected):
         return f"outputs {', '.join(given)} instead of {', '.join(expected)}"
     for name in expected:

@@ -14,7 +14,7 @@ from rvm_model.network.matting_network import MattingNetwork
 
 
 def open_network(network: MattingNetwork) -> Layers:
-    """Every convolution's value, or that of the batch norm behind it. The network is watched from then on."""
+    """Return layers with every convolution's value, or that of its batch norm. Hooks stay on the network."""
     values: dict[str, Array] = {}
     calls: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""A clip through the reference and through an artifact, each feeding back its own states."""
+"""Play a clip through the reference and through an artifact, each feeding back its own states."""
 
 from collections.abc import Generator, Iterator
 
@@ -14,7 +14,7 @@ from rvm_model.network.matting_network import MattingNetwork
 
 
 def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: Device = "cpu") -> Iterator[FrameOutputs]:
-    """fgr, pha, r1..r4 of every frame as fp32 PyTorch computes them.
+    """Yield fgr, pha, r1..r4 of every frame as fp32 PyTorch computes them.
 
     Raises:
         DeviceError: the device is missing.
@@ -34,15 +34,15 @@ def play_reference(network: MattingNetwork, clip: Clip, ratio: float, device: De
 def play_artifact(
     artifact: Artifact, clip: Clip, ratio: float, device: Device = "cpu", runtime: str | None = None
 ) -> Generator[FrameOutputs]:
-    """The same from an exported file, by a runtime of its format; states in the file's dtype.
+    """Yield these outputs of an exported file, run by a runtime of its format; states in the file's dtype.
 
-    Who may stop early closes it, so that a runtime's process ends then.
+    To stop early, close the generator: that ends the runtime's process.
 
     Raises:
-        ArtifactError: it does not load or run.
+        ArtifactError: the file does not load or run.
         DeviceError: the device is missing.
         MissingPackage: the runtime is not installed.
-        UnknownRuntime: the format has none of that name.
+        UnknownRuntime: the format has no runtime of that name.
     """
     player = load_runtime(artifact.format, runtime)
     with player.load(artifact, device, ratio) as step:

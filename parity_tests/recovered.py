@@ -1,8 +1,8 @@
-"""A file held against the network that was rebuilt from it.
+"""Compare a file with the network that was rebuilt from it.
 
-The weights are the file's own, so that only arithmetic may differ. Released files that are known to compute something
-else than the network, whatever their weights, are held against it where that plays no part, or against a network that
-does the same.
+The weights are the file's own, so only arithmetic may differ. Some released files are known to compute something other
+than the network, whatever their weights. Those are compared where that has no effect, or with a network that does the
+same.
 """
 
 from collections.abc import Collection, Iterator
@@ -24,44 +24,44 @@ ABSORBED = {
     "pha": Error(max_abs=9.0e-4, mean_abs=2.6e-5, high_abs=9.0e-4),
     **dict.fromkeys(_STATES, Error(max_abs=9.0e-3, mean_abs=6.6e-5, high_abs=9.0e-3)),
 }
-"""What a file and the network rebuilt from it may differ by in any case where its normalisation is rounded: the
-network's first convolution makes up for that, but not at the border. Three times what the released TensorFlow.js file
-and files of ours showed."""
+"""Errors to allow for a file whose normalisation is rounded: three times those of the released TensorFlow.js file and
+of files of ours. The rebuilt network's first convolution makes up for the rounding, except at the border.
+"""
 
-# Files of these formats are rounded as they are stored; what runs them computes in float32 with the rounded weights.
+# Files of these formats are rounded when stored; their runtimes compute in float32 with the rounded weights.
 _STORED = ("tfjs", "coreml")
 
 
 def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
     """Play the built-in clip through every file that weights were recovered from, and through the network.
 
-    Each of several is held against the network that it gives alone. The middle of all is what none of them computes,
-    and lies where every one of them allows: that was looked at number by number when they were brought together.
+    If there are several files, each is compared with the network that it gives alone. No file computes the middle of
+    all, but every file allows it: that was checked number by number when they were merged.
 
     Raises:
-        UserError: as `verify.verify`.
+        UserError: as in `verify.verify`.
     """
     several = len(recovered.artifacts) > 1
     for artifact in recovered.artifacts:
         quirks = recovered.quirks[artifact.path]
-        # It has been opened before, so that whoever asked for it trusts it.
+        # The user has opened it before, so it is trusted.
         checkpoint = recover([artifact.path], trust=True).checkpoint if several else recovered.checkpoint
         if artifact.refiner != checkpoint.refiner and artifact.refiner == "fast_guided_filter":
             checkpoint = checkpoint.with_fast_guided_filter()
         for each in (artifact, *artifact.others):
-            # The fast guided filter's mean is rounded in such files too, and its division makes much of that.
+            # The fast guided filter's mean is rounded in such files too, and its division amplifies that.
             exact = each.refiner == "deep_guided_filter" or UNPADDED_MEAN in quirks
             yield from _reports(_claiming(each, checkpoint, exact), checkpoint, quirks)
 
 
 def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifact:
-    """The file as one of the recovered weights, by whose limits it is judged: of `exact` ones only arithmetic is."""
+    """Return the file as one of the recovered weights, for its limits. With `exact` weights only arithmetic differs."""
     metadata = dict(artifact.metadata)
     if "weights_sha256" in metadata:
         metadata["weights_sha256"] = checkpoint.weights_sha256
     refiner, precision = artifact.refiner, artifact.precision
     if artifact.fixed is not None and artifact.fixed.ratio == 1:
-        refiner = checkpoint.refiner  # of which there is nothing in the file, whatever its metadata say
+        refiner = checkpoint.refiner  # the file holds no refiner, whatever its metadata say
     states = {tensor.dtype for tensor in artifact.outputs if tensor.name not in NAMES[:2]}
     if exact and artifact.format in _STORED and states == {"float32"}:
         precision = "fp32"
@@ -73,7 +73,7 @@ def _reports(artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str]
     ratio = None if artifact.fixed is not None else BUILTIN_RATIO
     allowed = ABSORBED if ROUNDED_NORMALISATION in quirks else {}
     if UNPADDED_MEAN in quirks:
-        # The guided filter is left out at a ratio of 1, and states know nothing of it.
+        # At a ratio of 1 the guided filter is left out, and the states never depend on it.
         yield verify(artifact, checkpoint, clip, 1.0, allowed=allowed)
         yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, allowed=allowed)
     else:
@@ -81,7 +81,7 @@ def _reports(artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str]
 
 
 def describe(quirks: Collection[str]) -> Iterator[str]:
-    """For people: what a file is known to compute otherwise, and what is compared therefore."""
+    """Yield sentences for people: what a file is known to compute differently, and what is compared therefore."""
     if UNPADDED_MEAN in quirks:
         yield f"{UNPADDED_MEAN}: compared are all outputs at ratio 1, which leaves it out, and the states below"
     if ALIGNED_CORNERS in quirks:

@@ -1,4 +1,4 @@
-"""Give a clip's images one frame at a time: drawn, held in memory, or decoded anew for each play."""
+"""Images of a clip, one frame at a time: drawn, held in memory, or decoded anew for each play."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from rvm_model.video.source import open_source
 from rvm_model.video.synthetic.clip import VERSION, Pixels, draw_frame
 
 _SMALL = 320 * 180
-"""Pixels of a drawn frame that is kept for the next play of the clip."""
+"""Most pixels of a drawn frame that is kept for the next play of the clip."""
 
 _draw_once = lru_cache(maxsize=24)(draw_frame)
 
 _draw_in_step = lru_cache(maxsize=2)(draw_frame)
-"""For larger frames: reference, yardstick and file play side by side, and each frame is drawn once for all of them."""
+"""Cache for larger frames: reference, yardstick and file play side by side, and share each drawn frame."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shot:
-    """One frame: `images` (B, H, W, 3) RGB, and its truth where that is known."""
+    """One frame: `images` (B, H, W, 3) RGB, and its truth if known."""
 
     images: Pixels
     truth: Truth | None = None
@@ -59,7 +59,7 @@ class Shots(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """The built-in story, see `rvm_model/video/synthetic/clip.py`."""
+    """The built-in story, drawn; see `rvm_model/video/synthetic/clip.py`."""
 
     frames: int
     width: int
@@ -114,7 +114,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """A file that is too long to hold: decoded from its beginning for every play."""
+    """A file that is too long to hold. It is decoded from its beginning for every play."""
 
     path: Path
     frames: int
@@ -135,7 +135,7 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True)
 class First:
-    """The first frames of others."""
+    """The first frames of other shots."""
 
     of: Shots
     frames: int
@@ -161,7 +161,7 @@ class First:
 
 @dataclass(frozen=True, kw_only=True)
 class Resized:
-    """Others at another size, by Pillow's bicubic filter. Their truth is left out: it would have to be resized too."""
+    """Other shots at another size, by Pillow's bicubic filter. Their truth is left out: it would need a resize too."""
 
     of: Shots
     width: int
@@ -192,7 +192,7 @@ class Resized:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """Different clips side by side: others, those mirrored and backwards, and so on, each begun elsewhere."""
+    """Different clips side by side, made of one: itself, mirrored and backwards, and so on, each pair a frame later."""
 
     of: Shots
     batch: int

@@ -29,10 +29,10 @@ from rvm_model.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """An artifact held against PyTorch, in numbers; `parity_report.py` renders it.
+    """The result of comparing an artifact with PyTorch, in numbers; `parity_report.py` renders it.
 
-    `function` is empty where the file holds the network once. By output: `units` is the yardstick's error, `limits` the
-    largest that passes. `quality` is None for a clip whose truth is not known.
+    `function` is empty if the file holds the network once. By output: `units` is the yardstick's error, `limits` the
+    largest that passes. `quality` is None for a clip without a known truth.
     """
 
     artifact: Path
@@ -58,9 +58,9 @@ class ParityReport:
 
     @property
     def multiples(self) -> dict[str, float]:
-        """Return how many times PyTorch's own rounding each output is off, in the worst statistic.
+        """Each output's error as a multiple of PyTorch's own rounding, in the worst statistic.
 
-        Empty where the play broke off, so that there is no yardstick.
+        Empty if the play stopped early, since there is no yardstick then.
         """
         drifts = self.comparison.outputs
         return {
@@ -71,12 +71,12 @@ class ParityReport:
 
     @property
     def name(self) -> str:
-        """Of the file, and of the function where it has several."""
+        """Name of the file, and of the function if the file has several."""
         return self._named(self.artifact.name)
 
     @property
     def place(self) -> str:
-        """Of the file as it was given, and of the function."""
+        """Path of the file as it was given, and name of the function if the file has several."""
         return self._named(str(self.artifact))
 
     def _named(self, file: str) -> str:
@@ -84,14 +84,14 @@ class ParityReport:
 
 
 LEVEL = 1 / 255
-"""One of the 256 levels of a byte."""
+"""The step between two of the 256 levels of a byte."""
 
 BUILTIN_RATIO = 0.5
-"""For the built-in clip: below 1, so that resize and refiner take part."""
+"""The ratio for the built-in clip: below 1, so that resize and refiner take part."""
 
 
 class ParityError(UserError):
-    """A comparison that cannot be made as asked. The message is one line for the user."""
+    """A comparison that cannot be made as requested. The message is one line for the user."""
 
 
 def verify(
@@ -115,14 +115,14 @@ def verify(
         checkpoint: The weights it should hold.
         clip: At least 12 frames. For an artifact of a fixed size it is resized (see `Clip.resized`) and batched to fit.
         ratio: Downsample ratio in (0, 1]; None for the one that the artifact has baked in.
-        device: Where both sides run.
-        runtime: What plays the artifact; None for its format's first.
+        device: The device of both sides.
+        runtime: The artifact's runtime; None for its format's default.
         watch: See `compare`.
-        outputs: Those to compare, of `compare.NAMES`.
-        allowed: By output, errors that pass whatever the yardstick says.
+        outputs: The outputs to compare, of `compare.NAMES`.
+        allowed: By output, errors that pass regardless of the yardstick.
         aligned: Compare with a network whose every resize aligns corners.
         on_frame: Called with each frame's number before it is played.
-        references: What PyTorch gave for clips that were played before.
+        references: A cache of PyTorch's outputs on clips that were played before.
 
     Raises:
         ParityError: other weights than the artifact was made from, a clip that it was calibrated on, or a size and
@@ -142,13 +142,13 @@ def verify(
         on_frame,
     )
     given = {tensor.name for tensor in artifact.outputs}
-    # States always: a file that keeps them to itself shows them to its runtime.
+    # Always compare states: a file without state outputs shows them to its runtime.
     names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
     names = [name for name in names if name in outputs]
     left_out = [name for name in NAMES if name not in outputs]
     reference = ({name: frame[name] for name in names} for frame in played.frames)
     runtime = runtime or FORMATS[artifact.format].default_runtime
-    # A byte may be off by half a level through rounding alone.
+    # Rounding alone may move a byte by half a level.
     slack = dict.fromkeys(NAMES[:2], LEVEL / 2) if artifact.image_bytes else {}
     tally = QualityTally(clip)
 
@@ -200,7 +200,7 @@ def _weight_failures(stored: Recovered | None, checkpoint: Checkpoint) -> list[s
 
 
 def refuse_calibrated(artifact: Artifact, clip: Clip) -> None:
-    """Raises ParityError if a file was made with frames of this clip."""
+    """Raise ParityError if a file was made with frames of this clip."""
     if calibrated_with(artifact.metadata, (image for images in clip.images() for image in images)):
         raise ParityError(
             f"{artifact.path} was calibrated with frames of {clip.name}, on which nothing can be said of it; give "
@@ -213,7 +213,7 @@ def weights_kind(checkpoint: Checkpoint) -> Literal["trained", "seeded"]:
 
 
 def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
-    """The clip and the ratio that an artifact is to be played with. Arguments and errors as those of `verify`."""
+    """Return the clip and the ratio to play an artifact with. Arguments and errors are those of `verify`."""
     claimed = artifact.metadata.get("weights_sha256")
     if claimed is not None and claimed != checkpoint.weights_sha256:
         raise ParityError(
@@ -224,7 +224,7 @@ def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | N
 
 
 def fit_size(artifact: Artifact, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
-    """The same, whatever weights it holds."""
+    """Return the clip and the ratio as `fit` does, without checking the weights."""
     fixed = artifact.fixed
     if fixed is not None:
         if ratio not in (None, fixed.ratio):
@@ -248,7 +248,7 @@ def auto_ratio(clip: Clip) -> float:
 
 
 def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
-    """Refuse what leaves no pixel, and where a float32 ratio gives another internal size than PyTorch's."""
+    """Raise ParityError if no pixel is left, or if a float32 ratio gives another internal size than PyTorch's."""
     height, width = clip.size
     try:
         expected = internal_size(height, width, ratio)
@@ -263,5 +263,5 @@ def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
 
 
 def refine_of(artifact: Artifact) -> Refine:
-    """Return what PyTorch has to do at ratio 1 to do as the artifact does."""
+    """Return PyTorch's behaviour at ratio 1 that matches the artifact's."""
     return "always" if artifact.refine == "always" else "auto"

@@ -1,6 +1,6 @@
 """Robust Video Matting in PyTorch: the network, its size rules, its checkpoints, video in and out.
 
-Names are imported when first asked for, so that the size rules do not cost an import of torch.
+Names are imported on first use, so that the size rules do not import torch.
 """
 
 from importlib import import_module

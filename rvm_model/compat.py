@@ -1,7 +1,7 @@
-"""The released project's readers and writers, with its names and signatures, over PyAV and Pillow.
+"""The released project's readers and writers, with its names and signatures, on top of PyAV and Pillow.
 
-They deal in PIL images and tensors, one clip at a time; `source.py` and `sink.py` are what keeps timestamps, depth,
-colours and sound.
+They handle PIL images and tensors, one clip at a time. `source.py` and `sink.py` also keep timestamps, depth, colours
+and sound.
 """
 
 import gc
@@ -31,13 +31,13 @@ from rvm_model.video.source import frame_times, open_source
 Transform = Callable[[Image.Image], Any]
 
 
-# A forked child, such as a DataLoader's worker, has none of its parent's threads. A decoder of the parent that is
-# garbage already would be freed in the child by chance, and wait there for its threads for ever.
+# A forked child, such as a DataLoader worker, has none of its parent's threads. Without this, the child may collect a
+# decoder that was garbage in the parent already, and wait forever for that decoder's threads.
 os.register_at_fork(after_in_child=gc.freeze)
 
 
 class ToTensor:
-    """What torchvision's does: a PIL image, or (H, W, C) uint8, to a float32 tensor (C, H, W) in [0, 1]."""
+    """Counterpart of torchvision's: a PIL image, or (H, W, C) uint8, to a float32 tensor (C, H, W) in [0, 1]."""
 
     def __call__(self, picture: Any) -> Tensor:
         pixels = np.array(picture, np.uint8)
@@ -45,12 +45,12 @@ class ToTensor:
 
 
 class VideoReader(Dataset[Any]):
-    """Frames of a video by their number: PIL images in RGB, or what `transform` makes of them.
+    """Frames of a video by index: PIL images in RGB, or the results of `transform`.
 
-    In order they are decoded one after the other; any other order seeks. Works in a `DataLoader` with workers too.
+    Reading in order decodes one frame after the other; any other order seeks. A `DataLoader` may have workers.
 
     Args:
-        path: What FFmpeg can read.
+        path: Any file that FFmpeg can read.
         transform: Called with each frame.
 
     Raises:
@@ -63,7 +63,7 @@ class VideoReader(Dataset[Any]):
             self.frame_rate = float(source.properties.frame_rate)
         self._times = _times(self.path)
         least = min((after - before for before, after in pairwise(self._times)), default=Fraction(1))
-        # Seconds before a frame to begin at, so that it is not lost by rounding.
+        # Seconds before a frame at which decoding begins, so that rounding does not lose the frame.
         self._margin = min(least / 3, Fraction(1, 10_000))
         self._playing: tuple[int, int, ExitStack, Iterator[TimedFrame]] | None = None
 
@@ -82,7 +82,7 @@ class VideoReader(Dataset[Any]):
         return {**self.__dict__, "_playing": None}
 
     def _frame(self, number: int) -> TimedFrame:
-        """The next one of what is playing in this process, or the first of what begins there."""
+        """Return the next frame of this process's decoder. If that is another frame, open a new decoder first."""
         at = (os.getpid(), number)
         if self._playing is None or self._playing[:2] != at:
             if self._playing is not None:
@@ -100,7 +100,7 @@ class VideoReader(Dataset[Any]):
 
 
 class ImageSequenceReader(Dataset[Any]):
-    """The pictures of a folder (png, jpg, jpeg) by their number, in natural order, as `VideoReader` has its frames."""
+    """The pictures of a folder (png, jpg, jpeg) by index, in natural order. Used like `VideoReader`."""
 
     def __init__(self, path: str | Path, transform: Transform | None = None):
         self.path, self.transform = Path(path), transform
@@ -115,7 +115,7 @@ class ImageSequenceReader(Dataset[Any]):
 
 
 class _Writer:
-    """Whole when it is closed, at the end of a `with`, or when it is forgotten."""
+    """A writer that completes its output on `close`, at the end of a `with`, or when it is garbage-collected."""
 
     def __enter__(self) -> Self:
         return self
@@ -126,14 +126,14 @@ class _Writer:
         self.close()
 
     def close(self) -> None:
-        """Nothing can be written afterwards."""
+        """Complete the output. Nothing can be written afterwards."""
 
 
 class VideoWriter(_Writer):
-    """H.264, or VP9 for .webm.
+    """A writer of H.264, or VP9 for .webm.
 
     Args:
-        path: Ends in .mp4, .mkv, .mov, .webm or .avi. It appears when the video is whole.
+        path: Ends in .mp4, .mkv, .mov, .webm or .avi. The file appears when it is complete.
         frame_rate: Frames a second.
         bit_rate: Bits a second.
     """
@@ -183,10 +183,10 @@ class VideoWriter(_Writer):
 
 
 class ImageSequenceWriter(_Writer):
-    """A folder of pictures: 0000.jpg and so on.
+    """A writer of a folder of pictures: 0000.jpg and so on.
 
     Args:
-        path: The folder, which is made.
+        path: The folder, created if missing.
         extension: `jpg` or `png`; frames with alpha need `png`.
     """
 
@@ -204,7 +204,7 @@ class ImageSequenceWriter(_Writer):
 
 
 def _times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in order. They are decoded only if the last one is damaged: the file was cut off."""
+    """Return when each frame is shown, in order. If the last one is damaged, the file was cut off: decode them all."""
     times = frame_times(path)
     try:
         with open_source(path, start=float(max(times[-1] - Fraction(1, 10_000), Fraction(0)))) as source:
@@ -223,7 +223,7 @@ _INHERITED: list[ExitStack] = []
 
 
 def _put_away(process: int, opened: ExitStack) -> None:
-    """Close a decoder, unless it belongs to the process that this one was forked from: its threads are not here."""
+    """Close a decoder, unless the parent of this forked process opened it: its threads do not exist here."""
     if process == os.getpid():
         opened.close()
     else:

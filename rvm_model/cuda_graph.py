@@ -1,8 +1,8 @@
-"""The network on a GPU without the time between its kernels: a CUDA graph for each size, half precision, channels last.
+"""The network on a GPU without gaps between its kernels: a CUDA graph per shape, half precision, channels last.
 
-At batch 1 a frame is hundreds of short kernels, and starting them one by one takes longer than they run. A graph is
-captured once and then started as a whole. It reads and writes at fixed places: frames are copied there, and the states
-never leave theirs. Before a graph is used, what it gives is held against the network run kernel by kernel.
+At batch 1 a frame takes hundreds of short kernels, and launching them one by one takes longer than running them. A
+graph is captured once and launched as a whole. It reads and writes fixed buffers: frames are copied in, and the states
+stay in place. Before first use, its output is compared with that of the network run kernel by kernel.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from rvm_model.state import state_shapes
 
 Run = Callable[[], object]
 
-_WARM_UP = 3  # runs before a capture, in which libraries choose their kernels and allocate what they need
+_WARM_UP = 3  # runs before a capture: libraries choose kernels and allocate memory
 _LIMIT = 0.02
-"""Of the difference between a graph and single kernels, in [0, 1] colour units: half precision, other kernels."""
+"""Largest difference between a graph and single kernels, in [0, 1] colour units: half precision, other kernels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Captured:
-    """What runs one shape, and the places that it reads and writes: src, then fgr and pha as float32."""
+    """A captured run for one shape, and its buffers: src, then fgr and pha as float32."""
 
     src: Tensor
     fgr: Tensor
@@ -34,7 +34,7 @@ class _Captured:
 
 
 def cuda_graph(run: Run) -> Run:
-    """What does the same as `run`, which launches kernels and nothing else, in one launch."""
+    """Return a function that does the work of `run` in one launch. `run` must launch kernels and do nothing else."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -48,12 +48,12 @@ def cuda_graph(run: Run) -> Run:
 
 
 class CapturedNetwork:
-    """One clip through a network, from its first frame on; a graph is captured for each number of frames at once.
+    """A network that runs on one clip, from its first frame. It captures a graph for each input shape.
 
     Args:
         network: On its device, in its dtype.
         ratio: The downsample ratio, in (0, 1].
-        capture: Gives what does the same as a function; in place of `cuda_graph` where there is no GPU.
+        capture: Returns a function with the same effect. Tests without a GPU replace `cuda_graph` with their own.
     """
 
     def __init__(self, network: MattingNetwork, ratio: float, capture: Callable[[Run], Run] = cuda_graph) -> None:
@@ -65,14 +65,14 @@ class CapturedNetwork:
 
     @torch.inference_mode()
     def __call__(self, src: Tensor) -> tuple[Tensor, Tensor]:
-        """The frames behind those of the call before, (T, 3, H, W) in [0, 1], of any device and dtype.
+        """Matte the frames that follow those of the previous call: (T, 3, H, W) in [0, 1], of any device and dtype.
 
         Returns:
-            fgr (T, 3, H, W) and pha (T, 1, H, W), float32 in [0, 1], on the network's device. The next call with as
-            many frames overwrites them.
+            fgr (T, 3, H, W) and pha (T, 1, H, W), float32 in [0, 1], on the network's device. The next call with this
+            shape overwrites them.
 
         Raises:
-            DeviceError: the graph does not compute what the network computes.
+            DeviceError: the output of the graph differs from that of the network.
         """
         if src.shape not in self._captured:
             self._captured[src.shape] = self._prepare(src)
@@ -102,7 +102,7 @@ class CapturedNetwork:
             for state, new in zip(states, after, strict=True):
                 state.copy_(new)
 
-        # Capturing and checking run the network; the clip must not notice.
+        # Capture and check run the network, so the clip's states are restored after each.
         before = [state.clone() for state in states]
         given.copy_(src)
         run()
@@ -123,7 +123,7 @@ class CapturedNetwork:
 
 
 def captured_play(network: MattingNetwork, ratio: float, device: torch.device) -> Play:
-    """The network in half precision on a GPU, as `rvm_model.matting.network_play` gives it elsewhere."""
+    """Return a `Play` of the network in half precision on a GPU. Elsewhere, use `rvm_model.matting.network_play`."""
     on_device = network.to(device, torch.float16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     captured = CapturedNetwork(on_device, ratio)
 

@@ -1,4 +1,4 @@
-"""The one place that turns `cpu` or `cuda` into a torch device."""
+"""Conversion of `cpu` and `cuda` to a torch device, for the whole project."""
 
 import torch
 
@@ -6,14 +6,14 @@ from rvm_model.errors import UserError
 
 
 class DeviceError(UserError):
-    """A device that this machine does not have. The message is one line for the user."""
+    """A device that is missing, or that computes wrong results. The message is one line for the user."""
 
 
 def torch_device(name: str) -> torch.device:
-    """The device, with TensorFloat-32 off: its ten bits of mantissa would drown what a comparison looks for.
+    """Return the device, with TensorFloat-32 off: its ten bits of mantissa would hide what a comparison looks for.
 
     Raises:
-        DeviceError: `cuda` where PyTorch finds no GPU.
+        DeviceError: `cuda`, but PyTorch finds no GPU.
     """
     if name == "cuda":
         if not torch.cuda.is_available():

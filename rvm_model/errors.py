@@ -1,4 +1,4 @@
-"""The base of all errors that are the user's to mend. Standard library only: a command catches it at no cost."""
+"""Base class of all errors that the user can fix. It needs the standard library only, so commands import it fast."""
 
 _LONGEST = 500
 
@@ -8,6 +8,6 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException, longest: int = _LONGEST) -> str:
-    """Return the first line of what a library says, or the error's type if it says nothing. A long line is cut."""
+    """Return the first line of a library's message, or the error's type if there is no message. Cut a long line."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return line if len(line) <= longest else f"{line[:longest]}..."

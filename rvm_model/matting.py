@@ -1,4 +1,4 @@
-"""Matting a clip: frames are read, matted and written at the same time, in three threads, a few of them in memory."""
+"""Matting of a clip. Three threads read, matte and write at the same time, with a few frames in memory."""
 
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -29,8 +29,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Images = NDArray[np.float32]
 
 Play = Callable[[Images], tuple[Images, Images]]
-"""Frames (T, 3, H, W), RGB in [0, 1], that follow each other and those of the call before, to their fgr (T, 3, H, W)
-and pha (T, 1, H, W), of which one that a model was made without is empty, (T, 0, H, W). It keeps the recurrent states.
+"""A function from frames (T, 3, H, W), RGB in [0, 1], to their fgr (T, 3, H, W) and pha (T, 1, H, W).
+
+It keeps the recurrent states, so frames must follow those of the call before. If the model was made without fgr or
+pha, that output is empty, (T, 0, H, W).
 """
 
 _CHUNKS_AHEAD = 2
@@ -46,7 +48,7 @@ class _Chunk:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Matted:
-    """One frame, float32 in [0, 1], (C, H, W)."""
+    """One matted frame: float32 in [0, 1], (C, H, W)."""
 
     src: Images
     fgr: Images
@@ -62,18 +64,19 @@ def matte_source(
     seq_chunk: int = 1,
     on_frames: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Play a source to its end, or to where it is damaged, and write what the sinks take.
+    """Matte a source to its end, or to the first damage, and write to all sinks.
 
     Args:
         source: Read in a thread of its own.
-        play: Called in another.
-        sinks: Written to in this one. `composition` gets (H, W, 3), or (H, W, 4), fgr and pha, without a background.
+        play: Called in another thread.
+        sinks: Written to in the calling thread. `composition` gets (H, W, 3); without a background it gets fgr and
+            pha, (H, W, 4).
         background: Behind the composition.
         seq_chunk: Frames that go through the network together.
-        on_frames: Told how many frames were written since it was last called.
+        on_frames: Called with the number of frames written since its last call.
 
     Raises:
-        VideoError: the model gives values that are not finite, or a sink cannot be written to.
+        VideoError: the model returns values that are not finite, or a sink cannot be written to.
     """
     first = None
     with (
@@ -88,7 +91,7 @@ def matte_source(
                 for kind, sink in sinks.items():
                     sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
             on_frames(len(chunk.frames))
-    for sink in sinks.values():  # all of them, before any appears under its name
+    for sink in sinks.values():  # finish all before any gets its final name
         sink.finish()
 
 
@@ -119,11 +122,11 @@ _RENDER: dict[Kind, Callable[[_Matted, Background | None], Images]] = {
     "alpha": lambda matted, _: matted.pha,
     "foreground": lambda matted, _: matted.fgr,
 }
-"""What goes into each kind of output: (C, H, W), one channel for grey, four with transparency."""
+"""Renderer for each kind of output: (C, H, W), one channel for grey, four with transparency."""
 
 
 def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dtype: torch.dtype) -> Play:
-    """A `MattingNetwork`, or anything that is called like one, from the first frame of a clip on."""
+    """Return a `Play` of a `MattingNetwork`, or of a module with its signature, from the first frame of a clip."""
     states: list[torch.Tensor | None] = [None] * 4
 
     def play(src: Images) -> tuple[Images, Images]:
@@ -151,28 +154,28 @@ def convert_video(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Matte a video or an image folder, with the released converter's signature. What is there of outputs is replaced.
+    """Matte a video or an image folder, with the released converter's signature. Existing outputs are overwritten.
 
     Args:
-        model: A `MattingNetwork`, or its TorchScript file loaded; on its device, in its dtype.
+        model: A `MattingNetwork`, or one loaded from TorchScript; on its device, in its dtype.
         input_source: A video file, a picture, or a folder of pictures.
-        input_resize: Width and height to bring the frames to; outputs have that size too.
-        downsample_ratio: In (0, 1]; by default what brings the longer side to at most 512 pixels.
+        input_resize: Width and height to resize the frames to; outputs have that size too.
+        downsample_ratio: In (0, 1]; by default the ratio that brings the longer side to at most 512 pixels.
         output_type: `video`, or `png_sequence` for folders.
-        output_composition: The file, or folder, for the foreground over green; in a folder, with alpha instead.
-        output_alpha: For the alpha.
-        output_foreground: For the foreground, which is not premultiplied.
+        output_composition: File for the foreground over green, or folder for the foreground with alpha.
+        output_alpha: File or folder for the alpha.
+        output_foreground: File or folder for the foreground, which is not premultiplied.
         output_video_mbps: Bit rate of videos in Mbit/s; by default a constant quality.
         seq_chunk: Frames that go through the network together.
-        num_workers: Has no effect: frames are always read ahead in one thread.
-        progress: Show how far it is, on stderr.
-        device: Where the model is; needed if it has no parameters, as a frozen one.
-        dtype: The model's; likewise.
+        num_workers: Ignored: one thread always reads ahead.
+        progress: Show progress on stderr.
+        device: The model's device; required if the model has no parameters, such as a frozen one.
+        dtype: The model's dtype; required likewise.
 
     Raises:
-        ValueError: no output, or an option that is none.
-        VideoError: an input that cannot be read, or an output that cannot be written; nothing is left of it then.
-        UserWarning: (a warning) the input is damaged; what came before the damage has been written.
+        ValueError: no output, or an invalid option.
+        VideoError: an input cannot be read, or an output cannot be written. No output is left behind.
+        UserWarning: (a warning) the input is damaged. The frames before the damage are written.
     """
     given: dict[Kind, str | Path | None] = {
         "composition": output_composition,

@@ -1,4 +1,4 @@
-"""Size rules of the network, as plain integers: no torch, so that a command line or an app can ask them cheaply.
+"""Size rules of the network in plain integers, without torch, so that a command line or an app imports them cheaply.
 
 Source: arXiv:2108.11515, section 3; the released files for the channel counts.
 """
@@ -22,7 +22,7 @@ Shape = tuple[int, int, int, int]
 
 
 def auto_downsample_ratio(height: int, width: int) -> float:
-    """The ratio that brings the longer side of a frame to at most 512 pixels, in (0, 1].
+    """Return the ratio that brings the longer side of a frame to at most 512 pixels, in (0, 1].
 
     Raises:
         ValueError: a side is not positive.
@@ -33,7 +33,7 @@ def auto_downsample_ratio(height: int, width: int) -> float:
 
 
 def internal_size(height: int, width: int, downsample_ratio: float) -> tuple[int, int]:
-    """Height and width in pixels at which the network runs: the floor of the float64 product, as PyTorch resizes.
+    """Return height and width at which the network runs, in pixels: the floor of the float64 product, as in PyTorch.
 
     Raises:
         ValueError: the ratio is outside (0, 1], or leaves no pixel.
@@ -52,10 +52,10 @@ def internal_size(height: int, width: int, downsample_ratio: float) -> tuple[int
 def state_shapes(
     variant: str, height: int, width: int, downsample_ratio: float, batch: int = 1
 ) -> tuple[Shape, Shape, Shape, Shape]:
-    """Shapes (B, C, H, W) of r1..r4 for a source of `height` x `width`: state k has ceil(internal / 2^k).
+    """Return the shapes (B, C, H, W) of r1..r4 for a source of `height` x `width`: state k has ceil(internal / 2^k).
 
     Raises:
-        ValueError: unknown variant, or a ratio that `internal_size` refuses.
+        ValueError: unknown variant, or a ratio that `internal_size` rejects.
     """
     if variant not in STATE_CHANNELS:
         raise ValueError(f"unknown variant {variant!r}; choose one of {', '.join(VARIANTS)}")
@@ -67,13 +67,13 @@ def state_shapes(
 
 
 def float32_size(height: int, width: int, downsample_ratio: float) -> tuple[int, int]:
-    """The internal size that a graph computes whose ratio is a float32 input: 252, not 251, for 720 at .35."""
+    """Return the internal size of a graph whose ratio is a float32 input: 252, not 251, for 720 at .35."""
     ratio = _float32(downsample_ratio)
     return math.floor(_float32(height * ratio)), math.floor(_float32(width * ratio))
 
 
 def safe_ratio(height: int, width: int, downsample_ratio: float) -> float:
-    """The nearest multiple of 1/1000 at which float32 and float64 agree on the internal size."""
+    """Return the nearest multiple of 1/1000 at which float32 and float64 give the same internal size."""
     near = sorted(range(1, 1001), key=lambda thousandth: abs(thousandth / 1000 - downsample_ratio))
     return next(
         k / 1000
@@ -84,10 +84,10 @@ def safe_ratio(height: int, width: int, downsample_ratio: float) -> float:
 
 
 def auto_graph_ratio(height: int, width: int) -> float:
-    """`auto_downsample_ratio`, or the nearest safe one where a graph with a float32 ratio would round it otherwise.
+    """Return `auto_downsample_ratio`, or the nearest safe ratio if float32 rounds the internal size differently.
 
     Raises:
-        ValueError: it would leave no pixel.
+        ValueError: the ratio leaves no pixel.
     """
     ratio = auto_downsample_ratio(height, width)
     same = float32_size(height, width, ratio) == internal_size(height, width, ratio)

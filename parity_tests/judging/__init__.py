@@ -1,1 +1,1 @@
-"""How far a file may be from PyTorch: errors measured, limits in PyTorch's own rounding, and a verdict."""
+"""Errors of a file against PyTorch, limits in units of PyTorch's own rounding, and the verdict."""

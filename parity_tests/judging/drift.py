@@ -1,4 +1,4 @@
-"""Measure how far one output is off over a clip, in flat memory."""
+"""Measure how far one output is off over a clip, in constant memory."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HIGH = 0.999
-"""The quantile that stands beside the maximum: one value on a discontinuity decides the maximum, a thousandth does not.
-"""
+"""The quantile beside the maximum. A single value on a discontinuity decides the maximum, but not the quantile."""
 
 _KEPT_BITS = 16
 """The bits of a float32 that choose its bin: sign, exponent, seven of the mantissa. A bin is 0.8 % wide."""
@@ -24,7 +23,7 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift(Error):
-    """An error, frame by frame too, and where it is worst (frame, then B, C, y, x)."""
+    """An error over a clip and by frame, and where it is worst (frame, then B, C, y, x)."""
 
     frame_max: tuple[float, ...]
     frame_mean: tuple[float, ...]
@@ -32,10 +31,10 @@ class Drift(Error):
 
 
 class DriftTally:
-    """Collect the errors of one output, frame by frame."""
+    """The errors of one output, collected frame by frame."""
 
     def __init__(self, slack: float = 0) -> None:
-        """Start with no frames. Errors count from `slack` on: half a level where a file gives bytes."""
+        """Start with no frames. Errors count from `slack` on: half a level if a file gives bytes."""
         self.moved = 0.0
         self._slack = slack
         self._frame_max: list[float] = []
@@ -45,7 +44,7 @@ class DriftTally:
         self._before: NDArray[np.floating] | None = None
 
     def add(self, expected: NDArray[np.floating], given: NDArray[np.floating]) -> None:
-        """Compare one frame. Both sides have one shape; `expected` is float64."""
+        """Compare one frame. Both sides have the same shape; `expected` is float64."""
         error = np.abs(given - expected)
         if self._slack:
             error = np.maximum(error - self._slack, 0)
@@ -59,7 +58,7 @@ class DriftTally:
         self._before = given
 
     def drift(self) -> Drift:
-        """Return the figures so far. One NaN among the errors makes NaN of all three."""
+        """Return the figures so far. One NaN among the errors makes all three NaN."""
         frame = int(np.argmax(self._frame_max))  # the first NaN, if there is one
         worst = float(np.max(self._frame_max))
         return Drift(

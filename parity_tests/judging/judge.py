@@ -13,9 +13,9 @@ def limits_of(units: Mapping[str, Error], precision: str, allowed: Mapping[str, 
     """Return the largest errors that pass, by output.
 
     Args:
-        units: What `with_floor` returned for the yardstick.
-        precision: Of the artifact.
-        allowed: Errors that pass whatever the yardstick says; empty if there are none.
+        units: The yardstick's errors, from `with_floor`.
+        precision: The artifact's.
+        allowed: Errors that pass regardless of the yardstick; may be empty.
     """
     limits = {}
     for name, unit in units.items():
@@ -35,7 +35,7 @@ def with_floor(units: Mapping[str, Error]) -> dict[str, Error]:
 
 
 def multiples(error: Error, unit: Error) -> dict[Statistic, float]:
-    """Return how many times the yardstick's error an error is."""
+    """Return an error as multiples of the yardstick's, by statistic."""
     return {each: figure(error, each) / figure(unit, each) for each in STATISTICS}
 
 
@@ -45,7 +45,7 @@ def failures(
     """Yield a sentence for each output that misses a limit, or that moves too little to prove anything."""
     for name, drift in comparison.outputs.items():
         limit = limits[name]
-        # All must hold, and NaN holds nothing.
+        # All must hold, and a NaN must fail.
         missed = [each for each in STATISTICS if not figure(drift, each) <= figure(limit, each)]
         if missed:
             times = multiples(drift, units[name])
@@ -70,7 +70,7 @@ def failures(
 
 
 def saturation_failures(saturated: Mapping[str, float]) -> Iterator[str]:
-    """Yield a sentence if a file's eight bits do not reach as far as what flows: the yardstick has the same ranges."""
+    """Yield a sentence if values exceed a file's eight-bit ranges. The yardstick has them too, so cannot show it."""
     beyond = {name: share for name, share in saturated.items() if not share <= MOST_SATURATED}
     if beyond:
         worst = max(beyond, key=lambda name: beyond[name])

@@ -1,4 +1,4 @@
-"""The one table of limits: multiples of PyTorch's own rounding by which an artifact may be off.
+"""The table of all limits: multiples of PyTorch's own rounding by which an artifact may be off.
 
 An artifact and PyTorch in the artifact's own arithmetic play the same clip, each feeding back its own states, and both
 are compared with float64.
@@ -11,7 +11,7 @@ from parity_tests.judging.drift import Error
 
 Statistic = Literal["max", "mean", "high"]
 STATISTICS: tuple[Statistic, ...] = ("max", "mean", "high")
-"""Over all values of an output and all frames: largest, mean, and 99.9 % quantile of the absolute error."""
+"""The absolute error over all values of an output and all frames: largest, mean, and 99.9 % quantile."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class AlphaBound:
-    """Bounds on alpha against float64 that hold whatever the yardstick says, in [0, 1] units."""
+    """Bounds on alpha's error against float64, in [0, 1] units, which hold regardless of the yardstick."""
 
     mad: float
     dtssd: float
@@ -42,15 +42,15 @@ FACTORS: dict[tuple[str, Statistic], Factor] = {
     ("int8", "mean"): Factor(2, 1.28, why="the yardstick has the same levels, so that little is left to differ"),
     ("int8", "high"): Factor(2, 1.39, why="the yardstick has the same levels, so that little is left to differ"),
 }
-"""By precision and statistic. `worst` is the largest of `tools/measure/results/random_exports_cpu.csv`."""
+"""Factors by precision and statistic. `worst` is the largest of `tools/measure/results/random_exports_cpu.csv`."""
 
 FLOOR = Error(max_abs=2**-22, mean_abs=2**-30, high_abs=2**-23)
 """Added to the yardstick's error, for outputs that PyTorch gets exactly right. The maximum gets two units in the last
 place of a float32 at 1, the quantile one. The mean gets little, since most of a matte is exactly 0 or 1."""
 
 WIDEST_INT8 = AlphaBound(mad=2e-2, dtssd=5e-2)
-"""A user of trained weights in eight bits can rely on these. The worst good file had 1.4e-2 (64x116 at .5, CoreML) and
-2.1e-2 (91x144 at .6, TensorFlow.js)."""
+"""Bounds that users of trained weights in eight bits can rely on. The worst good file had 1.4e-2 (64x116 at .5, CoreML)
+and 2.1e-2 (91x144 at .6, TensorFlow.js)."""
 
 MOST_SATURATED = 1e-2
 """The share of a frame's values in eight bits that may lie more than a step beyond their range. The worst good file had

@@ -1,7 +1,7 @@
-"""Compute the figures that matting papers print of a matte and its true alpha, in flat memory.
+"""Compute the figures of matting papers from a matte and its true alpha, in constant memory.
 
-The definitions are those of the evaluation that RVM was published with. It reads 8-bit images; these figures take the
-values as they are.
+The definitions are those of the evaluation that RVM was published with. That evaluation reads 8-bit images; these
+figures do not round the values.
 
 Sources: arXiv:2108.11515, section 4, and its evaluation/evaluate_lr.py; Rhemann et al., "A perceptually motivated
 online benchmark for image matting", CVPR 2009, for Grad and Conn; Erofeev et al., "Perceptually motivated benchmark
@@ -53,7 +53,7 @@ class MatteQuality:
 
 
 class MatteMetrics:
-    """Collect the figures of one clip, frame by frame. Start a new one for each clip, since dtSSD compares frames."""
+    """The figures of one clip, collected frame by frame. Start a new one for each clip, since dtSSD compares frames."""
 
     def __init__(self) -> None:
         self._mad = _Mean()
@@ -73,7 +73,7 @@ class MatteMetrics:
     ) -> None:
         """Compare one frame with the truth. Each batch entry counts as a frame.
 
-        A frame with a value that is not finite makes NaN of every figure it belongs to, wherever the value is.
+        A value that is not finite makes NaN of every figure of its frame that uses it, wherever the value is.
 
         Args:
             true_pha: True alpha, (B, 1, H, W) in [0, 1].
@@ -218,9 +218,9 @@ def _distance(pha: NDArray[np.float32], connected: NDArray[np.float32]) -> NDArr
 
 
 def _connected_level(common: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return up to which threshold each pixel is in the largest region at that threshold and at all below it; else 0.
+    """Return the highest threshold up to which each pixel is in the largest region at every threshold; else 0.
 
-    `common` is the lesser of both alphas, so that it reaches a threshold where both do.
+    `common` is the lesser of both alphas, so it reaches a threshold where both do.
     """
     level = np.zeros_like(common)
     box = ndimage.find_objects((common >= _THRESHOLDS[0]).view(np.uint8))  # the higher thresholds' pixels lie in it
@@ -242,7 +242,7 @@ def _connected_level(common: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _largest_region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the largest region of pixels that share edges; of equal ones the first from the top."""
+    """Return the largest region of pixels that share edges; of equal ones, the first from the top."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask

@@ -1,4 +1,4 @@
-"""Compare the mattes of PyTorch and of a file with the truth, where a clip knows it."""
+"""Compare the mattes of PyTorch and of a file with the truth, if a clip has one."""
 
 from dataclasses import dataclass, fields
 
@@ -21,7 +21,7 @@ class Quality:
 
 
 class QualityTally:
-    """Collect the figures of a clip, frame by frame."""
+    """The figures of a clip, collected frame by frame."""
 
     def __init__(self, clip: Clip) -> None:
         self._truths = (shot.truth for shot in clip.shots)
@@ -38,7 +38,7 @@ class QualityTally:
         self._frames += 1
 
     def quality(self) -> Quality | None:
-        """Return the figures, or None where there is no truth."""
+        """Return the figures, or None if no frame had a truth."""
         return Quality(pytorch=self._pytorch.quality(), file=self._file.quality()) if self._frames else None
 
 
@@ -48,5 +48,5 @@ def in_papers(quality: MatteQuality) -> dict[str, float]:
 
 
 def as_dict(quality: MatteQuality) -> dict[str, float]:
-    """Return all figures as they are, by their field."""
+    """Return all figures unscaled, by field name."""
     return {each.name: getattr(quality, each.name) for each in fields(quality)}

@@ -9,15 +9,15 @@ from parity_tests.judging.drift import DriftTally, Error
 from parity_tests.judging.yardstick import Player
 
 MOST_BYTES = 1 << 30
-"""The most memory for truths: twelve frames at 1920x1080. A longer or larger clip is played again for the next file."""
+"""Most memory for truths: twelve frames at 1920x1080. A longer or larger clip is played again for the next file."""
 
 Units = dict[str, Error]
-"""By output, the yardstick's error."""
+"""The yardstick's error by output."""
 
 
 @dataclass(kw_only=True)
 class References:
-    """Play truth and yardstick, and keep what they gave. The key is content: weights, arithmetic, clip, size, ratio."""
+    """A cache of truths and of yardsticks' errors. The key is content: weights, arithmetic, clip, size, ratio."""
 
     most_bytes: int = MOST_BYTES
     _truths: dict[tuple[object, ...], list[FrameOutputs]] = field(default_factory=dict)
@@ -33,12 +33,12 @@ class References:
         device: str,
         on_frame: Callable[[int], object] = lambda _: None,
     ) -> "Played":
-        """Return the truth to iterate over once; the yardstick's errors are there afterwards.
+        """Return the truth, to be iterated over once. The yardstick's errors are set after the last frame.
 
         Args:
             truth: See `yardstick.truth`.
             yardstick: See `yardstick.yardstick`.
-            clip: What to play.
+            clip: The clip to play.
             ratio: See `Player.play`.
             sampled: See `Player.play`.
             device: `cpu` or `cuda`.
@@ -84,7 +84,7 @@ class References:
         played.units, played.saturated = measured
 
     def _keep(self, key: tuple[object, ...], frames: list[FrameOutputs]) -> None:
-        """Keep a truth, and drop the oldest ones that there is no room for any more."""
+        """Keep a truth, and drop the oldest ones until the rest fit."""
         self._truths[key] = frames
         while sum(_bytes(each) for kept in self._truths.values() for each in kept) > self.most_bytes:
             del self._truths[next(iter(self._truths))]
@@ -96,7 +96,7 @@ def _bytes(outputs: FrameOutputs) -> int:
 
 @dataclass(kw_only=True)
 class Played:
-    """`frames`: the truth, frame by frame. Then `units`: the yardstick's errors, and its `saturated`."""
+    """The result of a play: `frames`, the truth; after the last frame also the yardstick's `units` and `saturated`."""
 
     frames: Iterator[FrameOutputs] = field(default_factory=lambda: iter(()))
     units: Units | None = None

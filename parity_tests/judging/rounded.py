@@ -1,6 +1,6 @@
-"""The weights that a file of reduced precision holds, number by number: each must be the checkpoint's, rounded.
+"""Check the weights that a file of reduced precision holds: each must be the checkpoint's, rounded.
 
-What such a file computes is judged by rounded weights too, which would hide a layer whose scale is wrong.
+The yardstick of such a file has rounded weights too, so it would hide a layer whose scale is wrong.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from exporters.recovery.match import STEM, Weights
 from rvm_model.weights.checkpoint import Checkpoint
 
 _SLACK = 2.0**-9
-"""How far a weight may be off beyond half a step, as a share of its tensor's largest: scales, products and batch norms
-are rounded too. Files of all formats were off by 1.1e-3 at most (CoreML in eight bits)."""
+"""Most that a weight may be off beyond half a step, as a share of its tensor's largest: scales, products and batch
+norms are rounded too. Files of all formats were off by at most 1.1e-3 (CoreML in eight bits)."""
 
 _STEM_SLACK = 2.0**-8
 """The share for the first convolution of a file that rounds the image's normalisation: recovered weights make up for
-that. Files were off by 2.2e-3 at most (CoreML)."""
+that. Files were off by at most 2.2e-3 (CoreML)."""
 
 _LISTED = 3
 
@@ -28,7 +28,7 @@ def failures(weights: Weights, checkpoint: Checkpoint) -> Iterator[str]:
 
     Args:
         weights: From `recover`, with the interval of each number.
-        checkpoint: What the file should have been made from.
+        checkpoint: The checkpoint that the file should have been made from.
     """
     convs = folded_convs(checkpoint.network().double())
     stem = STEM[checkpoint.variant]
@@ -51,7 +51,7 @@ def failures(weights: Weights, checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _excess(known: Known, true: Array, slack: float) -> float:
-    """Return by how much the worst number leaves its interval, in units of the tensor's largest."""
+    """Return how far the worst number is outside its interval, in units of the tensor's largest, less the slack."""
     if known.values.shape != true.shape:
         return float("inf")
     largest = float(np.abs(true).max()) or 1.0

@@ -1,6 +1,6 @@
 """The two networks that judge an artifact: the truth in float64, and PyTorch in the artifact's own arithmetic.
 
-Both sample the source where the artifact does. A file holds its ratio as a float32, as a rule: at .2666... it samples
+Both sample the source where the artifact does. Most files hold their ratio as a float32: at .2666... they sample
 elsewhere than float64 would, and no arithmetic makes up for that.
 """
 
@@ -27,15 +27,15 @@ from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.weights.checkpoint import Checkpoint, weights_sha256
 
 _MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor.expand_as, Tensor.unbind}
-"""Functions whose results were rounded before."""
+"""Functions that only move values, which are rounded already."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Player:
     """A network and the arithmetic that it plays in.
 
-    `key` tells apart all that compute differently; `half` rounds to half precision after each operation; `aligned` has
-    every resize align corners, as some released files do. `saturated` is filled by playing: of each rounding to eight
+    `key` differs for players that compute differently; `half` rounds to half precision after each operation; `aligned`
+    makes every resize align corners, as some released files do. Playing fills `saturated`: for each rounding to eight
     bits, the largest share of a frame's values that lies more than a step beyond its range.
     """
 
@@ -49,9 +49,9 @@ class Player:
         """Yield fgr, pha, r1..r4 of every frame, in the network's dtype, states fed back.
 
         Args:
-            clip: What to play.
+            clip: The clip to play.
             ratio: The downsample ratio that gives the internal size.
-            sampled: The ratio at which the source is sampled, `ratio` or that as the artifact holds it.
+            sampled: The ratio at which the source is sampled: `ratio`, or its value in the artifact.
             device: `cpu` or `cuda`.
 
         Raises:
@@ -86,10 +86,10 @@ def yardstick(
     |---|---|---|
     | fp32 | the checkpoint's | float32 |
     | fp16 | the file's own; if it gives none, the checkpoint's, folded and rounded | float32, or rounded |
-    | int8 | the file's own | the same; or in eight bits where the file has them so, by its own steps |
+    | int8 | the file's own | as for fp16; in eight bits, by the file's own steps, where the file has those |
 
     Args:
-        artifact: What is judged.
+        artifact: The artifact to judge.
         checkpoint: The weights it should hold.
         refine: See `MattingNetwork`.
         stored: From `stored_weights`.
@@ -112,15 +112,15 @@ def yardstick(
 def stored_weights(artifact: Artifact) -> Recovered | None:
     """Return the weights that a file of reduced precision stores; None for float32.
 
-    None also for a file in half precision that does not give them, as others' may not.
+    Also return None for a file in half precision that does not give them, as some foreign files do not.
 
     Raises:
-        RecoveryError: a file in eight bits that does not give them.
+        RecoveryError: a file in eight bits does not give them.
     """
     if artifact.precision == "fp32":
         return None
     try:
-        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so that it is trusted
+        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so it is trusted
     except RecoveryError:
         if artifact.precision == "int8":
             raise
@@ -143,7 +143,7 @@ def half_weights(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _for_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
-    """Return the weights for a refiner: a file of one size at ratio 1 holds none."""
+    """Return the weights for a refiner. A file of one size at ratio 1 holds none for it."""
     return checkpoint if checkpoint.refiner == refiner else checkpoint.with_fast_guided_filter()
 
 
@@ -160,7 +160,7 @@ def _with(checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]) -> Checkpoin
 
 
 class _Arithmetic(TorchFunctionMode):
-    """Sample the source at one ratio and size it by another; round to half where asked."""
+    """A mode that samples the source at one ratio, sizes it by another, and rounds to half on request."""
 
     def __init__(self, ratio: float, sampled: float, half: bool, aligned: bool) -> None:
         super().__init__()
@@ -198,13 +198,13 @@ def _convolve(
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> Tensor:
-    """Convolve in float64. Channels with a kernel each go all at once: PyTorch takes them one by one."""
+    """Convolve in float64. It runs all channels of a depthwise convolution at once; PyTorch runs them one by one."""
     if groups == 1:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
     assert weight.shape[1] == 1
     assert x.shape[1] == groups == weight.shape[0]
     x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    # How far a kernel reaches, and at which rows and columns of the image it is laid on.
+    # The reach of a kernel, and the rows and columns of the image at which it is applied.
     reach = [dilation[k] * (weight.shape[2 + k] - 1) for k in (0, 1)]
     places = [range(0, x.shape[2 + k] - reach[k], stride[k]) for k in (0, 1)]
     result = x.new_zeros(x.shape[0], x.shape[1], len(places[0]), len(places[1]))
@@ -217,7 +217,7 @@ def _convolve(
 
 
 def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps], saturated: dict[str, float]) -> None:
-    """Let the convolutions that `steps` names round to eight bits what they are given and what they result in."""
+    """Make the convolutions in `steps` round their inputs and results to eight bits."""
     modules = dict(network.named_modules())
 
     def rounding(name: str) -> tuple["_Rounding", "_Rounding"]:
@@ -228,7 +228,7 @@ def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps], saturated
 
     for name, conv, _ in [*conv_modules(network)]:
         parent, _, index = name.rpartition(".")
-        if name in steps:  # whole, with a ReLU two modules on
+        if name in steps:  # in one part, with a ReLU two modules later
             given, result = rounding(name)
             conv.register_forward_pre_hook(lambda _, args, given=given: (given(args[0]),))
             modules[f"{parent}.{int(index) + 2}"].register_forward_hook(
@@ -241,7 +241,7 @@ def _quantise(network: MattingNetwork, steps: Mapping[str, ConvSteps], saturated
 
 
 class _ByParts(nn.Module):
-    """A convolution of two joined images that takes each by itself in eight bits, as files do, and sums the results."""
+    """A convolution of two joined images. As in files, it runs on each alone in eight bits, and sums the results."""
 
     def __init__(self, conv: nn.Conv2d, x: tuple["_Rounding", "_Rounding"], h: tuple["_Rounding", "_Rounding"]) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ class _ByParts(nn.Module):
 
 
 class _Rounding:
-    """Round values to eight bits and back, and note how many lie beyond the range."""
+    """Rounding of values to eight bits and back. It notes how many lie beyond the range."""
 
     def __init__(self, name: str, step: Step, saturated: dict[str, float]) -> None:
         self._name, self._step, self._saturated = name, step, saturated

@@ -1,4 +1,4 @@
-"""Wrong networks that `verify` must refuse: what is wrong with each, as data, and how it is made.
+"""Wrong networks that `verify` must reject: what is wrong with each, as data, and how it is made.
 
 A defect is one of four kinds, each a module: `rewritten.py` (another forward pass), `reweighted.py` (other weights),
 `replayed.py` (another loop around a good file), `patched.py` (another number in an int8 file). The data lie in

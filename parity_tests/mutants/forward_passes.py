@@ -1,4 +1,4 @@
-"""List the wrong forward passes, as edits of our code.
+"""The wrong forward passes, as edits of our code.
 
 An edit of `rvm_model` changes TorchScript, one of `program.py` every graph, one of a vocabulary its own format.
 """

@@ -1,4 +1,4 @@
-"""List the wrong int8 files."""
+"""The wrong int8 files."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def without(channel: int) -> Change:
 ONNX = ("onnx",)
 TFJS = ("tfjs",)
 SMALL = Case(weights="from_tfjs", clip="real", width=320, height=180, ratio=0.5, frames=16)
-"""CoreML takes a size that is whole inside, and WebAssembly is slow."""
+"""A size that is whole inside, as CoreML needs, and small, as WebAssembly is slow."""
 
 _ONNX = tuple(
     Mutant(name=name, why=why, defect=defect, formats=ONNX, precision="int8")

@@ -1,4 +1,4 @@
-"""List the wrong loops."""
+"""The wrong loops."""
 
 from collections.abc import Callable
 from dataclasses import replace

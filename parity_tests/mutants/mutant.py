@@ -1,4 +1,4 @@
-"""Define a mutant: a wrong network, as data."""
+"""The definition of a mutant: a wrong network, as data."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +15,7 @@ GRAPHS = ("torchscript", "onnx", "tensorflow")
 FAST = ("torchscript", "onnx")
 
 TRAINED = Case(weights="from_tfjs", clip="real", width=331, height=217, ratio=0.375, frames=16)
-"""At 124x81 inside: the pool, the strides and the crops all meet odd sizes."""
+"""Its internal size is 124x81: the pool, the strides and the crops all meet odd sizes."""
 
 SEEDED = Case(weights="seeded", clip="builtin", width=331, height=217, ratio=0.375, frames=16)
 """A machine without trained weights plays this. The batch norm of these weights is not the identity."""
@@ -42,10 +42,10 @@ class Defect(Protocol):
 
 
 class OfFile:
-    """The defect is in the file. The runtime is right."""
+    """A defect in the file. The runtime is right."""
 
     @contextmanager
-    def playing(self, runtime: Runtime) -> Iterator[None]:  # noqa: ARG002 (the other kind looks at it)
+    def playing(self, runtime: Runtime) -> Iterator[None]:  # noqa: ARG002 (the other kind uses it)
         yield
 
 

@@ -20,13 +20,13 @@ MODEL = "model.json"
 
 @dataclass(frozen=True)
 class PatchedOnnx(OfFile):
-    """Apply `change` to the initializer `name`."""
+    """A file in which `change` is applied to the initializer `name`."""
 
     name: str
     change: Callable[[NDArray[Any]], NDArray[Any]]
 
     def write(self, subject: Subject, path: Path) -> None:
-        """See `Defect`. Corrects the graph's checksum. Raises ValueError if nothing changes."""
+        """Write the file with a valid checksum of its graph. Raise ValueError if nothing changes. See `Defect`."""
         model = onnx.load(subject.good)
         (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == self.name)
         before = numpy_helper.to_array(tensor)
@@ -41,7 +41,7 @@ class PatchedOnnx(OfFile):
 
 @dataclass(frozen=True)
 class PatchedTfjs(OfFile):
-    """Multiply one kernel's step by `scale` and move its zero by `shift` steps. `rank` 0 is the largest kernel."""
+    """A file with one kernel's step times `scale` and its zero moved by `shift` steps. `rank` 0: the largest."""
 
     rank: int
     scale: float = 1.0

@@ -14,7 +14,7 @@ from parity_tests.mutants.mutant import Subject
 
 @dataclass(frozen=True)
 class Replayed:
-    """Replace the runtime's step by `wrong(step)`, and multiply the ratio by `ratio`."""
+    """A runtime whose step is `wrong(step)`, and whose ratio is multiplied by `ratio`."""
 
     wrong: Callable[[Step], Step]
     ratio: float = 1.0

@@ -13,13 +13,13 @@ from rvm_model.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Reweighted(OfFile):
-    """Apply `change` to every tensor whose key begins with `key`."""
+    """Weights with `change` applied to every tensor whose key begins with `key`."""
 
     key: str
     change: Callable[[Tensor], Tensor]
 
     def write(self, subject: Subject, path: Path) -> None:
-        """See `Defect`. Raises ValueError if no weight changes."""
+        """Export the changed weights. Raise ValueError if no weight changes. See `Defect`."""
         good = subject.checkpoint
         values = {field.name: getattr(good, field.name) for field in fields(good)}
         state_dict = {
@@ -34,7 +34,7 @@ class Reweighted(OfFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Impostor(Checkpoint):
-    """Give the hash of other weights, so that the file's metadata name those."""
+    """A checkpoint with the hash of other weights, so that the file's metadata name those."""
 
     claimed: str
 

@@ -19,7 +19,7 @@ PACKAGES = ("exporters", "rvm_model")
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace `old` by `new` in a source file that has it `count` times."""
+    """A replacement of `old` by `new` in a source file that has it `count` times."""
 
     path: str
     old: str
@@ -27,7 +27,7 @@ class Edit:
     count: int = 1
 
     def apply(self, root: Path) -> None:
-        """Change the file below `root`. Raises ValueError if the code has changed since the edit was written."""
+        """Change the file below `root`. Raise ValueError if the code has changed since the edit was written."""
         file = root / self.path
         text = file.read_text()
         if text.count(self.old) != self.count:
@@ -37,7 +37,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Rewritten(OfFile):
-    """Export with all edits. Each format uses the code that it is made from, and ignores the other edits."""
+    """An export with all edits. Each format uses the code that it is made from, and ignores the other edits."""
 
     edits: tuple[Edit, ...]
 
@@ -52,7 +52,7 @@ class Rewritten(OfFile):
 
 @contextmanager
 def rewritten(edits: tuple[Edit, ...]) -> Iterator[None]:
-    """Import `exporters` and `rvm_model` from an edited copy while this is open, and restore what was imported."""
+    """Import `exporters` and `rvm_model` from an edited copy within the block, then restore the imported modules."""
     before = _ours()
     with TemporaryDirectory() as desk:
         for package in PACKAGES:

@@ -1,4 +1,4 @@
-"""List all mutants, and a tenth of them for `make test`."""
+"""All mutants, and a tenth of them for `make test`."""
 
 from parity_tests.mutants.forward_passes import FORWARD_PASSES
 from parity_tests.mutants.int8 import INT8

@@ -27,7 +27,7 @@ class Trial:
 
 
 class Court:
-    """Try mutants against good files, which are made in `folder` and verified once each."""
+    """A trial of mutants against good files, which are made in `folder` and verified once each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Court:
         """Make and verify a mutant.
 
         Raises:
-            ValueError: the good file is refused, or the mutant's outputs equal those of the good file.
+            ValueError: the good file fails, or the mutant's outputs equal those of the good file.
         """
         mutant = playable(mutant)
         subject = self._subject(mutant, format_name)

@@ -1,4 +1,4 @@
-"""List the wrong weights."""
+"""The wrong weights."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def plus(number: float, index: int | None = None) -> Change:
 
 
 def largest_times(factor: float) -> Change:
-    """Scale the largest number alone."""
+    """Scale only the largest number."""
 
     def change(weight: Tensor) -> Tensor:
         weight.view(-1)[weight.abs().argmax()] *= factor

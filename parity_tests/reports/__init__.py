@@ -1,1 +1,1 @@
-"""What was measured, for people and for CI: terminal, JUnit, Markdown."""
+"""Renderings of results, for people and for CI: terminal, JUnit, Markdown."""

@@ -10,11 +10,11 @@ from parity_tests.bisect import BisectReport
 from parity_tests.reports.parity_report import number
 
 AROUND = 4
-"""Points that are shown before and after the first that drifts."""
+"""Number of points shown before and after the first that drifts."""
 
 
 def to_json(report: BisectReport) -> dict[str, Any]:
-    """Every number of the report. What JSON has no number for becomes None."""
+    """Return every number of the report. Values that JSON cannot hold become None."""
     return {
         "artifact": str(report.artifact),
         "against": report.against,
@@ -44,7 +44,7 @@ def to_json(report: BisectReport) -> dict[str, Any]:
 
 
 def to_table(report: BisectReport, every_point: bool) -> Table:
-    """One line per point in the network's order: all, or those around the first that drifts, else the last."""
+    """Return one row per point in the network's order: all, or those around the first drift, else the last ones."""
     height, width = report.size
     last = len(report.points) - 1
     centre = last if report.first is None else report.first
@@ -73,7 +73,7 @@ def to_table(report: BisectReport, every_point: bool) -> Table:
 
 
 def verdict(report: BisectReport) -> Iterable[str]:
-    """What was not compared, a line for each side, and one line on what was."""
+    """Yield a line for each side on what was not compared, and one line on the result."""
     for side, names in report.not_in.items():
         if names:
             yield f"not in {side} as such, so not compared: {', '.join(names)}"

@@ -1,6 +1,6 @@
 """Reports as JUnit XML, which CI systems show: a suite for each artifact, a test case for each output.
 
-Nothing of the time, the date or the machine is in it: the same results give the same bytes.
+They hold no time, date or machine: the same results give the same bytes.
 """
 
 import io
@@ -16,17 +16,17 @@ from parity_tests.verify import ParityReport
 
 
 def to_junit(results: Sequence[ParityReport | Refusal]) -> str:
-    """A failed output is a failure, a file that could not be compared an error, in the words that people get."""
+    """Return the XML. A failed output is a failure. A file that could not be compared is an error."""
     suites = [_refused(result) if isinstance(result, Refusal) else _compared(result) for result in results]
     root = JUnitXml("rvm-export verify")
     for suite in suites:
-        # Not `add_testsuite`, which makes one suite of two that look alike: a file may be given twice.
+        # Not `add_testsuite`, which merges two suites that look alike: a file may be given twice.
         root.append(suite)
     root.tests, root.failures, root.errors, root.skipped = (
         sum(counts) for counts in zip(*map(_counts, suites), strict=True)
     )
     text = io.BytesIO()
-    root.write(text, pretty=True)  # the standard library's printer, whether lxml is there or not
+    root.write(text, pretty=True)  # the standard library's printer, with or without lxml
     return text.getvalue().decode()
 
 
@@ -66,7 +66,7 @@ def _refused(refusal: Refusal) -> TestSuite:
 
 
 def _case(artifact: str, name: str, failures: Sequence[str]) -> TestCase:
-    """With one failure at most: GitLab and Jenkins show only the first, and some count each."""
+    """Return a case with at most one failure: GitLab and Jenkins show only the first, and some count each."""
     case = TestCase(name, classname=artifact)
     if failures:
         case.append(Failure(printable("; ".join(failures)), "parity"))

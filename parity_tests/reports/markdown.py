@@ -1,4 +1,4 @@
-"""Reports as Markdown, as GitHub and GitLab show it: a row for each artifact, and below what failed."""
+"""Reports as Markdown for GitHub and GitLab: a row for each artifact, and the failures below."""
 
 import re
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ _HEADINGS = (
     "verdict",
 )
 _NONE = "-"
-# All that means something in Markdown; an underscore does where it is not within a word, a colon before one.
+# All characters with a meaning in Markdown. An underscore has one unless it is within a word, a colon before a word.
 _SPECIAL = re.compile(r"[^\w\s./,:;()'\"=+%?{}-]|(?<![^\W_])_|_(?![^\W_])|:(?=\S)|^[+=-]")
 
 
 def to_markdown(results: Sequence[ParityReport | Refusal]) -> str:
-    """A table, then a list of failures for each file that has some."""
+    """Return a table, then a list of failures for each file that has some."""
     parts = [tabulate([_row(result) for result in results], _HEADINGS, tablefmt="github", disable_numparse=True)]
     for result in results:
         failures = [result.error] if isinstance(result, Refusal) else result.comparison.failures
@@ -48,7 +48,7 @@ def _file(result: ParityReport | Refusal) -> str:
 
 
 def _worst(report: ParityReport, group: str) -> tuple[str, str]:
-    """Largest and mean error, the worst of a group's outputs; NaN if one of them is."""
+    """Return the largest error and the largest mean error of a group's outputs; NaN if one of them is NaN."""
     drifts = [report.comparison.outputs[name] for name in _GROUPS[group] if name in report.comparison.outputs]
     if not drifts:
         return _NONE, _NONE
@@ -58,5 +58,5 @@ def _worst(report: ParityReport, group: str) -> tuple[str, str]:
 
 
 def escaped(text: str) -> str:
-    """As it is read, whatever it holds. An entity is text in every place, where a backslash is not before a pipe."""
+    """Escape text so that it displays unchanged. An entity works everywhere, a backslash does not before a pipe."""
     return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", printable(text))

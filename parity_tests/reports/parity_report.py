@@ -15,7 +15,7 @@ from parity_tests.judging.limits import STATISTICS, Statistic
 from parity_tests.judging.quality import as_dict, in_papers
 from parity_tests.verify import ParityReport
 
-# Control characters, which XML cannot hold, and the halves of characters that stand for a name's undecodable bytes.
+# Control characters, which XML cannot hold, and surrogates, which stand for undecodable bytes of a file name.
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\u2028\\u2029\\ufffe\\uffff]")
 
 
@@ -28,7 +28,7 @@ class Refusal:
 
 
 def to_json(report: ParityReport) -> dict[str, Any]:
-    """Every number of the report. What JSON has no number for becomes None."""
+    """Return every number of the report. Values that JSON cannot hold become None."""
     comparison = report.comparison
     return {
         "artifact": str(report.artifact),
@@ -77,18 +77,18 @@ def _truth(report: ParityReport) -> dict[str, Any] | None:
 
 
 def refusal_to_json(refusal: Refusal) -> dict[str, Any]:
-    """Null where `to_json` has figures, and why."""
+    """Return the error, and null for the figures of `to_json`."""
     nothing = dict.fromkeys(("format", "precision", "frames", "outputs", "alpha"))
     return {"artifact": str(refusal.artifact), **nothing, "ok": False, "error": refusal.error}
 
 
 def _bounds(what: str, error: Error | None) -> dict[str, float | None]:
-    """Null where nothing was played to the end, so that there is no yardstick."""
+    """Return an error's figures; null if no play ended, since there is no yardstick then."""
     return {f"{what}_{each}_abs": number(getattr(error, f"{each}_abs")) if error else None for each in STATISTICS}
 
 
 def to_table(report: ParityReport) -> Table:
-    """One line per output: its errors, and how many times PyTorch's own rounding the worst of them is."""
+    """Return one row per output: its errors, also as multiples of PyTorch's own rounding."""
     height, width = report.size
     comparison = report.comparison
     metrics = comparison.alpha
@@ -112,7 +112,7 @@ def to_table(report: ParityReport) -> Table:
 
 
 def matte_lines(report: ParityReport) -> Iterable[str]:
-    """Yield how good the mattes are against the truth, a line for each side, scaled as papers print them."""
+    """Yield the quality of the mattes against the truth, a line for each side, scaled as in papers."""
     if report.quality is None:
         return
     for side, quality in (("PyTorch", report.quality.pytorch), ("the file", report.quality.file)):
@@ -121,12 +121,12 @@ def matte_lines(report: ParityReport) -> Iterable[str]:
 
 
 def said(error: Error | None, statistic: Statistic) -> str:
-    """Write a figure as people read it; a dash where there is none."""
+    """Format a figure for people; a dash if there is none."""
     return "-" if error is None else f"{figure(error, statistic):.1e}"
 
 
 def verdict(report: ParityReport) -> Iterable[str]:
-    """One line if it holds, else one for each failure, and what to try."""
+    """Yield one line if everything passes, else a line for each failure, and advice."""
     if report.ok:
         worst = max(report.multiples.values())
         yield f"ok: {report.name} computes what PyTorch computes, to {worst:.2f} times PyTorch's own rounding"
@@ -146,7 +146,7 @@ def _advice(report: ParityReport) -> Iterable[str]:
 
 
 def printable(text: str) -> str:
-    """With escapes, as Python writes them, for what a name may hold and a text file may not."""
+    """Escape, as Python does, the characters that a name may hold but a text file may not."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -1,4 +1,4 @@
-"""Files broken in one place: bisect names the first module behind it. And good files, in which it finds nothing."""
+"""Bisect names the first module behind a broken place, and finds nothing in good files."""
 
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from parity_tests.clips import builtin_clip, held_clip
 from parity_tests.verify import ParityError
 from rvm_model import load_checkpoint
 
-# 66x50 inside, then 33x25, 17x13, 9x7: the second and third pool meet odd edges.
+# Internal sizes are 66x50, then 33x25, 17x13, 9x7: the second and third pool meet odd edges.
 CLIP = builtin_clip(3, 132, 100)
 FIXED = Fixed(width=132, height=100, ratio=0.5)
 FIRST = "backbone.features.0.0"
@@ -56,7 +56,7 @@ def run(path, against=None, ratio=0.5, clip=CLIP, **options):
 
 
 def edit(path: Path, change) -> Path:
-    """Change a file, and take out the checksum, as its error asks for."""
+    """Change a file and remove its checksum, as the error message asks."""
     model = onnx.load(path)
     change(model.graph)
     for entry in [entry for entry in model.metadata_props if entry.key == "graph_sha256"]:
@@ -99,7 +99,7 @@ def align_corners(name):
 
 
 def count_padding(graph):
-    """The overhang of odd edges as padding that counts: onnxruntime ignores the flag where only ceil_mode overhangs."""
+    """Make the overhang of odd edges count as padding. onnxruntime ignores the flag if only ceil_mode overhangs."""
     for k, pool in enumerate(each for each in graph.node if each.op_type == "AveragePool"):
         set_attribute(pool, "count_include_pad", 1)
         if k > 0:
@@ -129,7 +129,7 @@ BREAKS = {
     "pool": (count_padding, "decoder.decode3.conv.0"),
     "first resize": (align_corners("downsample/Resize"), FIRST),
     "upsampling": (align_corners("decoder.decode2/Resize"), "decoder.decode2.conv.0"),
-    "last resize": (align_corners("refiner/Resize"), "pha"),  # whose rows are brought to full size first
+    "last resize": (align_corners("refiner/Resize"), "pha"),  # its rows are resized to full size first
     "first gru": (put_operator("decoder.decode4.gru/Tanh", "Sigmoid"), "decoder.decode4.gru"),
     "last gru": (put_operator("decoder.decode1.gru/Tanh", "Sigmoid"), "decoder.decode1.gru"),
 }
@@ -156,7 +156,7 @@ def test_frames_that_a_file_was_calibrated_with_are_refused(tmp_path):
 
 
 def test_in_a_file_in_eight_bits(tmp_path):
-    """Its steps twice as large: the weights of one convolution, told by what they stand for."""
+    """Double a convolution's scale. Its weights are identified by the values that the eight bits stand for."""
     change = scale_weights("decoder.decode2.gru.ih.0.h.weight.scale", 2)
     assert_first(run(edit(export(tmp_path / "broken.onnx", precision="int8"), change)), "decoder.decode2.gru.ih.0")
 
@@ -171,7 +171,7 @@ def test_in_a_file_in_eight_bits(tmp_path):
     ],
 )
 def test_in_a_foreign_file_whose_weights_have_no_names(module, node_name, factor, tmp_path):
-    """Blocks 9 and 10 have convolutions of equal shapes; the wrong one is still told from the right one."""
+    """Change one of two convolutions of equal shapes (blocks 9 and 10); bisect still names the right one."""
     path = export(tmp_path / "traced.onnx", traced=True)
     weight = node(onnx.load(path).graph, node_name).input[1]
     assert weight.startswith("onnx::")
@@ -202,7 +202,7 @@ def test_in_a_foreign_file_whose_weights_have_no_names(module, node_name, factor
 def test_good_files_do_not_drift(options, tmp_path):
     report = run(export(tmp_path / "good.onnx", **options))
     assert report.ok, report.points[report.first]
-    # All that the network has, in its order, states behind their convolutions and the outputs last.
+    # All points of the network, in its order, states behind their convolutions and the outputs last.
     names = [point.name for point in report.points]
     assert names[-2:] == ["fgr", "pha"]
     assert set(STATES) < set(names)
@@ -250,7 +250,7 @@ def test_against_another_file(tmp_path):
 
 
 def split_gate(graph):
-    """One of a GRU's convolutions as two, for the halves of its channels, under names of their own."""
+    """Split one of a GRU's convolutions in two, for the halves of its channels, under new names."""
     whole = next(each for each in graph.node if "decoder.decode3.gru.ih.0.x.weight" in each.input)
     weight, bias = (next(each for each in graph.initializer if each.name == name) for name in whole.input[1:])
     parts = []
@@ -286,7 +286,7 @@ def test_parts_of_a_gru_are_listed_not_compared(tmp_path):
 
 
 def test_states_are_the_references_so_that_drift_is_not_carried_over(tmp_path):
-    """decode4 sees the encoder and its own state: with other states it would drift from the second frame on."""
+    """Break decode4, which sees the encoder and its own state. With its own states it would drift from frame 2 on."""
     report = run(edit(export(tmp_path / "broken.onnx"), put_operator("decoder.decode4.gru/Tanh", "Sigmoid")))
     errors = {point.name: point.mean_error for point in report.points}
     assert errors["decoder.decode4.gru"] > 0.1
@@ -294,7 +294,7 @@ def test_states_are_the_references_so_that_drift_is_not_carried_over(tmp_path):
 
 
 def test_another_shape_is_drift(tmp_path):
-    """Without its global mean the gate of LR-ASPP still broadcasts, and the file runs on."""
+    """Remove the global mean from LR-ASPP's gate, which still broadcasts, so that the file runs."""
     report = run(edit(export(tmp_path / "broken.onnx"), put_operator("aspp/GlobalAveragePool", "Identity")))
     assert_first(report, "aspp.aspp2.1")
     assert report.points[report.first].shapes == "[1, 128, 4, 5] instead of [1, 128, 1, 1]"
@@ -314,7 +314,7 @@ def test_the_threshold_is_the_users_if_given(tmp_path):
 
 
 def drop_conv(graph):
-    """project_mat's result taken from elsewhere, so that its convolution is not there."""
+    """Take project_mat's result from elsewhere, so that its convolution is missing."""
     conv = node(graph, "project_mat/Conv")
     wide = helper.make_node("Split", [conv.input[0]], [conv.output[0], "rest"], axis=1, split=[4, 12])
     replace_node(graph, conv, [wide])

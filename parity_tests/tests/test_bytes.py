@@ -1,4 +1,4 @@
-"""Files whose images are bytes are proved like any other."""
+"""Files with byte images are proved like any other."""
 
 import onnx
 import pytest
@@ -26,7 +26,7 @@ def test_it_is_proved_like_any_other_file(options, tmp_path):
     assert artifact.fixed == options.get("fixed")
     assert artifact.metadata["channel_order"] == ("BGR" if "bgr" in options["io"] else "RGB")
     ratio = None if artifact.fixed else BUILTIN_RATIO
-    # Of smaller frames, one pixel more that rounds to the next level would be much of the mean that is allowed.
+    # In smaller frames, one pixel that rounds to the next level takes up much of the allowed mean.
     report = verify(artifact, load_checkpoint("seeded"), builtin_clip(16, 192, 128), ratio)
     assert report.ok, report.comparison.failures
 

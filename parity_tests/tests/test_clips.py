@@ -1,4 +1,4 @@
-"""Clips from a folder, a file and nothing, and what cannot be one."""
+"""Clips from a folder, from a file and built in, and inputs that are no clips."""
 
 import hashlib
 import tracemalloc
@@ -31,7 +31,7 @@ def write_frames(folder, count, size=(32, 24), change=True):
     ],
 )
 def test_the_builtin_clip_is_the_same_anywhere(size, digest):
-    """To the byte, on any machine: `VERSION` of the drawing changes when this does."""
+    """Compare to the byte, on any machine. When this changes, raise the drawing's `VERSION`."""
     sha256 = hashlib.sha256()
     for images in builtin_clip(14, *size).images():
         sha256.update(np.ascontiguousarray(images).data)
@@ -47,7 +47,7 @@ def test_the_builtin_clip_moves_and_is_cut():
 
 
 def test_the_builtin_clip_tells_its_truth():
-    """Foreground over background in the proportion of alpha; two people at times, and nobody in one frame."""
+    """Lay foreground over background in the proportion of alpha; two people at times, nobody in one frame."""
     opaque = []
     for t, shot in enumerate(builtin_clip(24, 640, 360).shots):
         assert shot.truth.pha.shape == (1, 1, 360, 640)
@@ -74,7 +74,7 @@ def test_the_builtin_clip_is_drawn_at_each_size_not_enlarged():
     clip, large = builtin_clip(12), builtin_clip(12).fitted(1280, 720, 1)
     assert (large.pixels == builtin_clip(12, 1280, 720).pixels).all()
     assert (large.kind, large.batched(2).resized(64, 36).pixels.shape) == ("builtin", (12, 2, 36, 64, 3))
-    # The same picture: only the noise, and where an edge runs within a pixel, are others.
+    # The pictures are the same, except for the noise and for edges within a pixel.
     again = np.array([large.pixels[k, 0].reshape(180, 4, 320, 4, 3).mean((1, 3)) for k in range(12)])
     assert np.abs(again - clip.pixels[:, 0]).mean() < 8
 

@@ -1,4 +1,4 @@
-"""The judge itself: what must fail does fail."""
+"""Tests of the judge: what must fail does fail."""
 
 import re
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_outputs_that_do_not_change_prove_nothing(reference):
 
 
 def test_a_limit_wider_than_the_movement_is_said(reference):
-    """The clip does move; it is the limit that would let anything pass."""
+    """Use a clip that moves, with limits that would let anything pass."""
     wide = dict.fromkeys(NAMES, Error(max_abs=1, mean_abs=1, high_abs=1))
     failure = compare(reference, reference, wide).failures[1]
     assert re.search(r"pha changes by [1-9].* no more than its limit \(\d\.\de\+00\)", failure)
@@ -124,7 +124,7 @@ def test_nothing_and_not_as_much_cannot_be_compared(reference):
 
 
 def test_alpha_metrics_are_the_fields(reference):
-    """A constant offset has no temporal difference; one that flickers has twice its size."""
+    """Add a constant offset, which has no temporal difference, and one that flickers: its size is the difference."""
     offset = compare(reference, changed(reference, "pha", lambda array: array + 0.1)).alpha
     assert (offset.mad, offset.mse) == (pytest.approx(0.1, rel=1e-5), pytest.approx(0.01, rel=1e-5))
     assert offset.dtssd == pytest.approx(0, abs=1e-7)
@@ -134,7 +134,7 @@ def test_alpha_metrics_are_the_fields(reference):
 
 
 def test_a_quantile_lies_between_mean_and_maximum():
-    """And is that of all values of all frames, to within a bin of the histogram."""
+    """Compare it with the quantile of all values of all frames, to within a bin of the histogram."""
     errors = np.random.default_rng(0).exponential(1e-6, (5, 1, 2, 40, 50))
     tally = DriftTally()
     for error in errors:

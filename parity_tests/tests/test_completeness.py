@@ -1,4 +1,4 @@
-"""What a new format still lacks: run this after adding its folder."""
+"""Check that a format has all its parts. Run this after adding a format's folder."""
 
 import re
 import tomllib

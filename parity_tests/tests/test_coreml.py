@@ -70,7 +70,7 @@ APPLE = [
 
 @pytest.mark.parametrize(("options", "runtime"), APPLE)
 def test_in_coreml_itself(options, runtime, macos, tmp_path):
-    """Its first proof by a Mac: nothing of CoreML runs elsewhere."""
+    """Verify in CoreML itself, which runs on a Mac only."""
     checkpoint = play_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
     path = export(tmp_path, checkpoint, **{"fixed": Fixed(width=160, height=96, ratio=0.5), **options})
     artifact = load_runtime("coreml", runtime).inspect(path)
@@ -81,7 +81,7 @@ def test_in_coreml_itself(options, runtime, macos, tmp_path):
 
 
 def test_a_resize_by_aligned_corners_fails_on_the_matte(shared):
-    """The released file as it is: its weights are PyTorch's, only where it looks is not."""
+    """Verify the released file unchanged. Its weights are PyTorch's, but its resize samples at other places."""
     path = shared / "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel"
     artifact = load_runtime("coreml", "evaluator").inspect(path)
     checkpoint = play_checkpoint("from_coreml", "mobilenetv3", "deep_guided_filter")

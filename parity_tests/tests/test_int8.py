@@ -1,4 +1,4 @@
-"""ONNX files whose decoder computes in eight bits, as they are judged, and what is recovered from them."""
+"""ONNX files whose decoder computes in eight bits: how they are judged, and what is recovered from them."""
 
 import numpy as np
 import onnx
@@ -23,7 +23,7 @@ INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The same network for one size in float32 and in eight bits. Not to be changed."""
+    """Export one network for one size in float32 and in eight bits. Do not modify the files."""
     folder = tmp_path_factory.mktemp("int8")
     return {precision: export(folder, precision=precision, fixed=SIZE) for precision in ("fp32", "int8")}
 
@@ -35,7 +35,7 @@ def test_the_built_in_frames_are_none_that_are_judged():
         judged = builtin_clip(300 if fixed else 24, width, height).batched(2).pixels
         assert not calibrated_with(calibration.metadata(), (image for frame in judged for image in frame))
         assert calibrated_with(calibration.metadata(), calibration.pixels[-1:])
-        # It is not the noise alone that differs.
+        # They differ by more than noise.
         apart = [np.abs(frame.astype(int) - calibration.pixels).mean() for frame in judged[:24, 0]]
         assert min(apart) > 10
     assert not calibrated_with({}, judged[0])
@@ -70,7 +70,7 @@ def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
     assert "8 bits, per channel" in " ".join(recovered.remarks)
     (report,) = verify_recovered(recovered)
     assert report.ok, report.comparison.failures
-    # Only what flows is rounded between the two; between the file and its source weights are too.
+    # Between the two only activations are rounded; between the file and its source, weights are too.
     again = tmp_path / "again.onnx"
     load_exporter("onnx").export(recovered.checkpoint, OnnxSpec(**INT8, fixed=SIZE), again)
     for name, kernel in match(load_reader("onnx").dataflow(again)).kernels.items():

@@ -1,4 +1,4 @@
-"""Each figure by hand, and against a second derivation that is slow and plain."""
+"""Each figure, compared with values computed by hand and with a second derivation that is slow and plain."""
 
 import math
 from dataclasses import asdict
@@ -74,7 +74,7 @@ def test_one_frame_has_no_dtssd():
 
 
 def test_grad_of_one_bright_pixel():
-    """The gradient of an impulse is the kernel itself, and x and y kernels have a sum of squares of 1 each."""
+    """Use an impulse: its gradient is the kernel itself, and x and y kernels have a sum of squares of 1 each."""
     true, given = np.zeros((2, 1, 1, 31, 31), np.float32)
     true[..., 15, 15] = 1
     assert measure((true, given)).grad == pytest.approx(2, rel=1e-6)
@@ -87,7 +87,7 @@ def test_grad_sees_each_alpha_stretched():
 
 
 def test_conn_of_a_part_cut_off():
-    """The pixel at the right is 1 on both sides of the gap, but only the truth connects it."""
+    """Set the pixel at the right to 1 on both sides, but connect it only in the truth."""
     true, given = alpha([[1, 1, 1, 1, 1]]), alpha([[1, 1, 1, 0, 1]])
     # Largest region at every threshold: the left three. Connected level: 1, 1, 1, 0, 0.
     # Degrees of the truth: 1, 1, 1, 0, 0; of the matte: 1, 1, 1, 1, 0.
@@ -95,7 +95,7 @@ def test_conn_of_a_part_cut_off():
 
 
 def test_conn_of_a_soft_pixel():
-    """At 0.45 the pixel is connected up to 0.4: the truth is 0.6 above, the matte 0.05, which is not noticed."""
+    """Set a pixel to 0.45, connected up to 0.4: the truth is 0.6 above, the matte 0.05, which is not noticed."""
     true, given = alpha([[1, 1, 1]]), alpha([[1, 1, 0.45]])
     assert measure((true, given)).conn == pytest.approx(0.6, rel=1e-6)
 
@@ -195,7 +195,7 @@ def test_conn_is_what_flood_filling_gives(seed):
 
 
 def test_conn_of_bytes_is_what_flood_filling_gives():
-    """Bytes lie on thresholds: 51 / 255 is 0.2."""
+    """Use bytes on thresholds: 51 / 255 is 0.2."""
     rng = np.random.default_rng(5)
     true, given = rng.choice(np.array([0, 51, 102, 153, 204, 255], np.float32), (2, 1, 1, 10, 10)) / np.float32(255)
     expected = connectivity_error_by_flood(true[0, 0], given[0, 0])

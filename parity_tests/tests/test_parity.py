@@ -1,4 +1,4 @@
-"""Every play through every format: a new row in `cases.py` or a new format is a new test."""
+"""Every case in every format: a new row in `cases.py` or a new format is a new test."""
 
 import pytest
 
@@ -19,18 +19,18 @@ from parity_tests.judging.references import References
 from parity_tests.verify import verify
 
 CHEAP = ("onnx", "torchscript")
-"""Formats whose every precision plays every row. Of the others only the usual one does, and all play the first row."""
+"""Formats that play every row in every precision. The others do so in their usual one, and all play the first row."""
 
 
 def cases():
-    """Yield a play, a format and a precision; what is neither the first row nor the usual precision is long."""
+    """Yield a play, a format and a precision. Those with neither the first row nor the usual precision are long."""
     for play in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():
             if description.one_size and (play in ODD_CASES or play.batch > 1):
                 continue
             for precision in description.precisions:
                 usual = play == CASES[0] or precision == description.precisions[0]
-                # ResNet50 costs most, and its precisions are those of MobileNetV3 again.
+                # ResNet50 costs most, and its precisions repeat those of MobileNetV3.
                 other = name in CHEAP and play.variant == "mobilenetv3"
                 if (usual or other) and affordable(play, name, precision):
                     marks = [] if usual else [pytest.mark.long]
@@ -39,7 +39,7 @@ def cases():
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Where artifacts are made once for all plays."""
+    """Return the folder of artifacts, made once for all plays."""
     return tmp_path_factory.mktemp("artifacts")
 
 
@@ -63,7 +63,7 @@ def test_clip_matches_reference(play, name, precision, request, folder):
 
 
 def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
-    """A clip too large to keep is played again for the next file, with the same figures."""
+    """Play a clip that is too large to keep again for the next file, and get the same figures."""
     play = CASES[0]
     checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
     load_exporter("onnx").export(checkpoint, play_spec(play, "onnx", "fp32"), tmp_path / "artifact")
@@ -97,7 +97,7 @@ def test_fixed_onnx_matches_reference(fixed, precision, shared, tmp_path):
 
 @pytest.mark.long
 def test_full_hd_at_the_automatic_ratio_passes(shared, tmp_path):
-    """Every implementation samples at rounded places there; a table of past measurements refused it."""
+    """Verify at a ratio where every implementation samples at rounded places. A table of past errors rejected this."""
     fixed = Fixed(width=1920, height=1080, ratio=512 / 1920)
     checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
     spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=fixed)

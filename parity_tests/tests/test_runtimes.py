@@ -1,4 +1,4 @@
-"""ONNX files in the runtimes beside the default, by the same limits."""
+"""ONNX files in the runtimes other than the default, by the same limits."""
 
 import pytest
 

@@ -37,7 +37,7 @@ class ConvGRU(nn.Module):
         return out
 
     def forward(self, x: Tensor, h: Tensor | None, time: int) -> tuple[Tensor, Tensor]:
-        """(B*T, C, h, w) and the state before the first frame to the outputs of all frames and the last state."""
+        """Return the outputs of all frames, (B*T, C, h, w), and the last state. `h` is the state before the first."""
         if time == 1:
             h = self.step(x, torch.zeros_like(x) if h is None else h.expand_as(x))
             return h, h
@@ -51,7 +51,7 @@ class ConvGRU(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """The GRU sees the second half of the channels."""
+    """A ConvGRU on the second half of the channels; the first half passes unchanged."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class BottleneckBlock(nn.Module):
 
 
 class UpsamplingBlock(nn.Module):
-    """Upsample, join with the encoder's feature and the pooled source, convolve, and let the GRU see one half."""
+    """Upsampling, joined with the encoder's feature and the pooled source, convolved; a ConvGRU on the second half."""
 
     def __init__(self, channels: int, skip: int, out: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class OutputBlock(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """`features` are the channels of f1..f4, `out` those of decode3..decode0."""
+    """The whole decoder. `features` are the channels of f1..f4, `out` those of decode3..decode0."""
 
     def __init__(self, features: tuple[int, int, int, int], out: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class RecurrentDecoder(nn.Module):
 
 
 def upsample2_crop(x: Tensor, ref: Tensor) -> Tensor:
-    """Bilinear x2 (half-pixel centres), then the top left part of `ref`'s size."""
+    """Upsample x2, bilinear with half-pixel centres, and return the top left part of `ref`'s size."""
     x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False, recompute_scale_factor=False)
     return x[:, :, : ref.shape[2], : ref.shape[3]]
 

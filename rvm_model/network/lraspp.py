@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LRASPP(nn.Module):
-    """(N, C, h, w) to (N, out, h, w)."""
+    """LR-ASPP from (N, C, h, w) to (N, out, h, w)."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()

@@ -23,9 +23,9 @@ class MattingNetwork(nn.Module):
     Args:
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
-        refine: What happens at a downsample ratio of 1. `auto` skips the refiner there; `always` runs it, as the ONNX
-            files with a runtime ratio do; `never` leaves it out altogether and then takes no other ratio. May be
-            changed later, as the attribute of the same name.
+        refine: Behaviour at a downsample ratio of 1. `auto` skips the refiner there. `always` runs it, as the ONNX
+            files with a runtime ratio do. `never` never runs it, and rejects other ratios. The attribute of the same
+            name can be changed later.
 
     Raises:
         ValueError: an unknown variant, refiner or refine.
@@ -78,7 +78,7 @@ class MattingNetwork(nn.Module):
             r3: The same, (B, C_3, ceil(h / 8), ceil(w / 8)).
             r4: The same, (B, C_4, ceil(h / 16), ceil(w / 16)).
             downsample_ratio: In (0, 1]. The network runs at the floor of H and W times this; the refiner brings its
-                output to full size. At 1 there is neither resize nor refiner, unless `refine` says so.
+                output to full size. At 1 nothing is resized, and the refiner runs only if `refine` is `always`.
             segmentation_pass: Return segmentation logits instead of a matte.
 
         Returns:

@@ -48,7 +48,7 @@ CHANNELS = (16, 24, 40, 960)
 
 
 class ConvNormActivation(nn.Sequential):
-    """Convolution without bias, batch norm (eps 1e-3, momentum 0.01), and an activation, ReLU unless given."""
+    """Convolution without bias, batch norm (eps 1e-3, momentum 0.01), and an activation."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ConvNormActivation(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """Scale every channel by a gate computed from the means of all."""
+    """A gate on every channel, computed from the means of all channels."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class SqueezeExcite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, squeeze-excite and a linear projection, each where the table asks for it."""
+    """Expansion, depthwise convolution, squeeze-excite and linear projection, each if the table has it."""
 
     def __init__(self, channels: int, row: Block) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV3Encoder(nn.Module):
-    """(N, 3, H, W) RGB in [0, 1] to features of 16, 24, 40 and 960 channels at 1/2, 1/4, 1/8 and 1/16."""
+    """Encoder from (N, 3, H, W) RGB in [0, 1] to 16, 24, 40 and 960 channels at 1/2, 1/4, 1/8 and 1/16."""
 
     def __init__(self) -> None:
         super().__init__()

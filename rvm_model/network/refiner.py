@@ -1,7 +1,7 @@
-"""Refiners: bring the matte of the internal size to full size, guided by the full-size source.
+"""Refiners, which bring the matte from the internal size to full size, guided by the full-size source.
 
-Both fit, around every pixel of the small image, the matte as a line A * x + b of the source x, bring A and b to full
-size, and apply them to the full-size source. x is RGB and its mean, y the foreground residual and alpha: four
+Around every pixel of the small image, both fit the matte as a line A * x + b of the source x. They resize A and b to
+full size, and apply them to the full-size source. x is RGB and its mean, y the foreground residual and alpha: four
 channels each.
 
 Source: arXiv:1505.00996 (fast guided filter), arXiv:1803.05619 (deep guided filter).
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class DeepGuidedFilter(nn.Module):
-    """The line's slope comes from a small trained network; the box filter is trained too."""
+    """A guided filter whose slope comes from a small trained network. Its box filter is trained too."""
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class DeepGuidedFilter(nn.Module):
     def forward(
         self, fine_src: Tensor, base_src: Tensor, base_fgr: Tensor, base_pha: Tensor, base_hid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `FastGuidedFilter.forward`."""
+        """Refine as `FastGuidedFilter.forward` does, with the same arguments."""
         x, y = with_mean(base_src), torch.cat([base_fgr, base_pha], dim=1)
         mean_x, mean_y = self.box_filter(x), self.box_filter(y)
         cov = self.box_filter(x * y) - mean_x * mean_y
@@ -42,7 +42,7 @@ class DeepGuidedFilter(nn.Module):
 
 
 class FastGuidedFilter(nn.Module):
-    """The closed form: slope = covariance / (variance + 1e-5). No parameters."""
+    """The closed form of the filter: slope = covariance / (variance + 1e-5). No parameters."""
 
     def forward(
         self,
@@ -52,14 +52,14 @@ class FastGuidedFilter(nn.Module):
         base_pha: Tensor,
         base_hid: Tensor,  # noqa: ARG002 (the two refiners are called alike)
     ) -> tuple[Tensor, Tensor]:
-        """The full-size foreground residual (N, 3, H, W) and alpha (N, 1, H, W), neither clamped.
+        """Return the full-size foreground residual (N, 3, H, W) and alpha (N, 1, H, W), neither clamped.
 
         Args:
             fine_src: (N, 3, H, W) RGB in [0, 1].
             base_src: The same at the internal size, (N, 3, h, w).
             base_fgr: Foreground residual, (N, 3, h, w).
             base_pha: Alpha, not clamped, (N, 1, h, w).
-            base_hid: The decoder's hidden channels, (N, 16, h, w); only the deep guided filter looks at them.
+            base_hid: The decoder's hidden channels, (N, 16, h, w); only the deep guided filter uses them.
         """
         x, y = with_mean(base_src), torch.cat([base_fgr, base_pha], dim=1)
         mean_x, mean_y = box_mean(x), box_mean(y)
@@ -70,14 +70,14 @@ class FastGuidedFilter(nn.Module):
 
 
 def with_mean(src: Tensor) -> Tensor:
-    """(N, 3, h, w) to (N, 4, h, w): the mean of the channels as a fourth."""
+    """Append the mean of the channels as a fourth channel: (N, 3, h, w) to (N, 4, h, w)."""
     return torch.cat([src, src.mean(1, keepdim=True)], dim=1)
 
 
 def box_mean(x: Tensor) -> Tensor:
-    """Mean of every 3x3 neighbourhood of a four-channel image, zeros outside it counted in.
+    """Return the mean of every 3x3 neighbourhood of a four-channel image. Zeros outside the image count.
 
-    Rows first, then columns: the division by a small variance makes a one-pass mean differ by 3e-4 in alpha.
+    It averages rows, then columns: the division by a small variance makes a one-pass mean differ by 3e-4 in alpha.
     """
     row = torch.full((4, 1, 1, 3), 1 / 3, dtype=x.dtype, device=x.device)
     x = F.conv2d(x, row, padding=(0, 1), groups=4)
@@ -85,7 +85,7 @@ def box_mean(x: Tensor) -> Tensor:
 
 
 def apply_line(A: Tensor, b: Tensor, fine_src: Tensor) -> tuple[Tensor, Tensor]:
-    """A and b (N, 4, h, w) at full size, applied to the source: residual (N, 3, H, W) and alpha (N, 1, H, W)."""
+    """Resize A and b (N, 4, h, w), apply them to the source, return residual (N, 3, H, W) and alpha (N, 1, H, W)."""
     size = fine_src.shape[2:]
     A = F.interpolate(A, size, mode="bilinear", align_corners=False)
     b = F.interpolate(b, size, mode="bilinear", align_corners=False)

@@ -11,9 +11,9 @@ BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 
 
 class Stage(nn.Sequential):
-    """`blocks` bottlenecks of `width` channels inside and 4 x `width` outside.
+    """A stage of `blocks` bottlenecks with `width` channels inside and 4 x `width` outside.
 
-    The first takes the stride; with `dilation` the later ones are dilated, and the stride should be 1.
+    The first bottleneck takes the stride. With `dilation` the later ones are dilated, and the stride should be 1.
     """
 
     def __init__(self, channels: int, width: int, blocks: int, stride: int, dilation: int = 1) -> None:
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50Encoder(nn.Module):
-    """(N, 3, H, W) RGB in [0, 1], not normalised, to features of 64, 256, 512 and 2048 channels at 1/2 to 1/16."""
+    """Encoder from (N, 3, H, W) RGB in [0, 1], not normalised, to 64, 256, 512 and 2048 channels at 1/2 to 1/16."""
 
     def __init__(self) -> None:
         super().__init__()

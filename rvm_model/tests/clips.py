@@ -1,4 +1,4 @@
-"""Small clips to read."""
+"""Small clips for tests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rvm_model.video.synthetic.clip import draw_frame
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A track that is silent but for one click, `click` seconds in; it begins at `begin`."""
+    """A track that is silent except for one click, `click` seconds in. It begins at `begin`."""
 
     codec: str
     seconds: float
@@ -45,7 +45,7 @@ class Sound:
 
 
 def drawn(count: int, width: int, height: int) -> list[np.ndarray]:
-    """A bright disc that moves over a shade, (H, W, 3) uint8: what a codec keeps."""
+    """Draw a bright disc that moves over a shade, (H, W, 3) uint8. Codecs preserve it."""
     y, x = np.mgrid[:height, :width]
     frames = []
     for k in range(count):
@@ -56,7 +56,7 @@ def drawn(count: int, width: int, height: int) -> list[np.ndarray]:
 
 
 def write_clip(path: Path, frames: list[np.ndarray], rate: int = 25) -> Path:
-    """Through our own sink, whose tests are elsewhere."""
+    """Write a clip with our own sink, which has its own tests."""
     height, width, _ = frames[0].shape
     like = Properties(
         width=width,
@@ -92,19 +92,19 @@ def encode_clip(
     sound: Sound | None = None,
     **fields: int,
 ) -> Path:
-    """With PyAV alone, so that a mistake that reader and writer share comes out.
+    """Write a clip with PyAV alone, so that a mistake that reader and writer share shows.
 
     Args:
-        path: Of the file.
+        path: The file.
         frames: RGB, or ready to be encoded.
-        codec: An encoder of FFmpeg's.
-        pixel_format: Its own.
-        pts: In `time_base`; 0, 1, 2 and so on if not given.
-        time_base: Of the stream.
-        rate: Frames a second, as the file says.
+        codec: An FFmpeg encoder.
+        pixel_format: The encoder's.
+        pts: In `time_base`; by default 0, 1, 2 and so on.
+        time_base: The stream's.
+        rate: Frames per second, as the file declares it.
         options: The encoder's.
-        mux: The container's.
-        container: Its format, if the suffix does not tell.
+        mux: The container's options.
+        container: The file's format; by default the suffix decides.
         matrix: Display matrix (a, b, c, d) in whole numbers.
         sound: A track beside the video.
         fields: Attributes of the codec context: colorspace, color_range and so on.

@@ -1,4 +1,4 @@
-"""What a composition is laid over."""
+"""Backgrounds of a composition."""
 
 from fractions import Fraction
 
@@ -31,7 +31,7 @@ def test_what_is_none(name, tmp_path, monkeypatch):
 
 
 def test_a_picture_fills_the_frame_and_keeps_its_proportions(tmp_path):
-    """A quarter red on either side, which a frame of other proportions has no room for."""
+    """Crop the red quarters on both sides, for which a frame of other proportions has no room."""
     pixels = np.zeros((48, 128, 3), np.uint8)
     pixels[:, :32] = pixels[:, -32:] = (255, 0, 0)
     pixels[:, 32:-32] = (0, 0, 255)
@@ -44,7 +44,7 @@ def test_a_picture_fills_the_frame_and_keeps_its_proportions(tmp_path):
 
 
 def test_a_video_plays_at_its_own_speed_and_begins_again(tmp_path):
-    """Four grey frames, five a second, of which 0.8 s is the whole."""
+    """Loop four grey frames at five per second, 0.8 s in all."""
     levels = [10, 80, 150, 220]
     path = write_clip(tmp_path / "grey.mkv", [np.full((48, 64, 3), level, np.uint8) for level in levels], rate=5)
     background = open_background(str(path), 64, 48)

@@ -160,7 +160,7 @@ def test_torchscript_is_no_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("content", [b".", b"\x80\x02}q\x00(", b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R."])
 def test_a_pickle_that_is_no_checkpoint(content, tmp_path):
-    """Its checksums are right, its content is nonsense."""
+    """Give the file valid checksums and nonsense content."""
     with zipfile.ZipFile(tmp_path / "odd.pth", "w") as archive:
         archive.writestr("odd/data.pkl", content)
         archive.writestr("odd/version", "3\n")
@@ -194,7 +194,7 @@ def test_truncated_files_are_refused(suffix, kept, weights, tmp_path):
 
 
 def test_flipped_bits_in_a_pth_are_found(weights, tmp_path):
-    """Anywhere in a record. Between records lie filler and dates, which change nothing."""
+    """Flip bits anywhere. Only flips between records, in filler and dates, change nothing."""
     path = save(weights, tmp_path / "whole.pth")
     content, generator, found = path.read_bytes(), random.Random(0), 0
     for _ in range(40):
@@ -212,7 +212,7 @@ def test_flipped_bits_in_a_pth_are_found(weights, tmp_path):
 
 
 def test_flipped_bits_in_a_safetensors_header_are_found(weights, tmp_path):
-    """Its tensors have no checksum: a flip there can only be told by the file's sha256, which artifacts carry."""
+    """Flip bits in the header. Tensors have no checksum: only the file's sha256, which artifacts carry, shows those."""
     path = save(weights, tmp_path / "whole.safetensors")
     content, generator, found = path.read_bytes(), random.Random(0), 0
     header = 8 + int.from_bytes(content[:8], "little")

@@ -1,4 +1,4 @@
-"""The released project's readers and writers: its own loop runs, and any frame is the frame of that number."""
+"""The released project's readers and writers: its own loop runs, and each index gives its frame."""
 
 import gc
 import os
@@ -37,7 +37,7 @@ def test_every_name_comes_from_the_package():
 
 
 def test_the_released_loop_runs_unchanged(tmp_path, monkeypatch):
-    """But for its imports, and where there is no GPU `cuda()` does nothing. It never closes its writer."""
+    """Run it with other imports, and without a GPU with a `cuda()` that does nothing. It never closes its writer."""
     if not torch.cuda.is_available():
         monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
     monkeypatch.chdir(tmp_path)
@@ -140,7 +140,7 @@ def test_a_data_loader_with_workers(workers, read_before, tmp_path):
     expected = torch.from_numpy(np.array(frames_of(path))).permute(0, 3, 1, 2) / 255
     reader = VideoReader(path, transform=ToTensor())
     if read_before:
-        # What a worker inherits are a decoder's threads that are not there.
+        # A worker inherits the decoder without its threads.
         torch.testing.assert_close(reader[4], expected[4], rtol=0, atol=0)
     batches = [*DataLoader(reader, batch_size=4, num_workers=workers, timeout=30 if workers else 0)]
     torch.testing.assert_close(torch.cat(batches), expected, rtol=0, atol=0)
@@ -203,7 +203,7 @@ def test_a_file_that_was_cut_off_has_the_frames_that_can_be_decoded(suffix, shar
 
 
 def test_frames_that_an_edit_list_hides_do_not_count(tmp_path):
-    """What cutting without encoding again leaves: frames that are there to be decoded, not to be shown."""
+    """Cut without encoding again, which leaves frames that are decoded but not shown."""
     whole = encode_clip(tmp_path / "whole.mp4", CLIP, options={"bf": "0", "g": "100"}, time_base=Fraction(1, 12800),
                         pts=[512 * k for k in range(30)])  # fmt: skip
     path = tmp_path / "cut.mp4"
@@ -347,7 +347,7 @@ def test_to_tensor_of_an_array():
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_leaves_its_parents_garbage_alone(tmp_path):
-    """Or it would wait for the threads of a decoder, which only the parent has, for ever."""
+    """Collect garbage in the child. To free the parent's decoder there would wait forever for its threads."""
     gc.disable()
     try:
         reader = VideoReader(write_clip(tmp_path / "clip.mp4", CLIP))

@@ -1,4 +1,4 @@
-"""A captured network computes what the network computes. Without a GPU, what is captured runs kernel by kernel."""
+"""A captured network agrees with the network. Without a GPU, the captured function runs kernel by kernel."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from rvm_model.matting import network_play
 
 
 def clip(frames, height=64, width=96):
-    """Smooth, and moving."""
+    """Return a smooth, moving clip."""
     t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
     return np.stack([np.sin((x + shift * t) / 9 + y / (7 + shift)) / 2 + 0.5 for shift in (1, 2, 3)], 1).astype(
         np.float32
@@ -19,7 +19,7 @@ def clip(frames, height=64, width=96):
 
 
 def warmed_up(run):
-    """As a capture does, runs it before, and then gives what runs it."""
+    """Run the function first, as a capture does, and return a function that runs it."""
     for _ in range(3):
         run()
     return run

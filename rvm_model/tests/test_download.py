@@ -1,4 +1,4 @@
-"""The official checkpoint, from a server on loopback that does what servers do."""
+"""The official checkpoint, from a loopback server with the failures of real servers."""
 
 import hashlib
 import threading
@@ -15,12 +15,12 @@ from rvm_model.weights.checkpoint import DownloadError, download
 
 STALL = threading.Event()
 
-# requests leaves the socket of an answer that broke off to the garbage collector.
+# requests leaves the socket of an interrupted response to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
 
 
 class Release(BaseHTTPRequestHandler):
-    """Serves `content` under /good, and under other paths what can go wrong."""
+    """A server of `content` under /good, and of failures under other paths."""
 
     content = b""
     requests: list[str] = []
@@ -64,7 +64,7 @@ def content(tmp_path_factory):
 
 @pytest.fixture
 def server(content, monkeypatch):
-    """A release whose MobileNetV3 checkpoint is the seeded one."""
+    """Serve a release whose MobileNetV3 checkpoint is the seeded one."""
     Release.content, Release.requests = content, []
     name, _ = checkpoint.RELEASED["mobilenetv3"]
     monkeypatch.setitem(checkpoint.RELEASED, "mobilenetv3", (name, hashlib.sha256(content).hexdigest()))

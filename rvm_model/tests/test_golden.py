@@ -1,7 +1,7 @@
-"""The released TF.js model's own outputs on real frames: a reference from outside.
+"""The network against the released TF.js model's own outputs on real frames: a reference from outside.
 
-That model has the fast guided filter, with a box filter that does not pad, so at ratios below 1 foreground and alpha
-are compared with ours made not to pad either; what goes into the refiner, and the states, need no such help.
+That model has the fast guided filter, with a box filter that does not pad. So at ratios below 1, foreground and alpha
+are compared with ours without padding. The refiner's inputs and the states need no such change.
 """
 
 from contextlib import contextmanager

@@ -26,13 +26,13 @@ def test_an_untrained_network_is_a_new_module(variant):
 
 
 def test_the_released_weights_load_into_it(shared):
-    """As a user does who has the file already."""
+    """Load them as a user does who has the file already."""
     network = torch.hub.load(ROOT, "mobilenetv3", source="local", pretrained=False)
     network.load_state_dict(load_file(shared / "weights" / "rvm_mobilenetv3_from_tfjs.safetensors"))
 
 
 def test_it_needs_nothing_but_the_model(tmp_path):
-    """TorchHub brings the repository without installing it, and without what the tools need."""
+    """Copy the model only. TorchHub brings the repository without installing it or what the tools need."""
     shutil.copy(ROOT / "hubconf.py", tmp_path)
     shutil.copytree(ROOT / "rvm_model", tmp_path / "rvm_model", ignore=shutil.ignore_patterns("tests", "__pycache__"))
     code = (
@@ -48,7 +48,7 @@ def test_it_needs_nothing_but_the_model(tmp_path):
 
 
 def test_every_dependency_is_there_and_said():
-    """What is imported by the model and comes from elsewhere, and no more."""
+    """Compare the listed dependencies with the model's third-party imports."""
     spec = importlib.util.spec_from_file_location("hubconf", ROOT / "hubconf.py")
     hubconf = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hubconf)

@@ -1,4 +1,4 @@
-"""A clip through a network into files: every frame, in order, as by hand; and nothing half-written."""
+"""Matting of a clip into files: every frame, in order, equal to a run by hand; and no half-written file."""
 
 import threading
 
@@ -31,7 +31,7 @@ def read(path):
 
 
 def by_hand(network, path, ratio=RATIO):
-    """fgr (T, H, W, 3) and pha (T, H, W), in levels of 8 bits."""
+    """Return fgr (T, H, W, 3) and pha (T, H, W), in levels of 8 bits."""
     states, mattes = [None] * 4, []
     for pixels, _ in read(path):
         src = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255
@@ -116,7 +116,7 @@ def test_wrong_arguments(arguments, message, network, clip, tmp_path, monkeypatc
 
 
 class Failing(torch.nn.Module):
-    """After some frames."""
+    """A network that fails after some frames."""
 
     def __init__(self, error, after):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is written is what went in: its frames, times, size, depth, colours and sound; whole, or not at all."""
+"""Outputs equal inputs: frames, times, size, depth, colours and sound; complete, or not there at all."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ STILL = replace(LIKE, still=True, frames=1, colour=SRGB)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads and their scheduling are looked at in /proc")
 def test_no_encoder_makes_the_process_real_time(tmp_path):
-    """SVT-AV1 does where root starts it; elsewhere this shows nothing."""
+    """Write with SVT-AV1, which does so under root. Under other users this shows nothing."""
     before = os.sched_getscheduler(0)
     with open_sink(tmp_path / "clip.mp4", LIKE, False, codec="libsvtav1") as sink:
         for frame, at in zip(CLIP, TIMES, strict=True):
@@ -69,7 +69,7 @@ def seconds(path, **window):
 
 
 def stream_of(path):
-    """Codec, pixel format, tag and colour fields."""
+    """Return codec, pixel format, tag and colour fields."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         context = stream.codec_context
@@ -186,7 +186,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_left(name, options, message,
 
 
 def transparent(frames):
-    """With an alpha that has all levels, and is opaque in one corner and nothing in another."""
+    """Add an alpha that has all levels, and is opaque in one corner and zero in another."""
     most = np.iinfo(frames[0].dtype).max
     alpha = np.tile(np.linspace(0, most, 64), (48, 1))
     alpha[:8, :8], alpha[-8:, -8:] = 0, most
@@ -194,7 +194,7 @@ def transparent(frames):
 
 
 def alpha_plane(path, decoder=None):
-    """In [0, 1], of the last frame. FFmpeg's own decoder of VP9 knows no alpha."""
+    """Return the alpha of the last frame, in [0, 1]. FFmpeg's own VP9 decoder ignores alpha."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         if decoder is None:
@@ -302,7 +302,7 @@ def test_colours_and_their_fields(suffix, codec, finely, matrix, full_range, bit
     frame = STRIPES if bits == 8 else STRIPES.astype(np.uint16) * 257
     path = save(tmp_path / f"clip.{suffix}", [frame] * 2, like, codec=codec, **finely)
     pixels, _, properties = read(path)
-    # What cannot be told is converted to what everybody assumes: ProRes and MPEG-4 know the limited range only.
+    # An undeclared property is converted to the common assumption. ProRes and MPEG-4 have the limited range only.
     nothing_told = (suffix, codec) == ("avi", "mpeg4")
     matrix = BT601 if nothing_told else matrix
     full_range = full_range and codec not in ("prores_ks", "mpeg4")
@@ -388,7 +388,7 @@ def test_odd_sizes(suffix, codec, pixel_format, width, height, tmp_path):
     try:
         save(path, frames, like, codec=codec)
     except VideoError as error:
-        # H.265 has no frame so small.
+        # H.265 has a minimum frame size.
         assert min(width, height) < 16
         assert str(path) in str(error)
         assert not path.exists()
@@ -599,7 +599,7 @@ def test_a_wrong_frame(pixels, pts, tmp_path):
 
 def test_the_width_of_a_pixel_is_kept(tmp_path):
     like = replace(LIKE, pixel_aspect=Fraction(4, 3))
-    # Not in WebM, where PyAV cannot set it.
+    # Not in WebM: PyAV cannot set it there.
     for suffix in ("mp4", "mkv", "mov", "avi"):
         assert read(save(tmp_path / f"clip.{suffix}", like=like))[2].pixel_aspect == Fraction(4, 3)
 
@@ -627,7 +627,7 @@ def copy(source, path, **window):
 
 
 def sound_packets(path, track=0):
-    """Codec, and times and bytes of the packets."""
+    """Return the codec, and times and bytes of the packets."""
     with av.open(str(path)) as file:
         stream = file.streams.audio[track]
         packets = [packet for packet in file.demux(stream) if packet.size]
@@ -635,7 +635,7 @@ def sound_packets(path, track=0):
 
 
 def clicks_at(path):
-    """Seconds from the first video frame to the click."""
+    """Return the seconds from the first video frame to the click."""
     with av.open(str(path)) as file:
         loudest = max(
             file.decode(audio=0), key=lambda frame: float(np.abs(frame.to_ndarray().astype(np.float64)).max())
@@ -679,7 +679,7 @@ def test_sound_is_copied_packet_by_packet_and_in_time(before, codec, after, tmp_
 
 @pytest.mark.parametrize("after", ["mp4", "mov", "mkv", "webm"])
 def test_sound_does_not_move_the_frames(after, tmp_path):
-    """AAC begins before 0, and where that cannot be told a muxer would move all else."""
+    """Copy AAC, which begins before 0. For a container without negative times, a muxer would shift everything else."""
     source = with_sound(tmp_path / "in.mp4", "aac" if after != "webm" else "libopus")
     exact = 0 if after in ("mp4", "mov") else 0.0005
     assert seconds(copy(source, tmp_path / f"out.{after}")) == pytest.approx(seconds(source), abs=exact)

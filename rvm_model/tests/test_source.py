@@ -1,4 +1,4 @@
-"""Frames come as the file shows them: upright, when it says, in its colours; and what is damaged is told."""
+"""Sources give frames as the file shows them: upright, timed, in its colours. They report damage."""
 
 import zlib
 from fractions import Fraction
@@ -20,7 +20,7 @@ B_FRAMES = {"bf": "2", "g": "12", "sc_threshold": "0", "b_strategy": "0"}
 
 
 def read(path, **window):
-    """Frames, timestamps, properties and what was lost."""
+    """Return frames, timestamps, properties and loss."""
     with open_source(path, **window) as source:
         frames = [*source]
         return np.array([each.pixels for each in frames]), [each.pts for each in frames], source.properties, source.loss
@@ -65,7 +65,7 @@ def test_any_container(suffix, write):
     assert loss is None
 
 
-# In a file of a, b, c, d, the pixel (x, y) is shown at (ax + cy, bx + dy), y downwards.
+# With the matrix a, b, c, d, the pixel (x, y) is shown at (ax + cy, bx + dy), y downwards.
 UPRIGHT = {
     (1, 0, 0, 1): lambda image: image,
     (0, 1, -1, 0): lambda image: np.rot90(image, -1),
@@ -117,7 +117,7 @@ def test_variable_timestamps_are_exact(suffix, base, first, write):
     assert loss is None
 
 
-# Y, Cb, Cr of what is red, and so on, by the definitions of the standards.
+# Y, Cb, Cr of red and so on, by the definitions of the standards.
 KR_KB = {BT601: (0.299, 0.114), BT709: (0.2126, 0.0722), BT2020: (0.2627, 0.0593)}
 PATCHES = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 120, 60], [30, 90, 160], [128, 128, 128]]
@@ -136,7 +136,7 @@ def ycbcr(matrix, full_range, bits):
 
 
 def patches(matrix, full_range, bits, width=128, height=48, chroma="444"):
-    """A frame of eight vertical stripes."""
+    """Return a frame of eight vertical stripes."""
     frame = av.VideoFrame(width, height, f"yuv{chroma}p" + ("" if bits == 8 else f"{bits}le"))
     for plane, values in zip(frame.planes, ycbcr(matrix, full_range, bits), strict=True):
         row = values[np.arange(plane.width) * 8 // plane.width].tobytes()
@@ -145,7 +145,7 @@ def patches(matrix, full_range, bits, width=128, height=48, chroma="444"):
 
 
 def seen(pixels):
-    """The RGB of each stripe of frames, in levels of 8 bits."""
+    """Return the RGB of each stripe of the first frame, in levels of 8 bits."""
     width = pixels.shape[2]
     middles = (np.arange(8) * 2 + 1) * width // 16
     return pixels[0, 10, middles] / (1 if pixels.dtype == np.uint8 else 257)
@@ -235,7 +235,7 @@ def test_a_window(suffix, window, expected, write):
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_any_frame_can_be_the_first(suffix, write):
-    """With B-frames that reach over the frame at which a decoder can begin."""
+    """Use B-frames that refer across the frame at which a decoder can begin."""
     changes = {"options": {**B_FRAMES, "x264-params": "open-gop=1"}} if "options" in CONTAINERS[suffix] else {}
     count = 300 if suffix == "ts" else 40
     path = write(suffix, drawn(count, 64, 48), **({} if suffix == "webm" else changes))
@@ -288,14 +288,14 @@ def test_a_truncated_file_gives_what_there_is_and_says_so(suffix, share, write):
     path = cut(write(suffix, drawn(120, 64, 48), **TRUNCATED[suffix]), share)
     pixels, pts, _, loss = read(path)
     assert 5 < len(pixels) < 120
-    # What a decoder makes of half a frame is no picture, but all before it is.
+    # The decoder may make a wrong picture of half a frame, but all before it are right.
     assert near(pixels[:-2], drawn(120, 64, 48)[: len(pixels) - 2])
     assert pts == sorted(set(pts))
     if suffix == "ts":
         return  # knows no length
     assert "clip." in loss
     assert "\n" not in loss
-    # The last one may be what was made of half a frame.
+    # The last one may be the picture of half a frame.
     assert f"frame {len(pixels)} (" in loss or f"frame {len(pixels) - 1} (" in loss
 
 
@@ -457,7 +457,7 @@ def test_a_folder_that_is_named_like_a_video(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five frames, whose names do not sort as they follow each other."""
+    """Make five frames whose names do not sort in their order."""
     for k, name in enumerate(["frame2.png", "frame10.PNG", "frame11.jpg", "frame11b.png", "other1.jpeg"]):
         pixels = CLIP[k]
         Image.fromarray(pixels).save(tmp_path / name, **({} if "png" in name.lower() else {"quality": 95}))
@@ -576,7 +576,7 @@ def test_names_that_cannot_be(name, tmp_path):
 
 
 def test_the_real_clip_which_tells_no_matrix_is_in_that_which_is_assumed(shared):
-    """Against the pictures that it was made from: 2.2 levels off in the mean, 3.4 in the other matrix."""
+    """Compare with the pictures it was made from: 2.2 levels off in the mean, 3.4 with the other matrix."""
     clip, folder = shared / "clip" / "clip.mp4", shared / "clip" / "frames"
     with open_source(clip) as video, open_source(folder) as pictures:
         pairs = [(one.pixels.astype(int), other.pixels) for one, other in zip(video, pictures, strict=True)]

@@ -1,4 +1,4 @@
-"""The size rules, held against PyTorch's own resize, and free of torch."""
+"""The size rules: equal to PyTorch's own resize, and free of torch."""
 
 import math
 import subprocess

@@ -1,4 +1,4 @@
-"""Drawn frames: the same anywhere, a story with a known alpha, and what they are composed of."""
+"""Drawn frames: identical on any machine, a story with a known alpha, and layers that compose to the image."""
 
 import hashlib
 
@@ -21,7 +21,7 @@ def story():
 
 
 def persons(pha):
-    """How many parts of more than a hundred pixels there are."""
+    """Count the parts of more than a hundred pixels."""
     labels, _ = ndimage.label(pha > 0.9)
     return int((np.bincount(labels.ravel())[1:] > 100).sum())
 

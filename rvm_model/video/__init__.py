@@ -1,1 +1,1 @@
-"""Frames: read from files, drawn, and written; with their colours, sound and timestamps."""
+"""Frames: read from files, drawn, and written, with their colours, sound and timestamps."""

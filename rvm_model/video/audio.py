@@ -1,4 +1,4 @@
-"""The sound of a file, copied into another beside the video, packet by packet, without decoding it."""
+"""The sound of a file, copied packet by packet into another file beside the video, without decoding."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from av.container import OutputContainer
 from rvm_model.video.frames import Audio
 
 _TRACKS_APART = 2
-"""Seconds by which sound tracks may be out of step in a file: so long after the end, none of them has anything left."""
+"""Most seconds by which the sound tracks of a file may be out of step. After the end plus this, reading stops."""
 
 
 class AudioCopy:
-    """All sound tracks of `audio`, written as the video goes on, so that the two lie beside each other in the file.
+    """All sound tracks of `audio`, written along with the video, so that the two are interleaved in the file.
 
-    A track that the container cannot hold is left out, with a UserWarning that names it. Where a container has no
-    `negative_times`, packets that end before 0, with which encoders start, are left out: it would shift all else.
+    A track that the container cannot hold is left out, with a UserWarning that names it. In a container without
+    `negative_times`, packets that end before 0, with which encoders start, are left out: they would shift all others.
     """
 
     def __init__(self, audio: Audio, output: OutputContainer, path: Path, negative_times: bool):
@@ -47,13 +47,13 @@ class AudioCopy:
         self._input.close()
 
     def copy_until(self, time: Fraction) -> None:
-        """Writes what begins up to `time` in seconds of the output."""
+        """Write the packets that begin up to `time`, in seconds of the output."""
         while self._next is not None and self._next[0] <= time:
             self._output.mux(self._next[1])
             self._next = next(self._packets, None)
 
     def copy_rest(self, video_end: Fraction) -> None:
-        """Writes what is left, or what of it begins before `video_end` in seconds of the output."""
+        """Write the other packets, or those that begin before `video_end`, in seconds of the output."""
         while self._next is not None:
             if not self._audio.until_video_ends or self._next[0] < video_end:
                 self._output.mux(self._next[1])
@@ -62,7 +62,7 @@ class AudioCopy:
             self._next = next(self._packets, None)
 
     def _read(self) -> Iterator[tuple[Fraction, "av.Packet[AudioStream]"]]:
-        """Packets for the output, with the seconds at which they begin there."""
+        """Yield packets for the output, with the seconds at which they begin there."""
         audio, last = self._audio, dict.fromkeys(self._copies, -(2**63))
         streams = [stream for stream in self._input.streams.audio if stream.index in self._copies]
         if not streams:
@@ -70,7 +70,7 @@ class AudioCopy:
         if audio.start is not None:
             with suppress(av.FFmpegError):
                 self._input.seek(int(audio.start * av.time_base))
-        # Damage to the sound ends it; damage to the file is told by the video's source.
+        # Damage to the sound ends it; the video's source reports damage to the file.
         with suppress(av.FFmpegError):
             for packet in cast("Iterator[av.Packet[AudioStream]]", self._input.demux(*streams)):
                 if packet.pts is None or packet.dts is None or packet.dts <= last[packet.stream_index]:

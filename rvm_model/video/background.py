@@ -1,4 +1,4 @@
-"""What a composition is laid over: a colour, a picture, a video in a loop, or the source blurred."""
+"""Backgrounds of a composition: a colour, a picture, a video in a loop, or the source blurred."""
 
 import math
 import warnings
@@ -15,8 +15,8 @@ from rvm_model.video.pixels import Image, to_floats
 from rvm_model.video.source import open_source
 
 Background = Callable[[Image, Image, float], Image]
-"""A source frame (3, H, W), its alpha (1, H, W) and its time in seconds to what lies behind it: (3, H, W) or (3, 1, 1),
-RGB in [0, 1].
+"""A function from a source frame (3, H, W), its alpha (1, H, W) and its time in seconds to the background:
+(3, H, W) or (3, 1, 1), RGB in [0, 1].
 """
 
 GREEN = "#78ff9b"
@@ -24,22 +24,23 @@ GREEN = "#78ff9b"
 
 BLUR = "blur"
 _BLUR_SIDE = 1 / 40
-"""Radius over the longer side: enough that a room's letters and faces cannot be read."""
+"""Radius over the longer side: enough to make letters and faces in a room unreadable."""
 _BLUR_PIXELS = 4
-"""That radius in pixels of the small picture that is really blurred."""
+"""The same radius in pixels of the small picture on which the blur runs."""
 
 
 def open_background(what: str, width: int, height: int) -> Background:
-    """A background for frames of a size.
+    """Return a background for frames of a size.
 
     Args:
-        what: `blur`; a colour as Pillow reads it (`green`, `#00ff00`, `rgb(0,255,0)`); else a picture or a video, which
-            is scaled to fill the frame, keeps its proportions, and is cut at its edges. A video plays at its own speed.
-        width: Of the frames, in pixels.
-        height: Of the frames.
+        what: `blur`; a colour as Pillow reads it (`green`, `#00ff00`, `rgb(0,255,0)`); or the path of a picture or a
+            video. Those are scaled to fill the frame in their proportions, and cut at its edges. A video plays at its
+            own speed.
+        width: The frames' width, in pixels.
+        height: The frames' height.
 
     Raises:
-        VideoError: neither, or a file that cannot be read.
+        VideoError: `what` is none of these, or its file cannot be read.
     """
     if what == BLUR:
         return blurred
@@ -60,7 +61,7 @@ def _coloured(name: str) -> Background:
 
 
 def blurred(src: Image, pha: Image, _seconds: float) -> Image:
-    """The frame out of focus, without what is in front: no halo of the figure's own colours around it."""
+    """Return the frame out of focus, with the foreground left out: its colours make no halo around it."""
     height, width = src.shape[1:]
     scale = _BLUR_PIXELS / (_BLUR_SIDE * max(height, width))
     small = (max(round(height * scale), 1), max(round(width * scale), 1))
@@ -75,7 +76,7 @@ def blurred(src: Image, pha: Image, _seconds: float) -> Image:
 
 
 def _playing(path: Path, width: int, height: int) -> Background:
-    """The frame of a video at a time, or a picture at any."""
+    """Return a background that shows the frame of a video at a time, or a picture at any time."""
     frames = _endless(path, width, height)
     (_, shown), coming = next(frames), next(frames, None)
 
@@ -89,7 +90,7 @@ def _playing(path: Path, width: int, height: int) -> Background:
 
 
 def _endless(path: Path, width: int, height: int) -> Iterator[tuple[float, Image]]:
-    """Seconds and frames, from the beginning again and again; one picture once."""
+    """Yield seconds and frames, looping without end; a single picture once."""
     with open_source(path) as source:
         own = source.properties
     scale = max(width / own.width, height / own.height)

@@ -1,14 +1,14 @@
-"""What the numbers of a video mean: its colour matrix, range, primaries and transfer, read, assumed and written.
+"""The colour properties of a video: matrix, range, primaries and transfer; read, assumed and written.
 
 Frames are RGB here, in the source's own primaries and transfer; nothing is tone-mapped. Only the matrix (YCbCr to RGB)
-and the range (16..235 or 0..255) are computed with. Where a file does not tell them:
+and the range (16..235 or 0..255) enter computations. If a file does not declare them:
 
-* Matrix: BT.709 from 1280 pixels of width or 577 of height on, BT.601 below. That is what players assume, so the
-  network sees what people see. (FFmpeg's own converter assumes BT.601 at any size.)
-* Range: limited, as H.264 and H.265 say of a stream that does not tell; full for FFmpeg's `yuvj` formats (motion JPEG).
+* Matrix: BT.709 from 1280 pixels of width or 577 of height on, BT.601 below. Players assume this, so the network sees
+  what people see. (FFmpeg's own converter assumes BT.601 at any size.)
+* Range: limited, as H.264 and H.265 define for an undeclared range; full for FFmpeg's `yuvj` formats (motion JPEG).
 
-What was assumed is written into the output, so that nobody has to assume it again. Primaries and transfer, which
-nothing depends on here, stay as they are, untold if untold.
+Outputs declare what was assumed, so that nobody has to assume it again. Primaries and transfer are copied, also where
+undeclared: nothing depends on them here.
 """
 
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ BT601 = 6
 BT2020 = 9
 SRGB_TRANSFER = 13
 
-# FFmpeg's scaler has its own numbers for the matrices it can compute with.
+# FFmpeg's scaler numbers the matrices that it supports differently.
 _SCALER_MATRIX = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, BT2020: 9}
 
-# Chroma interpolated and rounded, not cut: on flat colours at most 1/255 off and back, where FFmpeg's default is 2/255.
+# Chroma is interpolated and rounded: flat colours are at most 1/255 off after a round trip. FFmpeg's default is 2/255.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 INTERPOLATION = Interpolation.BILINEAR | _EXACT
-# To 16 bits libswscale 9's bilinear filter gives wrong colours where chroma has half the height and the range is full.
+# To 16 bits libswscale 9's bilinear filter gives wrong colours if chroma has half the height and the range is full.
 DEEP_INTERPOLATION = Interpolation.BICUBIC | _EXACT
 
 
@@ -42,7 +42,7 @@ class VideoError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Colour:
-    """Code points of ITU-T H.273, which are FFmpeg's; 2 is untold. `matrix` is never untold."""
+    """Code points of ITU-T H.273, as in FFmpeg; 2 is undeclared. `matrix` is always declared."""
 
     matrix: int
     full_range: bool
@@ -50,7 +50,7 @@ class Colour:
     transfer: int
 
     def in_yuv(self) -> "Colour":
-        """The same colours in a YCbCr format: RGB becomes limited BT.709."""
+        """Return these colours for a YCbCr format: RGB becomes limited BT.709."""
         return replace(self, matrix=BT709, full_range=False) if self.matrix == RGB else self
 
     def in_rgb(self) -> "Colour":
@@ -67,14 +67,14 @@ class Colour:
 
 
 SRGB = Colour(matrix=RGB, full_range=True, primaries=BT709, transfer=SRGB_TRANSFER)
-"""Of pictures."""
+"""The colours of pictures."""
 
 
 def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
-    """What a decoded frame of `path` says of itself, and what is assumed where it does not.
+    """Return the colours that a decoded frame of `path` declares, with assumptions for those that it does not.
 
     Raises:
-        VideoError: a matrix that FFmpeg's scaler cannot compute with (YCgCo, ICtCp and the like).
+        VideoError: FFmpeg's scaler does not support the matrix (YCgCo, ICtCp and the like).
     """
     if frame.format.is_rgb:
         matrix, full_range = RGB, True
@@ -90,5 +90,5 @@ def colour_of(frame: av.VideoFrame, path: Path) -> Colour:
 
 
 def assumed_matrix(width: int, height: int) -> int:
-    """Where a file does not tell."""
+    """Return the matrix to assume for a file that declares none."""
     return BT709 if width >= 1280 or height > 576 else BT601

@@ -1,4 +1,4 @@
-"""Which encoder and which pixel format a video file gets, as data."""
+"""The choice of an encoder and a pixel format for a video file, as data."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from rvm_model.video.frames import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """`codec` and `alpha_codec` are what it holds if nobody says otherwise."""
+    """A file format. `codec` and `alpha_codec` are its defaults."""
 
     format: str
     codec: str
@@ -36,7 +36,7 @@ ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which h
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """All that is decided before a video file is opened."""
+    """All settings that are chosen before a video file is opened."""
 
     name: str
     container: Container
@@ -48,16 +48,18 @@ class Encoder:
     tells_range: bool
 
     def told(self, colour: Colour, width: int, height: int) -> Colour:
-        """What the file can tell of the matrix and the range; else that which players assume."""
+        """Return the matrix and range that the file can declare, else those that players assume."""
         matrix = colour.matrix if self.tells_matrix else assumed_matrix(width, height)
         return replace(colour, matrix=matrix, full_range=colour.full_range and self.tells_range)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Codec:
-    """`narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder
-    has none. `odd` says whether it can hold an odd width with chroma at half the size. A `lossless` one gets RGB as
-    it is. `tells_matrix` and `tells_range` say whether its own stream does, for containers that do not.
+    """An encoder's properties.
+
+    `narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder has
+    none. `odd`: it can hold an odd width with chroma at half the size. `lossless`: it gets RGB unchanged.
+    `tells_matrix` and `tells_range`: its stream declares them, for containers that do not.
     """
 
     narrowest: int = 1
@@ -72,9 +74,9 @@ class _Codec:
 
 
 _CODECS = {
-    # Twice as fast as the default preset and more, at about the same size, on the real clip at 1920x1080.
+    # More than twice as fast as the default preset, at about the same size, on the real clip at 1920x1080.
     "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}, tells_matrix=True, tells_range=True),
-    # At widths up to 48 x265 overwrites memory that is not its own, at any height, as glibc's MALLOC_CHECK_ finds.
+    # At widths up to 48, x265 writes outside its memory at any height, as glibc's MALLOC_CHECK_ finds.
     "libx265": _Codec(
         narrowest=49,
         worst_crf=51,
@@ -98,11 +100,11 @@ _CODECS = {
 }
 _UNLISTED = _Codec()
 
-# For a codec without a quality of its own: enough for a picture without visible loss, in bits a pixel and frame.
+# For a codec without a quality setting: bits per pixel and frame for a picture without visible loss.
 _BITS_PER_PIXEL = 0.2
 
-# Pixel formats, the best first, of which an encoder gets the first that it has. By what goes in, and whether it has
-# more than 8 bits. "odd": an odd width or height, where chroma at half the size is out of the question.
+# Pixel formats, best first; an encoder gets the first one that it has. The key is the kind of input, and whether it has
+# more than 8 bits. "odd": an odd width or height, which rules out chroma at half the size.
 _YUV_FORMATS = {
     ("plain", False): ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le", "yuvj420p"),
     ("plain", True): ("yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"),
@@ -124,7 +126,7 @@ _RGB_FORMATS = {
 def choose_encoder(
     path: Path, like: Properties, alpha: bool, grey: bool, codec: str | None, quality: int | None, mbps: float | None
 ) -> Encoder:
-    """Raises VideoError if the codec is missing, or cannot do what is asked for in a file of this suffix."""
+    """Choose an encoder. Raise VideoError if the codec is missing, or cannot write this file in the requested way."""
     container = CONTAINERS[path.suffix.lower()]
     name = codec or (container.alpha_codec if alpha else container.codec)
     if name is None:
@@ -166,7 +168,7 @@ def choose_encoder(
         pixel_format=pixel_format,
         options=options,
         bit_rate=bit_rate,
-        # Without this name of H.265 Apple's players do not open it.
+        # Apple's players open H.265 only under this name.
         tag="hvc1" if name == "libx265" and container.format in ("mp4", "mov") else None,
         tells_matrix=row.tells_matrix or container.tells_matrix,
         tells_range=row.tells_range or container.tells_range,
@@ -174,12 +176,12 @@ def choose_encoder(
 
 
 def holds_alpha(suffix: str) -> bool:
-    """Whether an output of that suffix can be transparent: some videos, a folder of PNG (no suffix), a PNG."""
+    """Return whether an output with that suffix can have alpha: some videos, a folder of PNG (no suffix), a PNG."""
     return suffix in ("", ".png") or (suffix in CONTAINERS and CONTAINERS[suffix].alpha_codec is not None)
 
 
 def _available(path: Path, name: str) -> Codec:
-    """The encoder, if this FFmpeg has it and the container can hold it."""
+    """Return the encoder. Raise VideoError if this FFmpeg lacks it, or the container cannot hold it."""
     container = CONTAINERS[path.suffix.lower()]
     with av.open("/dev/null", "w", format=container.format) as file:
         supported = file.supported_codecs
@@ -194,7 +196,7 @@ def _available(path: Path, name: str) -> Codec:
 
 
 def _pixel_format(path: Path, name: str, codec: Codec, like: Properties, alpha: bool, grey: bool, row: _Codec) -> str:
-    """The best of an encoder's formats for what goes in."""
+    """Return the encoder's best pixel format for this input."""
     deep = like.bits > 8
     uneven = like.width % 2 == 1 or like.height % 2 == 1
     kind = "alpha" if alpha else "odd" if uneven and not row.odd else "plain"

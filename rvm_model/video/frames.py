@@ -1,4 +1,4 @@
-"""What sources and sinks exchange: frames, what is common to all of a source's, and the sound beside them."""
+"""Types that sources and sinks exchange: frames, the properties that all frames of a source share, and sound."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True, kw_only=True)
 class Properties:
-    """Of a source, and what a sink is made like.
+    """Properties of a source. A sink is made to match them.
 
     `width`, `height` are upright, after rotation and resize. `frame_rate` is the average; `time_base` is the unit of
-    timestamps, in seconds. `bits` is how the file holds its frames: 8 gives uint8 frames, more gives uint16. `frames`
-    says how many will come, as far as the container tells. `pixel_aspect` is the width of a pixel over its height,
-    1 after a resize.
+    timestamps, in seconds. `bits` is the depth in the file: 8 gives uint8 frames, more gives uint16. `frames` is the
+    number of frames to come by the container's count or duration, None if it declares neither. `pixel_aspect` is the
+    width of a pixel over its height, 1 after a resize.
     """
 
     width: int
@@ -44,7 +44,9 @@ class Properties:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TimedFrame:
-    """`pixels`: (H, W, 3) RGB in the source's primaries and transfer, uint8 in 0..255, or uint16 in 0..65535 if the
+    """A frame and its time.
+
+    `pixels`: (H, W, 3) RGB in the source's primaries and transfer, uint8 in 0..255, or uint16 in 0..65535 if the
     source has more than 8 bits; rows may lie apart in memory. `pts`: in the source's `time_base`, always increasing.
     """
 
@@ -56,9 +58,9 @@ class TimedFrame:
 class Audio:
     """The sound of a video file, for a sink to copy.
 
-    That from `start` to before `end`, in seconds by the file's own clock, to be written `shift` seconds earlier. None
-    is no bound. With `until_video_ends`, what begins after the sink's last frame is left out too. `ticks` is the fewest
-    parts of a second in which the timestamps of all its tracks are whole numbers.
+    It spans `start` to before `end`, in seconds by the file's own clock; None is no bound. It is written `shift`
+    seconds earlier. With `until_video_ends`, sound that begins after the sink's last frame is left out. `ticks` is the
+    fewest parts of a second in which the timestamps of all its tracks are whole numbers.
     """
 
     path: Path
@@ -71,7 +73,7 @@ class Audio:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The part of a source that was asked for, in seconds from its beginning, and the size it should have."""
+    """The requested part of a source, in seconds from its beginning, and the requested size."""
 
     resize: tuple[int, int] | None = None
     start: float = 0
@@ -79,7 +81,7 @@ class Window:
     max_frames: int | None = None
 
     def check(self, path: Path) -> None:
-        """Raises VideoError if no frame could be in it."""
+        """Raise VideoError if no frame can be in the window."""
         if not 0 <= self.start < (MOST_SECONDS if self.end is None else self.end) <= MOST_SECONDS:
             raise VideoError(
                 f"{path} from {self.start} to {self.end} s is nothing; give a start from 0 on before the end"
@@ -91,10 +93,10 @@ class Window:
 
 
 class Source(ABC):
-    """Frames to iterate over, once.
+    """An iterable of frames, to be read once.
 
-    `loss` is set on the way: one line that says what could not be decoded, or None. `audio` is the sound for a sink to
-    copy, None if there is none.
+    `loss` is set while reading: one line on what could not be decoded, or None. `audio` is the sound for a sink to
+    copy, or None.
     """
 
     properties: Properties
@@ -118,10 +120,10 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Iterator[TimedFrame]:
-        """Sets `properties` before the first frame."""
+        """Yield the frames. Set `properties` before the first one."""
 
     def rgb(self, frame: av.VideoFrame, colour: Colour, bits: int, width: int, height: int) -> Pixels:
-        """A decoded frame as RGB of 8 or 16 bits and another size."""
+        """Convert a decoded frame to RGB of 8 or 16 bits and to a size."""
         converted = self._reformatter.reformat(
             frame,
             width,
@@ -132,17 +134,17 @@ class Source(ABC):
             dst_color_range=ColorRange.JPEG,
             interpolation=INTERPOLATION if bits == 8 else DEEP_INTERPOLATION,
         )
-        # Integers, in these two formats.
+        # Both formats are integers.
         pixels = cast(Pixels, converted.to_ndarray())
         if bits > 8 and colour.matrix != RGB:
-            # FFmpeg's white is 255 * 256 there.
+            # FFmpeg's white is 255 * 256 here.
             pixels = np.minimum(pixels, np.uint16(65280))
             pixels += pixels >> 8
         return pixels
 
 
 def check_size(width: int, height: int, path: Path) -> None:
-    """Raises VideoError for a frame that has no pixels, or would take gigabytes."""
+    """Raise VideoError for a frame that has no pixels, or would take gigabytes."""
     if min(width, height) < 1 or max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise VideoError(
             f"{path}: frames of {width}x{height} cannot be handled; at least 1 and at most {LARGEST_SIDE} pixels a "

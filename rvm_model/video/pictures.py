@@ -1,4 +1,4 @@
-"""Reading pictures: a folder of them as a video, or one."""
+"""Sources of pictures: a folder of them as a video, or one."""
 
 import re
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from rvm_model.video.frames import Pixels, Properties, Source, TimedFrame, Windo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_RATE = Fraction(30)
-"""Pictures a second in a folder, which does not tell: the released converter's choice."""
+"""Pictures per second in a folder, which declares no rate; the released converter's choice."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class PictureSource(Source):
-    """The pictures of a folder in natural order, one a tick of 1/30 s; or one picture."""
+    """The pictures of a folder in natural order, one per tick of 1/30 s; or one picture."""
 
     def __init__(self, path: Path, window: Window):
         self._files = picture_files(path) if path.is_dir() else [path]
@@ -65,10 +65,10 @@ class PictureSource(Source):
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order.
+    """Return the pictures of a folder in natural order.
 
     Raises:
-        VideoError: there is none.
+        VideoError: there are none.
     """
     files = [
         file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
@@ -79,12 +79,12 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def natural_order(file: Path) -> list[tuple[int, str]]:
-    """A key to sort by: frame2 before frame10."""
+    """Return a sort key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def read_picture(file: Path) -> Pixels:
-    """Upright (EXIF), without its alpha; (H, W, 3), uint8, or uint16 of a PNG of 16 bits."""
+    """Return the picture upright (EXIF), without alpha: (H, W, 3), uint8, or uint16 for a PNG of 16 bits."""
     try:
         with Image.open(file) as image:
             check_size(*image.size, file)
@@ -94,7 +94,7 @@ def read_picture(file: Path) -> Pixels:
         with av.open(f"file:{file}") as container:
             (frame,) = islice(container.decode(video=0), 1)
             return cast(Pixels, frame.to_ndarray(format="rgb48le"))
-    # Pillow's errors for damaged files, and for pictures so large that they look like an attack; FFmpeg's.
+    # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
         raise VideoError(f"cannot read {file}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Outputs that would destroy what is read, or each other."""
+"""Check that no output overwrites an input or another output."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from rvm_model.video.colour import VideoError
 
 
 def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Inputs and outputs are files or folders; a folder of pictures is replaced as a whole.
+    """Check the paths of inputs and outputs: files, or folders of pictures, which are replaced as a whole.
 
     Raises:
-        VideoError: an output is an input or holds one, or lies in a folder that is one, where it would be read the next
-            time; or two outputs are one, or one lies in the other.
+        VideoError: an output is an input, contains one, or lies in an input folder, where the next run would read it;
+            or two outputs are the same, or one lies in the other.
     """
     read = {path: _real(path) for path in inputs}
     written: dict[Path, Path] = {}
@@ -33,5 +33,5 @@ def check_places(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
 def _real(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError of a link that leads to itself
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         raise VideoError(f"cannot use {path}: {getattr(error, 'strerror', None) or error}") from error

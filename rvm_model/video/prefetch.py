@@ -1,4 +1,4 @@
-"""An iterator that runs ahead of its consumer, in a thread of its own, so that stages work side by side."""
+"""Prefetch: run an iterator ahead of its consumer, in a thread of its own, so that stages work in parallel."""
 
 from collections.abc import Generator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 _LOOK = 0.05
-"""Seconds that the thread may go on waiting for room after its consumer has gone."""
+"""Interval, in seconds, at which the queue is emptied after the consumer has stopped, until the thread ends."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class _End:
 
 
 def ahead(items: Generator[Item], most: int) -> Generator[Item]:
-    """The same items, made in a thread while the consumer works on those before.
+    """Yield the items, which a thread produces while the consumer works on earlier ones.
 
-    An exception of `items` comes out after the items before it. When the consumer stops early, `items` is closed in its
-    thread, and the thread has ended when this generator has.
+    An exception of `items` is raised after the items before it. If the consumer stops early, `items` is closed in its
+    thread, and this generator ends only after the thread.
 
     Args:
-        items: Made, and closed, in the thread only.
-        most: How many may wait; one more is being made.
+        items: Runs, and is closed, in the thread only.
+        most: Largest number of items in the queue; the thread works on one more.
     """
     waiting: Queue[Item | _End] = Queue(most)
     gone = Event()
@@ -53,5 +53,5 @@ def ahead(items: Generator[Item], most: int) -> Generator[Item]:
     finally:
         gone.set()
         while thread.is_alive():
-            with suppress(Empty):  # making room
+            with suppress(Empty):  # make room
                 waiting.get(timeout=_LOOK)

@@ -1,4 +1,4 @@
-"""How far a clip is: a bar on a terminal, a plain line now and then elsewhere, on stderr."""
+"""Progress of a clip, on stderr: a bar on a terminal, else a plain line now and then."""
 
 import sys
 import time
@@ -12,15 +12,15 @@ SECONDS_BETWEEN_LINES = 10
 
 @contextmanager
 def frames_progress(name: str, total: int | None, shown: bool = True) -> Iterator[Callable[[int], object]]:
-    """A function to be told how many frames were done since it was last called.
+    """Yield a function to call with the number of frames done since its last call.
 
-    Shows frames per second and the time left: as a bar where stderr is a terminal, else as a line every ten seconds and
+    It shows frames per second and the time left: as a bar if stderr is a terminal, else as a line every ten seconds and
     one at the end.
 
     Args:
-        name: What the user calls the clip.
-        total: Its frames, as far as that is known.
-        shown: Or nothing at all.
+        name: The user's name for the clip.
+        total: Number of frames, None if unknown.
+        shown: False shows nothing.
     """
     if shown and sys.stderr.isatty():
         with tqdm(desc=name, total=total, unit="frames", dynamic_ncols=True) as bar:

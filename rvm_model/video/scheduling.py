@@ -11,10 +11,10 @@ _TASKS = Path("/proc/self/task")
 
 @contextmanager
 def usual_scheduling() -> Iterator[None]:
-    """Give back their scheduling to threads that the block made real-time, on Linux.
+    """Restore the scheduling of threads that the block made real-time, on Linux.
 
-    Started by root, SVT-AV1 makes the thread that opens it real-time, and its own threads with it. Whatever this thread
-    starts later inherits that, and all of it together leaves nothing of the machine to others.
+    Under root, SVT-AV1 makes the thread that opens it real-time, and its own threads too. Threads that this one starts
+    later inherit that, and together they leave no processor time to other processes.
     """
     if sys.platform != "linux":
         yield

@@ -1,7 +1,7 @@
-"""Writing: a video, a folder of PNG, or one picture; what the suffix says.
+"""Sinks: a video, a folder of PNG, or one picture, as the suffix says.
 
-A sink writes under a hidden name in the same folder and renames when it is whole; what fails leaves nothing. It holds
-no more than the few frames that its encoder looks ahead. It is opened, written to and closed by one thread.
+A sink writes under a hidden name in the same folder, and renames the output when it is complete; a failure leaves
+nothing. It holds only the few frames that its encoder looks ahead. One thread opens it, writes to it and closes it.
 """
 
 import math
@@ -47,11 +47,11 @@ _PNG_FORMATS = {
 }
 
 _SHORT_FOR_X265 = 2
-"""Frames of which x265 leaves the decoding times unset (4.1); so few are decoded as they are shown."""
+"""Most frames for which x265 (4.1) leaves the decoding times unset. So few are decoded in the order of display."""
 
 
 class Sink(ABC):
-    """Takes frames in order. What `open_sink` gives."""
+    """An output that takes frames in order, opened by `open_sink`."""
 
     def __init__(self, path: Path, like: Properties, channels: int):
         self.path, self.like = path, like
@@ -61,16 +61,16 @@ class Sink(ABC):
         self._reformatter = VideoReformatter()
 
     def write(self, pixels: Pixels, pts: int) -> None:
-        """One frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
+        """Write one frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
             pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and
                 scaled if they have another size.
-            pts: When it is shown, in `like.time_base`; more than the last frame's.
+            pts: When the frame is shown, in `like.time_base`; more than the last frame's.
 
         Raises:
             ValueError: another shape or dtype, or a `pts` that does not increase.
-            VideoError: the disk is full, or the codec refuses.
+            VideoError: the disk is full, or the encoder fails.
         """
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
         if channels != self._channels or pixels.dtype not in (np.uint8, np.uint16):
@@ -84,7 +84,7 @@ class Sink(ABC):
         self._last_pts = pts
 
     def finish(self) -> None:
-        """Writes what is still in the encoder. Done already, it does nothing.
+        """Write the frames that are still in the encoder. A second call does nothing.
 
         Raises:
             VideoError: the disk is full, or there was no frame.
@@ -130,7 +130,7 @@ class Sink(ABC):
 
 
 def _for_format(pixels: Pixels, pixel_format: str) -> Pixels:
-    """What FFmpeg converts without a shift of brightness: white is 65535 in its deep RGB, else 255 or 255 * 256."""
+    """Scale pixels so that FFmpeg keeps their brightness: white is 65535 in its deep RGB, else 255 or 255 * 256."""
     wanted = av.VideoFormat(pixel_format)
     deep_rgb = wanted.components[0].bits > 8 and (wanted.is_rgb or pixel_format.startswith("gray"))
     if pixels.dtype == np.uint8:
@@ -138,7 +138,7 @@ def _for_format(pixels: Pixels, pixel_format: str) -> Pixels:
     if deep_rgb:
         return pixels
     scaled = pixels.astype(np.uint16)
-    colours = scaled[..., :3]  # alpha is scaled well
+    colours = scaled[..., :3]  # FFmpeg scales alpha correctly
     colours -= colours >> 8
     return scaled
 
@@ -154,38 +154,37 @@ def open_sink(
     mbps: float | None = None,
     audio: Audio | None = None,
 ) -> Iterator[Sink]:
-    """A file or folder that has the size, timestamps, depth and colours of `like`.
+    """Open a file or folder for frames with the size, timestamps, depth and colours of `like`.
 
-    The suffix says what it is: .mp4, .mkv, .mov, .webm or .avi a video, H.264 unless it is WebM (VP9) or `codec` says
-    otherwise; .png, .jpg or .jpeg one picture; none a folder of 0000.png and so on. It replaces a file of that name,
-    or a folder that holds nothing but PNG.
+    The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, in H.264 (VP9 for WebM) unless `codec` is
+    given; .png, .jpg or .jpeg is one picture; no suffix is a folder of 0000.png and so on. It replaces a file of that
+    name, or a folder that holds nothing but PNG.
 
-    With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. More than 8 bits are kept (as 10 in a lossy
-    video, as 16 in PNG and lossless ones) where the codec can.
+    With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. Depths above 8 bits are kept (as 10 in a lossy
+    video, as 16 in PNG and lossless ones) if the codec can.
 
-    H.264 and H.265 cannot hold an odd width or height with chroma at half the size, so such a video is 4:4:4, and some
-    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9`, or an even size, where it
-    counts.
+    H.264 and H.265 cannot hold an odd width or height with chroma at half the size, so such a video is 4:4:4. Some
+    players (browsers on phones, QuickTime) do not play that: give `--codec libvpx-vp9` or an even size for those.
 
-    Matroska, WebM and AVI have no time before 0: the packet by which AAC starts early is left out there.
+    Matroska, WebM and AVI have no time before 0, so the packet that AAC starts with before 0 is left out there.
 
-    AVI knows no timestamps: frames go to the nearest of a constant rate. A matrix or range that a file cannot tell
-    (the full range in ProRes) becomes what everybody assumes. WebM loses pixels that are not square.
+    AVI has no timestamps: each frame goes to the nearest time of a constant rate. A matrix or range that a file cannot
+    declare (the full range in ProRes) becomes the one that players assume. WebM loses non-square pixels.
 
     Args:
-        path: The final name. Folders on the way to it are made.
-        like: What the frames come from. `width` and `height` are theirs.
+        path: The final name. Missing parent folders are created.
+        like: The properties of the source. `width` and `height` are the frames'.
         alpha: Frames are (H, W, 4), with straight alpha.
         grey: Frames are (H, W).
-        codec: One of FFmpeg's encoders, libx265 or ffv1 for instance.
-        quality: The encoder's CRF: 0 (best) to 51 for libx264 (18 if not given) and libx265 (20), to 63 for libvpx-vp9
-            (24) and libsvtav1 (28). Others have none.
+        codec: An FFmpeg encoder, such as libx265 or ffv1.
+        quality: The encoder's CRF: 0 (best) to 51 for libx264 (default 18) and libx265 (20), to 63 for libvpx-vp9 (24)
+            and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
-        audio: Sound to copy, packet by packet. What the container cannot hold is left out, with a UserWarning.
+        audio: Sound to copy, packet by packet. Tracks that the container cannot hold are left out, with a UserWarning.
 
     Raises:
-        VideoError: an unknown suffix, a place that cannot be written to, a codec that is missing or cannot do what was
-            asked for, alpha where the suffix has none, more than one frame for a picture.
+        VideoError: an unknown suffix, a place that cannot be written to, a codec that is missing or cannot do what is
+            requested, alpha for a suffix without it, more than one frame for a picture.
     """
     suffix = path.suffix.lower()
     channels = 1 if grey else 4 if alpha else 3
@@ -250,7 +249,7 @@ class _VideoSink(Sink):
             ) from error
 
     def _muxer_options(self, audio: Audio | None) -> dict[str, str]:
-        """MP4 and MOV tell when their tracks begin in a unit of its own, which is a millisecond if nobody chooses."""
+        """Return options that give MP4 and MOV a fine unit for when tracks begin. Its default is a millisecond."""
         if self._encoder.container.format not in ("mp4", "mov"):
             return {}
         ticks = self.like.time_base.denominator
@@ -297,7 +296,7 @@ class _VideoSink(Sink):
 
 
 class _PngSink(Sink):
-    """A folder of PNG, or one. FFmpeg's encoder, as it has 16 bits and compresses several frames at a time."""
+    """A folder of PNG, or one. It uses FFmpeg's encoder, which has 16 bits and compresses several frames at a time."""
 
     def __init__(self, path: Path, like: Properties, channels: int, staged: Path):
         super().__init__(path, like, channels)
@@ -345,12 +344,12 @@ class _JpegSink(Sink):
         Image.fromarray(frame.to_ndarray()).save(self._staged, "JPEG", quality=95)
 
     def _flush(self) -> None:
-        """The one frame was written at once."""
+        """Do nothing: `_encode` has written the only frame."""
 
 
 @contextmanager
 def _staged(path: Path, folder: bool) -> Iterator[Path]:
-    """A hidden name beside `path`, which becomes `path` at the end, or nothing if an exception comes."""
+    """Yield a hidden name beside `path`. Rename it to `path` at the end, or remove it after an exception."""
     if not path.name:
         raise VideoError(f"{str(path)!r} is no name for an output; give a file's or a folder's")
     try:
@@ -380,7 +379,7 @@ def _staged(path: Path, folder: bool) -> Iterator[Path]:
 
 
 def _replace(staged: Path, path: Path) -> None:
-    """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
+    """Rename. A folder cannot replace another, so move the old one aside first, and back if the rename fails."""
     if not path.is_dir():
         staged.replace(path)
         return

@@ -1,6 +1,6 @@
-"""Reading: a video, a folder of pictures, or one picture, as upright RGB frames with their timestamps.
+"""Sources: a video, a folder of pictures, or one picture, as upright RGB frames with their timestamps.
 
-Frames come one by one, in the order they are shown. A source is opened, read and closed by one thread.
+Frames come one by one, in the order they are shown. One thread opens a source, reads it and closes it.
 """
 
 import math
@@ -25,7 +25,7 @@ from rvm_model.video.frames import Properties as Properties
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
 
 _FIRST_STEP_BACK = Fraction(2)
-"""Seconds, and then four times as many, and so on, to look further back for a frame that can be decoded by itself."""
+"""Seconds of the first step back in the search for a frame that decodes by itself. Each further step is four times."""
 
 _HIGHEST_RATE = 1000
 
@@ -38,19 +38,19 @@ def open_source(
     end: float | None = None,
     max_frames: int | None = None,
 ) -> Iterator[Source]:
-    """A video file, a folder of pictures (png, jpg, jpeg) in natural order, or one picture.
+    """Open a video file, a folder of pictures (png, jpg, jpeg) in natural order, or one picture.
 
     Args:
-        path: What FFmpeg can read, or a folder, or a picture.
+        path: A file that FFmpeg can read, a folder, or a picture.
         resize: Width and height to scale the upright frames to.
-        start: Seconds to leave out. What comes then is that much earlier.
-        end: Seconds, counted like `start`, at which to stop.
-        max_frames: Frames after which to stop.
+        start: Seconds to skip. The timestamps of later frames are reduced by it.
+        end: Seconds at which to stop, counted like `start`.
+        max_frames: Number of frames after which to stop.
 
     Raises:
-        VideoError: no such file, no video in it, not one frame that can be decoded, none between `start` and `end`, or
-            frames of more than 16384 pixels on a side or 2**28 in all. What is damaged further on is no error, see
-            `Source.loss`; nor is a frame of another size, after which nothing comes.
+        VideoError: no such file, no video in it, no frame that can be decoded, none between `start` and `end`, or
+            frames of more than 16384 pixels on a side or 2**28 in all. Damage later in the file is no error: see
+            `Source.loss`. Nor is a frame of another size, which ends the source.
     """
     window = Window(resize=resize, start=start, end=end, max_frames=max_frames)
     window.check(path)
@@ -75,14 +75,14 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
 
 def _open_container(path: Path, opened: ExitStack) -> InputContainer:
     try:
-        # With its protocol said, a colon in the name is part of the name, and a playlist cannot reach into the network.
+        # With the protocol given, a colon in the name is part of the name, and a playlist cannot reach the network.
         return opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error
 
 
 def _video_of(container: InputContainer, path: Path) -> VideoStream:
-    """The first that is no cover picture."""
+    """Return the first video stream that is not a cover picture."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise VideoError(f"{path} has no video in it")
@@ -94,12 +94,12 @@ def _video_of(container: InputContainer, path: Path) -> VideoStream:
 
 
 def frame_times(path: Path) -> list[Fraction]:
-    """When each frame of a video is shown, in order: seconds from its beginning, as `open_source` counts its `start`.
+    """Return when each frame of a video is shown, in order: seconds from its beginning, counted like `start` above.
 
-    Nothing is decoded, so a frame that is damaged counts.
+    Nothing is decoded, so damaged frames count.
 
     Raises:
-        VideoError: as `open_source` does.
+        VideoError: as in `open_source`.
     """
     window = Window()
     with ExitStack() as opened:
@@ -118,8 +118,8 @@ def frame_times(path: Path) -> list[Fraction]:
 class VideoSource(Source):
     """The video of a file that FFmpeg can read.
 
-    Timestamps are the file's, but for two kinds: AVI and raw streams have none that can be relied on, theirs are
-    counted at the frame rate; MPEG streams start at any time of day, theirs are counted from the beginning.
+    Timestamps are the file's, with two exceptions. Those of AVI and raw streams are unreliable, so frames are counted
+    at the frame rate. MPEG streams start at any time of day, so theirs are counted from the beginning.
     """
 
     def __init__(self, path: Path, window: Window, container: InputContainer):
@@ -167,15 +167,15 @@ class VideoSource(Source):
         self._check_whole()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """All frames from one before `start` on, or at it. What is damaged is left out."""
+        """Yield all frames, starting at `start` or at a frame before it. Damaged ones are left out."""
         begin, back = self._clock.begin, self._clock.ticks(_FIRST_STEP_BACK)
         if begin is None or self._clock.counted:
             yield from self._played()
             return
-        # An MPEG stream has no index: seeking ends anywhere, and what can be decoded may begin too late.
+        # An MPEG stream has no index: a seek may end anywhere, and the first frame that decodes may be too late.
         at, earliest = begin, self._clock.ticks(self._clock.origin - _FIRST_STEP_BACK)
         while True:
-            # Where a file cannot seek, all of it is decoded.
+            # If a file cannot seek, all of it is decoded.
             with suppress(av.FFmpegError):
                 self._container.seek(at, stream=self._stream)
             self._packets, self._reached, self._damage = 0, {}, None
@@ -189,18 +189,18 @@ class VideoSource(Source):
         yield from frames
 
     def _played(self) -> Iterator[av.VideoFrame]:
-        """All frames from where the file is."""
+        """Yield all frames from the current position of the file."""
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
                     index, end = packet.stream_index, packet.pts + (packet.duration or 0)
                     self._reached[index] = max(end, self._reached.get(index, end))
-                # A packet that says a stream has ended has no index of its own.
+                # The packet that ends a stream has no index of its own.
                 if packet.stream.index == self._stream.index:
                     self._packets += packet.size > 0
                     yield from self._decode(cast("av.Packet[VideoStream]", packet))
         except av.FFmpegError as error:
-            # All that is still in the decoder comes before it.
+            # Frames that are still in the decoder come before the damage.
             self._note_damage(error.strerror, None)
             yield from self._decode(None)
 
@@ -215,7 +215,7 @@ class VideoSource(Source):
             return []
 
     def _note_damage(self, what: str | None, pts: int | None) -> None:
-        """The first counts. It is told when the decoder, which runs ahead, has given all frames before it."""
+        """Keep the first damage. It is reported once the decoder, which runs ahead, has returned all frames before."""
         self._damage = self._damage or _Damage(what=what, pts=pts)
 
     def _tell_damage(self) -> None:
@@ -225,7 +225,7 @@ class VideoSource(Source):
             )
 
     def _check_whole(self) -> None:
-        """Notes a loss if the file ended before its time."""
+        """Set a loss if the file ended early."""
         if self.loss is not None:
             return
         if self._clock.counted:
@@ -272,7 +272,7 @@ class VideoSource(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class _Damage:
-    """`pts` is that of the frame which it hit, None if it ended the file."""
+    """Damage in the file. `pts` is that of the damaged frame, None if the damage ended the file."""
 
     what: str | None
     pts: int | None
@@ -280,7 +280,7 @@ class _Damage:
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """How the pixels of a decoded frame lie, and how they are turned upright: transposed, then mirrored."""
+    """Layout of a decoded frame's pixels, and how to turn them upright: transpose, then mirror."""
 
     width: int
     height: int
@@ -290,11 +290,11 @@ class _Layout:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> "_Layout":
-        """From the display matrix, which maps (x, y) to (ax + cy, bx + dy), y downwards, in 1/65536.
+        """Read the display matrix, which maps (x, y) to (ax + cy, bx + dy), y downwards, in 1/65536.
 
-        The nearest of its eight right-angled positions counts.
+        It is rounded to the nearest of eight right-angled positions.
         """
-        # Typed as if it knew motion vectors only.
+        # PyAV's types list motion vectors only.
         side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
         a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
         transposed = bool(abs(int(b)) > abs(int(a)))
@@ -324,7 +324,7 @@ class _Layout:
 
 
 class _Clock:
-    """The timestamps of a video stream: the part of them that was asked for, and what is made of faulty ones."""
+    """Timestamps of a video stream: the requested part, and corrections of faulty ones."""
 
     def __init__(self, origin: Fraction, frame_rate: Fraction, time_base: Fraction, counted: bool):
         self.origin, self.frame_rate, self.time_base, self.counted = origin, frame_rate, time_base, counted
@@ -340,7 +340,7 @@ class _Clock:
         flags = container.format.flags
         counted = bool(flags & cast(int, Flags.no_timestamps.value)) or container.format.name == "avi"
         rates = [None if counted else stream.average_rate, stream.guessed_rate]
-        # Streams whose rate varies may say that of their clock.
+        # Streams of variable rate may declare their clock's rate.
         rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= _HIGHEST_RATE), Fraction(30))
         origin = Fraction(0) if counted else Fraction(container.start_time or 0, av.time_base)
         clock = cls(origin, rate, 1 / rate if counted or not stream.time_base else stream.time_base, counted)
@@ -356,7 +356,7 @@ class _Clock:
         return round(seconds / self.time_base)
 
     def stamp(self, frame: av.VideoFrame) -> int:
-        """The frame's timestamp. One that is missing is a frame's time after the last, one that is not later a tick."""
+        """Return the frame's timestamp: one frame after the last if missing, at least one tick after it otherwise."""
         if self._last is None:
             pts = 0 if self.counted or frame.pts is None else frame.pts
         elif self.counted or frame.pts is None:
@@ -374,7 +374,7 @@ class _Clock:
 
     @property
     def slack(self) -> Fraction:
-        """Seconds by which a whole file may end before its time: how long its last frame is shown need not be told."""
+        """Seconds by which a complete file may end early: the duration of its last frame may be undeclared."""
         return Fraction(1, 4) + 2 * self._longest_step * self.time_base
 
     def audio(self, container: InputContainer, path: Path, window: Window) -> Audio | None:
@@ -405,6 +405,6 @@ class _Clock:
 
 
 def _time_base(stream: Stream) -> Fraction:
-    """Of a stream with timestamps, which has one."""
+    """Return the time base of a stream with timestamps. Such a stream always has one."""
     assert stream.time_base is not None
     return stream.time_base

@@ -1,1 +1,1 @@
-"""Weights: read from files, downloaded, or seeded; always checked whole before they are used."""
+"""Weights from a file, a download or a seed, verified before use."""

@@ -1,4 +1,4 @@
-"""Weights from a file, from the released project, or seeded; always checked whole before they are used."""
+"""Weights from a file, from the released project, or seeded; always verified before use."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ from rvm_model.weights.seeded import seeded_state_dict
 from rvm_model.weights.zip_integrity import find_damage
 
 RELEASE_URL = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
-"""Where `official` comes from; the environment variable RVM_RELEASE_URL names a mirror."""
+"""Release of the `official` checkpoints; the environment variable RVM_RELEASE_URL sets a mirror."""
 
 RELEASED = {
     "mobilenetv3": ("rvm_mobilenetv3.pth", "3c7c1d92033f7c38d6577c481d13a195d7d80a159b960f4f3119ac7b534cf4f8"),
@@ -39,19 +39,19 @@ _COUNTERS = (torch.int64,)
 
 
 class CheckpointError(UserError):
-    """Weights that cannot be had or used. The message is one line for the user."""
+    """Weights that cannot be loaded or used. The message is one line for the user."""
 
 
 class DownloadError(CheckpointError):
-    """The released checkpoint is not in the cache and could not be downloaded whole."""
+    """A failed download: the released checkpoint is not in the cache, and could not be downloaded whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """Weights that fit a variant and refiner.
 
-    `state_dict` holds float32 (and int64 counters) on the CPU. `sha256` is of the file; seeded weights have none, and
-    theirs is `weights_sha256`. `name` is for people: the path, or the origin.
+    `state_dict` holds float32 (and int64 counters) on the CPU. `sha256` is the file's; for seeded weights it is
+    `weights_sha256`. `name` is for display: the path, or the origin.
     """
 
     variant: str
@@ -67,16 +67,16 @@ class Checkpoint:
 
     @property
     def weights_sha256(self) -> str:
-        """Over keys, shapes and float32 bytes: the same for one set of weights in any file format."""
+        """Hash of keys, shapes and float32 bytes: the same for one set of weights in any file format."""
         return weights_sha256(self.state_dict)
 
     def with_fast_guided_filter(self) -> "Checkpoint":
-        """The same weights for the fast guided filter, which has no parameters: without the other refiner's."""
+        """Return these weights for the fast guided filter, which has no parameters: without the other refiner's."""
         state_dict = {key: value for key, value in self.state_dict.items() if not key.startswith("refiner.")}
         return replace(self, refiner="fast_guided_filter", state_dict=state_dict)
 
     def network(self, refine: Refine = "auto") -> MattingNetwork:
-        """The network with these weights, float32, on the CPU, in inference mode."""
+        """Return the network with these weights, float32, on the CPU, in inference mode."""
         network = MattingNetwork(self.variant, self.refiner, refine)
         network.load_state_dict(dict(self.state_dict))
         return network.eval().requires_grad_(False)
@@ -88,12 +88,12 @@ def load_checkpoint(
     refiner: str = "deep_guided_filter",
     progress: bool = True,
 ) -> Checkpoint:
-    """Weights for a variant and refiner.
+    """Load weights for a variant and refiner.
 
     Args:
         source: A `.pth` or `.safetensors` file; `official`, the released checkpoint, from the cache or downloaded;
-            `seeded`, weights that need nothing and matte nothing; `auto`, official if it can be had, else seeded with a
-            warning. Half-precision weights are widened to float32.
+            `seeded`, weights that need no file and matte nothing; `auto`, official if cached or downloadable, else
+            seeded with a warning. Half-precision weights are widened to float32.
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
         progress: Show a bar while a checkpoint is downloaded.
@@ -121,10 +121,10 @@ def load_checkpoint(
 
 
 def load_checkpoint_file(path: Path) -> Checkpoint:
-    """A `.pth` or `.safetensors` file of any variant and refiner, which its keys tell.
+    """Load a `.pth` or `.safetensors` file of any variant and refiner; its keys determine them.
 
     Raises:
-        CheckpointError: as `load_checkpoint`.
+        CheckpointError: as in `load_checkpoint`.
     """
     shapes = _shapes(_read(path))
     pairs = ((variant, refiner) for variant in VARIANTS for refiner in REFINERS)
@@ -133,7 +133,7 @@ def load_checkpoint_file(path: Path) -> Checkpoint:
 
 
 def weights_sha256(state_dict: Mapping[str, Tensor]) -> str:
-    """See `Checkpoint.weights_sha256`. Counters do not count, nor do keys' order or the weights' width."""
+    """Return `Checkpoint.weights_sha256`. It ignores counters, the order of keys, and the dtype of the weights."""
     digest = hashlib.sha256()
     for key in sorted(state_dict):
         tensor = state_dict[key]
@@ -150,17 +150,17 @@ def download(
     timeout: tuple[float, float] = (10, 30),
     progress: bool = True,
 ) -> Path:
-    """The released checkpoint, downloaded unless the folder holds it whole.
+    """Return the path of the released checkpoint. Download it unless the folder holds it whole.
 
     Args:
         variant: `mobilenetv3` or `resnet50`.
         folder: The cache; by default the user's.
-        url: The release; by default RVM_RELEASE_URL, else GitHub.
+        url: The release's address; by default RVM_RELEASE_URL, else GitHub.
         timeout: Seconds to wait for a connection, and for the next bytes.
         progress: Show a bar.
 
     Raises:
-        DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of them leaves a file.
+        DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of these leaves a file.
     """
     name, sha256 = RELEASED[variant]
     url = f"{url or os.environ.get('RVM_RELEASE_URL') or RELEASE_URL}/{name}"
@@ -188,7 +188,7 @@ def download(
     except requests.RequestException as error:
         raise DownloadError(f"cannot download {url}: {first_line(error)}") from error
     except ValueError as error:
-        if "hash" in str(error):  # pooch's word for a file that is another
+        if "hash" in str(error):  # pooch's word for a wrong file
             raise DownloadError(f"cannot use {url}: its sha256 is not {sha256}") from error
         raise DownloadError(f"cannot download {url}: {first_line(error)}") from error
     except OSError as error:
@@ -264,7 +264,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{path} is TorchScript, not a checkpoint; give {_SOURCES}")
     try:
         state_dict: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    # A pickle that is no checkpoint makes torch raise whatever it happens to stumble on.
+    # For a pickle that is no checkpoint, torch may raise any exception.
     except Exception as error:
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise CheckpointError(
@@ -309,7 +309,7 @@ def _check_keys(path: Path, state_dict: Mapping[str, Tensor], variant: str, refi
 
 
 def expected_shapes(variant: str, refiner: str) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of a network's weights. Raises ValueError for an unknown variant or refiner."""
+    """Return the keys and shapes of a network's weights. Raise ValueError for an unknown variant or refiner."""
     with torch.device("meta"):
         network = MattingNetwork(variant, refiner)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}

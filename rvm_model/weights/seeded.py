@@ -1,8 +1,8 @@
-"""Seeded weights: for a machine that has no checkpoint. They matte nothing, but exercise every path of an exporter.
+"""Seeded weights, for a machine without a checkpoint. They matte nothing, but exercise every path of an exporter.
 
-Every value is drawn by integer arithmetic, one multiplication and one rounding, from a stream that depends on the key's
-name alone: the same bytes on any machine, whatever its torch. The ranges keep activations near unit scale through the
-whole network, batch norm non-trivial, and alpha spread over [0, 1].
+Every value takes integer arithmetic, one multiplication and one rounding, on a stream that depends only on the key's
+name. So the bytes are the same on any machine and with any torch. The ranges keep activations near unit scale through
+the whole network, batch norm non-trivial, and alpha spread over [0, 1].
 """
 
 import hashlib
@@ -20,14 +20,14 @@ _RANGE = {
     "project_mat.conv.bias": (0.3, 0.7),
     "refiner.box_filter.weight": (0.8 / 9, 1.2 / 9),
 }
-"""By whole key, else by its last part."""
+"""Range by whole key, else by its last part."""
 
 _GAIN = {"backbone.features.": 1.2, "decoder.": 1.4, "project_mat.": 1.5}
-"""Of convolutions, by the key's beginning: their variance is its square over the fan-in; 1 where nothing is said."""
+"""Gain of convolutions by the key's prefix, else 1: their variance is its square over the fan-in."""
 
 
 def seeded_state_dict(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Weights for these keys, float32; `num_batches_tracked` is an int64 zero."""
+    """Return weights for these keys, float32; `num_batches_tracked` is an int64 zero."""
     return {key: _draw(key, shape) for key, shape in shapes.items()}
 
 

@@ -47,11 +47,11 @@ def drawn_frames(frames: int, width: int, height: int, *, begin: float = 0, seed
 def draw_frame(t: float, width: int, height: int, *, seed: int = SEED) -> DrawnFrame:
     """Draw one frame.
 
-    Person and backgrounds grow with the frame, and keep their proportions whatever the frame's are; noise is of
-    single pixels at every size.
+    Person and backgrounds scale with the frame, and keep their own proportions. Noise is of single pixels at every
+    size.
 
     Args:
-        t: Time in frames, from 0 on; a multiple of a half. Between whole numbers lies what no clip shows.
+        t: Time in frames, from 0 on; a multiple of a half. No clip shows the frames between whole numbers.
         width: In pixels.
         height: In pixels.
         seed: Of the noise.
@@ -64,7 +64,7 @@ def draw_frame(t: float, width: int, height: int, *, seed: int = SEED) -> DrawnF
             _lay_over(fgr, pha, layer)
     image = _compose(_scene(t), t, fgr, pha, seed)
     some = pha > 0
-    # So far it is multiplied by alpha.
+    # Up to here it is multiplied by alpha.
     np.divide(fgr, pha, out=fgr, where=some)
     np.minimum(fgr, np.float32(1), out=fgr)
     return DrawnFrame(image=image, pha=pha, fgr=fgr)

@@ -21,15 +21,15 @@ from rvm_model.video.synthetic.strands import STRAND_COLOUR, strand_cover
 Planes = NDArray[np.float32]
 
 WIDTH, HEIGHT = 364, 340
-"""Of the picture. Its left, right and upper margins are empty; its last row is cut through the body."""
+"""Size of the picture. Its left, right and upper margins are empty; its last row is cut through the body."""
 
 _SURE = np.float32(1e-4)
-"""Alpha nearer than this to 0 or 1 is that, so that rounding leaves no haze."""
+"""Alpha that is closer than this to 0 or 1 becomes 0 or 1, so that rounding leaves no haze."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a person stands in a frame.
+    """The place of a person in a frame.
 
     Args:
         left: Column of the picture's left edge, in pixels of the frame.
@@ -133,7 +133,7 @@ def _sampled(planes: Planes, axis: int, positions: NDArray[np.float64]) -> Plane
 
 @cache
 def _levels(level: int) -> Planes:
-    """Return red, green and blue times alpha, and alpha, (4, h, w) in [0, 1], halved so often. Not to be changed."""
+    """Return red, green and blue times alpha, and alpha, (4, h, w) in [0, 1], halved `level` times. Read-only."""
     if level == 0:
         with Image.open(Path(__file__).with_name("portrait.png")) as picture:
             pixels = np.asarray(picture.convert("RGBA"))

@@ -1,6 +1,6 @@
-"""Backgrounds that are drawn: soft shades under fine structure, which moves as if a camera turned.
+"""Drawn backgrounds: soft shades under fine structure, which moves as if a camera turned.
 
-Only exact arithmetic, as in `portrait.py`. Lengths are in units, of which 320 by 180 fit into a frame.
+All arithmetic is exact, as in `portrait.py`. Lengths are in units, of which 320 by 180 fit into a frame.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ def scenery(scene: Scene, t: float, x: Planes, y: Planes) -> Planes:
     """Draw a part of a background.
 
     Args:
-        scene: Which.
+        scene: The background.
         t: Time in frames.
         x: (1, w), columns in units.
         y: (h, 1), rows in units.
@@ -28,7 +28,7 @@ def scenery(scene: Scene, t: float, x: Planes, y: Planes) -> Planes:
 
 
 def triangle(value: Planes) -> Planes:
-    """Return 0 at whole numbers, 1 halfway between them, and straight lines in between."""
+    """Return 0 at whole numbers, 1 halfway between them, and linear values in between."""
     f = value - np.floor(value)
     f -= np.float32(0.5)
     np.abs(f, out=f)
@@ -38,7 +38,7 @@ def triangle(value: Planes) -> Planes:
 
 
 def _net(t: float, x: Planes, y: Planes) -> Planes:
-    """A net of thin threads before a wall in changing light."""
+    """Draw a net of thin threads before a wall in changing light."""
     threads = np.maximum(_threads((x + y) + _number(1.5 * t), 11), _threads((x - y) + _number(0.5 * t), 11))
     light = triangle((x + y * _number(0.5) + _number(2 * t)) * _number(1 / 96))
     shades = ((0.20, 0.24, 0.0004), (0.36, 0.16, 0.0003), (0.34, 0.10, 0.0008))
@@ -51,7 +51,7 @@ def _net(t: float, x: Planes, y: Planes) -> Planes:
 
 
 def _threads(across: Planes, distance: int) -> Planes:
-    """Lines a unit wide on each side, soft, so many units apart."""
+    """Draw soft lines, a unit wide on each side, `distance` units apart."""
     lines = triangle(across * _number(1 / distance))
     lines -= _number(1 - 2 / distance)
     np.maximum(lines, np.float32(0), out=lines)
@@ -60,7 +60,7 @@ def _threads(across: Planes, distance: int) -> Planes:
 
 
 def _bricks(t: float, x: Planes, y: Planes) -> Planes:
-    """A wall of bricks, each of a shade of its own, with mortar between them."""
+    """Draw a wall of bricks, each of a shade of its own, with mortar between them."""
     x, y = x + _number(3 * t), y + _number(400 - t)
     course = np.floor(y * _number(1 / 11))
     along = x * _number(1 / 27) + triangle(course * _number(0.5)) * _number(0.5)

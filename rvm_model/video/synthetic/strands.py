@@ -18,7 +18,7 @@ _OUTLINE = (
     *((253, 20), (242, 15), (230, 10), (218, 9), (206, 11), (194, 14), (183, 19), (175, 28)),
     *((165, 33), (154, 39), (145, 48), (139, 60), (139, 73), (139, 86), (143, 98), (151, 108)),
 )
-"""Where the hair ends, from below the right ear over the top of the head to the left one."""
+"""The outline of the hair, from below the right ear over the top of the head to the left one."""
 
 _CENTRE = (212.0, 80.0)
 _PICTURE_WIDTH = 364
@@ -32,9 +32,9 @@ _SEED = 1995
 def strand_cover(
     left: float, top: float, scale: float, mirrored: bool, wind: float, rows: slice, columns: slice
 ) -> tuple[tuple[slice, slice], Planes] | None:
-    """Return where in a layer strands lie, and the alpha of all of them together there, (h, w) in [0, 1].
+    """Return where in a layer the strands lie, and their joint alpha there, (h, w) in [0, 1].
 
-    A strand that is thinner than a pixel covers no more of it than its width. Returns None if none is in the layer.
+    A strand thinner than a pixel covers at most its width of it. Return None if no strand is in the layer.
 
     Args:
         left: Column of the picture's left edge, in pixels of the frame.
@@ -64,7 +64,7 @@ def strand_cover(
 
 
 def _draw_piece(cover: Planes, begin: Point, end: Point, width: float) -> None:
-    """Draw a straight piece with round ends, one pixel soft, over what is there already."""
+    """Draw a straight piece with round ends, one pixel soft, over the existing alpha."""
     box = _box([begin, end], cover.shape[0], cover.shape[1], margin=width / 2 + 1)
     if box is None:
         return
