@@ -16,29 +16,25 @@ from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
 from exporters.support.archive import unpacked
 from exporters.tensorflow import GRAPH
-from exporters.tensorflow.runtime import read_graph
-from rvm_model.errors import first_line
+from exporters.tensorflow.serving import first_line, open_serving
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
-_SIGNATURE = "serving_default"
 
 
 def dataflow(path: Path) -> Dataflow:
     """The graph of a file or folder. Raises ArtifactError if it is damaged, or of no use."""
     with unpacked(path, GRAPH) as folder:
-        read_graph(path, folder)  # which refuses any operation that could do more than compute
+        serve = open_serving(path, folder)
         try:
-            model = tf.saved_model.load(str(folder))
-            serve = model.signatures[_SIGNATURE]
-            frozen = convert_variables_to_constants_v2(serve, lower_control_flow=False)
-        except Exception as error:  # of a damaged one TensorFlow says nearly anything, see `runtime.py`
-            raise RecoveryError(f"TensorFlow does not load it: {first_line(error, 300)}") from error
+            frozen = convert_variables_to_constants_v2(serve.function, lower_control_flow=False)
+        except Exception as error:  # TensorFlow raises nearly anything, see `serving.py`
+            raise RecoveryError(f"TensorFlow does not freeze it: {first_line(error)}") from error
         graph = frozen.graph.as_graph_def()
-        inputs = {tensor.name.partition(":")[0] for tensor in frozen.inputs}
+        names = {name: tensor.partition(":")[0] for name, tensor in serve.placeholders.items()}
         outputs = [tensor.name for tensor in frozen.outputs]
     constants = {node.name: known for node in graph.node if node.op == "Const" and (known := _known(node)) is not None}
     operations = [_operation(node) for node in graph.node]
-    roles = {name: role for name, role in _ROLES.items() if name in inputs}
+    roles = {names[name]: role for name, role in _ROLES.items() if name in names}
     return tensorflow_dataflow(operations, constants, roles, outputs)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import saved_model_pb2
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.runtime import Device, Frame, Matte, State, Step
@@ -23,11 +21,9 @@ from exporters.spec import Fixed
 from exporters.support.archive import unpacked
 from exporters.support.identify import identify
 from exporters.tensorflow import GRAPH, METADATA
-from exporters.tensorflow.allowed_ops import OPERATIONS, SAVING
+from exporters.tensorflow.serving import SIGNATURE, first_line, open_serving, read_graph
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
-
-_SIGNATURE = "serving_default"
 
 
 def inspect(path: Path) -> Artifact:
@@ -36,7 +32,7 @@ def inspect(path: Path) -> Artifact:
         graph = read_graph(path, folder)
         shapes = _weight_shapes(path, folder)
         metadata = _read_metadata(path, folder)
-    signature = graph.signature_def.get(_SIGNATURE)
+    signature = graph.signature_def.get(SIGNATURE)
     found = identify({(shape[3], shape[2], *shape[:2]) for shape in shapes if len(shape) == 4})
     if signature is None or found is None or not {*INPUTS[:5]} <= {*signature.inputs} <= {*INPUTS}:
         raise ArtifactError(f"{path} is a SavedModel, but not of a matting network as rvm-export writes it")
@@ -75,14 +71,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
         tf.config.experimental.enable_tensor_float_32_execution(False)
     place = "/GPU:0" if device == "cuda" else "/CPU:0"
     with unpacked(artifact.path, GRAPH) as folder, tf.device(place):
-        try:
-            # Kept in a variable: a signature does not keep its model's weights alive.
-            model = tf.saved_model.load(str(folder))
-        except (
-            Exception
-        ) as error:  # of a damaged one TensorFlow says nearly anything, IndexError and AssertionError too
-            raise ArtifactError(f"{artifact.path} does not load in TensorFlow: {_first_line(error)}") from error
-        serve = model.signatures[_SIGNATURE]
+        serve = open_serving(artifact.path, folder)
         ratio_input = {} if artifact.fixed else {INPUTS[5]: tf.constant(ratio, tf.float32)}
         no_state = (tf.constant(0.0),) * 4
 
@@ -91,9 +80,9 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
             src = tf.constant(np.ascontiguousarray(frame.transpose(0, 2, 3, 1)))
             try:
                 with tf.device(place):
-                    outputs = serve(src=src, **states, **ratio_input)
+                    outputs = serve({"src": src, **states, **ratio_input})
             except tf.errors.OpError as error:
-                raise ArtifactError(f"{artifact.path} does not run: {_first_line(error)}") from error
+                raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
             matte = Matte(fgr=_nchw(outputs["fgr"]), pha=_nchw(outputs["pha"]))
             return matte, tuple(outputs[name] for name in OUTPUTS[2:])
 
@@ -109,53 +98,12 @@ def _nchw(tensor: tf.Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.numpy().transpose(0, 3, 1, 2))
 
 
-def read_graph(path: Path, folder: Path) -> Any:
-    """The one graph of a SavedModel, whose operations are all known. Raises ArtifactError."""
-    try:
-        model = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
-    except DecodeError as error:
-        raise ArtifactError(f"{path} is truncated or damaged: its {GRAPH} is no SavedModel") from error
-    if len(model.meta_graphs) != 1:
-        raise ArtifactError(f"{path} holds {len(model.meta_graphs)} graphs; expected one")
-    graph = model.meta_graphs[0]
-    functions = {each.signature.name: each for each in graph.graph_def.library.function}
-    nodes = [*graph.graph_def.node, *(node for each in functions.values() for node in each.node_def)]
-    for_frames = [node for name in _called_for_frames(graph, functions) for node in functions[name].node_def]
-    unknown = {node.op for node in nodes} - OPERATIONS - SAVING - {*functions}
-    unknown |= {node.op for node in (*graph.graph_def.node, *for_frames)} & SAVING
-    if unknown:
-        # Some read and write files, or run code: a SavedModel is a program.
-        shown = ", ".join(sorted(unknown)[:5])
-        raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
-    return graph
-
-
-def _called_for_frames(graph: Any, functions: Mapping[str, Any]) -> set[str]:
-    """The functions that a consumer can call, and those that they call: all but what restores and saves weights."""
-    saver = {graph.saver_def.save_tensor_name.partition(":")[0], graph.saver_def.restore_op_name}
-    nodes = [node for node in graph.graph_def.node if node.name not in saver]
-    waiting = [*graph.object_graph_def.concrete_functions, *(name for node in nodes for name in _callees(node))]
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in functions and name not in found:
-            found.add(name)
-            waiting += [callee for node in functions[name].node_def for callee in _callees(node)]
-    return found
-
-
-def _callees(node: Any) -> set[str]:
-    """The names of functions that a node may run."""
-    values = node.attr.values()
-    return {node.op, *(value.func.name for value in values), *(f.name for value in values for f in value.list.func)}
-
-
 def _weight_shapes(path: Path, folder: Path) -> list[tuple[int, ...]]:
     try:
         reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
         return [tuple(shape) for shape in reader.get_variable_to_shape_map().values()]
     except (tf.errors.OpError, ValueError, IndexError) as error:
-        raise ArtifactError(f"{path} has no weights that can be read: {_first_line(error)}") from error
+        raise ArtifactError(f"{path} has no weights that can be read: {first_line(error)}") from error
 
 
 def _read_metadata(path: Path, folder: Path) -> dict[str, str]:
@@ -186,10 +134,3 @@ def _tensor_info(name: str, info: Any) -> TensorInfo:
     shape = info.tensor_shape
     axes = ("any rank",) if shape.unknown_rank else tuple(d.size if d.size >= 0 else "any" for d in shape.dim)
     return TensorInfo(name=name, dtype=tf.dtypes.as_dtype(info.dtype).name, shape=axes)
-
-
-def _first_line(error: Exception) -> str:
-    """The first that says what is wrong, not where."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Graph execution error:", "Detected at node"))]
-    return (told or [type(error).__name__])[0][:500]

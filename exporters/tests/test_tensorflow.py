@@ -14,6 +14,7 @@ import torch
 
 from exporters import FORMATS, load_exporter, load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
+from exporters.recover import recover
 from exporters.spec import Fixed
 from exporters.support.archive import pack
 from exporters.tensorflow import METADATA, TensorflowSpec
@@ -272,6 +273,90 @@ def test_a_spoiled_one_is_refused(spoil, message, copy):
     with pytest.raises(ArtifactError, match=message) as caught:
         load_runtime("tensorflow").inspect(copy)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def attack(folder, tmp_path_factory) -> tuple[Path, Path]:
+    """A network that writes a file when `tf.saved_model.load` restores it, and the file."""
+    import tensorflow as tf
+    from tensorflow.python.trackable.autotrackable import AutoTrackable
+
+    place = tmp_path_factory.mktemp("attack")
+    written = place / "written"
+
+    class Attack(AutoTrackable):
+        def _serialize_to_tensors(self):
+            return {"value": tf.constant(1.0)}
+
+        def _restore_from_tensors(self, restored):
+            value = restored["value"]
+            tf.raw_ops.SaveV2(prefix=str(written), tensor_names=["a"], shape_and_slices=[""], tensors=[value])
+            return value
+
+    model = tf.saved_model.load(str(folder))
+    model.attack = Attack()
+    tf.saved_model.save(model, str(place / "model"), signatures=model.signatures)
+    return place / "model", written
+
+
+def test_a_function_that_writes_when_it_restores_is_refused(attack):
+    import tensorflow as tf
+
+    model, written = attack
+    tf.saved_model.load(str(model))
+    assert [*written.parent.glob("written*")], "TensorFlow itself does not run it, which makes this test worth nothing"
+    for each in written.parent.glob("written*"):
+        each.unlink()
+    with pytest.raises(ArtifactError, match="operations that a matting network does not need: SaveV2"):
+        load_runtime("tensorflow").inspect(model)
+    assert not [*written.parent.glob("written*")]
+
+
+def test_a_function_that_only_the_object_graph_names_is_refused(attack, tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = shutil.copytree(attack[0], tmp_path / "model")
+    saved = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
+    saved.meta_graphs[0].object_graph_def.concrete_functions.clear()
+    (model / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(ArtifactError, match="operations that a matting network does not need: SaveV2"):
+        load_runtime("tensorflow").inspect(model)
+
+
+def test_what_restores_a_file_is_not_run(attack, monkeypatch):
+    """Neither to play nor to recover it, even if its graph passed for a network's."""
+    from exporters.tensorflow import serving
+
+    model, written = attack
+    monkeypatch.setattr(serving, "OPERATIONS", serving.OPERATIONS | serving.SAVING)
+    monkeypatch.setattr(serving, "SAVING", set())
+    runtime = load_runtime("tensorflow")
+    with runtime.load(runtime.inspect(model), "cpu", 0.5) as step:
+        step(np.zeros((1, 3, 64, 96), np.float32), None)
+    recover([model])
+    assert not [*written.parent.glob("written*")]
+
+
+def test_an_asset_is_refused(folder, tmp_path):
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(folder))
+    (tmp_path / "words").write_text("a")
+    model.words = tf.saved_model.Asset(str(tmp_path / "words"))
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures=model.signatures)
+    with pytest.raises(ArtifactError, match="that a matting network does not need"):
+        load_runtime("tensorflow").inspect(tmp_path / "model")
+
+
+def test_an_object_of_another_kind_is_refused(copy):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = copy / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    saved.meta_graphs[0].object_graph_def.nodes.add().asset.asset_file_def_index = 0
+    path.write_bytes(saved.SerializeToString())
+    with pytest.raises(ArtifactError, match="objects that a matting network does not need: asset"):
+        load_runtime("tensorflow").inspect(copy)
 
 
 def test_cut_weights_do_not_load(copy):
