@@ -196,8 +196,7 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
 def guided_filter(
     ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
 ) -> tuple[V, V]:
-    """Return foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b, fitted at the internal
-    size.
+    """Return foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b fitted at internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
     full size. Nothing is joined or split at full size either: foreground and alpha are separated before.
