@@ -1,4 +1,6 @@
-"""A SavedModel as a `Dataflow`: its serving function, frozen by TensorFlow, once `runtime.py` knows its operations."""
+"""Read a SavedModel as a `Dataflow`: TensorFlow freezes its serving function after `runtime.py` checked its
+operations.
+"""
 
 import os
 from pathlib import Path
@@ -24,14 +26,14 @@ _SIGNATURE = "serving_default"
 
 
 def dataflow(path: Path) -> Dataflow:
-    """The graph of a file or folder. Raises ArtifactError if it is damaged, or of no use."""
+    """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
     with unpacked(path, GRAPH) as folder:
-        read_graph(path, folder)  # which refuses any operation that could do more than compute
+        read_graph(path, folder)  # refuses any operation that could do more than compute
         try:
             model = tf.saved_model.load(str(folder))
             serve = model.signatures[_SIGNATURE]
             frozen = convert_variables_to_constants_v2(serve, lower_control_flow=False)
-        except Exception as error:  # of a damaged one TensorFlow says nearly anything, see `runtime.py`
+        except Exception as error:  # TensorFlow raises nearly any error for a damaged one, see `runtime.py`
             raise RecoveryError(f"TensorFlow does not load it: {first_line(error, 300)}") from error
         graph = frozen.graph.as_graph_def()
         inputs = {tensor.name.partition(":")[0] for tensor in frozen.inputs}
@@ -57,7 +59,7 @@ def _operation(node: Any) -> Operation:
 
 
 def _attribute(value: Any) -> Any:
-    """In plain Python; None for a kind that nothing here asks for."""
+    """Return the attribute in plain Python, or None for a kind that nothing here needs."""
     kind = value.WhichOneof("value")
     if kind == "list":
         return [*value.list.i] or [each.decode(errors="replace") for each in value.list.s]

@@ -1,4 +1,4 @@
-"""SavedModels through TensorFlow, in this process."""
+"""Run SavedModels in TensorFlow, in this process."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Before the import, which else says what it found of the machine. Without oneDNN the numbers are the same on any.
+# Set before the import, which would log the machine's properties. Without oneDNN all machines give the same numbers.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -31,7 +31,7 @@ _SIGNATURE = "serving_default"
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     with unpacked(path, GRAPH) as folder:
         graph = read_graph(path, folder)
         shapes = _weight_shapes(path, folder)
@@ -68,7 +68,7 @@ def inspect(path: Path) -> Artifact:
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     if device == "cuda":
         if not tf.config.list_physical_devices("GPU"):
             raise DeviceError(f"TensorFlow {tf.__version__} has no CUDA GPU here; use --device cpu")
@@ -76,11 +76,11 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     place = "/GPU:0" if device == "cuda" else "/CPU:0"
     with unpacked(artifact.path, GRAPH) as folder, tf.device(place):
         try:
-            # Kept in a variable: a signature does not keep its model's weights alive.
+            # Keep the model in a variable: a signature does not keep its weights alive.
             model = tf.saved_model.load(str(folder))
         except (
             Exception
-        ) as error:  # of a damaged one TensorFlow says nearly anything, IndexError and AssertionError too
+        ) as error:  # TensorFlow raises nearly any error for a damaged one, IndexError and AssertionError too
             raise ArtifactError(f"{artifact.path} does not load in TensorFlow: {_first_line(error)}") from error
         serve = model.signatures[_SIGNATURE]
         ratio_input = {} if artifact.fixed else {INPUTS[5]: tf.constant(ratio, tf.float32)}
@@ -101,7 +101,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(_nchw(tensor) for tensor in state)
 
 
@@ -110,7 +110,7 @@ def _nchw(tensor: tf.Tensor) -> NDArray[Any]:
 
 
 def read_graph(path: Path, folder: Path) -> Any:
-    """The one graph of a SavedModel, whose operations are all known. Raises ArtifactError."""
+    """Return the only graph of a SavedModel. Raises ArtifactError unless all its operations are allowed."""
     try:
         model = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
     except DecodeError as error:
@@ -124,14 +124,16 @@ def read_graph(path: Path, folder: Path) -> Any:
     unknown = {node.op for node in nodes} - OPERATIONS - SAVING - {*functions}
     unknown |= {node.op for node in (*graph.graph_def.node, *for_frames)} & SAVING
     if unknown:
-        # Some read and write files, or run code: a SavedModel is a program.
+        # A SavedModel is a program: some operations read and write files, or run code.
         shown = ", ".join(sorted(unknown)[:5])
         raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
     return graph
 
 
 def _called_for_frames(graph: Any, functions: Mapping[str, Any]) -> set[str]:
-    """The functions that a consumer can call, and those that they call: all but what restores and saves weights."""
+    """Return the functions that a consumer can call, and their callees: all except those that restore or save
+    weights.
+    """
     saver = {graph.saver_def.save_tensor_name.partition(":")[0], graph.saver_def.restore_op_name}
     nodes = [node for node in graph.graph_def.node if node.name not in saver]
     waiting = [*graph.object_graph_def.concrete_functions, *(name for node in nodes for name in _callees(node))]
@@ -145,7 +147,7 @@ def _called_for_frames(graph: Any, functions: Mapping[str, Any]) -> set[str]:
 
 
 def _callees(node: Any) -> set[str]:
-    """The names of functions that a node may run."""
+    """Return the names of functions that a node may run."""
     values = node.attr.values()
     return {node.op, *(value.func.name for value in values), *(f.name for value in values for f in value.list.func)}
 
@@ -189,7 +191,7 @@ def _tensor_info(name: str, info: Any) -> TensorInfo:
 
 
 def _first_line(error: Exception) -> str:
-    """The first that says what is wrong, not where."""
+    """Return the first line that names the error, not its place."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Graph execution error:", "Detected at node"))]
     return (told or [type(error).__name__])[0][:500]
