@@ -121,9 +121,7 @@ def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Known]:
 
 
 def _step_of(operation: Any, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> Array:
-    """Return the step between neighbouring values of a quantised weight, or 0 for a palette, whose steps are
-    unknown.
-    """
+    """Return the step between a quantised weight's neighbouring values, or 0 for a palette, whose steps are unknown."""
     scale = next((tensors[name] for name in _arguments(operation, "scale") if name in tensors), None)
     if scale is None:
         return np.zeros(shape)

@@ -77,9 +77,7 @@ class Ops(Protocol[V]):
         """
 
     def resize_like(self, x: V, ref: V) -> V:
-        """Resize to the size of `ref`: bilinear, half-pixel centres, source coordinates by the quotient of the
-        sizes.
-        """
+        """Resize to `ref`'s size: bilinear, half-pixel centres, source coordinates by the quotient of the sizes."""
 
     def strips(self, x: V) -> tuple[V, ...]:
         """Return an image's rows from top to bottom: all of them, or cut into strips if that takes less memory.
@@ -91,9 +89,7 @@ class Ops(Protocol[V]):
         """Join strips back into the image."""
 
     def upsample2_crop(self, x: V, ref: V) -> V:
-        """Resize to twice the size, bilinear with half-pixel centres, then crop to the top left part of `ref`'s
-        size.
-        """
+        """Resize to twice the size, bilinear with half-pixel centres, then crop at the top left to `ref`'s size."""
 
     def state_like(self, state: V, x: V) -> V:
         """Broadcast a state, which may still be a single zero, to the size and channels of `x`."""

@@ -79,8 +79,9 @@ def inspect(path: Path) -> Artifact:
 
 
 def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
-    """Return the size of a file without a ratio input. Only its metadata holds the exact ratio; all shapes must
-    agree.
+    """Return the size of a file without a ratio input.
+
+    Only its metadata holds the exact ratio. All shapes must agree.
     """
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     layout = "NHWC" if tensors[0].dtype == "uint8" else "NCHW"

@@ -127,9 +127,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
 
 
 def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
-    """Return the shapes of all images and states: numbers for a fixed size, else names. Every state has its own
-    names.
-    """
+    """Return the shapes of all images and states: numbers for a fixed size, else names, which no two states share."""
     states = (*INPUTS[1:5], *OUTPUTS[2:])
     fixed = spec.fixed
     if fixed is None:

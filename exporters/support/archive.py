@@ -21,9 +21,7 @@ MOST_RATIO = 50
 """The limit of unpacked over packed size, all entries together: weights hardly shrink, and a graph's JSON to a 24th."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
-"""The errors that `zipfile` raises for flipped bits, which can also look like an unknown method or an encrypted
-entry.
-"""
+"""The errors that `zipfile` raises for flipped bits, which also look like an unknown method or encryption."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods that `zipfile` reads in pieces. For bzip2 and lzma it unpacks a whole piece, whatever size is claimed."""

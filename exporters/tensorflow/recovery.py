@@ -1,6 +1,4 @@
-"""Read a SavedModel as a `Dataflow`: TensorFlow freezes its serving function after `runtime.py` checked its
-operations.
-"""
+"""Read a SavedModel as a `Dataflow`: `runtime.py` checks its operations, then TensorFlow freezes its function."""
 
 import os
 from pathlib import Path

@@ -131,9 +131,7 @@ def read_graph(path: Path, folder: Path) -> Any:
 
 
 def _called_for_frames(graph: Any, functions: Mapping[str, Any]) -> set[str]:
-    """Return the functions that a consumer can call, and their callees: all except those that restore or save
-    weights.
-    """
+    """Return the functions that a consumer can call, and their callees: all that neither restore nor save weights."""
     saver = {graph.saver_def.save_tensor_name.partition(":")[0], graph.saver_def.restore_op_name}
     nodes = [node for node in graph.graph_def.node if node.name not in saver]
     waiting = [*graph.object_graph_def.concrete_functions, *(name for node in nodes for name in _callees(node))]

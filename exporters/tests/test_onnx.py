@@ -130,9 +130,7 @@ def test_an_unknown_dtype_is_refused(path, tmp_path):
 
 
 def test_cuda_is_demanded(path, monkeypatch):
-    """Neither a build without the provider, nor one without its libraries, which only warns, may fall back to the
-    CPU.
-    """
+    """A build without the provider, or without its libraries, which only warns, must not fall back to the CPU."""
     runtime = load_runtime("onnx")
     artifact = runtime.inspect(path)
     if "CUDAExecutionProvider" not in ort.get_available_providers():

@@ -1,6 +1,4 @@
-"""Test the SavedModel from the consumer's side: called with a list, by its signature, compiled; its bytes; bad
-files.
-"""
+"""Test the SavedModel from the consumer's side: called with a list, by its signature, compiled; bytes; bad files."""
 
 import json
 import os

@@ -41,9 +41,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GraphModel:
-    """A model. `header` is model.json without nodes and weights. `weights` are the values of constants among
-    `nodes`.
-    """
+    """A model. `header` is model.json without nodes and weights. `weights` are the values of constants in `nodes`."""
 
     header: Json
     nodes: tuple[Json, ...]
