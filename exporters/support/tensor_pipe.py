@@ -25,8 +25,9 @@ from exporters.artifact import Artifact, ArtifactError
 from exporters.runtime import Arrays, Run
 
 ANSWER_SECONDS = 300
-"""The timeout for loading the file, and for each frame. A 4K frame at ratio 1 took 25 s in WebAssembly on a busy
-core.
+"""The timeout for loading the file, and for each frame.
+
+A 4K frame at ratio 1 took 25 s in WebAssembly, on a busy core.
 """
 
 ENDING_SECONDS = 10

@@ -1,4 +1,4 @@
-"""Run a TensorFlow.js model by a program of `web/`: convert the harness's NCHW to NHWC, and keep states as they are."""
+"""Run a TensorFlow.js model by a program of `web/`: convert NCHW to NHWC and back, and pass states on unchanged."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
