@@ -1,4 +1,4 @@
-"""Exporters, one folder per format. This names the formats, and is the only door to their heavy imports."""
+"""The exporters, one folder per format. This module lists the formats; it alone imports their heavy packages."""
 
 from functools import partial
 from importlib import import_module
@@ -22,15 +22,15 @@ FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT fo
 
 
 def load_exporter(name: str) -> "Exporter":
-    """The export module of a format, imported now. Raises MissingPackage."""
+    """Import a format's export module and return it. Raises MissingPackage."""
     _require(name, FORMATS[name].packages, FORMATS[name].extra, FORMATS[name].afterwards)
     return cast("Exporter", import_module(f"exporters.{name}.export"))
 
 
 def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
-    """Import a runtime of a format, and return its module with its options set; the first without a name.
+    """Import a runtime of a format and return its module, with the runtime's options applied to `load`.
 
-    Raises UnknownRuntime, MissingPackage.
+    Without a name it loads the format's default runtime. Raises UnknownRuntime, MissingPackage.
     """
     description = FORMATS[name]
     runtime = runtime or description.default_runtime
@@ -47,7 +47,10 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
 
 
 def check_installed(name: str) -> None:
-    """Raises MissingPackage for what making a format's files and judging them needs. Nothing is imported."""
+    """Check that the packages for exporting a format and for its default runtime are installed. Imports nothing.
+
+    Raises MissingPackage.
+    """
     description = FORMATS[name]
     _require(name, description.packages, description.extra, description.afterwards)
     judge = description.runtimes[description.default_runtime]
@@ -55,24 +58,24 @@ def check_installed(name: str) -> None:
 
 
 def load_layers(name: str) -> "Opener":
-    """The layers module of a format that has one, imported now. Raises MissingPackage."""
+    """Import the layers module of a format that has one, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
     return cast("Opener", import_module(f"exporters.{name}.layers"))
 
 
 def load_reader(name: str) -> "Reader":
-    """The module of a format that writes its graphs down for `match.py`, imported now. Raises MissingPackage."""
+    """Import the module that reads a format's graphs for `match.py`, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
     return cast("Reader", import_module(f"exporters.{name}.recovery"))
 
 
 def recognise(path: Path) -> str:
-    """The name of a file's or folder's format, told from its content.
+    """Return the name of a file's or folder's format, judged by its content.
 
     Raises:
-        ArtifactError: no such file or folder, a pipe or device, or no format that we know.
+        ArtifactError: the path does not exist, is a pipe or device, or is none of the formats.
     """
     try:
         path.stat()
@@ -88,7 +91,10 @@ def recognise(path: Path) -> str:
 
 
 def _require(what: str, packages: tuple[str, ...], extra: str, afterwards: str = "") -> None:
-    """Only what is declared may be missing: any other failing import is our own mistake, and must look like one."""
+    """Raise MissingPackage if a package is not installed.
+
+    Any other import that fails is a bug of ours, and must not be reported as a missing package.
+    """
     command = " && ".join([f"pip install 'rvm-export[{extra}]'", *([afterwards] if afterwards else [])])
     for package in packages:
         if find_spec(package) is None:

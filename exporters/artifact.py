@@ -14,7 +14,7 @@ IMAGES = ("src", "fgr", "pha")
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """A named input or output; an axis is a length, or a name where any length goes."""
+    """A named input or output. An axis is a length, or a name if it takes any length."""
 
     name: str
     dtype: str
@@ -23,11 +23,11 @@ class TensorInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """An exported file or folder, ours or not, as told from itself.
+    """An exported file or folder, ours or another's, described from its own content.
 
-    `refine` says what it does at ratio 1, as `MattingNetwork(refine=...)`; `fixed` is None where it takes any size;
-    `metadata` is empty where the file carries none; `facts` are what only this format has, such as an opset; `others`
-    are what the same file is besides, where it holds the network at several sizes.
+    `refine` is its behaviour at ratio 1, as in `MattingNetwork(refine=...)`. `fixed` is None if it takes any size.
+    `metadata` is empty if the file has none. `facts` are properties that only this format has, such as an opset.
+    `others` describe the other sizes in a file that holds the network at several.
     """
 
     path: Path
@@ -45,19 +45,22 @@ class Artifact:
 
     @property
     def function(self) -> str:
-        """What its consumer calls this size by; empty where a file holds the network once."""
+        """Return the name by which a consumer calls this size; empty if the file holds the network once."""
         return str(self.facts.get("function", ""))
 
     @property
     def image_bytes(self) -> bool:
-        """Whether its images are bytes, levels from 0 to 255."""
+        """Return True if its images are bytes, levels from 0 to 255."""
         return self.inputs[0].dtype == "uint8"
 
     @property
     def altered(self) -> bool:
-        """Made by others, or changed since we wrote it: the same network, perhaps in another order of operations."""
+        """Return True if others made it, or changed it after our export.
+
+        It is the same network, perhaps with its operations in another order.
+        """
         return "weights_sha256" not in self.metadata or self.facts.get("frozen") == "yes"
 
 
 class ArtifactError(UserError):
-    """A file that is damaged, or is not an exported matting network. The message is one line for the user."""
+    """The file is damaged, or is not an exported matting network. The message is one line for the user."""

@@ -1,4 +1,4 @@
-"""Describe a format: what it is called, what it needs, how its files are recognised. Nothing heavy is imported."""
+"""Describe a format: its name, its packages, how to recognise its files. Imports nothing heavy."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ from rvm_model.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """What runs a format's files: a module in its folder, options of its `load`, and packages, which `extra` installs.
+    """A runtime of a format's files: a module in the format's folder, options of its `load`, and the packages it needs.
 
-    `is_device` is false for one that computes as a device does, but not in its time.
+    `extra` installs those packages. `is_device` is false for a runtime that computes as a device does, but at another
+    speed.
     """
 
     module: str
@@ -25,15 +26,18 @@ class RuntimeInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """What a format's folder says of itself, before anything heavy is imported.
+    """The description of a format, available before anything heavy is imported.
 
-    `packages` are the modules that exporting needs and its extra installs, but for what the command `afterwards` does,
-    which no extra can; `runtimes` are what plays its files, by the name that people give, the default first;
-    `recognise` tells the format's files, or folders, by their first bytes or their listing, whatever they are called,
-    and never fails on another kind; `spec` holds the format's options; `one_size` says that no file takes any size;
-    `is_code` that a file is a program, which is not opened for its weights unless it is trusted; `values` says for each
-    precision what a file keeps between its layers, `float32`, `float16`, or `uint8` in those that it quantises;
-    `ratio_dtype` is how exactly a file holds the downsample ratio, by which it samples the source.
+    * `packages`: modules that exporting needs. `extra` installs them, except those that the command `afterwards`
+      installs.
+    * `runtimes`: the modules that run its files, by the name that users give. The default is first.
+    * `recognise`: returns True for the format's files or folders. It looks at the first bytes or the listing, never at
+      the name, and never fails on another kind.
+    * `spec`: the class of the format's options.
+    * `one_size`: True if every file is made for one size.
+    * `is_code`: True if a file is a program. It is not opened for its weights unless the user trusts it.
+    * `values`: the dtype between layers for each precision: `float32`, `float16`, or `uint8` in the quantised layers.
+    * `ratio_dtype`: the dtype in which a file holds the downsample ratio, by which it samples the source.
     """
 
     title: str
@@ -58,8 +62,8 @@ class Format:
 
 
 class MissingPackage(UserError):
-    """What a format or runtime needs is not installed. The message is one line and says what to install."""
+    """A package that a format or runtime needs is not installed. The message is one line and says what to install."""
 
 
 class UnknownRuntime(UserError):
-    """Nothing of that name runs the format's files. The message is one line with the names there are."""
+    """The format has no runtime of that name. The message is one line and lists the names."""

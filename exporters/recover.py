@@ -1,7 +1,7 @@
-"""The network's weights, taken out of exported files again: any format, ours or released, one file or several.
+"""Recover the network's weights from exported files: any format, ours or released, one file or several.
 
-Of one file they are what it computes with. Several files of the same weights, each rounded in its own way, say of every
-number where it can have been; what comes out is the middle of what they leave.
+From one file it takes the weights that the file computes with. Each file bounds every weight by an interval, because
+each rounds in its own way. From several files it intersects the intervals and takes the middle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,21 @@ from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import Checkpoint, Origin, expected_shapes, weights_sha256
 
 _SLACK = 1e-5
-"""Of a number: what arithmetic in float32 adds to a rounding."""
+"""The relative error that float32 arithmetic adds to a rounded number."""
 
 _LISTED = 3
 
 
 class Untrusted(RecoveryError):
-    """A file that is a program, and nobody said that it is trusted."""
+    """The file is a program, and the caller has not declared it trusted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recovered:
-    """Weights from files, and what was done for them.
+    """Weights recovered from files, and remarks on how.
 
-    `quirks` are those of each file, see `dataflow.Dataflow`; `weights` are each file's numbers, with their intervals.
+    `quirks` are those of each file, see `dataflow.Dataflow`. `weights` are the numbers of each file, with their
+    intervals.
     """
 
     checkpoint: Checkpoint
@@ -50,16 +51,16 @@ class Recovered:
 
 
 def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
-    """The weights that files hold.
+    """Recover the weights that files hold.
 
     Args:
         paths: Files or folders of any format, of the same weights.
         trust: Open files that are code.
 
     Raises:
-        ArtifactError: a file that is damaged, or RecoveryError, is not a matting network as we know it; or files that
-            contradict each other.
-        MissingPackage: what a format needs is not installed.
+        ArtifactError: a file is damaged.
+        RecoveryError: a file is not a matting network as we know it, or files contradict each other.
+        MissingPackage: a package that a format needs is not installed.
         Untrusted: a file is code.
     """
     read: list[tuple[Path, Weights]] = []
@@ -85,7 +86,7 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
         refiner=weights.architecture.refiner,
         origin=origin,
         name=" and ".join(map(str, paths)),
-        # There is no file of a checkpoint to have a hash. That of the weights is the same for all files of them.
+        # No checkpoint file exists to hash. The hash of the weights is the same for every file of these weights.
         sha256=weights_sha256(state_dict),
         state_dict=state_dict,
     )
@@ -101,7 +102,10 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
 
 
 def recognise_trusted(path: Path, trust: bool) -> str:
-    """Its format's name. Raises ArtifactError if it has none, and Untrusted for code that is not trusted."""
+    """Return the name of the file's format.
+
+    Raises ArtifactError if it has none, and Untrusted for code without `trust`.
+    """
     name = recognise(path)
     if FORMATS[name].is_code and not trust:
         raise Untrusted(
@@ -111,7 +115,7 @@ def recognise_trusted(path: Path, trust: bool) -> str:
 
 
 def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tensor] | None]:
-    """Of a file that has kept the network's own names: all that it holds, batch norm as it is."""
+    """Return the weights and state dict of a file that kept the network's own names, with batch norm unfolded."""
     given = {key: tuple(array.shape) for key, array in arrays.items()}
     pairs = [(variant, refiner) for variant in VARIANTS for refiner in REFINERS]
     found = next((pair for pair in pairs if expected_shapes(*pair) == given), None)
@@ -149,7 +153,7 @@ def _state_dict(weights: Weights) -> dict[str, Tensor]:
 
 
 def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
-    """One set of weights, from files that each know them to an interval."""
+    """Intersect the intervals of several files into one set of weights."""
     first_path, first = read[0]
     for path, weights in read[1:]:
         if weights.architecture.variant != first.architecture.variant:
@@ -182,7 +186,7 @@ def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
 
 
 def _middle(given: Sequence[Known]) -> tuple[Known, int]:
-    """Of the intersection of intervals, and how many have none."""
+    """Return the middle of the intersection of intervals, and the number of weights whose intersection is empty."""
     slack = [_SLACK * np.abs(each.values) + _SLACK * each.half for each in given]
     low = np.max([each.values - each.half for each in given], axis=0)
     high = np.min([each.values + each.half for each in given], axis=0)
@@ -192,7 +196,7 @@ def _middle(given: Sequence[Known]) -> tuple[Known, int]:
 
 
 def _dequantised(weights: Weights) -> list[str]:
-    """How the kernels and offsets were stored, but for float32 and those of several files, of which it is said."""
+    """Return remarks on how kernels and offsets were stored, other than in float32 or as intersected intervals."""
     known = [each for each in (*weights.kernels.values(), *weights.offsets.values()) if each is not None]
     kinds: dict[str, int] = {}
     for each in known:

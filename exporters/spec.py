@@ -1,4 +1,4 @@
-"""Describe one file to make: variant, refiner, precision, size, and bundles of options. Nothing heavy is imported."""
+"""Describe one file to make: variant, refiner, precision, size, and bundles of options. Imports nothing heavy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +9,20 @@ from rvm_model.errors import UserError
 from rvm_model.state import internal_size
 
 LONGEST_SIDE = 65535
-"""Of a fixed size, in pixels: far beyond any video, and within what float32 counts exactly."""
+"""The longest side of a fixed size, in pixels: far beyond any video, and within what float32 counts exactly."""
 
-# Bytes per pixel of the frame and of the internal size that verifying takes (ONNX, MobileNetV3, float32, 24 frames).
-# Peak memory grew by 368 per pixel at ratio .05 (200x200 to 1200x1200) and by 1916 at ratio 1 (300x300 to 900x900).
+# Memory that verifying takes: bytes per pixel of the frame, and of the internal size (ONNX, MobileNetV3, float32, 24
+# frames). Peak memory grew by 368 per pixel at ratio .05 (200x200 to 1200x1200) and by 1916 at ratio 1 (300x300 to
+# 900x900).
 _FULL_SIZE, _INTERNAL_SIZE = 400, 1600
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
-    """One file to make. A format with options of its own extends this; each field there becomes one of the command's.
+    """One file to make. A format with its own options extends this class; each new field becomes an option.
 
     Raises:
-        SpecError: a value that the format does not know, or values that exclude each other.
+        SpecError: the format does not support a value, or values exclude each other.
     """
 
     variant: str
@@ -29,32 +30,32 @@ class ExportSpec:
     precision: str
 
     def file_name(self, suffix: str, seeded: bool) -> str:
-        """The released file's name where every option has its default, else with a word for each that has not."""
+        """Return the file's name: the released name for default options, plus a word for each other value."""
         words = ["rvm", self.variant, *(["fgf"] if self.refiner == "fast_guided_filter" else []), *self.words()]
         return "_".join([*words, self.precision, *(["seeded"] if seeded else [])]) + suffix
 
     def words(self) -> list[str]:
-        """What the format's own options add to the file's name."""
+        """Return the words that the format's own options add to the file's name."""
         return []
 
     def suffix(self, usual: str) -> str:
-        """How the name of what is written ends: mostly as the format's usually do."""
+        """Return the suffix of the file to write. By default it is the format's usual one."""
         return usual
 
     @property
     def is_folder(self) -> bool:
-        """Whether a folder is written, and no file."""
+        """Return True if the export writes a folder instead of a file."""
         return False
 
     @classmethod
     def together(cls, specs: Sequence[Self]) -> list[Self]:
-        """The files to make of those that were asked for at once, which differ in their size."""
+        """Return the files to make for specs that were requested at once and differ in their size."""
         return [*specs]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed:
-    """The one size that a file is made for: pixels, downsample ratio and batch are baked in."""
+    """The only size of a file: width and height in pixels, downsample ratio and batch are baked in."""
 
     width: int
     height: int
@@ -62,10 +63,10 @@ class Fixed:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ratio", float(self.ratio))  # a 1 that is an int would be no baked-in number
+        object.__setattr__(self, "ratio", float(self.ratio))  # an int 1 would not count as a baked-in ratio
 
     def metadata(self) -> dict[str, str]:
-        """What a file says of its size."""
+        """Return the metadata of the size, to be written into the file."""
         return {
             "batch": str(self.batch),
             "resolution": f"{self.width}x{self.height}",
@@ -73,7 +74,7 @@ class Fixed:
         }
 
     def refuse_beyond_memory(self) -> None:
-        """Raises SpecError if this machine's memory could not hold it; nothing is allocated to find out."""
+        """Raise SpecError if this machine's memory cannot hold the file. Allocates nothing to find out."""
         h, w = internal_size(self.height, self.width, self.ratio)
         needed = self.batch * (_FULL_SIZE * self.width * self.height + _INTERNAL_SIZE * w * h)
         memory = memory_limit()
@@ -86,7 +87,7 @@ class Fixed:
 
 @dataclass(frozen=True, kw_only=True)
 class FixableSpec(ExportSpec):
-    """A spec of a format that makes files for one size, or for any where `fixed` is None."""
+    """A spec of a format that makes files for one size, or for any size if `fixed` is None."""
 
     fixed: Fixed | None = None
 
@@ -99,7 +100,10 @@ class FixableSpec(ExportSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """An option's value in a profile, and why; `if_it_resizes` where a file of one size at ratio 1 has none."""
+    """The value that a profile sets for an option, and the reason.
+
+    `if_it_resizes`: skip it for a file of one size at ratio 1, which has no resize.
+    """
 
     option: str
     value: Any
@@ -109,8 +113,10 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a consumer needs, as options. `one_size` says that it needs a file of one size; `without` are precisions
-    that are not for it, and why.
+    """The options that a consumer needs.
+
+    `one_size` is True if it needs a file of one size. `without` maps each precision that it does not support to the
+    reason.
     """
 
     help: str
@@ -119,17 +125,17 @@ class Profile:
     without: Mapping[str, str] = field(default_factory=dict)
 
     def options(self, name: str, precision: str, given: Mapping[str, Any], fixed: Fixed | None) -> dict[str, Any]:
-        """The options that the profile sets.
+        """Return the options that the profile sets.
 
         Args:
-            name: The profile's, for messages.
-            precision: The file's.
-            given: The options that the user gave.
+            name: The profile's name, for messages.
+            precision: The file's precision.
+            given: The options that the user set.
             fixed: The file's one size, or None.
 
         Raises:
-            SpecError: the profile needs a size, or another precision, or the user gave another value for an option that
-                it sets.
+            SpecError: the profile needs a size, or another precision, or the user set another value for one of its
+                options.
         """
         if precision in self.without:
             raise SpecError(f"profile {name} makes no {precision} files: {self.without[precision]}")
@@ -146,4 +152,4 @@ class Profile:
 
 
 class SpecError(UserError):
-    """Options that make no file."""
+    """The options describe no file that can be made."""

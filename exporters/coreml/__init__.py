@@ -14,33 +14,31 @@ MANIFEST = "Manifest.json"
 TARGETS = ("ios14", "ios16", "ios18")
 
 _LEAST_KIND = 200
-"""From here on are the field numbers of the kinds of model that CoreML has; an ONNX file's are all below."""
+"""The lowest field number of CoreML's kinds of model. The field numbers of an ONNX file are all below."""
 
 _VERSION = b"\x08"  # field 1, a number
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoremlSpec(FixableSpec):
-    """One package, for one size or with a function for each of several; or one neural network, for iOS 14."""
+    """One package, for one size or with a function for each of several sizes; or one neural network for iOS 14."""
 
     target: str = field(
         default="",
         metadata={
-            "help": "ios14: a neural network, .mlmodel; ios16, ios18: an ML program. By default ios16, and ios18 with "
+            "help": "ios14 (neural network, .mlmodel), ios16 or ios18 (ML program). Default: ios16, or ios18 with "
             "--stateful or --multifunction."
         },
     )
     stateful: bool = field(
-        default=False, metadata={"help": "Keep the recurrent states inside: only src goes in, only fgr and pha out."}
+        default=False, metadata={"help": "Keep the states in the model: input src, outputs fgr and pha."}
     )
-    multifunction: bool = field(
-        default=False, metadata={"help": "Put all sizes into one package, a function for each."}
-    )
-    tensor_io: bool = field(default=False, metadata={"help": "Tensors in [0, 1] for src, fgr and pha, not images."})
+    multifunction: bool = field(default=False, metadata={"help": "Write one package with a function for each size."})
+    tensor_io: bool = field(default=False, metadata={"help": "Use tensors in [0, 1] for src, fgr and pha, not images."})
     preprocess_fp32: bool = field(
-        default=False, metadata={"help": "Compute in fp32 up to the first convolution: finer, and no larger."}
+        default=False, metadata={"help": "Compute in fp32 up to the first convolution: more precise, same size."}
     )
-    zip: bool = field(default=False, metadata={"help": "Write the package as a zip file, for a release."})
+    zip: bool = field(default=False, metadata={"help": "Write the package as a zip file."})
     others: tuple[Fixed, ...] = ()
 
     def __post_init__(self) -> None:
@@ -76,13 +74,13 @@ class CoremlSpec(FixableSpec):
 
     @property
     def sizes(self) -> tuple[Fixed, ...]:
-        """All of them, the first being what a package does unless it is told otherwise."""
+        """Return all sizes. The first is the package's default function."""
         assert self.fixed is not None
         return (self.fixed, *self.others)
 
     @property
     def system(self) -> str:
-        """The target, given or not."""
+        """Return the target, or its default if none was set."""
         return self.target or ("ios18" if self.stateful or self.multifunction else "ios16")
 
     @property
@@ -107,18 +105,21 @@ class CoremlSpec(FixableSpec):
         ]
 
     def file_name(self, suffix: str, seeded: bool) -> str:
-        """As the released files are called; what holds its states says so behind the precision."""
+        """Return the name of the released files; a stateful file adds that word after the precision."""
         name = super().file_name(suffix, seeded)
         return name.replace(f"_{self.precision}", f"_{self.precision}_stateful") if self.stateful else name
 
 
 def function_name(size: Fixed) -> str:
-    """Of a size, in a package of several."""
+    """Return the name of a size's function, in a package of several sizes."""
     return f"rvm_{size.width}x{size.height}_s{size.ratio:g}".replace(".", "_")
 
 
 def recognise(path: Path) -> bool:
-    """A package, in a zip file or not, by its manifest; a neural network by the kind of model that it says to be."""
+    """Return True for a package, zipped or not, with a manifest, or for a neural network.
+
+    A neural network is a protobuf message with a field of one of CoreML's kinds of model.
+    """
     if path.is_dir() or holds(path, MANIFEST):
         return holds(path, MANIFEST)
     with path.open("rb") as file:
@@ -140,7 +141,7 @@ def _check_size(size: Fixed) -> None:
 
 
 def _nearest(side: int, ratio: float, step: int) -> int | None:
-    """The nearest side from here on that gives a whole number inside, if there is one at most as far as `side`."""
+    """Return the nearest side, upwards or downwards by `step`, that gives a whole number inside, or None."""
     for near in range(side, side + step * side, step):
         if (near * ratio).is_integer():
             return near
@@ -148,9 +149,9 @@ def _nearest(side: int, ratio: float, step: int) -> int | None:
 
 
 def _messages(file: BinaryIO) -> Iterator[int]:
-    """Field numbers of the messages right inside a protobuf message that begins with a version, as a model does.
+    """Yield the field numbers of the submessages in a protobuf message that begins with a version, as a model does.
 
-    Up to where it is none; what is in them is not read, so that one that is cut off counts too.
+    It stops at the first bytes that are no field. It does not read the submessages, so a truncated model counts too.
     """
     end = file.seek(0, 2)
     file.seek(0)
@@ -171,7 +172,7 @@ def _messages(file: BinaryIO) -> Iterator[int]:
 
 
 def _varint(file: BinaryIO) -> int:
-    """The next number; one that never ends is 0."""
+    """Read the next number. Return 0 for one that never ends."""
     value = 0
     for shift in range(0, 64, 7):
         (byte,) = file.read(1) or b"\0"
@@ -198,7 +199,7 @@ _RUNTIMES = {
         ("coreml-ne", "apple", {"unit": "CPU_AND_NE"}),
     )
 }
-"""The evaluator first, which runs anywhere; on a Mac, the real thing."""
+"""The runtimes. The evaluator runs anywhere and is first; on a Mac, `FORMAT` puts CoreML itself first."""
 
 FORMAT = Format(
     title="CoreML",

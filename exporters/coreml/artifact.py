@@ -1,6 +1,6 @@
-"""What a CoreML file is, told from itself: variant and precision by its weights, the ratio by its resize.
+"""Describe a CoreML file by its content: variant and precision from its weights, the ratio from its resize.
 
-A package of several sizes is one artifact for each of its functions, the default one first.
+A package of several sizes gives one artifact for each function, the default function first.
 """
 
 import math
@@ -20,26 +20,26 @@ from exporters.support.identify import Shape, identify
 from rvm_model.state import state_shapes
 
 STATES = ("r1", "r2", "r3", "r4")
-"""Names of states that the model keeps."""
+"""The names of states that the model keeps."""
 
 IMAGE = "8-bit image"
-"""The dtype of an input or output that is an image to its consumer."""
+"""The dtype of an input or output that a consumer sees as an image."""
 
 _KINDS = {"mlProgram": "ML program", "neuralNetwork": "neural network"}
 _PRECISIONS = {"int8": 0, "fp16": 1, "fp32": 2}
-"""By what is stored, the coarsest first: some weights of a file may be kept finer."""
+"""Precisions by stored dtype, coarsest first: a file may keep some weights in a finer one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Weight:
-    """Of a convolution, as in PyTorch: (out, in / groups, height, width)."""
+    """The weight of a convolution, as in PyTorch: (out, in / groups, height, width)."""
 
     shape: Shape
     precision: str
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     stored = read(path)
     functions = [*stored.model.description.functions] or [stored.model.description]
     named = {getattr(function, "name", ""): function for function in functions}
@@ -119,7 +119,7 @@ def _fixed(path: Path, variant: str, src: TensorInfo, ratio: float) -> Fixed:
 
 
 def _exact(ratio: float, metadata: Mapping[str, str], position: int) -> float:
-    """The file computes with float32; its metadata may say which number was meant, if it is the same there."""
+    """Return the ratio in the metadata if it equals the file's float32 ratio, else the latter."""
     try:
         meant = float(metadata["downsample_ratio"].split(", ")[position])
     except (KeyError, IndexError, ValueError):
@@ -128,7 +128,7 @@ def _exact(ratio: float, metadata: Mapping[str, str], position: int) -> float:
 
 
 def _read_program(stored: Stored, name: str) -> tuple[list[_Weight], float, int]:
-    """Weights of convolutions, the ratio, and how many operations there are but constants."""
+    """Return the weights of convolutions, the ratio, and the number of operations without constants."""
     program = stored.model.mlProgram
     function = program.functions.get(name or "main")
     block = function and function.block_specializations.get(function.opset)
@@ -162,13 +162,13 @@ def _number(path: Path, value: Constant) -> float:
 
 
 def _given(operation: Any, name: str) -> str:
-    """The name of what an operation takes under a name, if it is one value."""
+    """Return the name of an operation's argument if it is one value, else an empty string."""
     arguments = [*operation.inputs[name].arguments] if name in operation.inputs else []
     return str(arguments[0].name) if len(arguments) == 1 else ""
 
 
 def _read_network(stored: Stored, _: str) -> tuple[list[_Weight], float, int]:
-    """The same of a neural network."""
+    """Return the same as `_read_program` for a neural network."""
     layers = stored.model.neuralNetwork.layers
     return [*_convolutions(layers)], _first_resize(layers, stored.model.description), len(layers)
 
@@ -184,7 +184,7 @@ def _convolutions(layers: Any) -> Iterator[_Weight]:
 
 
 def _first_resize(layers: Any, description: Any) -> float:
-    """Of the source, before the first convolution: by a factor, or to a height."""
+    """Return the ratio of the source's resize before the first convolution, written as a factor or as a height."""
     src = next(each for each in description.input if each.name == "src")
     for layer in layers:
         kind = layer.WhichOneof("layer")

@@ -1,4 +1,4 @@
-"""The file of a package's weights: a header, and entries that are each a header and bytes, all at multiples of 64.
+"""Read a package's weight file: a header, then entries of a header and bytes each, all at multiples of 64.
 
 The layout is that of MILBlob's storage format, version 2, in Apple's coremltools; little-endian.
 """
@@ -12,8 +12,8 @@ from exporters.artifact import ArtifactError
 ALIGNMENT = 64
 VERSION = 2
 
-_HEADER = struct.Struct("<II")  # entries, version; 56 bytes that are not used
-_ENTRY = struct.Struct("<IIQQQ")  # sentinel, dtype, bytes, where they begin, bits of the last byte that are not used
+_HEADER = struct.Struct("<II")  # entries, version; 56 unused bytes
+_ENTRY = struct.Struct("<IIQQQ")  # sentinel, dtype, bytes, where they begin, unused bits of the last byte
 _SENTINEL = 0xDEADBEEF
 
 _DTYPES = {
@@ -36,18 +36,18 @@ _DTYPES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Blob:
-    """One entry: its elements, packed where they are smaller than a byte, and what they are."""
+    """One entry: its dtype and its elements, packed if they are smaller than a byte."""
 
     dtype: str
     content: memoryview
 
 
 def read_blobs(content: bytes, name: str) -> Mapping[int, Blob]:
-    """All entries, by where their headers begin, which is how a program names them.
+    """Return all entries by the position of their headers, by which a program refers to them.
 
     Args:
-        content: Of the file.
-        name: What the user knows it by, for messages.
+        content: The file's bytes.
+        name: The file's name for the user, in messages.
 
     Raises:
         ArtifactError: the file is truncated, longer than its entries, or not of this format.

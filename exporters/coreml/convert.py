@@ -1,7 +1,7 @@
-"""coremltools in a process of its own, run as `python -m exporters.coreml.convert REQUEST FOLDER`.
+"""Run coremltools in a separate process: `python -m exporters.coreml.convert REQUEST FOLDER`.
 
-It imports TensorFlow and more where they are installed, only to see what it could convert; it talks while it works; and
-what was traced before leaks into names. Nothing of that leaves this process.
+coremltools imports TensorFlow and more if they are installed, only to see what it could convert. It prints while it
+works, and earlier traces change its names. A separate process isolates all of that.
 """
 
 import math
@@ -32,17 +32,17 @@ _STATES = ("r1", "r2", "r3", "r4")
 _TARGETS = {"ios14": "iOS14", "ios16": "iOS16", "ios18": "iOS18"}
 
 _LEVELS = 255
-"""The largest value of an image's channel: CoreML scales what comes in, and takes what goes out as it is."""
+"""The largest value of an image's channel. CoreML scales an input image, but does not scale an output image."""
 
 _FEWEST_TO_QUANTISE = 512
-"""Weights of a tensor, above which it is stored in eight bits. Smaller ones gain nothing, and cost accuracy."""
+"""A tensor with more weights than this is stored in eight bits. Smaller ones gain nothing, and cost accuracy."""
 
 
 def convert(checkpoint: Checkpoint, spec: CoremlSpec, metadata: Mapping[str, str], folder: Path) -> None:
-    """Make `folder`, which must not be there: `model.mlmodel`, and `weights` beside it where it is an ML program.
+    """Write `folder`, which must not exist: `model.mlmodel`, and `weights` beside it for an ML program.
 
     Raises:
-        ArtifactError: coremltools gave up; its last line says why.
+        ArtifactError: coremltools failed. The message ends with its last line.
     """
     folder.mkdir()
     request = folder / "request"
@@ -51,12 +51,12 @@ def convert(checkpoint: Checkpoint, spec: CoremlSpec, metadata: Mapping[str, str
 
 
 def main(request: Path, folder: Path) -> None:
-    """In the process of its own."""
+    """Convert the request, in the separate process."""
     for package in _UNUSED:
         sys.modules[package] = None  # type: ignore[assignment]
     import coremltools as ct
 
-    # Our own pickle, written a moment ago by the process that waits for this one.
+    # Our own pickle, just written by the process that waits for this one.
     checkpoint: Checkpoint
     spec: CoremlSpec
     checkpoint, spec, metadata = pickle.loads(request.read_bytes())  # noqa: S301
@@ -133,7 +133,7 @@ def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fi
 
 
 def _large_convolutions(quantisation: Any) -> Any:
-    """The same weights of a neural network as of an ML program. Left to itself, coremltools takes all there are."""
+    """Select the weights that an ML program quantises too. By default, coremltools selects all."""
 
     class Selector(quantisation.QuantizedLayerSelector):  # type: ignore[misc]
         def do_quantize(self, layer: Any, weight_param: str | None = None) -> bool:
@@ -146,7 +146,7 @@ def _large_convolutions(quantisation: Any) -> Any:
 
 
 def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) -> Any:
-    """One program with a function for each size, which share their weights."""
+    """Return one program with a function for each size. The functions share their weights."""
     functions = ct.utils.MultiFunctionDescriptor()
     for size, model in zip(spec.sizes, models, strict=True):
         functions.add_function(model.package_path, "main", function_name(size))
@@ -157,7 +157,7 @@ def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) ->
 
 
 def _shapes(network: MattingNetwork, size: Fixed) -> list[tuple[int, ...]]:
-    """Of src and the four states."""
+    """Return the shapes of src and the four states."""
     return [(1, 3, size.height, size.width), *state_shapes(network.variant, size.height, size.width, size.ratio)]
 
 
@@ -178,7 +178,7 @@ def _compute_precision(ct: Any, spec: CoremlSpec) -> Any:
 
 
 def _is_behind_the_first_convolution(operation: Any) -> bool:
-    """Whether an operation of a program is none of those that its first convolution needs."""
+    """Return True unless an operation is one of those that the program's first convolution needs."""
     waiting = [next(each for each in operation.enclosing_block.operations if each.op_type == "conv")]
     needed = {*waiting}
     while waiting:
@@ -191,7 +191,7 @@ def _is_behind_the_first_convolution(operation: Any) -> bool:
 
 
 class _Frame(nn.Module):
-    """One frame of one size: the network with its ratio baked in, and its images from 0 to `level`."""
+    """One frame of one size: the network with its ratio baked in, and images from 0 to `level`."""
 
     def __init__(self, network: MattingNetwork, size: Fixed, level: int) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class _Frame(nn.Module):
 
 
 class _Stateful(nn.Module):
-    """The same, its states held inside."""
+    """A `_Frame` that holds its states inside."""
 
     def __init__(self, frame: _Frame, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__()
@@ -215,14 +215,17 @@ class _Stateful(nn.Module):
         states = [self.get_buffer(name) for name in _STATES]
         fgr, pha, *after = self.frame(src, *states)
         for state, new in zip(states, after, strict=True):
-            state[:] = new  # the one way to assign that coremltools knows
+            state[:] = new  # the only assignment that coremltools supports
         return fgr, pha
 
 
 def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
-    """Inlined, and no value inside called as an output is: a neural network's layers need names of their own."""
+    """Trace and inline a module, and rename inner values that have the name of an input or output.
+
+    A neural network's layers need names of their own.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch.jit as a whole, and of the branches that are baked in on purpose
+        warnings.simplefilter("ignore")  # for all of torch.jit, and for branches that are baked in on purpose
         examples = tuple(map(torch.zeros, shapes))
         traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # type: ignore[no-untyped-call]
     torch._C._jit_pass_inline(traced.graph)

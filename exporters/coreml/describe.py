@@ -1,6 +1,6 @@
-"""What a CoreML file says of itself to people and apps: names, descriptions, licence; not when or where it was made.
+"""Write names, descriptions and licence into a CoreML file, for people and apps, but no date or machine.
 
-The messages are CoreML's specification; nothing is imported for them.
+The messages are CoreML's specification. This module imports nothing for them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,12 +25,12 @@ _IMAGES = {
 
 
 def describe(model: Any, metadata: Mapping[str, str], *, optional_states: bool) -> None:
-    """Put words into a specification, and take out what a clock or a build wrote.
+    """Write the descriptions into a specification, and remove what depends on a clock or a build.
 
     Args:
         model: A `Model` message, with one function or several.
         metadata: From `exporters.support.metadata.identity`.
-        optional_states: Whether the states may be left out on the first frame.
+        optional_states: True if the states may be left out on the first frame.
     """
     words = model.description.metadata
     words.shortDescription, words.author, words.license = ABOUT, AUTHOR, LICENCE
@@ -49,7 +49,7 @@ def describe(model: Any, metadata: Mapping[str, str], *, optional_states: bool) 
 
 
 def give_images(model: Any, width: int, height: int) -> None:
-    """Make fgr and pha of a neural network images, which coremltools 9.0 can convert as tensors only."""
+    """Turn fgr and pha of a neural network into images, since coremltools 9.0 converts them only as tensors."""
     for output in model.description.output:
         colour = {"fgr": "RGB", "pha": "GRAYSCALE"}.get(output.name)
         if colour is not None:
@@ -76,6 +76,6 @@ def _tensor(name: str) -> str:
 
 
 def _build_versions(program: Any) -> Iterable[Any]:
-    """Lists of strings that say what wrote the program."""
+    """Yield the lists of strings that name the tools that wrote the program."""
     for pair in program.attributes["buildInfo"].immediateValue.dictionary.values:
         yield pair.value.immediateValue.tensor.strings

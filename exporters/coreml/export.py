@@ -1,4 +1,4 @@
-"""The traced network as a CoreML package, in a zip file or not, or as a neural network."""
+"""Export the traced network as a CoreML package, zipped or not, or as a neural network."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ def export(checkpoint: Checkpoint, spec: CoremlSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
-    """Return the identity, and all sizes of a file of several, with commas, in the order of its functions."""
+    """Return the metadata. A file of several sizes lists them with commas, in the order of its functions."""
     sizes = [size.metadata() for size in spec.sizes]
     images = "src, fgr, pha: {}, fgr not premultiplied"
     return identity(

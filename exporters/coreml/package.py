@@ -1,9 +1,10 @@
-"""A CoreML file as it lies on disk: a package of a manifest, a specification and weights, that in a zip file, or one
-`.mlmodel`. Everything in it was written by somebody else: no file outside the package is ever opened.
+"""Read and write a CoreML file: a package (manifest, specification and weights), a zipped one, or one `.mlmodel`.
 
-A package of ours is written so that the same model gives the same bytes. Apple's library gives its items random
-identifiers. Here they follow from what they name; and the manifest looks as that library leaves it when it opens a
-package, so that opening one changes nothing.
+When reading, nothing in it is trusted: no file outside the package is ever opened.
+
+When writing, the same model gives the same bytes. Apple's library gives the items random identifiers; here they follow
+from the items' names. The manifest has the form in which that library leaves it after opening a package, so that
+opening one changes nothing.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from exporters.coreml.protobufs import messages
 from exporters.support.archive import MOST_BYTES, unpacked
 
 DIGEST = "graph_sha256"
-"""The key of a file's user-defined metadata that says what `digest` should give."""
+"""The key of the user-defined metadata that holds the expected `digest` of the file."""
 
 MOST_JSON = 1_000_000
 MOST_FILES = 100
@@ -36,7 +37,7 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """What a file holds. `weights` are by the name of their file, from the specification's folder on."""
+    """The content of a file. `weights` are by file name, relative to the specification's folder."""
 
     path: Path
     model: Any
@@ -48,14 +49,14 @@ class Stored:
 
 
 def read(path: Path) -> Stored:
-    """The file, read once and whole.
+    """Read the whole file, once.
 
     Args:
-        path: An `.mlpackage`, that in a zip file, or an `.mlmodel`, told by what it is and not by its name.
+        path: An `.mlpackage`, a zipped one, or an `.mlmodel`. Its content decides, not its name.
 
     Raises:
         ArtifactError: no CoreML file, truncated, damaged, edited since it was written, with a manifest that points
-            outside the package, or with weights that are not as their headers say.
+            outside the package, or with weights that do not match their headers.
     """
     try:
         if path.is_dir() or _starts_with_zip(path):
@@ -84,7 +85,7 @@ def read(path: Path) -> Stored:
 
 
 def digest(model: Any, files: Mapping[str, bytes]) -> str:
-    """The sha256 of a specification without its metadata, and of its weights: tells a damaged file from a whole one.
+    """Return the sha256 of a specification without its metadata, and of its weights. It detects a damaged file.
 
     Args:
         model: The specification, a `Model` message.
@@ -93,7 +94,7 @@ def digest(model: Any, files: Mapping[str, bytes]) -> str:
     bare = type(model)()
     bare.CopyFrom(model)
     bare.description.ClearField("metadata")
-    # Of each part on its own, so that no byte can move from one to the next.
+    # Each part is hashed separately, so that no byte can move from one to the next.
     parts = [bare.SerializeToString(deterministic=True)]
     for name in sorted(files):
         parts += [name.encode(), files[name]]
@@ -108,7 +109,7 @@ def _starts_with_zip(path: Path) -> bool:
 
 
 def _package(folder: Path, path: Path) -> tuple[bytes, dict[str, bytes]]:
-    """The specification and the weights that the manifest lists."""
+    """Return the specification and the weights that the manifest lists."""
     root, others = _items(folder, path)
     model = _inside(folder, root, path)
     files: dict[str, bytes] = {}
@@ -116,7 +117,7 @@ def _package(folder: Path, path: Path) -> tuple[bytes, dict[str, bytes]]:
     for item in others:
         place = _inside(folder, item, path)
         for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            file = _inside(folder, file.relative_to(folder.resolve()).as_posix(), path)  # links are followed once more
+            file = _inside(folder, file.relative_to(folder.resolve()).as_posix(), path)  # resolve links again
             if file.is_dir() or not file.is_relative_to(model.parent):
                 continue
             if len(files) == MOST_FILES:
@@ -128,7 +129,7 @@ def _package(folder: Path, path: Path) -> tuple[bytes, dict[str, bytes]]:
 
 
 def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
-    """Paths from the package on: of the specification, and of what else the manifest lists."""
+    """Return paths relative to the package: the specification's, and those of the manifest's other items."""
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{path} is a folder without a {MANIFEST}; give a CoreML package (.mlpackage)")
     try:
@@ -143,7 +144,7 @@ def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
 
 
 def _inside(folder: Path, place: str, path: Path) -> Path:
-    """The real path of something in the package, which must exist there."""
+    """Return the real path of an item in the package. Raises ArtifactError if it is outside or does not exist."""
     pure = PurePosixPath(place)
     outside = ArtifactError(f"{path} is refused: it points outside itself, to {place[:200]!r}")
     if ".." in pure.parts or pure.is_absolute() or any(odd in place for odd in ("//", "\\", "\0")):
@@ -154,13 +155,13 @@ def _inside(folder: Path, place: str, path: Path) -> Path:
             raise outside
         if not found.exists():
             raise ArtifactError(f"{path} lacks {place[:200]!r}, which its {MANIFEST} lists")
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, or links in a circle
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, or a cycle of links
         raise ArtifactError(f"{path} has a {MANIFEST} that lists {place[:200]!r}, which cannot be opened") from error
     return found
 
 
 def _bytes(file: Path, path: Path, most: int) -> bytes:
-    """All of a regular file: a pipe would be waited for."""
+    """Return the content of a regular file. Reading a pipe would block."""
     if not file.is_file():
         raise ArtifactError(f"{path} is refused: {file.name[:100]!r} is no regular file")
     size = file.stat().st_size
@@ -170,7 +171,7 @@ def _bytes(file: Path, path: Path, most: int) -> bytes:
 
 
 def write_package(model: Path, folder: Path) -> None:
-    """Move `model.mlmodel` and `weights` from a folder into a package, which must not be there."""
+    """Move `model.mlmodel` and `weights` from a folder into a package, which must not exist."""
     data = folder / _DATA / _AUTHOR
     data.mkdir(parents=True)
     entries = {}

@@ -1,6 +1,6 @@
-"""CoreML's protobuf messages, without coremltools itself.
+"""Load CoreML's protobuf messages without coremltools itself.
 
-Importing that takes seconds, and TensorFlow where this is installed; its generated classes need neither.
+Importing coremltools takes seconds, and imports TensorFlow if that is installed. Its generated classes need neither.
 """
 
 import sys
@@ -13,12 +13,12 @@ _NAME = "_rvm_export_coreml_messages"
 
 
 def messages(name: str) -> Any:
-    """The generated module of one of CoreML's .proto files: `Model`, `MIL`, `NeuralNetwork`, `FeatureTypes`."""
+    """Return the generated module of one of CoreML's .proto files: `Model`, `MIL`, `NeuralNetwork`, `FeatureTypes`."""
     return getattr(_package(), f"{name}_pb2")
 
 
 def _package() -> ModuleType:
-    """`coremltools.proto` under another name, so that its parent is never run."""
+    """Import `coremltools.proto` under another name, so that its parent package never runs."""
     if _NAME in sys.modules:
         return sys.modules[_NAME]
     parent = find_spec("coremltools")

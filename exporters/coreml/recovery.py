@@ -1,4 +1,4 @@
-"""A CoreML model as a `Dataflow`: an ML program, its default function, or a neural network."""
+"""Read a CoreML model as a `Dataflow`: the default function of an ML program, or a neural network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -53,7 +53,7 @@ _ALIGNED = ("ALIGN_CORNERS", "STRICT_ALIGN_CORNERS")
 
 
 def dataflow(path: Path) -> Dataflow:
-    """The graph of a file or package. Raises ArtifactError if it is damaged, or of no use."""
+    """Return the graph of a file or package. Raises ArtifactError if it is damaged, or cannot be recovered."""
     stored = read(path)
     try:
         nodes, constants, quirk = (
@@ -68,7 +68,7 @@ def dataflow(path: Path) -> Dataflow:
     src = next((each for each in _default(description).input if each.name == INPUTS[0]), None)
     outputs = {each.name for each in _default(description).output}
     made = {name for node in ordered for name in node.outputs}
-    # What a state becomes is given too.
+    # The new value of a state is an output too.
     outputs |= {name for name in made if " written " in name}
     return Dataflow(
         nodes=ordered,
@@ -81,7 +81,7 @@ def dataflow(path: Path) -> Dataflow:
 
 
 def _default(description: Any) -> Any:
-    """What describes the function that a package does unless it is told otherwise."""
+    """Return the description of the package's default function."""
     named = {each.name: each for each in description.functions}
     return named.get(description.defaultFunctionName) or next(iter(named.values()), description)
 
@@ -103,7 +103,7 @@ def _program(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
 
 
 def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Known]:
-    """The constants of a program, and how far each may be from what it was made of."""
+    """Return the constants of a program, with bounds of their rounding errors."""
     known = {name: Known.exactly(tensor.double().numpy()) for name, tensor in tensors.items()}
     for operation in block.operations:
         for output in operation.outputs:
@@ -121,18 +121,18 @@ def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Known]:
 
 
 def _step_of(operation: Any, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> Array:
-    """Between neighbouring values of what is stored in a few bits; 0 for a palette, of which it is not known."""
+    """Return the step between a quantised weight's neighbouring values, or 0 for a palette, whose steps are unknown."""
     scale = next((tensors[name] for name in _arguments(operation, "scale") if name in tensors), None)
     if scale is None:
         return np.zeros(shape)
     array = np.abs(scale.double().numpy())
     if array.ndim == 1:
-        array = array.reshape(-1, *[1] * (len(shape) - 1))  # one for each output channel, the first axis
+        array = array.reshape(-1, *[1] * (len(shape) - 1))  # one per output channel, the first axis
     return np.broadcast_to(array, shape).copy() if array.ndim in (0, len(shape)) else np.zeros(shape)
 
 
 def _arguments(operation: Any, parameter: str) -> list[str]:
-    """Names of the values that a parameter is given, be it a reference or a value in place."""
+    """Return the names of a parameter's values, whether they are references or immediate values."""
     if parameter in operation.attributes:
         return [f"{operation.outputs[0].name} {parameter}"]
     return [each.name for each in operation.inputs[parameter].arguments] if parameter in operation.inputs else []
@@ -155,7 +155,7 @@ def _step(step: Step, constants: Mapping[str, Known]) -> Node:
         return Node(name=name, inputs=(slots["x"][0],), outputs=step.outputs, kernel=kernel)
     inputs = step.inputs
     if isinstance(step.compute, Bound) and {*step.compute.slots} == {"x", "y"}:
-        inputs = tuple(step.compute.slots[each][0] for each in ("x", "y"))  # a file may have them in any order
+        inputs = tuple(step.compute.slots[each][0] for each in ("x", "y"))  # a file may write them in any order
     apply = _FUNCTIONS.get(step.kind) or (_number_by_number(step.compute) if step.kind in _OF_NUMBERS else None)
     return Node(name=name, inputs=inputs, outputs=step.outputs, apply=apply)
 

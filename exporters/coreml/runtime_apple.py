@@ -1,6 +1,6 @@
-"""Apple's own CoreML, through coremltools, as the harness plays it: on macOS only. Images are bytes there.
+"""Run files in Apple's own CoreML, through coremltools, on macOS only. Images are bytes there.
 
-Not run by whoever wrote this, who had no Mac.
+The authors had no Mac, and have not run this.
 """
 
 import sys
@@ -26,18 +26,18 @@ from rvm_model.state import state_shapes
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     return _in_bytes(artifact.inspect(path))
 
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iterator[Step]:  # noqa: ARG001 (it is baked in)
-    """Play an artifact by `MLModel.predict`. See `exporters.runtime.Runtime`.
+    """Run an artifact by `MLModel.predict`. See `exporters.runtime.Runtime`.
 
-    `unit` is a name in `coremltools.ComputeUnit`. The state is four arrays, or what the model keeps.
+    `unit` is a name in `coremltools.ComputeUnit`. The state is four arrays, or the model's own state.
 
     Raises:
-        ArtifactError: CoreML does not take the file.
+        ArtifactError: CoreML does not load the file.
         DeviceError: no Mac, or a device of other runtimes.
     """
     if sys.platform != "darwin":
@@ -50,14 +50,14 @@ def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iter
     with _named(artifact) as path:
         try:
             model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[unit], function_name=function)
-        except Exception as error:  # whatever its compiler says
+        except Exception as error:  # any error of its compiler
             raise ArtifactError(f"{artifact.path} does not load in CoreML: {first_line(error)}") from error
         yield make_step(artifact, model)
 
 
 @contextmanager
 def _named(artifact: Artifact) -> Iterator[Path]:
-    """The file by a name that ends as CoreML wants it, and a package unpacked."""
+    """Yield the file under a name with the suffix that CoreML requires, and a package unpacked."""
     program = artifact.facts["kind"] == "ML program"
     with (
         TemporaryDirectory() as desk,
@@ -71,7 +71,7 @@ def _named(artifact: Artifact) -> Iterator[Path]:
 
 
 def make_step(artifact: Artifact, model: Any) -> Step:
-    """What plays an artifact by a model that `predict`s as coremltools' does."""
+    """Return a step for an artifact that calls `model.predict`, as coremltools' models have it."""
     fixed = artifact.fixed
     assert fixed is not None
     shapes = state_shapes(artifact.variant, fixed.height, fixed.width, fixed.ratio)
@@ -84,7 +84,7 @@ def make_step(artifact: Artifact, model: Any) -> Step:
         before = {} if keeps else dict(zip(INPUTS[1:5], state or first, strict=True))
         try:
             outputs = model.predict({"src": src, **before}, **kept)
-        except Exception as error:  # whatever it says
+        except Exception as error:  # any error
             raise ArtifactError(f"{artifact.path} does not run in CoreML: {first_line(error)}") from error
         matte = Matte(fgr=_planes(outputs["fgr"], "RGB"), pha=_planes(outputs["pha"], "L"))
         return matte, kept["state"] if keeps else tuple(outputs[name] for name in OUTPUTS[2:])
@@ -93,7 +93,7 @@ def make_step(artifact: Artifact, model: Any) -> Step:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     if isinstance(state, tuple):
         return tuple(array.copy() for array in state)
     return tuple(np.array(state.read_state(name)) for name in STATES)
@@ -104,7 +104,7 @@ def _picture(frame: Frame) -> Image.Image:
 
 
 def _planes(output: Any, mode: str) -> Frame:
-    """(1, channels, height, width) in [0, 1], of an image or a tensor."""
+    """Return an image or a tensor as (1, channels, height, width) in [0, 1]."""
     if not isinstance(output, Image.Image):
         return np.array(output, np.float32)
     pixels = np.asarray(output.convert(mode), np.float32) / np.float32(255)
@@ -112,7 +112,7 @@ def _planes(output: Any, mode: str) -> Frame:
 
 
 def _in_bytes(artifact: Artifact) -> Artifact:
-    """Here images are nothing but bytes, and are compared as such."""
+    """Return the artifact with byte images: this runtime has no others, and compares them as bytes."""
 
     def as_bytes(tensor: TensorInfo) -> TensorInfo:
         return replace(tensor, dtype="uint8") if tensor.dtype == IMAGE else tensor

@@ -1,6 +1,6 @@
-"""Run CoreML files in the evaluator, on any machine: images are taken before they are rounded to eight bits.
+"""Run CoreML files in the evaluator, on any machine. Images are read before they are rounded to eight bits.
 
-So the matte is judged to the last digit. What rounds it is the consumer's device, and nothing of the file.
+So the matte is compared at full precision: the consumer's device rounds it, not the file.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ def load(
 ) -> Iterator[Step]:
     """Run an artifact frame by frame. See `exporters.runtime.Runtime`.
 
-    `half` rounds every value to half precision that the file does not keep finer, nearer to a Neural Engine than what
-    is rounded only where it is stored. The state is four arrays, or what the model keeps.
+    `half` rounds every value to half precision, except those that the file keeps finer. This is nearer to a Neural
+    Engine than rounding only stored values. The state is four arrays, or the model's own state.
 
     Raises:
         ArtifactError: the file is damaged, or computes what no matting network does.
@@ -57,7 +57,7 @@ def load(
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     if isinstance(state, Kept):
         arrays = state.to_numpy()
         return tuple(arrays[name] for name in STATES)

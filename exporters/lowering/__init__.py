@@ -1,1 +1,1 @@
-"""The network lowered for inference: a vocabulary, the network written in it once, and its weights folded."""
+"""The network lowered for inference: a vocabulary, a program written in it, and folded weights."""

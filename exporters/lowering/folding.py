@@ -1,10 +1,11 @@
-"""The convolutions of a network as graph formats write them: batch norm and image normalisation folded in, in float64.
+"""Fold batch norm and image normalisation into a network's convolutions, in float64, for graph formats.
 
-Two foldings need a word. The lowered source has a fourth channel of ones (see `program.py`), so every convolution
-that sees the source gets a fourth input column. In the decoder it is zero and only there to make the channel count a
-multiple of 4, which onnxruntime's blocked kernels and some WebGPU builds ask for. In MobileNetV3's first convolution it
-carries the normalisation: w * (x - mean) / std = (w / std) * x + (-w * mean / std) * 1. A bias could not do that: the
-reference pads the normalised image with zeros, and at that border the ones are padded with zeros too, a bias is not.
+Two foldings need an explanation. The lowered source has a fourth channel of ones (see `program.py`), so every
+convolution that sees the source gets a fourth input column. In the decoder this column is zero. It only makes the
+channel count a multiple of 4, as onnxruntime's blocked kernels and some WebGPU builds require. In MobileNetV3's first
+convolution it carries the normalisation: w * (x - mean) / std = (w / std) * x + (-w * mean / std) * 1. A bias could not
+do that. The reference pads the normalised image with zeros; at that border the ones are padded with zeros too, but a
+bias is not.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,17 +40,18 @@ class Conv:
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Rows and columns of zeros on each side: those that keep the size at stride 1."""
+        """Return the rows and columns of zeros on each side: those that keep the size at stride 1."""
         height, width = self.weight.shape[2:]
         return (height - 1) // 2 * self.dilation, (width - 1) // 2 * self.dilation
 
 
 def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
-    """All convolutions by their module's name, in the order of the network.
+    """Return all convolutions by their module's name, in the order of the network.
 
-    A convolution of two joined images is the sum of a convolution of each; where that is faster it is here twice, with
-    the part's name behind the module's: `decoder.decode4.gru.ih.0.x` and `.h`. The refiner's mean is widened to its
-    sixteen images at once. That of the fast guided filter has no module; it is `refiner.box_rows` and `.box_columns`.
+    * A convolution of two joined images equals the sum of a convolution of each. Where the sum is faster, the dict
+      holds both parts, with a suffix on the module's name: `decoder.decode4.gru.ih.0.x` and `.h`.
+    * The refiner's mean is widened to its sixteen channels at once.
+    * The mean of the fast guided filter has no module; it is `refiner.box_rows` and `refiner.box_columns`.
     """
     convs = folded_convs(network)
     if network.variant == "mobilenetv3":
@@ -77,9 +79,9 @@ def lowered_convs(network: MattingNetwork) -> dict[str, Conv]:
 
 
 def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
-    """`lowered_convs` for runtimes that keep images in blocks of channels, where joining some costs a change of layout.
+    """Return `lowered_convs` for runtimes that keep blocks of channels, where some joins cost a change of layout.
 
-    The refiner's first convolution is there twice too: `refiner.conv.0.statistics` and `.hid`.
+    It also divides the refiner's first convolution, into `refiner.conv.0.statistics` and `.hid`.
     """
     convs = lowered_convs(network)
     if "refiner.conv.0" in convs:
@@ -89,9 +91,9 @@ def divided_convs(network: MattingNetwork) -> dict[str, Conv]:
 
 
 def separate_convs(network: MattingNetwork) -> dict[str, Conv]:
-    """`lowered_convs` for runtimes that keep a pixel's channels together, and join and cut images pixel by pixel.
+    """Return `lowered_convs` for runtimes that keep a pixel's channels together, and join and split pixel by pixel.
 
-    The refiner's mean is for one image of four channels at a time.
+    The refiner's mean takes one image of four channels at a time.
     """
     convs = lowered_convs(network)
     for name in ("refiner.box_filter", "refiner.box_rows", "refiner.box_columns"):
@@ -101,7 +103,7 @@ def separate_convs(network: MattingNetwork) -> dict[str, Conv]:
 
 
 def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Every convolution with its full name, and the batch norm right behind it in the same module, if there is one."""
+    """Yield every convolution with its full name, and the batch norm that follows it in the same module, or None."""
     for parent_name, parent in network.named_modules():
         for (name, child), (_, behind) in pairwise([*parent.named_children(), ("", None)]):
             if isinstance(child, nn.Conv2d):
@@ -110,7 +112,7 @@ def conv_modules(network: MattingNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.B
 
 
 def folded_convs(network: MattingNetwork) -> dict[str, Conv]:
-    """All convolutions by their module's name, batch norm folded in and nothing else."""
+    """Return all convolutions by their module's name, with batch norm folded in and nothing else."""
     convs = {}
     for name, module, norm in conv_modules(network):
         weight = _float64(module.weight)
@@ -138,7 +140,7 @@ def folded_convs(network: MattingNetwork) -> dict[str, Conv]:
 def folded_state_dict(
     variant: str, refiner: str, kernels: Mapping[str, Array], offsets: Mapping[str, Array | None]
 ) -> dict[str, torch.Tensor]:
-    """Return a float32 state dict with the released keys, made of convolutions into which batch norm was folded.
+    """Return a float32 state dict with the released keys, from convolutions with batch norm folded in.
 
     Each batch norm becomes one that only adds the offset. `project_seg` is zeros.
 
@@ -146,7 +148,7 @@ def folded_state_dict(
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
         kernels: Weights (out, in / groups, height, width) by module.
-        offsets: What is added to each output channel, (out,), or None.
+        offsets: The number added to each output channel, (out,), or None.
     """
     network = MattingNetwork(variant, refiner)
     names = {module: name for name, module in network.named_modules()}
@@ -159,7 +161,7 @@ def folded_state_dict(
         if norm is not None:
             assert offset is not None
             state_dict[f"{names[norm]}.weight"].fill_(1)
-            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights stay as they are.
+            # In float64, 1 / sqrt(variance + eps) is then so near to 1 that float32 weights do not change.
             state_dict[f"{names[norm]}.running_var"].fill_(1 - norm.eps)
             state_dict[f"{names[norm]}.bias"] = _float32(offset)
         elif offset is not None:
@@ -172,13 +174,13 @@ def _float32(array: Array) -> torch.Tensor:
 
 
 def _widen(conv: Conv) -> Conv:
-    """A fourth source channel, last of the input channels, that has no effect."""
+    """Add a fourth source channel, last of the input channels, that has no effect."""
     zeros = np.zeros_like(conv.weight[:, :1])
     return replace(conv, weight=np.concatenate([conv.weight, zeros], axis=1))
 
 
 def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
-    """One convolution for each of the joined images, named after them; the first has the bias."""
+    """Divide a convolution into one for each of the joined images, named after them. The first keeps the bias."""
     assert sum(channels.values()) == conv.weight.shape[1]
     weights = np.split(conv.weight, np.cumsum([*channels.values()])[:-1], axis=1)
     parts = [
@@ -189,10 +191,10 @@ def _by_input(conv: Conv, **channels: int) -> dict[str, Conv]:
 
 
 def _normalise(conv: Conv, single: bool) -> Conv:
-    """The image's mean and standard deviation folded in, over a fourth channel of ones.
+    """Fold the image's mean and standard deviation in, using a fourth channel of ones.
 
-    What is divided is rounded to float32 first where the network is (`single`), so that three such channels can be
-    found again which give all four (`normalisation.py`): a checkpoint recovered from a file then makes the same file.
+    If the network is float32 (`single`), the weights are first rounded to float32. Then `normalisation.py` can find
+    three float32 channels again that give all four, so a checkpoint recovered from a file exports to the same file.
     """
     mean, std = (np.array(values)[None, :, None, None] for values in (MEAN, STD))
     weight = conv.weight.astype(np.float32).astype(np.float64) if single else conv.weight

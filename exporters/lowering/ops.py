@@ -1,7 +1,7 @@
-"""The vocabulary in which `program.py` writes the network down, and which each graph format implements.
+"""The vocabulary in which `program.py` describes the network, and which each graph format implements.
 
-It says what is meant and shows neither shapes, axes nor layout: a format may keep its images NCHW or NHWC, know its
-sizes or not. A value `V` is an image of some number of channels, whatever the format holds it as.
+It shows no shapes, axes or layout: a format may keep its images NCHW or NHWC, with known sizes or not. A value `V` is
+an image with some number of channels, in whatever form the format holds it.
 """
 
 from contextlib import AbstractContextManager
@@ -13,27 +13,27 @@ V = TypeVar("V")
 
 
 class Ops(Protocol[V]):
-    """About twenty operations. Where two values meet, they have one size, or one of them is a single pixel."""
+    """The operations, about twenty. Operands of one operation have the same size, or one of them is a single pixel."""
 
     def scope(self, name: str) -> AbstractContextManager[None]:
-        """Name what is written inside after a module of the network, such as `decoder.decode3.gru`."""
+        """Name the operations written inside after a module of the network, such as `decoder.decode3.gru`."""
 
     def conv(self, x: V, conv: Conv) -> V: ...
 
     def relu(self, x: V) -> V: ...
 
     def hardswish(self, x: V) -> V:
-        """X * clamp(x / 6 + 1/2, 0, 1)."""
+        """Return x * clamp(x / 6 + 1/2, 0, 1)."""
 
     def hardsigmoid(self, x: V) -> V:
-        """clamp(x / 6 + 1/2, 0, 1)."""
+        """Return clamp(x / 6 + 1/2, 0, 1)."""
 
     def sigmoid(self, x: V) -> V: ...
 
     def tanh(self, x: V) -> V: ...
 
     def clamp(self, x: V) -> V:
-        """Into [0, 1]."""
+        """Clamp to [0, 1]."""
 
     def add(self, x: V, y: V) -> V: ...
 
@@ -47,49 +47,49 @@ class Ops(Protocol[V]):
         """Add one number to each channel."""
 
     def concat(self, *xs: V) -> V:
-        """Channels of all, in order."""
+        """Join the channels of all images, in order."""
 
     def split(self, x: V, *channels: int) -> tuple[V, ...]:
-        """So many channels each, in order, all of them."""
+        """Split the channels, in order, into images of these many channels each, which add up to all."""
 
     def append_ones(self, x: V) -> V:
-        """One more channel, last, that is 1 everywhere."""
+        """Append a channel that is 1 everywhere."""
 
     def channel_mean(self, x: V) -> V:
-        """One channel: the mean of all."""
+        """Return one channel: the mean of all."""
 
     def global_mean(self, x: V) -> V:
-        """One pixel: the mean of each channel."""
+        """Return one pixel: the mean of each channel."""
 
     def average_pool_ceil(self, x: V) -> V:
-        """Mean of 2x2, stride 2, sizes rounded up; a window over the edge divides by the pixels it has.
+        """Average 2x2, stride 2, sizes rounded up. A window over the edge divides by the number of pixels inside.
 
         Only for the widened source: three channels, and one of ones.
         """
 
     def max_pool(self, x: V) -> V:
-        """Maximum of 3x3, stride 2, one pixel of padding that never wins."""
+        """Take the maximum of 3x3, stride 2, with one pixel of padding that never wins."""
 
     def resize_by(self, x: V, ratio: "V | float") -> V:
-        """Bilinear with half-pixel centres, source coordinates by 1 / ratio, to the floor of size * ratio.
+        """Resize to the floor of size * ratio, bilinear with half-pixel centres, source coordinates by 1 / ratio.
 
         The ratio is the graph's input, or a number to bake in.
         """
 
     def resize_like(self, x: V, ref: V) -> V:
-        """Bilinear with half-pixel centres to the size of `ref`, source coordinates by the quotient of the sizes."""
+        """Resize to `ref`'s size: bilinear, half-pixel centres, source coordinates by the quotient of the sizes."""
 
     def strips(self, x: V) -> tuple[V, ...]:
-        """An image's rows from top to bottom: all of them, or cut into strips, where that takes less memory.
+        """Return an image's rows from top to bottom: all of them, or cut into strips if that takes less memory.
 
-        What is brought to the size of a strip by `resize_like` is that strip of the whole.
+        `resize_like` with a strip as `ref` returns the matching strip of the whole resized image.
         """
 
     def stack(self, *strips: V) -> V:
-        """The image of which these are the strips."""
+        """Join strips back into the image."""
 
     def upsample2_crop(self, x: V, ref: V) -> V:
-        """Bilinear with half-pixel centres, twice the size, then the top left part of `ref`'s size."""
+        """Resize to twice the size, bilinear with half-pixel centres, then crop at the top left to `ref`'s size."""
 
     def state_like(self, state: V, x: V) -> V:
-        """A state that may still be a single zero, broadcast to the size and channels of `x`."""
+        """Broadcast a state, which may still be a single zero, to the size and channels of `x`."""

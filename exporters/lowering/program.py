@@ -1,10 +1,13 @@
-"""The network once more, lowered for inference, over the vocabulary of `ops.py`.
+"""The network lowered for inference, written in the vocabulary of `ops.py`.
 
-It computes what `rvm_model.MattingNetwork` computes and differs in ways that save work at run time: batch norm and
-image normalisation are folded into the convolutions (`folding.py`); the source is widened to four channels, so that all
-concatenations with it align; the recurrent units and the last block convolve each of two images by itself instead of
-joined; the refiner may take its four means in one; the foreground's "+ source" is folded into the refiner's slope; what
-depends only on the variant is decided here, not in the graph.
+It computes the same as `rvm_model.MattingNetwork`, with these changes that save work at run time:
+
+* Batch norm and image normalisation are folded into the convolutions (`folding.py`).
+* The source is widened to four channels, so that all concatenations with it align.
+* The recurrent units and the last block convolve two images separately instead of joined.
+* The refiner may compute its four means in one operation.
+* The foreground's "+ source" is folded into the refiner's slope.
+* Choices that depend only on the variant are made here, not in the graph.
 """
 
 from collections.abc import Mapping
@@ -37,18 +40,18 @@ def program(
     at_ratio_one: AtRatioOne,
     is_one: tuple[V, V] | None = None,
 ) -> LoweredMatte[V]:
-    """One frame through the network.
+    """Run one frame through the network.
 
     Args:
         ops: The format's vocabulary.
-        convs: From `weights.lowered_convs`, or one of those beside it; they also tell the variant and the refiner.
+        convs: From `folding.lowered_convs`, or one of the functions beside it. They also determine variant and refiner.
         src: Three channels, RGB in [0, 1].
         states: r1..r4 after the frame before, or a single zero each.
         ratio: The downsample ratio: an input of the graph, or a number in (0, 1] to bake in.
-        at_ratio_one: `refine` runs the refiner at any ratio, as the released ONNX files do; `skip` leaves it out of a
-            graph whose baked-in ratio is 1, as PyTorch does; `blend` does as PyTorch at any ratio without a branch:
-            both are computed, and `is_one` takes one of them.
-        is_one: For `blend`, two single pixels: 1 and 0 where the ratio is 1, else 0 and 1.
+        at_ratio_one: `refine` runs the refiner at any ratio, as the released ONNX files do. `skip` leaves it out of a
+            graph whose baked-in ratio is 1, as PyTorch does. `blend` matches PyTorch at any ratio without a branch: it
+            computes both, and `is_one` selects one.
+        is_one: For `blend`, two single pixels: 1 and 0 if the ratio is 1, else 0 and 1.
     """
     baked_at_one = isinstance(ratio, float) and ratio == 1
     with ops.scope("downsample"):
@@ -74,7 +77,7 @@ def program(
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
-    """Features at 1/2, 1/4, 1/8 and 1/16. Source: arXiv:1905.02244, table 1."""
+    """Return features at 1/2, 1/4, 1/8 and 1/16. Source: arXiv:1905.02244, table 1."""
     with ops.scope("backbone.features.0"):
         x = ops.hardswish(ops.conv(src, convs["backbone.features.0.0"]))
     features, channels = [], mobilenetv3.STEM
@@ -91,7 +94,7 @@ def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
 
 
 def inverted_residual(ops: Ops[V], convs: Convs, name: str, x: V, channels: int, row: mobilenetv3.Block) -> V:
-    """Expand, depthwise, squeeze-excite and a linear projection, each where the table asks for it."""
+    """Expand, convolve depthwise, squeeze and excite, and project linearly, each if the table has it."""
     activation = ops.hardswish if row.hardswish else ops.relu
     layer = iter(range(4))
     out = x
@@ -107,7 +110,7 @@ def inverted_residual(ops: Ops[V], convs: Convs, name: str, x: V, channels: int,
 
 
 def resnet50_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
-    """Features at 1/2, 1/4, 1/8 and 1/16. Source: arXiv:1512.03385, table 1."""
+    """Return features at 1/2, 1/4, 1/8 and 1/16. Source: arXiv:1512.03385, table 1."""
     with ops.scope("backbone.conv1"):
         x = f1 = ops.relu(ops.conv(src, convs["backbone.conv1"]))
     with ops.scope("backbone.maxpool"):
@@ -124,7 +127,7 @@ def resnet50_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
 
 
 def bottleneck(ops: Ops[V], convs: Convs, name: str, x: V) -> V:
-    """Three convolutions around a shortcut, which is a convolution where the size or the channels change."""
+    """Apply three convolutions and add a shortcut, which is a convolution if the size or the channels change."""
     shortcut = ops.conv(x, convs[f"{name}.downsample.0"]) if f"{name}.downsample.0" in convs else x
     x = ops.relu(ops.conv(x, convs[f"{name}.conv1"]))
     x = ops.relu(ops.conv(x, convs[f"{name}.conv2"]))
@@ -132,7 +135,7 @@ def bottleneck(ops: Ops[V], convs: Convs, name: str, x: V) -> V:
 
 
 def lraspp(ops: Ops[V], convs: Convs, x: V) -> V:
-    """The last features, narrowed and gated by their global mean."""
+    """Narrow the last features and gate them by their global mean."""
     narrow = ops.relu(ops.conv(x, convs["aspp.aspp1.0"]))
     return ops.mul(narrow, ops.sigmoid(ops.conv(ops.global_mean(x), convs["aspp.aspp2.1"])))
 
@@ -140,7 +143,7 @@ def lraspp(ops: Ops[V], convs: Convs, x: V) -> V:
 def decoder(
     ops: Ops[V], convs: Convs, s0: V, features: tuple[V, V, V, V], states: tuple[V, V, V, V]
 ) -> tuple[V, tuple[V, V, V, V]]:
-    """The hidden image of 16 channels at the internal size, and the new states. `s0` is the widened source."""
+    """Return the hidden image of 16 channels at the internal size, and the new states. `s0` is the widened source."""
     f1, f2, f3, f4 = features
     r1, r2, r3, r4 = states
     with ops.scope("decoder.avgpool"):
@@ -159,7 +162,7 @@ def decoder(
 
 
 def upsampling_block(ops: Ops[V], convs: Convs, name: str, x: V, f: V, s: V, state: V) -> tuple[V, V]:
-    """One scale up: join with the encoder's feature and the pooled source, convolve, recur."""
+    """Go one scale up: join with the encoder's feature and the pooled source, convolve, apply the GRU."""
     with ops.scope(name):
         x = ops.concat(ops.upsample2_crop(x, s), f, s)
         x = ops.relu(ops.conv(x, convs[f"{name}.conv.0"]))
@@ -167,7 +170,7 @@ def upsampling_block(ops: Ops[V], convs: Convs, name: str, x: V, f: V, s: V, sta
 
 
 def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tuple[V, V]:
-    """The GRU on the second half of the channels: both halves again, and the new state."""
+    """Apply the GRU to the second half of the channels. Return both halves joined, and the new state."""
     half = convs[f"{name}.gru.hh.0.x"].weight.shape[0]
     with ops.scope(f"{name}.gru"):
         a, b = ops.split(x, half, half)
@@ -176,7 +179,10 @@ def recurrent_half(ops: Ops[V], convs: Convs, name: str, x: V, state: V) -> tupl
 
 
 def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
-    """One ConvGRU step: the new state, which is also the output. `ih` and `hh` each see two images joined."""
+    """Run one ConvGRU step. Return the new state, which is also the output.
+
+    `ih` and `hh` each see two images joined.
+    """
 
     def gate(conv: str, y: V) -> V:
         return ops.add(ops.conv(x, convs[f"{name}.{conv}.x"]), ops.conv(y, convs[f"{name}.{conv}.h"]))
@@ -190,12 +196,12 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
 def guided_filter(
     ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
 ) -> tuple[V, V]:
-    """Foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b, fitted at the internal size.
+    """Return foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b fitted at internal size.
 
     A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
-    full size. Nor is anything joined or split there: foreground and alpha go their own ways before it.
+    full size. Nothing is joined or split at full size either: foreground and alpha are separated before.
 
-    Where `is_one` is given and the ratio is 1, the line is 0 * x + y: what there is without a refiner.
+    If `is_one` is set and the ratio is 1, the line is 0 * x + y: the result without a refiner.
     """
     x = ops.concat(base_src, ops.channel_mean(base_src))
     mean_x, mean_y, mean_xy, mean_xx = box_means(ops, convs, x, y, ops.mul(x, y), ops.mul(x, x))
@@ -213,8 +219,8 @@ def guided_filter(
     A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
     b_fgr, b_pha = ops.split(b, 3, 1)
 
-    # onnxruntime computes first what was written last: the slope is gone when the offset is brought to full size, and
-    # the foreground, which takes most memory, is done before there is an alpha.
+    # onnxruntime computes first what is written last: it frees the slope before it resizes the offset to full size, and
+    # finishes the foreground, which takes most memory, before it starts the alpha.
     def line(A: V, x: V, b: V, strip: V) -> V:
         offset = ops.resize_like(b, strip)
         return ops.clamp(ops.add(ops.mul(ops.resize_like(A, strip), x), offset))
@@ -225,7 +231,7 @@ def guided_filter(
 
 
 def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
-    """The refiner's first convolution, of the statistics and the hidden image joined, or of each by itself."""
+    """Apply the refiner's first convolution to the statistics and the hidden image, joined or separately."""
     if "refiner.conv.0" in convs:
         return ops.conv(ops.concat(cov, var, hid), convs["refiner.conv.0"])
     statistics = ops.conv(ops.concat(cov, var), convs["refiner.conv.0.statistics"])
@@ -233,7 +239,7 @@ def refiner_input(ops: Ops[V], convs: Convs, cov: V, var: V, hid: V) -> V:
 
 
 def box_means(ops: Ops[V], convs: Convs, *images: V) -> tuple[V, ...]:
-    """The refiner's 3x3 filter on four images of four channels: joined, or one by one where it is for four channels."""
+    """Apply the refiner's 3x3 filter to four images of four channels: joined, or one by one if it has four groups."""
     first = convs["refiner.box_filter" if "refiner.box_filter" in convs else "refiner.box_rows"]
     if first.groups == 4:
         return tuple(box_mean(ops, convs, image) for image in images)
@@ -241,7 +247,7 @@ def box_means(ops: Ops[V], convs: Convs, *images: V) -> tuple[V, ...]:
 
 
 def box_mean(ops: Ops[V], convs: Convs, x: V) -> V:
-    """One trained convolution, or the mean of rows and then of columns."""
+    """Apply one trained convolution, or the mean of rows and then of columns."""
     if "refiner.box_filter" in convs:
         return ops.conv(x, convs["refiner.box_filter"])
     return ops.conv(ops.conv(x, convs["refiner.box_rows"]), convs["refiner.box_columns"])

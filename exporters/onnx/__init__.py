@@ -1,4 +1,4 @@
-"""ONNX, built node by node from the lowered program."""
+"""ONNX files, built node by node from the lowered program."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from exporters.onnx.profiles import PROFILES
 from exporters.spec import FixableSpec, SpecError
 
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
-"""DequantizeLinear takes a step for each channel from 13 on."""
+"""DequantizeLinear supports a step per channel from opset 13 on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +16,9 @@ class OnnxSpec(FixableSpec):
     """One ONNX file."""
 
     opset: int = field(
-        default=None,  # type: ignore[assignment]  # what suits the precision, and never None after that
+        default=None,  # type: ignore[assignment]  # __post_init__ replaces None by the precision's default
         metadata={
-            "help": "Operator set, 12 to 21; by default 12, the released files', and 13 for int8.",
+            "help": "Operator set, 12 to 21. Default: 12, as in the released files; 13 for int8.",
             "usual": DEFAULT_OPSET,
         },
     )
@@ -30,31 +30,27 @@ class OnnxSpec(FixableSpec):
     )
     banded: bool = field(
         default=False,
-        metadata={
-            "help": "Bring the matte's rows to full size by a product, not by Resize; faster in onnxruntime on a CPU."
-        },
+        metadata={"help": "Upsample the matte's rows by MatMul instead of Resize: faster in onnxruntime on a CPU."},
     )
-    outputs: str = field(
-        default="fgr,pha", metadata={"help": "What it gives besides the states: fgr, pha, or both with a comma."}
-    )
+    outputs: str = field(default="fgr,pha", metadata={"help": "Outputs besides the states: fgr, pha or fgr,pha."})
     io_dtype: str = field(
         default="same",
-        metadata={"help": "fp32: a half-precision file with fp32 inputs and outputs."},
+        metadata={"help": "Dtype of inputs and outputs: same (the file's), or fp32 for an fp16 file."},
     )
 
     io: str = field(
         default="nchw",
         metadata={
-            "help": "uint8-nhwc: src, fgr and pha as image bytes, (B, H, W, C) in 0 to 255, RGB; uint8-nhwc-bgr: the "
-            "same in OpenCV's order; nchw: in the file's dtype, (B, C, H, W) in [0, 1]."
+            "help": "Layout of src, fgr and pha. nchw: the file's dtype, (B, C, H, W) in [0, 1]. uint8-nhwc: bytes, "
+            "(B, H, W, C) in 0 to 255, RGB. uint8-nhwc-bgr: bytes in OpenCV's order."
         },
     )
-    simplify: bool = field(default=False, metadata={"help": "Let onnxsim simplify the graph; verified after."})
+    simplify: bool = field(default=False, metadata={"help": "Run onnxsim on the graph."})
     calibration: str | None = field(
         default=None,
         metadata={
-            "help": "For int8, a video or a folder of pictures like those it will matte: its first 16 frames tell how "
-            "large the numbers in between grow. It is never judged on them. By default builtin, drawn for this."
+            "help": "For int8: a video, or a folder of pictures, whose first 16 frames set the quantisation ranges. "
+            "Verification never uses these frames. Default: builtin, a drawn clip."
         },
     )
 
@@ -92,12 +88,12 @@ class OnnxSpec(FixableSpec):
 
     @property
     def image_bytes(self) -> bool:
-        """Whether images go in and out as bytes."""
+        """Return True if input and output images are bytes."""
         return self.io != "nchw"
 
     @property
     def bgr(self) -> bool:
-        """Whether those bytes are in OpenCV's order."""
+        """Return True if those bytes are in OpenCV's order."""
         return self.io == "uint8-nhwc-bgr"
 
     def words(self) -> list[str]:
@@ -116,7 +112,10 @@ class OnnxSpec(FixableSpec):
 
 
 def recognise(path: Path) -> bool:
-    """An ONNX file is a protobuf message without a signature; its first field is the IR version, a small number."""
+    """Return True if the first bytes look like ONNX.
+
+    An ONNX file is a protobuf message without a signature. Its first field is the IR version, a small number.
+    """
     if path.is_dir():
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What an ONNX file is, told from itself, whoever runs it."""
+"""Describe an ONNX file by its content, whatever runtime runs it."""
 
 import math
 from pathlib import Path
@@ -15,15 +15,15 @@ from rvm_model.state import REFINERS, state_shapes
 _PRECISIONS = {
     frozenset({TensorProto.FLOAT}): "fp32",
     frozenset({TensorProto.FLOAT16}): "fp16",
-    # Some convolutions in eight bits, some not.
+    # Some convolutions are in eight bits, some are not.
     frozenset({TensorProto.FLOAT, TensorProto.INT8}): "int8",
     frozenset({TensorProto.FLOAT, TensorProto.UINT8}): "int8",
 }
-"""By the element types of convolutions' weights."""
+"""Precisions by the element types of the convolutions' weights."""
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     model = read(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
@@ -57,7 +57,7 @@ def inspect(path: Path) -> Artifact:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
     if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
-        refiner = metadata["refiner"]  # left out of the graph, so that only its checkpoint has one
+        refiner = metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
     return Artifact(
         path=path,
         format="onnx",
@@ -79,7 +79,10 @@ def inspect(path: Path) -> Artifact:
 
 
 def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: dict[str, str]) -> Fixed:
-    """The size of a file without a ratio input. Only its metadata tells the ratio exactly; all shapes must agree."""
+    """Return the size of a file without a ratio input.
+
+    Only its metadata holds the exact ratio. All shapes must agree.
+    """
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     layout = "NHWC" if tensors[0].dtype == "uint8" else "NCHW"
     try:

@@ -1,7 +1,7 @@
-"""The lowered program as an ONNX file.
+"""Export the lowered program as an ONNX file.
 
-The names and types of inputs and outputs are those of the released files, mended in one place: every state's axes have
-names of their own, since four states of different sizes cannot share one name for their heights.
+Inputs and outputs have the names and types of the released files, with one correction: every state's axes have their
+own names, since four states of different sizes cannot share one name for their heights.
 """
 
 from collections.abc import Sequence
@@ -127,13 +127,13 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
 
 
 def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
-    """Of all images and states: numbers where the size is fixed, else names; every state has names of its own."""
+    """Return the shapes of all images and states: numbers for a fixed size, else names, which no two states share."""
     states = (*INPUTS[1:5], *OUTPUTS[2:])
     fixed = spec.fixed
     if fixed is None:
         image: tuple[int | str, ...] = ("batch", "height", "width")
-        # Only outputs have their channels as numbers: onnxruntime refuses an input that differs from a declared number,
-        # and the states of the first frame are (1, 1, 1, 1).
+        # Only outputs declare their channels as numbers: onnxruntime refuses an input that differs from a declared
+        # number, and the states of the first frame are (1, 1, 1, 1).
         channels_of = dict(zip(OUTPUTS[2:], STATE_CHANNELS[spec.variant], strict=True))
         axes: list[Axes] = [
             [f"{name}_batch", channels_of.get(name, f"{name}_channels"), f"{name}_height", f"{name}_width"]

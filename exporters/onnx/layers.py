@@ -1,8 +1,8 @@
-"""An ONNX file opened at its convolutions: which of the network's modules each of them is, and what it gives.
+"""Open an ONNX file at its convolutions: find the network's module for each of them, and return its values.
 
-Our files call a convolution's weights `<module>.weight`, and so do foreign ones where nothing was folded into them. The
-others are told by their values, among those of equal shape, nearest first, so that one wrong weight does not hide the
-module it belongs to. Where ours convolve two joined images each by itself, the module's value is the sum.
+Our files name a convolution's weights `<module>.weight`, and so do foreign ones if nothing was folded into them. All
+others are matched by their values, among those of equal shape, nearest first, so that one wrong weight does not hide
+the module it belongs to. If a file convolves two joined images separately, the module's value is the sum.
 """
 
 import math
@@ -30,7 +30,7 @@ _LISTED = 3
 
 
 def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
-    """A file at its convolutions. See `exporters.layers.Opener`."""
+    """Open a file at its convolutions. See `exporters.layers.Opener`."""
     model = read(artifact.path)
     try:
         convs = _file_convs(model.graph)
@@ -70,9 +70,9 @@ def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
 
 
 def _sums(graph: GraphProto, parts: Mapping[str, str]) -> dict[str, str]:
-    """Where joined images are convolved each by itself: the module that does it at once, and the value of the sum.
+    """Find modules of joined images that the file computes in parts. Return module to the value of the sum.
 
-    `parts` is value to the name of the part.
+    `parts` maps values to the names of parts.
     """
     rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ROUNDING}
 
@@ -90,7 +90,10 @@ def _sums(graph: GraphProto, parts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _calls_at_once(graph: GraphProto, points: Mapping[str, str]) -> dict[str, str]:
-    """The refiner's mean of several images joined, taken apart behind it: each is a call. `points` is value to name."""
+    """Return the calls of the refiner's mean if the file joins its images before and splits them after.
+
+    `points` maps values to names.
+    """
     return {
         call_name(points[node.input[0]], call): value
         for node in graph.node
@@ -100,13 +103,13 @@ def _calls_at_once(graph: GraphProto, points: Mapping[str, str]) -> dict[str, st
 
 
 def _joined(part: str) -> str:
-    """The module of which this is the part for one image: `decoder.decode4.gru.ih.0` of its `.x` and `.h`."""
+    """Return the module of a part: `decoder.decode4.gru.ih.0` for its `.x` and `.h`."""
     return part.rpartition(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _FileConv:
-    """The nodes of a file that convolve with the same weights, in order; `weight` is None where it is computed."""
+    """The nodes of a file that convolve with the same weights, in order. `weight` is None if it is computed."""
 
     weight_name: str
     weight: Array | None
@@ -114,13 +117,16 @@ class _FileConv:
 
     @property
     def title(self) -> str:
-        """What it is called in the file: by its weights if they are named after a module, else by its first node."""
+        """Return the name in the file: that of its weights if they are named after a module, else its first node's."""
         named = self.weight_name.removesuffix(".weight")
         return named if named != self.weight_name else self.nodes[0].name or self.nodes[0].output[0]
 
 
 def _file_convs(graph: GraphProto) -> list[_FileConv]:
-    """In the order of their first nodes. Some exporters write the same constant once for every use of it."""
+    """Return the convolutions in the order of their first nodes.
+
+    Some exporters write the same constant once for every use; these nodes count as one convolution.
+    """
     constants = {name: known.values for name, known in known_constants(graph)}
     first: dict[object, str] = {}
     nodes: dict[str, list[NodeProto]] = {}
@@ -142,10 +148,10 @@ def _file_convs(graph: GraphProto) -> list[_FileConv]:
 
 
 def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[str, str]:
-    """Name of weights in the file to module of the network, or to a part of one that `divided_convs` names."""
+    """Map the names of a file's weights to modules of the network, or to parts that `divided_convs` names."""
     folded = folded_convs(network)
     del folded[SEGMENTATION]
-    # Ours have a fourth source channel, and the filter that has no module; foreign files have neither.
+    # Our files have a fourth source channel, and the filter without a module; foreign files have neither.
     lowered = divided_convs(network)
     known = {name: [conv.weight for conv in (folded.get(name), lowered.get(name)) if conv] for name in folded | lowered}
     del known[SEGMENTATION]
@@ -160,7 +166,7 @@ def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[
         if conv.weight is not None and conv.weight.shape == weight.shape
     ]
     joined: set[str] = set()
-    # A module's own name says more than any value.
+    # A match by the module's own name has priority over any match by values.
     for _, distance, weight_name, name in sorted(pairs):
         if weight_name not in modules and name not in distances and name not in joined:
             modules[weight_name], distances[name] = name, distance
@@ -186,6 +192,6 @@ def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[
 
 
 def _distance(given: Array, expected: Array) -> float:
-    """Relative to what was expected; infinite where a weight is not finite."""
+    """Return the distance relative to the expected weights; infinite if a weight is not finite."""
     distance = float(np.linalg.norm(given - expected) / (np.linalg.norm(expected) or 1))
     return distance if math.isfinite(distance) else math.inf

@@ -1,7 +1,7 @@
-"""An ONNX file as a message that is safe to hand on: whole, valid, and bounded by its own size.
+"""Read an ONNX file as a message that is safe to pass on: whole, valid, and bounded by its own size.
 
-Everything is read from the file itself. What names other files, or stands for work without a bound, is refused here,
-before a library that believes it. How much memory a graph asks for shows only when it runs.
+Everything is read from the file itself. References to other files and unbounded work are refused here, before any
+library trusts them. How much memory a graph needs shows only when it runs.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ _REPEATING = ("Loop", "Scan", "SequenceMap")
 
 
 def read(path: Path) -> ModelProto:
-    """The file's message.
+    """Return the file's message.
 
     Raises:
-        ArtifactError: truncated, damaged or edited since it was written, not valid, or with weights elsewhere, loops,
+        ArtifactError: truncated, damaged or edited since it was written, not valid, or with external weights, loops,
             functions or sparse tensors, none of which a matting network has.
     """
     try:
-        # Not `onnx.load`, which goes by the file's suffix and would take .json for text.
+        # Not `onnx.load`, which goes by the file's suffix and would read .json as text.
         model: ModelProto = ModelProto.FromString(path.read_bytes())
         _refuse_unbounded(path, model)
         onnx.checker.check_model(model)
@@ -46,7 +46,7 @@ def read(path: Path) -> ModelProto:
 
 
 def graph_sha256(model: onnx.ModelProto) -> str:
-    """Over everything but the metadata: tells a damaged file from one that is as it was written."""
+    """Return the hash of everything but the metadata. It detects a damaged file."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     del bare.metadata_props[:]
@@ -54,9 +54,9 @@ def graph_sha256(model: onnx.ModelProto) -> str:
 
 
 def _refuse_unbounded(path: Path, model: ModelProto) -> None:
-    """Wherever in the message it stands: in branches, in attributes, in parts that nothing here makes use of."""
+    """Raise ArtifactError for forbidden parts anywhere in the message: in branches, in attributes, in unused parts."""
     if model.functions:
-        # One that calls another twice, which calls a third twice, is a graph of any size.
+        # A function that calls another twice, which calls a third twice, expands to a graph of any size.
         raise ArtifactError(f"{path} has functions of its own; inline them with onnx.inliner.inline_local_functions")
     for message in _messages(model):
         if isinstance(message, TensorProto) and (
@@ -70,7 +70,7 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
 
 
 def _messages(message: Message) -> Iterator[Message]:
-    """It and all that are in it. A file cannot be nested deeper than protobuf reads, which is 100."""
+    """Yield a message and all messages in it. Protobuf reads at most 100 levels of nesting."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:

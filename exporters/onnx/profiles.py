@@ -1,4 +1,4 @@
-"""Bundles of options, each for one consumer: what is set, and why. What was verified of each stands in the README."""
+"""Bundles of options, each for one consumer, with reasons. The README lists what was verified for each."""
 
 from exporters.spec import Choice, Profile
 
@@ -8,7 +8,7 @@ _CEIL_FREE = Choice(
     why="a pool that every runtime has and reads alike; onnxruntime-web's WebGPU refuses the ceil mode",
 )
 
-# Bytes and banded products bring in kinds of operations that such compilers do not have.
+# Bytes and banded products need operations that such compilers do not have.
 _PLAIN = (
     Choice(option="io", value="nchw", why="no bytes, and no operations to turn them into images"),
     Choice(option="banded", value=False, why="no gathered rows"),

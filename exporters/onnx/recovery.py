@@ -1,4 +1,4 @@
-"""An ONNX graph as a `Dataflow`, ours or another's."""
+"""Read an ONNX graph as a `Dataflow`, ours or another's."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _LEVELS = {TensorProto.UINT8: 255.0}
 _NO_DATA = {"Shape", "Size", "ConstantOfShape", "Range"}
 _BY_SIZE = {"Resize", "Slice", "Expand", "Reshape", "Pad", "Gather", "Upsample", "Squeeze", "Unsqueeze", "Split"}
-"""Operators whose inputs behind the first one are sizes and places."""
+"""Operators whose inputs after the first are sizes and positions."""
 
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
@@ -47,14 +47,17 @@ _FUNCTIONS: Mapping[str, Callable[[_Attributes], Apply]] = {
     "Div": lambda _: np.divide,
     "Identity": lambda _: SAME,
     "Cast": lambda _: SAME,
-    # Of what flows between them: a rounding, which is no matter of weights.
+    # Between convolutions they only round activations, which does not concern the weights.
     "QuantizeLinear": lambda _: SAME,
     "DequantizeLinear": lambda _: SAME,
 }
 
 
 def dataflow(path: Path) -> Dataflow:
-    """The graph of a file. Raises ArtifactError if it is damaged, RecoveryError if its convolutions are of no use."""
+    """Return the graph of a file.
+
+    Raises ArtifactError if the file is damaged, RecoveryError if its convolutions are unusable.
+    """
     graph = read(path).graph
     constants = dict(known_constants(graph))
     inputs = {value.name: value for value in graph.input if value.name in _ROLES}
@@ -70,7 +73,7 @@ def dataflow(path: Path) -> Dataflow:
 
 
 def activation_steps(path: Path) -> dict[str, ConvSteps]:
-    """Return the rounding around each convolution that computes in eight bits, by the name of its weights' module.
+    """Return the rounding around each convolution in eight bits, by the name of its weights' module.
 
     Empty for a file whose weights do not have the network's names.
     """
@@ -94,9 +97,9 @@ def activation_steps(path: Path) -> dict[str, ConvSteps]:
 
 
 def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
-    """Numbers by name, those that are stored in eight bits as they are computed with.
+    """Yield constants by name; those stored in eight bits are dequantised.
 
-    Raises RecoveryError for one that is damaged.
+    Raises RecoveryError for a damaged constant.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -116,7 +119,7 @@ def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
 
 
 def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Known:
-    """A weight in eight bits: one step and zero for all, or one of each along an axis."""
+    """Return a weight stored in eight bits: one step and zero for all, or one of each along an axis."""
     stored, step, zero = (*given, None)[:3]
     assert stored is not None
     assert step is not None
@@ -132,7 +135,7 @@ def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Known:
     steps = steps.reshape(shape)
     if zeros.size not in (1, steps.size):
         raise RecoveryError(f"its constant {node.output[0][-80:]!r} has {zeros.size} zeros for {steps.size} steps")
-    # In float32, as runtimes do it.
+    # In float32, as in runtimes.
     values = (stored.astype(np.float64) - zeros.reshape(shape if zeros.size > 1 else [1] * stored.ndim)).astype("f4")
     values = (values * steps.astype("f4")).astype(np.float64)
     per = "channel" if steps.size > 1 else "tensor"

@@ -1,7 +1,7 @@
-"""The network through torch's own exporter at opset 12, as RVM v1.0.0's files were made.
+"""Export the network through torch's own exporter at opset 12, as RVM v1.0.0's files were made.
 
-No metadata, states' axes named alike, batch norm folded by the exporter. What every file of ours is timed against, and
-what stands in for the released files in tests.
+The file has no metadata, its states share names of axes, and the exporter folds batch norm. Every file of ours is timed
+against it, and tests use it in place of the released files.
 """
 
 import warnings
@@ -22,7 +22,7 @@ _STATE = {0: "batch_size", 1: "channels", 2: "height", 3: "width"}
 
 
 def export_traced(network: MattingNetwork, path: Path) -> None:
-    """Write the file, in the network's dtype; it should refine always, since a trace has no branches."""
+    """Write the file, in the network's dtype. The network should always refine, since a trace has no branches."""
     dtype = next(network.parameters()).dtype
     states = [torch.zeros(1, 1, 1, 1, dtype=dtype)] * 4
     arguments = (torch.rand(1, 3, 96, 128).to(dtype), *states, torch.tensor([0.5]))
@@ -49,7 +49,7 @@ def _interpolate(x: Tensor, *arguments: Any, scale_factor: Any = None, **options
 
 
 class _ResizeBy(torch.autograd.Function):
-    """A resize whose ratio is an input of the graph, which torch.onnx cannot express by itself."""
+    """A resize whose ratio is an input of the graph, which torch.onnx does not support."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor, ratio: Tensor) -> Tensor:  # noqa: ARG004

@@ -1,1 +1,1 @@
-"""Weights taken out of graphs: a graph as a dataflow, and its convolutions matched with the network's."""
+"""Recover weights from graphs: read a graph as a dataflow, and match its convolutions to the network's."""

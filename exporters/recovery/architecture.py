@@ -1,6 +1,6 @@
-"""What the convolutions of the network are and what each looks at, to hold those of a file against.
+"""Describe the network's convolutions and what each of them reads, to compare a file's convolutions with.
 
-It is not written down a third time: `program.py` is played with values that only remember where they come from.
+This is not written by hand: `program.py` runs on values that only record where they come from.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ SOURCE = "src"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
-    """One convolution, as a file may have it: a module of the network, or the part of one for one of joined images.
+    """One convolution in a form that a file may have: a whole module, or a module's part for one of its joined images.
 
-    `name` is the module's, or the part's as `divided_convs` has it; `part` tells which. `widened` says that it has a
-    fourth source channel, its last. `sources` are modules, and names of inputs.
+    `name` is that of the module, or of the part as in `divided_convs`; `part` is the part's own name. `widened` is True
+    if it has a fourth source channel, its last. `sources` are modules and names of inputs.
     """
 
     name: str
@@ -37,14 +37,16 @@ class Layer:
 
     @property
     def part(self) -> str:
-        """Of a module that is computed in parts: which; else empty."""
+        """Return the part's own name if the module is computed in parts, else an empty string."""
         return self.name.removeprefix(self.module).removeprefix(".")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Architecture:
-    """Of one variant and refiner. `modules` have the network's shapes, in its order; `layers` are all ways to write
-    them; `parts` are the names of a module's parts, in the order of their channels; `sums` what is done to their sum.
+    """The convolutions of one variant and refiner.
+
+    `modules` have the network's shapes, in its order. `layers` are all forms in which files write them. `parts` are the
+    names of a module's parts, in the order of their channels. `sums` are the activations of the parts' sums.
     """
 
     variant: str
@@ -57,7 +59,7 @@ class Architecture:
 
 @lru_cache
 def architecture(variant: str, refiner: str) -> Architecture:
-    """Raises ValueError for an unknown variant or refiner."""
+    """Return the architecture of a variant and refiner. Raises ValueError for an unknown one."""
     network = MattingNetwork(variant, refiner).eval()
     modules = folded_convs(network)
     del modules[SEGMENTATION]
@@ -76,7 +78,7 @@ def architecture(variant: str, refiner: str) -> Architecture:
     for name, sources in ops.sources.items():
         module = module_of[name]
         if name == BOX_FILTER or module not in modules:
-            continue  # the refiner's mean, which is told apart in `match.py`
+            continue  # the refiner's mean, which `match.py` recognises
         conv = lowered[name]
         layers.append(
             _layer(conv, module, ops, sources, module_of, widened=conv.weight.shape != modules[module].weight.shape)
@@ -85,7 +87,7 @@ def architecture(variant: str, refiner: str) -> Architecture:
     for layer in layers:
         if layer.part:
             parts[layer.module] = (*parts.get(layer.module, ()), layer.name)
-    # The modules as the network has them, where that is another shape than the lowered one.
+    # The modules in the network's own shape, if the lowered shape differs.
     for module, conv in modules.items():
         names = parts.get(module, (module,))
         if module != BOX_FILTER and (module in parts or conv.weight.shape != lowered[module].weight.shape):
@@ -120,7 +122,7 @@ def _layer(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Value:
-    """Where a value comes from; `made_by` is the convolution, or the sum of a module's parts, that it is."""
+    """The origin of a value. `made_by` is the convolution, or the sum of a module's parts, that computes it."""
 
     sources: frozenset[str]
     made_by: str = ""
@@ -128,7 +130,7 @@ class _Value:
 
 @dataclass(kw_only=True, eq=False)
 class _Ops:
-    """The vocabulary of `ops.py` over such values."""
+    """The vocabulary of `ops.py` on these values."""
 
     modules: frozenset[str]
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -163,7 +165,7 @@ class _Ops:
         return self._activated(x, "tanh")
 
     def add(self, x: _Value, y: _Value) -> _Value:
-        """The sum of two parts stands for their module, whose name both begin with."""
+        """Return the sum. The sum of two parts stands for their module, whose name is the prefix of both."""
         modules = {each.made_by.rpartition(".")[0] for each in (x, y)}
         is_module = len(modules) == 1 and modules <= self.modules and x.made_by != y.made_by
         return _Value(sources=x.sources | y.sources, made_by=modules.pop() if is_module else "")

@@ -1,8 +1,8 @@
-"""A graph of any format as what flows through it: convolutions, functions of single numbers, and all the rest.
+"""The dataflow of a graph of any format: convolutions, functions of single numbers, and everything else.
 
-Released files have lost the names of what they hold. What is left is the order of the convolutions, what each of them
-looks at, and what becomes of its values. A format's `recovery.py` writes its graph down as a `Dataflow`; here that is
-told to `match.py`, the same way for every format.
+Released files have lost the names of their weights. Three things are left: the order of the convolutions, the inputs of
+each, and the functions applied to its outputs. A format's `recovery.py` converts its graph to a `Dataflow`, which
+`match.py` reads in the same way for every format.
 """
 
 import math
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Apply = Callable[..., Array]
 
 GRID = np.linspace(-7.9, 7.9, 80)
-"""Where functions of single numbers are looked at: on both sides of every kink of those that the network has."""
+"""The points where functions of single numbers are compared: on both sides of every kink of the network's functions."""
 
 FUNCTIONS: Mapping[str, Apply] = {
     "linear": lambda x: x,
@@ -34,10 +34,10 @@ FUNCTIONS: Mapping[str, Apply] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,
 }
-"""What the network does to a convolution's values."""
+"""The functions that the network applies to a convolution's values."""
 
 _SAME_FUNCTION = 5e-3
-"""Of a function's values on the grid. In half precision, and with constants of eight bits, 1/6 is not what it was."""
+"""The tolerance for a function's values on the grid. Half precision and eight-bit constants change 1/6."""
 
 
 ALIGNED_CORNERS = "it resizes with aligned corners"
@@ -47,14 +47,14 @@ ROUNDED_NORMALISATION = "it normalises the image by rounded numbers"
 
 
 class RecoveryError(ArtifactError):
-    """A file from which the network's weights cannot be taken. The message is one line for the user."""
+    """The network's weights cannot be recovered from the file. The message is one line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
-    """Numbers as a file computes with them, and how far each may be from what it was rounded from.
+    """Numbers as a file computes with them, and bounds of their rounding errors.
 
-    `half` is half a step of the rounding, of the shape of `values`; `stored` says for people how they are stored.
+    `half` is half a step of the rounding, in the shape of `values`. `stored` describes for people how they are stored.
     """
 
     values: Array
@@ -63,37 +63,37 @@ class Known:
 
     @classmethod
     def exactly(cls, values: Array) -> "Known":
-        """Numbers that were not rounded."""
+        """Return numbers that were not rounded."""
         return cls(values=values, half=np.zeros_like(values), stored="float64")
 
     @classmethod
     def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> "Known":
-        """Numbers of a floating-point array, which were rounded to its dtype."""
+        """Return the numbers of a floating-point array, which were rounded to its dtype."""
         values = np.asarray(array, np.float64)
         half = np.zeros_like(values)
         if np.issubdtype(array.dtype, np.floating) and array.dtype != np.float64:
-            with np.errstate(invalid="ignore"):  # of what is not finite, which is refused later
+            with np.errstate(invalid="ignore"):  # for infinities and NaN, which are refused later
                 half = np.spacing(np.abs(array)).astype(np.float64) / 2
         return cls(values=values, half=half, stored=str(array.dtype))
 
     def map(self, change: Callable[[Array], Array]) -> "Known":
-        """The same numbers in another shape or order."""
+        """Return the same numbers in another shape or order."""
         return replace(self, values=change(self.values), half=change(self.half))
 
     def times(self, factor: "Known") -> "Known":
-        """All multiplied by something that broadcasts."""
+        """Return the numbers multiplied by a factor that broadcasts."""
         half = (np.abs(self.values) + self.half) * (np.abs(factor.values) + factor.half)
         values = self.values * factor.values
         return replace(self, values=values, half=half - np.abs(values))
 
     def plus(self, offset: "Known") -> "Known":
-        """All added to something of the same shape."""
+        """Return the numbers added to an offset of the same shape."""
         return replace(self, values=self.values + offset.values, half=self.half + offset.half)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kernel:
-    """What a convolution computes with: `weight` (out, in / groups, height, width), `bias` (out,) or None."""
+    """The parameters of a convolution: `weight` (out, in / groups, height, width), `bias` (out,) or None."""
 
     weight: Known
     bias: Known | None = None
@@ -104,11 +104,11 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """One operation, and the values that it reads and gives; sizes and other controls are no values.
+    """One operation, and the values that it reads and writes. Sizes and other controls do not count as values.
 
-    It is a convolution if it has a `kernel`; a batch norm if it has a `norm`, scale and offset of each channel; a
-    function of single numbers if it can be applied to them, those of constants among them. Anything else moves numbers
-    about, or mixes them.
+    It is a convolution if it has a `kernel`. It is a batch norm if it has a `norm`: scale and offset of each channel.
+    It is a function of single numbers if it has an `apply`, whose arguments include constants. Any other node moves or
+    mixes numbers.
     """
 
     name: str
@@ -121,11 +121,11 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Convolution:
-    """A convolution in its place.
+    """A convolution in its graph.
 
-    `kernel` has the bias that is added behind it and the batch norm in it, and no zeros stuffed in for a dilation.
-    `sources` are the convolutions whose outputs it looks at, and inputs of the graph, by value.
-    `activation` is one of `FUNCTIONS`, or says what else becomes of its values.
+    `kernel` includes the bias added after it and the batch norm, and has no zeros inserted for a dilation. `sources`
+    are the convolutions whose outputs it reads, and inputs of the graph, by value. `activation` is one of `FUNCTIONS`,
+    or describes what else is applied to its values.
     """
 
     name: str
@@ -139,12 +139,12 @@ class Convolution:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataflow:
-    """A graph, its nodes in an order in which they can be computed.
+    """A graph, with its nodes in an order in which they can be computed.
 
-    `inputs` are values to what they are to the network: `src`, `r1` to `r4`. `levels` is the value that white has in
-    `src`. What comes from neither, such as sizes and ratios, has no source and does not count. `quirks` are ways in
-    which the graph is known to compute something else than the network, whatever its weights. `named` are the weights
-    of a file that has kept the network's own names; it needs no nodes.
+    `inputs` maps values to their roles in the network: `src`, `r1` to `r4`. `levels` is the value of white in `src`. A
+    value that depends on no input and no convolution, such as a size or a ratio, has no source and is ignored. `quirks`
+    are known ways in which the graph computes something else than the network, whatever its weights. `named` are the
+    weights of a file that kept the network's own names; such a file needs no nodes.
     """
 
     nodes: tuple[Node, ...]
@@ -162,7 +162,7 @@ class Dataflow:
 
     @cached_property
     def readers(self) -> Mapping[str, list[Node]]:
-        """Who reads a value."""
+        """Return the nodes that read each value."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in {*node.inputs}:
@@ -170,10 +170,10 @@ class Dataflow:
         return found
 
     def convolutions(self) -> Iterator[Convolution]:
-        """All of them, each behind those that it looks at.
+        """Yield all convolutions, each after those that it reads.
 
         Raises:
-            RecoveryError: one whose weights are computed, or are not finite.
+            RecoveryError: a convolution's weights are computed, or are not finite.
         """
         sources: dict[str, frozenset[str]] = {value: frozenset({value}) for value in self.inputs}
         for node in self.nodes:
@@ -193,7 +193,7 @@ class Dataflow:
                     activation=self.activation(output),
                     normalised=normalised,
                 )
-            # What is between a convolution and the end of its bias stands for the convolution.
+            # A value between a convolution and the end of its bias counts as the convolution.
             for name in node.outputs:
                 if name in self._ends:
                     sources[name] = frozenset({name})
@@ -205,7 +205,10 @@ class Dataflow:
         )
 
     def _with_bias(self, kernel: Kernel, value: str) -> tuple[Kernel, str, bool]:
-        """With what is added to each channel behind it, and batch norm; and the value that there is then."""
+        """Fold the channel offsets, channel factors and batch norm that follow a convolution into its kernel.
+
+        Return the kernel, the value after them, and True if anything was multiplied.
+        """
         out = len(kernel.weight.values)
         normalised = False
         while len(readers := self.readers.get(value, [])) == 1 and value not in self.outputs:
@@ -228,7 +231,7 @@ class Dataflow:
         return kernel, value, normalised
 
     def _vector(self, node: Node, value: str, length: int) -> Known | None:
-        """The other operand of a node, if it is one number for each channel."""
+        """Return the other operand of a node if it is one number per channel, else None."""
         others = [name for name in node.inputs if name != value]
         if len(others) != 1 or others[0] not in self.constants:
             return None
@@ -238,7 +241,10 @@ class Dataflow:
         return constant.map(np.ravel)
 
     def activation(self, value: str) -> str:
-        """What becomes of each number of a value before anything else happens to it: one of `FUNCTIONS`."""
+        """Return the function applied to each number of a value before any other operation: one of `FUNCTIONS`.
+
+        If readers differ, the names are joined by "and".
+        """
         computed = self._pointwise({value: GRID}, scalars=True)
         found: set[str] = set()
         for name, given in computed.items():
@@ -248,7 +254,7 @@ class Dataflow:
         return found.pop() if len(found) == 1 else " and ".join(sorted(found)) or "nothing"
 
     def colours(self, value: str) -> tuple[Array, Array]:
-        """What a channel of the source, in [0, 1], has become in a value: scale and offset of each of three.
+        """Return the scale and offset, one per channel, by which a value depends on the source's channels in [0, 1].
 
         Raises:
             RecoveryError: the value is no linear function of the source's channels, each by itself.
@@ -256,7 +262,7 @@ class Dataflow:
         probes = []
         for level in (0.0, 0.5, 1.0):
             start = {name: np.full(3, level * self.levels) for name, role in self.inputs.items() if role == "src"}
-            # Resizing, padding and reordering leave one colour as it is.
+            # Resizing, padding and reordering do not change an image of one colour.
             computed = self._pointwise(start, scalars=False, up_to=value)
             probes.append(computed.get(value))
         low, middle, high = probes
@@ -265,10 +271,11 @@ class Dataflow:
         return high - low, low
 
     def _pointwise(self, start: Mapping[str, Array], *, scalars: bool, up_to: str = "") -> dict[str, Array]:
-        """Values that are functions of single numbers of some, computed for those.
+        """Compute the values that depend on `start` number by number.
 
-        Where `scalars`, constants are numbers, and nothing moves; else they may be one for each of three channels, and
-        what moves an image about counts as leaving it as it is.
+        If `scalars`, constants must be single numbers, and a node without `apply` ends the path. Otherwise constants
+        may have one number for each of three channels, and a node without `apply`, which moves pixels, does not change
+        its input.
         """
         computed = dict(start)
         waiting = [*start]
@@ -300,7 +307,7 @@ class Dataflow:
 
 
 def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """Each behind those whose values it reads. Raises RecoveryError for a circle."""
+    """Return the nodes sorted so that each follows those whose values it reads. Raises RecoveryError for a cycle."""
     nodes = [*nodes]
     makers = {name: node for node in nodes for name in node.outputs}
     begun: set[int] = set()
@@ -324,7 +331,7 @@ def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dict[str, Known]:
-    """The constants, and what is computed from them alone. The nodes are in order."""
+    """Return the constants, and all values computed from constants alone. The nodes must be in order."""
     known = dict(constants)
     for node in nodes:
         given = [known[name] for name in node.inputs if name in known]
@@ -333,7 +340,7 @@ def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dic
         if node.apply is SAME:
             known[node.outputs[0]] = given[0]
             continue
-        with suppress(RecoveryError):  # a constant that cannot be computed is none, and missed where it is needed
+        with suppress(RecoveryError):  # skip a constant that cannot be computed: a node that needs it fails later
             values = np.asarray(_applied(node, [each.values for each in given]), np.float64)
             known[node.outputs[0]] = Known(values=values, half=np.zeros_like(values), stored=given[0].stored)
     return known
@@ -341,20 +348,23 @@ def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dic
 
 class Reader(Protocol):
     def dataflow(self, path: Path) -> Dataflow:
-        """The graph of a file. Raises ArtifactError if it is damaged, or has convolutions that cannot be used."""
+        """Return the graph of a file. Raises ArtifactError if it is damaged, or has unusable convolutions."""
 
     def activation_steps(self, path: Path) -> Mapping[str, ConvSteps]:
-        """Return how convolutions round what flows, by name. Only formats that quantise activations have it."""
+        """Return the rounding of each convolution's input and output, by name. Only quantising formats have it."""
 
 
 _MOST_NUMBERS = 1 << 26
-"""In what is computed of a file's constants: no kernel of the network has a twentieth of it."""
+"""The limit for a value computed from a file's constants. No kernel of the network has a twentieth of it."""
 
 
 def _applied(node: Node, given: list[Array]) -> Array:
-    """Its function of numbers, whatever a file gives it. Raises RecoveryError if they are too many, or do not fit."""
+    """Return a node's function of these numbers.
+
+    Raises RecoveryError if there are too many numbers, or shapes do not fit.
+    """
     assert node.apply is not None
-    with suppress(ValueError):  # shapes that do not go together: no function of number by number
+    with suppress(ValueError):  # shapes that do not broadcast: not a function of single numbers
         if math.prod(np.broadcast_shapes(*(each.shape for each in given))) > _MOST_NUMBERS:
             raise RecoveryError(f"its {node.name[-80:]!r} would give more numbers than any part of the network has")
     try:
@@ -369,7 +379,7 @@ def _same(x: Array) -> Array:
 
 
 SAME: Apply = _same
-"""For a node that gives what it gets, number by number."""
+"""The function of a node that returns its input unchanged, number by number."""
 
 
 def _function(values: Array) -> str:
@@ -380,13 +390,13 @@ def _function(values: Array) -> str:
 
 
 def _scaled(kernel: Kernel, scale: Known) -> Kernel:
-    """Its outputs multiplied by a number for each channel."""
+    """Return the kernel with its outputs multiplied by one number per channel."""
     bias = None if kernel.bias is None else kernel.bias.times(scale)
     return replace(kernel, weight=kernel.weight.times(scale.map(lambda x: x[:, None, None, None])), bias=bias)
 
 
 def _unstuffed(kernel: Kernel) -> Kernel:
-    """A dilated convolution as such, where a format writes it with zeros between its weights."""
+    """Convert a kernel with zeros between its weights, as some formats write a dilation, back to a dilated kernel."""
     height, width = kernel.weight.values.shape[2:]
     if height != width or height < 5 or height % 2 == 0 or set(kernel.dilation) != {1}:
         return kernel
@@ -398,7 +408,7 @@ def _unstuffed(kernel: Kernel) -> Kernel:
 
 
 def is_mean(kernel: Kernel) -> bool:
-    """Whether it takes the mean of its window, channel by channel: the fast guided filter, which has no weights."""
+    """Return True if it averages its window, channel by channel: the fast guided filter, which has no weights."""
     weight = kernel.weight.values
     count = math.prod(weight.shape[2:])
     return bool(

@@ -1,7 +1,7 @@
-"""A file's convolutions held against the architecture, one by one: which module of the network each of them is.
+"""Match a file's convolutions to the architecture: find the module of the network for each of them.
 
-It goes by what a convolution is (shape, stride, dilation, groups, activation) and by what it looks at. Names count for
-nothing. The first convolution that does not fit is named, and so is what was expected in its place.
+It compares a convolution's properties (shape, stride, dilation, groups, activation) and the sources that it reads. It
+ignores names. The error for a convolution that does not fit names it and the expected layer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,9 +29,9 @@ _LISTED = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """All that a file holds of the network, by module: kernels (out, in / groups, height, width) and offsets (out,).
+    """The network's weights in a file, by module: kernels (out, in / groups, height, width) and offsets (out,).
 
-    A module without an offset is None there. `remarks` say what was done to a file's numbers, for people.
+    The offset of a module without one is None. `remarks` describe for people how a file's numbers were changed.
     """
 
     architecture: Architecture
@@ -42,11 +42,11 @@ class Weights:
 
 
 def match(graph: Dataflow) -> Weights:
-    """The network's weights in a graph.
+    """Return the network's weights in a graph.
 
     Raises:
-        RecoveryError: not a matting network, or a changed one; the message names the first convolution that does not
-            fit.
+        RecoveryError: it is not a matting network, or a changed one. The message names the first convolution that does
+            not fit.
     """
     convolutions = [*graph.convolutions()]
     known = identify({conv.kernel.weight.values.shape for conv in convolutions})
@@ -70,14 +70,14 @@ class _Matcher:
         self.quirks = set(graph.quirks)
 
     def add(self, conv: Convolution) -> None:
-        """Take the next convolution of the file."""
+        """Match the next convolution of the file."""
         weight = conv.kernel.weight
         for each in (weight, conv.kernel.bias):
             if each is not None and not np.isfinite(each.values).all():
                 raise RecoveryError(f"its convolution {_shown(conv)} holds a value that is not finite")
         sources = self._sources(conv)
         if self.architecture.refiner == "fast_guided_filter" and is_mean(conv.kernel):
-            self.transparent[conv.output] = sources  # it has no weights, and files say it in more than one way
+            self.transparent[conv.output] = sources  # it has no weights, and files write it in more than one way
             return
         if self._is_box_filter(conv, sources):
             self.boxes.append(conv)
@@ -91,7 +91,7 @@ class _Matcher:
         self.module_of[conv.output] = layer.module
 
     def finish(self) -> Weights:
-        """When there are no more."""
+        """Return the weights after the last convolution."""
         modules = self.architecture.modules
         kernels: dict[str, Known] = {}
         offsets: dict[str, Known | None] = {}
@@ -115,7 +115,7 @@ class _Matcher:
         return frozenset(found)
 
     def _open(self) -> Iterator[Layer]:
-        """Layers that have not been found yet, neither in parts nor whole."""
+        """Yield the layers that have not been found yet, neither in parts nor whole."""
         taken = {layer.module: layer for layer in self.architecture.layers if layer.name in self.found}
         for layer in self.architecture.layers:
             other = taken.get(layer.module)
@@ -123,7 +123,7 @@ class _Matcher:
                 yield layer
 
     def _misfit(self, conv: Convolution, sources: frozenset[str]) -> str:
-        """The layer that comes nearest is what was expected."""
+        """Return the error message, with the nearest layer as the expected one."""
         candidates = [(len(_differences(layer, conv, sources)), k, layer) for k, layer in enumerate(self._open())]
         if not candidates:
             return f"its convolution {_shown(conv)} is one more than the network has"
@@ -132,7 +132,7 @@ class _Matcher:
         return f"its convolution {_shown(conv)} does not fit; nearest is {nearest.name}, but it has {what}"
 
     def _is_box_filter(self, conv: Convolution, sources: frozenset[str]) -> bool:
-        """The refiner's mean, called four times or once for all."""
+        """Return True for the refiner's mean, called four times or once for all images."""
         shape = conv.kernel.weight.values.shape
         return (
             BOX_FILTER in self.architecture.modules
@@ -158,7 +158,7 @@ class _Matcher:
         return parts[0]
 
     def _kernel(self, module: str) -> Kernel:
-        """One module's, put together from its parts, and without what a file adds to it."""
+        """Return a module's kernel, joined from its parts, without the additions that a file makes to it."""
         names = (module,) if module in self.found else self.architecture.parts.get(module, (module,))
         missing = [name for name in names if name not in self.found]
         if missing:
@@ -185,7 +185,7 @@ class _Matcher:
                 raise RecoveryError(f"its {module} has a bias, which the network's has not")
             kernel = replace(kernel, bias=None)
         if expects_bias and kernel.bias is None:
-            # Zeros are left out by some tools.
+            # Some tools leave out a bias of zeros.
             kernel = replace(kernel, bias=Known.exactly(np.zeros(len(kernel.weight.values))))
         return kernel
 
@@ -204,7 +204,7 @@ class _Matcher:
         return kernel
 
     def _check_sum(self, module: str, convs: list[Convolution]) -> None:
-        """What is computed in parts is summed, and the sum activated."""
+        """Raise RecoveryError unless the module's parts are summed, and the sum has the module's activation."""
         values = {conv.output for conv in convs}
         sums = [node for node in self.graph.nodes if node.apply is np.add and set(node.inputs) == values]
         wanted = self.architecture.sums[module]
@@ -218,7 +218,7 @@ def _in_fours(weight: Known) -> list[Known]:
 
 
 def _joined(kernels: list[Kernel]) -> Kernel:
-    """One convolution of joined images, from one of each."""
+    """Join the convolutions of single images into one of the joined images."""
     if len(kernels) == 1:
         return kernels[0]
     first = kernels[0].weight
@@ -236,7 +236,7 @@ def _joined(kernels: list[Kernel]) -> Kernel:
 
 
 def _differences(layer: Layer, conv: Convolution, sources: frozenset[str]) -> list[str]:
-    """What of a convolution is not as a layer's, in words."""
+    """Return, in words, how a convolution differs from a layer."""
     kernel = conv.kernel
     pairs = (
         ("weights of", kernel.weight.values.shape, layer.shape),

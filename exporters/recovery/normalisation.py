@@ -1,4 +1,4 @@
-"""MobileNetV3's image normalisation: from wherever a file has it, back to where the network has it."""
+"""Move MobileNetV3's image normalisation from where a file has it back to where the network has it."""
 
 from dataclasses import replace
 from itertools import product
@@ -11,25 +11,27 @@ from rvm_model.network.mobilenetv3 import MEAN, STD
 _MEAN, _STD = (np.array(values, np.float64) for values in (MEAN, STD))
 
 _EXACT = 1e-5
-"""How far scale and shift may be from the network's to be the same: constants in float32 are nearer."""
+"""The largest difference of scale and shift from the network's that counts as equal: float32 constants are nearer."""
 
 _SAME = 0.05
-"""How far they may be for the difference to be a rounding."""
+"""The largest difference that counts as a rounding of the network's normalisation."""
 
 
 def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> tuple[Kernel, float]:
-    """A first convolution of a file that scales and shifts colours by itself, and how far these are from the network's.
+    """Convert the first convolution of a file that normalises colours itself to the network's normalisation.
+
+    Return it, and the largest difference between the two normalisations, or 0 if they are equal.
 
     Args:
-        kernel: Of the file, three channels.
-        scale: Of each channel of an image in [0, 1], before the convolution; the network's is 1 / std.
-        offset: The same; the network's is -mean / std.
+        kernel: The file's kernel, three channels.
+        scale: The factor of each channel of an image in [0, 1], before the convolution; the network's is 1 / std.
+        offset: The offset of each channel; the network's is -mean / std.
 
     Raises:
-        RecoveryError: another normalisation than the network's.
+        RecoveryError: the file has another normalisation than the network's.
     """
     factor = scale * _STD
-    shift = offset + scale * _MEAN  # of the file's colours from the network's, in the file's units
+    shift = offset + scale * _MEAN  # from the network's colours to the file's, in the file's units
     error = float(max(np.abs(factor - 1).max(), np.abs(shift).max()))
     if not error <= _SAME:
         raise RecoveryError(
@@ -38,21 +40,22 @@ def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> t
     if error <= _EXACT:
         return kernel, 0
     weight = kernel.weight.times(Known.exactly(factor[None, :, None, None]))
-    # The network pads with zeros behind the normalisation, so that at the border this is off by the same small share.
+    # The network pads with zeros after the normalisation, so at the border this is off by the same small share.
     moved = (kernel.weight.values * shift[None, :, None, None]).sum((1, 2, 3))
     bias = Known.exactly(moved) if kernel.bias is None else kernel.bias.plus(Known.exactly(moved))
     return replace(kernel, weight=weight, bias=bias), error
 
 
 def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
-    """The first convolution of three channels, from that of four with the normalisation in it (see `folding.py`).
+    """Convert the first convolution of four channels, which includes the normalisation (see `folding.py`), to three.
 
-    Where the fourth and the others were each rounded, no three channels need to give all four again. Those of float32
-    are found whose export has the same bytes. Else the three are the file's, and what the fourth has of its own becomes
-    part of the offset, which is the same everywhere but at the border. How much that is at most comes out too.
+    If the fourth channel and the others were each rounded, there may be no three channels that give all four again. For
+    float32 weights, it finds the channels whose export has the same bytes. Otherwise it takes the file's three, and
+    adds the remainder of the fourth to the offset, which is exact except at the border. It also returns the largest
+    remainder, relative to the fourth channel.
 
     Raises:
-        RecoveryError: the fourth channel is not what the network's normalisation makes of the others.
+        RecoveryError: the fourth channel does not follow from the others by the network's normalisation.
     """
     scaled, half = kernel.weight.map(lambda x: x[:, :3]), kernel.weight.half[:, :3]
     ones, ones_half = kernel.weight.values[:, 3], kernel.weight.half[:, 3]
@@ -70,7 +73,7 @@ def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
 
 
 def _exact(weight: Array) -> Array:
-    """Of float32 weights: three channels of float32 which give, divided and summed in float64, these four."""
+    """Find three float32 channels that give these four float32 channels when divided and summed in float64."""
     scaled, ones = weight[:, :3].astype(np.float32), weight[:, 3].astype(np.float32)
     mean, std = (values[None, :, None, None] for values in (_MEAN, _STD))
     near = (scaled.astype(np.float64) * std).astype(np.float32)

@@ -1,4 +1,4 @@
-"""TensorFlow's operations as a `Dataflow`: of graphs in a SavedModel, and of those that TensorFlow.js reads."""
+"""Convert TensorFlow's operations, from a SavedModel or a TensorFlow.js model, to a `Dataflow`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ _FIRST_ONLY = {
     ),
     *("SpaceToBatchND", "BatchToSpaceND"),
 }
-"""Operations whose inputs behind the first one are sizes, places and conditions."""
+"""Operations whose inputs after the first are sizes, positions and conditions."""
 
 _ALIASES = ("Identity", "Switch", "Enter", "ReadVariableOp")
 
@@ -68,7 +68,7 @@ _FUNCTIONS: Mapping[str, Apply] = {
     "ClipByValue": np.clip,
     "Identity": SAME,
     "Cast": SAME,
-    # They move whole pixels about, and a convolution between them is a dilated one.
+    # They move whole pixels, and a convolution between them is a dilated one.
     "SpaceToBatchND": SAME,
     "BatchToSpaceND": SAME,
 }
@@ -76,7 +76,7 @@ _FUNCTIONS: Mapping[str, Apply] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operation:
-    """A node of a graph. `inputs` are values, `name` or `name:1`; no control inputs. `attributes` in plain Python."""
+    """A node of a graph. `inputs` are values, `name` or `name:1`, no control inputs. `attributes` are plain Python."""
 
     name: str
     op: str
@@ -87,16 +87,16 @@ class Operation:
 def dataflow(
     operations: Iterable[Operation], constants: Mapping[str, Known], roles: Mapping[str, str], outputs: Iterable[str]
 ) -> Dataflow:
-    """Of a graph without functions.
+    """Return the dataflow of a graph without functions.
 
     Args:
-        operations: In any order.
+        operations: The operations, in any order.
         constants: Values of its constant nodes.
-        roles: Nodes that are inputs, to what they are to the network.
-        outputs: Values that it gives.
+        roles: Maps input nodes to their roles in the network.
+        outputs: The graph's output values.
 
     Raises:
-        RecoveryError: a convolution whose weights are not constant, or a circle.
+        RecoveryError: a convolution's weights are not constant, or the graph has a cycle.
     """
     by_name = {operation.name: operation for operation in operations}
     known = _aliased(by_name, constants)
@@ -123,7 +123,7 @@ def dataflow(
 
 
 def _aliased(by_name: Mapping[str, Operation], constants: Mapping[str, Known]) -> dict[str, Known]:
-    """With the nodes that only pass a constant on."""
+    """Return the constants, plus the nodes that only pass a constant on."""
     known = dict(constants)
     for operation in by_name.values():
         behind, passed = operation, [operation.name]
@@ -150,7 +150,7 @@ class _Builder:
         self.quirks: set[str] = set()
 
     def add(self, operation: Operation) -> list[Node]:
-        """What it is; more than one node where it has an activation built in."""
+        """Return the operation's nodes: more than one if an activation is fused into it."""
         op, inputs = operation.op, tuple(map(_value, operation.inputs))
         outputs = tuple(sorted(self.ports.get(operation.name, {operation.name})))
         if op in (*_CONVOLUTIONS, *_DEPTHWISE):
@@ -232,10 +232,10 @@ def _node_of(value: str) -> str:
 
 
 def _value(name: str) -> str:
-    """With a port only where it is not the first."""
+    """Return the name without its port if that is the first."""
     return name.removesuffix(":0")
 
 
 def _pair(axes: Any) -> tuple[int, ...]:
-    """Rows and columns, of NHWC."""
+    """Return rows and columns of an NHWC attribute."""
     return tuple(map(int, axes[1:3])) if axes and len(axes) == 4 else (1, 1)

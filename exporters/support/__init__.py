@@ -1,1 +1,1 @@
-"""What several formats use: archives, processes, metadata, calibration. One subject a file."""
+"""Code that several formats use: archives, processes, metadata, calibration. Each file has one subject."""

@@ -1,5 +1,6 @@
-"""Models that are folders, or a folder in a zip file: written so that the same folder gives the same bytes, and opened
-without trust in what the zip file claims.
+"""Pack and open models that are folders, or a folder in a zip file.
+
+The same folder packs to the same bytes. Opening does not trust the sizes and names that the zip file claims.
 """
 
 import stat
@@ -13,23 +14,23 @@ from pathlib import Path, PurePosixPath
 from exporters.artifact import ArtifactError
 
 MOST_BYTES = 1_000_000_000
-"""Of all entries, unpacked. The largest model of this network is a tenth of it."""
+"""The limit of all entries together, unpacked. The largest model of this network has a tenth of it."""
 
 MOST_ENTRIES = 1000
 MOST_RATIO = 50
-"""Unpacked over packed size, all entries together: weights hardly shrink, and a graph's JSON to a 24th."""
+"""The limit of unpacked over packed size, all entries together: weights hardly shrink, and a graph's JSON to a 24th."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
-"""What `zipfile` raises for flipped bits: an unknown method or an encrypted entry too."""
+"""The errors that `zipfile` raises for flipped bits, which also look like an unknown method or encryption."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those that `zipfile` reads by pieces. Of bzip2 and lzma it unpacks all that a piece holds, whatever it claims."""
+"""The methods that `zipfile` reads in pieces. For bzip2 and lzma it unpacks a whole piece, whatever size is claimed."""
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format can tell; a real one would be another every time
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date of the format; a real date would change the bytes
 
 
 def pack(folder: Path, path: Path, root: str) -> None:
-    """Write a folder's files into a zip file, in the order of their names, under a top folder `root`."""
+    """Write a folder's files into a zip file, sorted by name, under a top folder `root`."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(each for each in folder.rglob("*") if each.is_file()):
             entry = zipfile.ZipInfo(f"{root}/{file.relative_to(folder).as_posix()}", _EARLIEST)
@@ -39,7 +40,7 @@ def pack(folder: Path, path: Path, root: str) -> None:
 
 
 def holds(path: Path, marker: str) -> bool:
-    """Whether a file named `marker` lies in a folder, or in a zip file's root or its only top folder. Never fails."""
+    """Return True if a file named `marker` is in a folder, or in a zip file's root or only top folder. Never fails."""
     if path.is_dir():
         return (path / marker).is_file()
     try:
@@ -51,15 +52,15 @@ def holds(path: Path, marker: str) -> bool:
 
 @contextmanager
 def unpacked(path: Path, marker: str) -> Iterator[Path]:
-    """The folder that holds `marker`: `path` itself, or one that is gone afterwards.
+    """Yield the folder that holds `marker`: `path` itself, or a temporary one that is deleted afterwards.
 
     Args:
         path: A folder, or a zip file.
-        marker: The name of a file that tells such a model.
+        marker: The name of the file that identifies such a model.
 
     Raises:
-        ArtifactError: a zip file that is damaged, that names places outside itself, or that unpacks to more than a
-            model could be. Nothing has been written then.
+        ArtifactError: a zip file that is damaged, that has entries outside itself, or that unpacks to more than any
+            model has. Nothing has been written then.
     """
     if path.is_dir():
         yield path
@@ -80,7 +81,7 @@ def unpacked(path: Path, marker: str) -> Iterator[Path]:
 
 
 def _root(names: list[str], marker: str) -> str | None:
-    """The folder in a zip file that holds `marker`, `.` for its root."""
+    """Return the folder in a zip file that holds `marker`, or `.` for its root."""
     if marker in names:
         return "."
     tops = {name.partition("/")[0] for name in names}
@@ -89,7 +90,10 @@ def _root(names: list[str], marker: str) -> str | None:
 
 
 def _refuse_unsafe(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """By the unpacked sizes that are claimed, since `zipfile` never unpacks more, over the size of the file itself."""
+    """Raise ArtifactError for an unsafe entry, or if the archive unpacks to too much for its own size.
+
+    The unpacked sizes are those that the entries claim, since `zipfile` never unpacks more.
+    """
     for entry in entries:
         name = entry.orig_filename
         if entry.compress_type not in _METHODS:

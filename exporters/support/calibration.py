@@ -1,6 +1,7 @@
-"""Frames by which an exporter learns how large the numbers within a network grow, and how a file remembers them.
+"""Load the frames with which an exporter measures the range of a network's values, and record them in the file.
 
-A file is never judged on frames that it was made with: it says which these were, and the harness asks.
+A file is never judged on frames that it was calibrated with. Its metadata holds their hashes, and the harness checks
+them.
 """
 
 import hashlib
@@ -27,18 +28,18 @@ _FRAMES_KEY = "calibration_frames"
 
 
 class CalibrationError(UserError):
-    """A clip that cannot be calibrated with. The message is one line for the user."""
+    """The clip is not usable for calibration. The message is one line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """`pixels`: (T, H, W, 3) RGB, uint8, at the clip's own size."""
+    """The frames of a clip: `pixels` (T, H, W, 3) RGB, uint8, at the clip's own size."""
 
     name: str
     pixels: NDArray[np.uint8]
 
     def fitted(self, fixed: Fixed | None) -> NDArray[np.uint8]:
-        """The frames in a file's one size, if it has one, by Pillow's bicubic filter."""
+        """Return the frames at the file's one size, if it has one, resized by Pillow's bicubic filter."""
         if fixed is None or self.pixels.shape[1:3] == (fixed.height, fixed.width):
             return self.pixels
         size = fixed.width, fixed.height
@@ -47,24 +48,24 @@ class Calibration:
         )
 
     def metadata(self) -> dict[str, str]:
-        """What a file says of it: no path, and a hash of each frame that shows something."""
+        """Return the file's metadata: the clip's name, no path, and a hash of each frame that is not of one colour."""
         return {"calibration": self.name, _FRAMES_KEY: " ".join(map(_hash, filter(_shows_something, self.pixels)))}
 
 
 def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
-    """The first frames of a clip.
+    """Load the first frames of a clip.
 
     Args:
-        clip: A video or a folder of pictures; or `builtin`, frames drawn for this, which no other clip has.
-        fixed: The one size of the file that they are for: at that, `builtin` is drawn.
+        clip: A video or a folder of pictures; or `builtin`, frames drawn for calibration, which no other clip has.
+        fixed: The file's one size, or None. `builtin` is drawn at that size.
 
     Raises:
-        CalibrationError: too few frames, or all alike.
-        VideoError: it cannot be read.
+        CalibrationError: there are too few frames, or all are alike.
+        VideoError: the clip cannot be read.
     """
     if clip == BUILTIN:
         width, height = _BUILTIN_SIZE if fixed is None else (fixed.width, fixed.height)
-        # Later in the figure's motion than what is judged, and with other noise.
+        # Later in the figure's motion than the clip that files are judged on, and with other noise.
         return Calibration(name="built-in", pixels=drawn_frames(FRAMES, width, height, begin=30.5, seed=608))
     path = Path(clip)
     with open_source(path, max_frames=FRAMES) as source:
@@ -79,18 +80,18 @@ def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
         raise CalibrationError(
             f"the first {FRAMES} frames of {path} are all alike; give a clip that moves, or {BUILTIN}"
         )
-    # A name on disk need not be text.
+    # A file name may be bytes that are not text.
     return Calibration(name=os.fsencode(path.resolve().name).decode(errors="replace"), pixels=np.array(frames))
 
 
 def calibrated_with(metadata: Mapping[str, str], frames: Iterable[NDArray[np.uint8]]) -> bool:
-    """Whether a file was made with one of these frames, (H, W, 3) RGB."""
+    """Return True if a file was calibrated with one of these frames, (H, W, 3) RGB."""
     known = {*metadata.get(_FRAMES_KEY, "").split()}
     return bool(known) and any(_hash(frame) in known for frame in frames if _shows_something(frame))
 
 
 def _shows_something(frame: NDArray[np.uint8]) -> bool:
-    """Not of one colour, as the first frames of many clips are."""
+    """Return False for a frame of one colour, as the first frames of many clips are."""
     return bool((frame != frame[:1, :1]).any())
 
 

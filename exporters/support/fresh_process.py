@@ -1,4 +1,4 @@
-"""Run a module of ours in a fresh process, so that what a converter imports, prints and names stays there."""
+"""Run a module of ours in a fresh process, to isolate a converter's imports, output and names."""
 
 import os
 import subprocess
@@ -13,16 +13,16 @@ _ALWAYS = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 
 
 def run_module(module: str, *arguments: Path, failure: str, environment: Mapping[str, str] | None = None) -> None:
-    """Run `python -m module arguments`, and wait for its end.
+    """Run `python -m module arguments` and wait until it ends.
 
     Args:
-        module: Our own, by its dotted name.
+        module: The dotted name of one of our modules.
         arguments: Paths, which are made absolute.
-        failure: What to say if it fails: "TensorFlow could not write a SavedModel".
-        environment: Added to this process's, besides a fixed hash seed and UTC.
+        failure: The beginning of the error message: "TensorFlow could not write a SavedModel".
+        environment: Variables added to this process's, besides a fixed hash seed and UTC.
 
     Raises:
-        ArtifactError: it failed; the last line that it printed says why.
+        ArtifactError: the module failed. The message ends with the last line that it printed.
     """
     done = subprocess.run(  # noqa: S603 (our own module)
         [sys.executable, "-m", module, *(argument.resolve() for argument in arguments)],

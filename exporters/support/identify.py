@@ -1,15 +1,15 @@
-"""Variant and refiner of a network, told from the shapes of its weights: released files carry no metadata."""
+"""Determine the variant and refiner of a network from the shapes of its weights: released files carry no metadata."""
 
 from collections.abc import Collection
 
 Shape = tuple[int, ...]
 
-# A convolution that only this network has. Three input channels, or four where the source is widened.
+# The first convolution, which only this network has: three input channels, or four if the source is widened.
 _STEMS = {
     "mobilenetv3": {(16, 3, 3, 3), (16, 4, 3, 3)},
     "resnet50": {(64, 3, 7, 7), (64, 4, 7, 7)},
 }
-# Of the recurrent units: as the network has them, or as `folding.py` divides them.
+# The recurrent units: as the network has them, or as `folding.py` divides them.
 _STATES = {
     "mobilenetv3": (
         {(64, 128, 3, 3), (40, 80, 3, 3), (20, 40, 3, 3)},
@@ -17,15 +17,15 @@ _STATES = {
     ),
     "resnet50": ({(128, 256, 3, 3), (32, 64, 3, 3)}, {(256, 128, 3, 3), (64, 32, 3, 3)}),
 }
-# Its first convolution, or that of its statistics where it is divided.
+# The first convolution of the deep guided filter, or the part for the statistics if it is divided.
 _DEEP_GUIDED_FILTER = {(16, 24, 1, 1), (16, 8, 1, 1)}
 
 
 def identify(shapes: Collection[Shape]) -> tuple[str, str] | None:
-    """(variant, refiner), or None if these are not the weights of a matting network.
+    """Return (variant, refiner), or None if these are not the weights of a matting network.
 
     Args:
-        shapes: Of all weights, (out, in / groups, height, width) for a convolution.
+        shapes: The shapes of all weights: (out, in / groups, height, width) for a convolution.
     """
     shapes = set(shapes)
     for variant, stems in _STEMS.items():

@@ -1,4 +1,4 @@
-"""Tell how much memory this process may use: the machine's, or what its container allows."""
+"""Find how much memory this process may use: the machine's, or its container's limit."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def memory_limit() -> int:
 
 
 def _limits() -> Iterator[int]:
-    """Return the limits of this process's cgroups and of those above them, in version 1 and 2."""
+    """Yield the limits of this process's cgroups and of those above them, in version 1 and 2."""
     with suppress(OSError):
         for line in _OWN_GROUPS.read_text().splitlines():
             _, controllers, place = line.split(":", 2)
@@ -26,7 +26,7 @@ def _limits() -> Iterator[int]:
 
 
 def _limits_of(root: Path, place: str, name: str) -> Iterator[int]:
-    # A container sees its own group as the root, but may be told its place outside: missing folders are passed over.
+    # A container sees its own group as the root, but may read its path outside: missing folders are skipped.
     group = root / place.lstrip("/")
     for folder in (group, *group.parents):
         with suppress(OSError, ValueError):  # no such file, or "max" for no limit

@@ -1,4 +1,4 @@
-"""What every artifact says of itself. No date, path or machine is in it: the same inputs give the same words."""
+"""Build the metadata of an artifact. It holds no date, path or machine: the same inputs give the same text."""
 
 from exporters.spec import ExportSpec
 from rvm_model import __version__
@@ -10,7 +10,10 @@ SOURCE = "https://github.com/PeterL1n/RobustVideoMatting"
 
 
 def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str, str]:
-    """Keys in alphabetical order. `more` is what only the format knows: tool versions, opset, another layout."""
+    """Return the metadata, its keys in alphabetical order.
+
+    `more` holds entries that only the format knows: tool versions, opset, another layout.
+    """
 
     def shape(k: int, channels: int) -> str:
         size = f"ceil(h / {2**k}), ceil(w / {2**k})"
@@ -41,5 +44,5 @@ def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str,
 
 
 def release(version: str) -> str:
-    """A tool's version without its build: 2.13.0+cpu and 2.13.0+cu130 are one."""
+    """Return a tool's version without its build: 2.13.0+cpu and 2.13.0+cu130 give the same."""
     return version.partition("+")[0]

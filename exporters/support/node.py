@@ -1,4 +1,4 @@
-"""Node and the packages that a program of ours needs in it."""
+"""Find Node and check the npm packages of a program of ours."""
 
 import json
 import re
@@ -12,14 +12,14 @@ OLDEST_NODE = 20
 
 
 def find_node(runtime: str, folder: Path) -> str:
-    """The path of Node, where it is new enough and has what the package in `folder` needs.
+    """Return the path of Node if it is new enough and the package in `folder` has its dependencies installed.
 
     Args:
-        runtime: Who needs it, for messages.
-        folder: With a `package.json` whose dependencies are exact versions.
+        runtime: The name of the runtime that needs Node, for messages.
+        folder: A folder with a `package.json` whose dependencies are exact versions.
 
     Raises:
-        MissingPackage: no Node or an old one, or a package that is not installed in its version.
+        MissingPackage: Node is missing or too old, or a package is not installed in its exact version.
     """
     node = shutil.which("node")
     if node is None:
@@ -41,11 +41,11 @@ def find_node(runtime: str, folder: Path) -> str:
 
 
 def require_packages(folder: Path) -> None:
-    """Raises MissingPackage if what the package in `folder` needs is not installed there in its version."""
+    """Raise MissingPackage if a dependency of the package in `folder` is not installed there in its exact version."""
     for package, wanted in json.loads((folder / "package.json").read_text())["dependencies"].items():
         try:
             found = json.loads((folder / "node_modules" / package / "package.json").read_text())["version"]
-        except (FileNotFoundError, ValueError, KeyError):  # not there, or cut short
+        except (FileNotFoundError, ValueError, KeyError):  # missing or truncated
             found = "none"
         if found != wanted:
             raise MissingPackage(

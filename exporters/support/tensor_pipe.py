@@ -1,12 +1,12 @@
-"""A file run by a program of its own, one process for each clip, which ends with it.
+"""Run a file in a separate program: one process per clip, which ends with the clip.
 
-The program is told the file's place, and then answers one frame after the other. A message, either way, is a line of
-JSON and then the bytes of its tensors in order:
+The program gets the file's path, and then answers one frame after the other. A message, in either direction, is a line
+of JSON followed by the bytes of its tensors in order:
 
     {"outputs": ["pha"], "tensors": [{"name": "src", "dtype": "float32", "shape": [1, 3, 360, 640]}]}
 
-A request says which outputs it wants. The first answer, before any request, has no tensors and says that the file is
-loaded; one with an "error" is the last. What crashes or hangs there is an error here.
+A request names the outputs that it wants. The first answer comes before any request: it has no tensors, and means that
+the file is loaded. An answer with an "error" is the last. A crash or a timeout of the program raises an error here.
 """
 
 import json
@@ -25,23 +25,27 @@ from exporters.artifact import Artifact, ArtifactError
 from exporters.runtime import Arrays, Run
 
 ANSWER_SECONDS = 300
-"""For loading the file, and for each frame. A 4K frame at ratio 1 took 25 in WebAssembly, on a busy core."""
+"""The timeout for loading the file, and for each frame.
+
+A 4K frame at ratio 1 took 25 s in WebAssembly, on a busy core.
+"""
 
 ENDING_SECONDS = 10
-"""For a program that is asked to end, to end what it has started itself."""
+"""The time for a terminated program to end the processes that it started itself."""
 
 
 @contextmanager
 def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> Iterator[Run]:
-    """Start `command`, and give what runs a frame; the process is gone afterwards, whatever happened.
+    """Start `command` and yield a function that runs a frame. The process always ends with the `with` block.
 
     Args:
-        command: The program and its arguments; SIGTERM must end it, and whatever it started.
-        artifact: The file that it runs; all its outputs are asked for.
-        runtime: Its name, for messages.
+        command: The program and its arguments. SIGTERM must end it, and every process that it started.
+        artifact: The file that it runs. Every request asks for all its outputs.
+        runtime: The runtime's name, for messages.
 
     Raises:
-        ArtifactError: it refuses the file, crashes or gives no answer; then, or later when a frame is run.
+        ArtifactError: the program refuses the file, crashes or times out. Raised on entering, or later when a frame
+            runs.
     """
     with (
         tempfile.TemporaryFile() as said,
@@ -51,7 +55,7 @@ def running(command: Sequence[str | Path], artifact: Artifact, runtime: str) -> 
             stdout=PIPE,
             stderr=said,
             bufsize=0,
-            process_group=0,  # Ctrl-C is for us, who then end it
+            process_group=0,  # Ctrl-C reaches only this process, which then ends the program
         ) as process,
     ):
         try:
@@ -72,13 +76,13 @@ class _Conversation:
 
     def run(self, feeds: Arrays) -> Arrays:
         with self.bounded():
-            with suppress(BrokenPipeError):  # then its last answer says why, if it gave one
+            with suppress(BrokenPipeError):  # its last answer, if there is one, says why
                 self._send(feeds)
             return self.receive()
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Whatever blocks in here goes on with a process that was killed, when the time is up."""
+        """Kill the process after the timeout, so that a blocked read or write returns."""
         late = False
 
         def stop() -> None:
@@ -87,7 +91,7 @@ class _Conversation:
             _end(self.process)
 
         watchdog = Timer(ANSWER_SECONDS, stop)
-        watchdog.daemon = True  # Ctrl-C may come while it starts, and would wait for it
+        watchdog.daemon = True  # else a Ctrl-C while it starts would wait for it
         try:
             watchdog.start()
             yield
@@ -102,7 +106,7 @@ class _Conversation:
         line = self._line()
         try:
             header = json.loads(line)
-        except ValueError as error:  # native code that writes to stdout as it dies
+        except ValueError as error:  # native code wrote to stdout while it crashed
             raise ArtifactError(
                 f"{self.artifact.path} does not run: the process of {self.runtime} said {line[:100]!r}"
             ) from error
@@ -136,7 +140,7 @@ class _Conversation:
         return line
 
     def _words(self) -> str:
-        """The last thing that the process said to people."""
+        """Return the last line that the process wrote to stderr."""
         self.said.seek(0)
         lines = self.said.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -144,7 +148,7 @@ class _Conversation:
 
 
 def _end(process: Popen[bytes]) -> None:
-    """Now: a program with a browser has to end that too, which it could not after SIGKILL."""
+    """Terminate the process, and kill it only after a timeout: a program with a browser must end the browser first."""
     process.terminate()
     try:
         process.wait(ENDING_SECONDS)

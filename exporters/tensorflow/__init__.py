@@ -1,4 +1,4 @@
-"""TensorFlow SavedModel, written from the lowered program."""
+"""TensorFlow SavedModels, written from the lowered program."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from exporters.support.archive import holds
 
 GRAPH = "saved_model.pb"
 METADATA = "assets.extra/rvm_export.json"
-"""Where a SavedModel says what it is; the folder is the format's own place for what others put into it."""
+"""The path of a SavedModel's metadata. The format reserves this folder for files of other tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +17,14 @@ class TensorflowSpec(FixableSpec):
     """One SavedModel."""
 
     folder: bool = field(
-        default=False, metadata={"help": "Write a folder instead of a zip file; --output is where to put it."}
+        default=False, metadata={"help": "Write a folder instead of a zip file; --output is its path."}
     )
 
     def words(self) -> list[str]:
         return [*super().words(), "tf"]
 
     def file_name(self, suffix: str, seeded: bool) -> str:
-        """As the released file is called, without a precision: there is one only."""
+        """Return the released file's name without a precision, since there is only one."""
         return super().file_name(suffix, seeded).replace(f"_{self.precision}", "")
 
     def suffix(self, usual: str) -> str:
@@ -36,7 +36,7 @@ class TensorflowSpec(FixableSpec):
 
 
 def recognise(path: Path) -> bool:
-    """A folder with a graph in it, or a zip file with such a folder."""
+    """Return True for a folder with a graph in it, or a zip file with such a folder."""
     return holds(path, GRAPH)
 
 

@@ -1,6 +1,6 @@
-"""The TensorFlow operations that a matting network may be made of, by our exporter or by another one's.
+"""The TensorFlow operations that a matting network may contain, from our exporter or another's.
 
-Anything else in a SavedModel is refused: it could read files, write them or run code.
+A SavedModel with any other operation is refused: it could read files, write them or run code.
 """
 
 OPERATIONS = {
@@ -24,4 +24,4 @@ SAVING = {
     *("AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"),
     *("StaticRegexFullMatch", "StringJoin"),
 }
-"""How a SavedModel restores its weights, and could save them: never in what is called for a frame."""
+"""Operations that restore a SavedModel's weights, or could save them. They are never allowed in a frame's functions."""

@@ -1,4 +1,4 @@
-"""The lowered program as a SavedModel, in a zip file or a folder. What it is stands in a file beside the graph."""
+"""Export the lowered program as a SavedModel, in a zip file or a folder, with metadata in a file beside the graph."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def export(checkpoint: Checkpoint, spec: TensorflowSpec, path: Path) -> None:
 
 
 def metadata(checkpoint: Checkpoint, spec: TensorflowSpec) -> dict[str, str]:
-    """See `exporters.support.metadata.identity`."""
+    """Return the metadata. See `exporters.support.metadata.identity`."""
     fixed = spec.fixed
     size = {} if fixed is None else fixed.metadata()
     return identity(

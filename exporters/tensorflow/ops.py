@@ -1,7 +1,7 @@
-"""The vocabulary as TensorFlow operations, NHWC: sizes may be known only when the graph runs.
+"""The vocabulary as TensorFlow operations, NHWC. Sizes may be known only when the graph runs.
 
-Kept to what TF.js has too, in all its backends: no SpaceToBatch (a dilated kernel is stuffed with zeros), and no
-`_FusedHardSwish`, into which its converter turns the usual way of writing one.
+It uses only operations that TF.js supports in all its backends: no SpaceToBatch (a dilated kernel is written with zeros
+between its weights), and no `_FusedHardSwish`, into which TF.js's converter turns the usual form.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from exporters.lowering.folding import Conv
 
-Tensor = Any  # tf.Tensor; TensorFlow has no types that a checker reads
+Tensor = Any  # tf.Tensor; TensorFlow has no types for a type checker
 
 
 class TensorFlowOps:
-    """`exporters.lowering.ops.Ops[tf.Tensor]`. `variables` are the convolutions' weights, from `variables` below."""
+    """An `exporters.lowering.ops.Ops[tf.Tensor]`. `variables` are the convolutions' weights, from `variables` below."""
 
     def __init__(self, variables: Mapping[str, Tensor]) -> None:
         self.variables = variables
@@ -31,7 +31,7 @@ class TensorFlowOps:
     def conv(self, x: Tensor, conv: Conv) -> Tensor:
         kernel = self.variables[f"{conv.name}.weight"]
         if conv.stride > 1 or kernel.shape[0] != kernel.shape[1]:
-            # TensorFlow's SAME pads less before than after, where the network pads alike.
+            # TensorFlow's SAME pads less before than after; the network pads both sides alike.
             rows, columns = conv.padding
             x = tf.pad(x, [[0, 0], [rows, rows], [columns, columns], [0, 0]])
             padding = "VALID"
@@ -95,11 +95,11 @@ class TensorFlowOps:
         return tf.nn.avg_pool2d(x, 2, 2, "SAME")
 
     def max_pool(self, x: Tensor) -> Tensor:
-        # What was pooled is behind a ReLU, so that zeros never win.
+        # The input comes from a ReLU, so that zeros never win.
         return tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
 
     def resize_by(self, x: Tensor, ratio: Tensor | float) -> Tensor:
-        """Rows, then columns, each the mean of two. TensorFlow's own resize goes by the quotient of the sizes."""
+        """Resize rows, then columns, each as a mean of two. TensorFlow's own resize uses the quotient of the sizes."""
         for axis in (1, 2):
             size = x.shape[axis] if isinstance(ratio, float) and x.shape[axis] else tf.shape(x)[axis]
             first, second, share = _samples(size, ratio)
@@ -130,7 +130,7 @@ class TensorFlowOps:
 
 
 def variables(convs: Mapping[str, Conv]) -> dict[str, Tensor]:
-    """Kernels (height, width, in, out), or (height, width, channels, 1) of depthwise ones, and biases (out,)."""
+    """Return kernels (height, width, in, out), or (height, width, channels, 1) if depthwise, and biases (out,)."""
     arrays: dict[str, NDArray[np.float64]] = {}
     for name, conv in convs.items():
         weight = _stuffed(conv)
@@ -144,7 +144,7 @@ def variables(convs: Mapping[str, Conv]) -> dict[str, Tensor]:
 
 
 def _stuffed(conv: Conv) -> NDArray[np.float64]:
-    """A dilated kernel as a large one, with zeros in between."""
+    """Return a dilated kernel as a larger one, with zeros between its weights."""
     if conv.dilation == 1:
         return conv.weight
     height, width = ((length - 1) * conv.dilation + 1 for length in conv.weight.shape[2:])
@@ -154,10 +154,10 @@ def _stuffed(conv: Conv) -> NDArray[np.float64]:
 
 
 def _samples(size: Tensor | int, ratio: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every pixel of the result: the two that it lies between, and how near the second is."""
+    """Return, for every pixel of the result, the two pixels that it lies between and the weight of the second."""
     if isinstance(ratio, float) and isinstance(size, int):
         to_size: Tensor | int = int(np.floor(size * ratio))
-        step: Tensor | float = np.float32(1) / np.float32(ratio)  # as the other formats hold it
+        step: Tensor | float = np.float32(1) / np.float32(ratio)  # the precision of the other formats
     else:
         ratio = tf.convert_to_tensor(ratio, tf.float32)
         to_size = tf.cast(tf.floor(tf.cast(size, tf.float32) * ratio), tf.int32)
@@ -171,10 +171,10 @@ def _samples(size: Tensor | int, ratio: Tensor | float) -> tuple[Tensor, Tensor,
 
 
 def _rows(x: Tensor, numbers: Tensor, axis: int) -> Tensor:
-    """Rows (axis 1) or columns (axis 2) by their numbers, cut from all that lie one behind the other.
+    """Select rows (axis 1) or columns (axis 2) by their numbers, from all rows or columns in one list.
 
-    So TF.js copies each as a whole; with `tf.gather` it computes for every value of the result where it comes from.
-    A place is two small numbers, not one large one: where a GPU has only half floats TF.js keeps integers in them, and
+    So TF.js copies each of them as a whole. With `tf.gather` it would compute the origin of every value of the result.
+    A position is two small numbers, not a large one: on a GPU with only half floats TF.js keeps integers in them, and
     they are exact up to 2048.
     """
     shape = tf.unstack(tf.shape(x))
@@ -188,7 +188,7 @@ def _rows(x: Tensor, numbers: Tensor, axis: int) -> Tensor:
 
 
 def _size(x: Tensor) -> tuple[Tensor | int, Tensor | int]:
-    """Height and width, as numbers where they are known."""
+    """Return height and width, as numbers if they are known."""
     shape = tf.shape(x)
     height, width = (x.shape[axis] if x.shape[axis] is not None else shape[axis] for axis in (1, 2))
     return height, width

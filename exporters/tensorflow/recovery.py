@@ -1,4 +1,4 @@
-"""A SavedModel as a `Dataflow`: its serving function, frozen by TensorFlow, once `runtime.py` knows its operations."""
+"""Read a SavedModel as a `Dataflow`: `runtime.py` checks its operations, then TensorFlow freezes its function."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 
 
 def dataflow(path: Path) -> Dataflow:
-    """The graph of a file or folder. Raises ArtifactError if it is damaged, or of no use."""
+    """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
     with unpacked(path, GRAPH) as folder:
         serve = open_serving(path, folder)
         try:
@@ -53,7 +53,7 @@ def _operation(node: Any) -> Operation:
 
 
 def _attribute(value: Any) -> Any:
-    """In plain Python; None for a kind that nothing here asks for."""
+    """Return the attribute in plain Python, or None for a kind that nothing here needs."""
     kind = value.WhichOneof("value")
     if kind == "list":
         return [*value.list.i] or [each.decode(errors="replace") for each in value.list.s]

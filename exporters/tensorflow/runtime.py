@@ -1,4 +1,4 @@
-"""SavedModels through TensorFlow, in this process."""
+"""Run SavedModels in TensorFlow, in this process."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Before the import, which else says what it found of the machine. Without oneDNN the numbers are the same on any.
+# Set before the import, which would log the machine's properties. Without oneDNN all machines give the same numbers.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -27,7 +27,7 @@ from rvm_model.state import state_shapes
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     with unpacked(path, GRAPH) as folder:
         graph = read_graph(path, folder)
         shapes = _weight_shapes(path, folder)
@@ -64,7 +64,7 @@ def inspect(path: Path) -> Artifact:
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     if device == "cuda":
         if not tf.config.list_physical_devices("GPU"):
             raise DeviceError(f"TensorFlow {tf.__version__} has no CUDA GPU here; use --device cpu")
@@ -90,7 +90,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(_nchw(tensor) for tensor in state)
 
 

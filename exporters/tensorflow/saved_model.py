@@ -1,7 +1,7 @@
-"""A SavedModel in a process of its own, run as `python -m exporters.tensorflow.saved_model REQUEST FOLDER`.
+"""Write a SavedModel in a separate process: `python -m exporters.tensorflow.saved_model REQUEST FOLDER`.
 
-What a process traced before leaks into the names that TensorFlow gives to functions, and so do hash seeds and kernels
-that differ from machine to machine. A fresh process with its environment fixed writes the same bytes every time.
+TensorFlow's names of functions depend on what the process traced before, and its bytes on hash seeds and on kernels
+that differ between machines. A fresh process with a fixed environment writes the same bytes every time.
 """
 
 import pickle
@@ -26,15 +26,15 @@ ENVIRONMENT = {
 
 
 def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Path) -> None:
-    """Make `folder`, a SavedModel for any size, or for one.
+    """Write `folder`, a SavedModel for any size, or for one.
 
     Args:
         convs: From `folding.lowered_convs`.
         fixed: The one size, or None.
-        folder: Must not be there.
+        folder: The path to write, which must not exist.
 
     Raises:
-        ArtifactError: TensorFlow gave up; its last line says why.
+        ArtifactError: TensorFlow failed. The message ends with its last line.
     """
     with TemporaryDirectory() as desk:
         request = Path(desk) / "request"
@@ -46,12 +46,12 @@ def write_saved_model(convs: Mapping[str, Conv], fixed: Fixed | None, folder: Pa
             failure="TensorFlow could not write a SavedModel",
             environment=ENVIRONMENT,
         )
-    # The one file with a random number in it; nothing reads it.
+    # The only file with a random number in it; nothing reads it.
     (folder / "fingerprint.pb").unlink()
 
 
 def installed_version() -> str:
-    """TensorFlow's, without importing it; its package for machines without a GPU has a name of its own."""
+    """Return TensorFlow's version without importing it. Its package for machines without a GPU has another name."""
     for package in ("tensorflow", "tensorflow-cpu"):
         with suppress(PackageNotFoundError):
             return version(package)
@@ -59,13 +59,13 @@ def installed_version() -> str:
 
 
 def main(request: Path, folder: Path) -> None:
-    """In the process of its own."""
+    """Write the SavedModel, in the separate process."""
     import tensorflow as tf
 
     from exporters.lowering.program import program
     from exporters.tensorflow.ops import TensorFlowOps, variables
 
-    # Our own pickle, written a moment ago by the process that waits for this one.
+    # Our own pickle, just written by the process that waits for this one.
     convs: Mapping[str, Conv]
     fixed: Fixed | None
     convs, fixed = pickle.loads(request.read_bytes())  # noqa: S301

@@ -53,7 +53,7 @@ class Serving:
 
 
 def read_graph(path: Path, folder: Path) -> Any:
-    """Return the one graph of a SavedModel, whose operations and objects are all known. Raises ArtifactError."""
+    """Return the only graph of a SavedModel. Raises ArtifactError unless its operations and objects are all allowed."""
     try:
         model = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
     except DecodeError as error:
@@ -67,7 +67,7 @@ def read_graph(path: Path, folder: Path) -> Any:
     unknown = {node.op for node in nodes} - OPERATIONS - SAVING - {*functions}
     unknown |= {node.op for node in (*graph.graph_def.node, *for_frames)} & SAVING
     if unknown:
-        # Some read and write files, or run code: a SavedModel is a program.
+        # A SavedModel is a program: some operations read and write files, or run code.
         shown = ", ".join(sorted(unknown)[:5])
         raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
     kinds = {node.WhichOneof("kind") or "nothing" for node in graph.object_graph_def.nodes} - _OBJECTS

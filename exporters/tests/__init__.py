@@ -1,1 +1,1 @@
-"""Tests of the formats: what is in their files, what runs them, what is refused."""
+"""Tests of the formats: the content of files, their runtimes, and refused files."""

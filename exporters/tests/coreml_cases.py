@@ -1,4 +1,4 @@
-"""Single operations, as modules that PyTorch computes and coremltools converts. A row is a test for each target."""
+"""Single operations, as modules that PyTorch computes and coremltools converts. Each row is a test for each target."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""CoreML files of seeded weights, for tests. A conversion takes seconds: make few, and small ones."""
+"""CoreML files of seeded weights, for tests. A conversion takes seconds: make few files, and small ones."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,10 @@ def export(folder: Path, **options: Any) -> Path:
 
 
 class StandIn:
-    """`MLModel` as coremltools has it on a Mac, over the evaluator: pictures in and out, states by their methods."""
+    """A stand-in for coremltools' `MLModel` on a Mac, on top of the evaluator.
+
+    It takes and returns pictures, and keeps states by the same methods.
+    """
 
     def __init__(self, path, function=None):
         self.path, self.program = path, load_program(path, function)

@@ -1,6 +1,6 @@
-"""Single operations, and small programs, as files that coremltools makes, which the tests' own process never imports.
+"""Write single operations and small programs with coremltools, which the tests' own process never imports.
 
-Run with a folder, and `operations` or `programs`.
+Run it with a folder, and `operations` or `programs`.
 """
 
 import sys
@@ -18,7 +18,7 @@ SIZES = ((7, 5), (1, 13), (30, 9))
 
 def main(folder, what):
     for package in ("tensorflow", "sklearn", "xgboost", "libsvm", "transformers", "executorch", "torchao"):
-        sys.modules[package] = None  # what coremltools would import only to look at
+        sys.modules[package] = None  # coremltools imports them, but does not need them
     import coremltools as ct
 
     {"operations": operations, "programs": programs_with_more}[what](ct, folder)
@@ -58,7 +58,7 @@ def save(ct, folder, name, traced, target, shapes):
 
 
 def program(ct, folder, name, target, shape, build):
-    """One that is written in the language of programs itself. No pass may fold what it is about."""
+    """Write a program in coremltools' own language. No pass may fold the operation under test."""
     from coremltools.converters.mil import Builder as mb  # noqa: N813
 
     @mb.program(input_specs=[mb.TensorSpec(shape)], opset_version=getattr(ct.target, target.replace("ios", "iOS")))
@@ -162,7 +162,7 @@ def programs(ct, folder):
 
 
 def constants(ct, folder):
-    """Each with the values that it should come to, as coremltools itself computes them."""
+    """Write each constant with its expected values, as coremltools itself computes them."""
     from coremltools.converters.mil.mil import types
 
     rng = np.random.default_rng(0)
@@ -232,7 +232,7 @@ def constants(ct, folder):
 
 
 def expect(ct, folder, name, target, build):
-    """A program that adds the constant to zeros, and the constant."""
+    """Write a program that adds the constant to zeros, and the expected constant."""
     made = []
 
     def added(mb, x):
@@ -245,7 +245,7 @@ def expect(ct, folder, name, target, build):
 
 
 def networks(ct, folder):
-    """Layers that no traced module becomes."""
+    """Write layers that no traced module converts to."""
     from coremltools.models import datatypes
     from coremltools.models.neural_network import NeuralNetworkBuilder
     from coremltools.proto import FeatureTypes_pb2
@@ -292,7 +292,7 @@ def with_constant(builder, kind):
 
 
 class Weighted(torch.nn.Module):
-    """Channels that one can tell apart."""
+    """Channels multiplied by different weights, to tell them apart."""
 
     def __init__(self, weights):
         super().__init__()
@@ -303,7 +303,7 @@ class Weighted(torch.nn.Module):
 
 
 class Remembering(torch.nn.Module):
-    """Half of what was there, and the new frame."""
+    """The sum of half the memory and the new frame."""
 
     def __init__(self):
         super().__init__()
@@ -316,7 +316,7 @@ class Remembering(torch.nn.Module):
 
 
 def programs_with_more(ct, folder):
-    """Images, states, several functions."""
+    """Write programs with images, states and several functions."""
     coloured = torch.jit.trace(Weighted([1.0, 2.0, 4.0]).eval(), torch.zeros(1, 3, 4, 6))
     grey = torch.jit.trace(Weighted([4.0]).eval(), torch.zeros(1, 1, 4, 6))
     for target, kind in (("ios16", "mlprogram"), ("ios14", "neuralnetwork")):

@@ -1,4 +1,4 @@
-"""CoreML files in other guises, as a user might give them, spoiled or mended."""
+"""Edited CoreML files, as a user might pass them, damaged or repaired."""
 
 import shutil
 
@@ -8,7 +8,7 @@ from exporters.coreml.protobufs import messages
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 FRACTION = 1e-4
-"""What coremltools adds to a length, so that the floor of a product with a float32 is the length."""
+"""The number that coremltools adds to a length, so that the floor of a float32 product is the length."""
 
 
 def read(path):
@@ -16,7 +16,7 @@ def read(path):
 
 
 def edited(source, path, edit):
-    """A copy, its specification after `edit`, which gets the message."""
+    """Return a copy whose specification was changed by `edit`, which gets the message."""
     if source.is_dir():
         shutil.copytree(source, path)
     model = read(source)
@@ -26,7 +26,7 @@ def edited(source, path, edit):
 
 
 def spoiled(source, path, place, change):
-    """A copy of a package, the bytes of one of its files after `change`."""
+    """Return a copy of a package in which `change` was applied to the bytes of one file."""
     shutil.copytree(source, path)
     (path / place).write_bytes(change((path / place).read_bytes()))
     return path
@@ -39,7 +39,7 @@ def flipped(content, bit):
 
 
 def block(model, function="main"):
-    """The operations of a program's function."""
+    """Return the operations of a program's function."""
     message = model.mlProgram.functions[function]
     return message.block_specializations[message.opset]
 
@@ -49,11 +49,11 @@ def operation(model, kind):
 
 
 def with_half_pixels(model, sizes):
-    """Every resize by aligned corners becomes one by half pixels, as iOS 14 has it.
+    """Replace every resize by aligned corners by one by half pixels, as in iOS 14.
 
     Args:
-        model: Of a neural network.
-        sizes: (height, width) of what each of them resizes, by name.
+        model: The model of a neural network.
+        sizes: (height, width) of each resize's input, by name.
     """
     model.specificationVersion = 5
     for layer in model.neuralNetwork.layers:
@@ -68,7 +68,7 @@ def with_half_pixels(model, sizes):
 
 
 def unsigned(model):
-    """Without the digest, by which any edit of a file of ours is found."""
+    """Remove the digest, which detects any edit of our files."""
     model.description.metadata.userDefined.pop(DIGEST)
 
 
@@ -78,7 +78,7 @@ def two_sources(model):
 
 
 def _factor(model):
-    """The constant by which a program resizes its source."""
+    """Return the constant by which a program resizes its source."""
     made = {output.name: each for each in block(model).operations for output in each.outputs}
     name = operation(model, "upsample_bilinear").inputs["scale_factor_height"].arguments[0].name
     return made[name].attributes["val"]

@@ -1,4 +1,4 @@
-"""ONNX files for tests: made from seeded weights, and played over a few random frames."""
+"""ONNX files for tests: export them from seeded weights, and run them on a few random frames."""
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ def export_fixed(folder, width, height, ratio, batch=1, **options):
 
 
 def play(path, height=61, width=97, frames=3, batch=1):
-    """Outputs of a few random frames, at an odd size so that every rounding up takes part."""
+    """Return the outputs of a few random frames, at an odd size so that every rounding up is tested."""
     generator, state, outputs = np.random.default_rng(0), None, []
     with load_runtime("onnx").load(load_runtime("onnx").inspect(path), "cpu", 0.5) as step:
         for _ in range(frames):

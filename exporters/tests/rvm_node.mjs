@@ -1,4 +1,4 @@
-// What test_rvm.py asks of rvm.js in Node: node rvm_node.mjs RVM.JS MODEL-FOLDER WEB-FOLDER. Prints one line of JSON.
+// Run rvm.js in Node for test_rvm.py: node rvm_node.mjs RVM.JS MODEL-FOLDER WEB-FOLDER. Prints one line of JSON.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -37,7 +37,7 @@ for (let k = 0; k < 200; k++) {
   counts.push(tf.memory().numTensors);
 }
 
-// The same twenty frames by hand, as the contract has it.
+// Run the same twenty frames without rvm.js, by the model's contract.
 const model = await tf.loadGraphModel(source);
 let states = [0, 0, 0, 0].map((value) => tf.scalar(value));
 let expected = null;
@@ -49,7 +49,7 @@ for (let k = 0; k < 20; k++) {
   expected = { fgr: [...(await fgr.data())], pha: [...(await pha.data())] };
 }
 
-// After a reset, another size, and inside a caller's tidy.
+// Test a reset, another size, and a call inside the caller's tidy.
 const first = async (size) => {
   const src = tf.ones([size, size, 3]).mul(0.3);
   const { pha } = tf.tidy(() => matting.matte(src));

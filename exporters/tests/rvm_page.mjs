@@ -1,5 +1,5 @@
-// What test_rvm.py asks of rvm.js in Chromium: node rvm_page.mjs RVM.JS MODEL-FOLDER WEB-FOLDER CHROMIUM. Prints one
-// line of JSON. The page has no server: what it asks for is answered from here, and anything else fails.
+// Run rvm.js in Chromium for test_rvm.py: node rvm_page.mjs RVM.JS MODEL-FOLDER WEB-FOLDER CHROMIUM. Prints one line of
+// JSON. The page has no server: this program answers its requests, and any other request fails.
 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -83,7 +83,8 @@ try {
     matting.reset();
     await matting.draw(source, canvas);
     const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    // A canvas keeps its colours multiplied by alpha, in bytes: only where it is opaque do they come back as they were.
+    // A canvas stores its colours multiplied by alpha, in bytes: it returns them unchanged only where it is opaque.
+
     let worst = 0;
     opacity.forEach((value, k) => {
       worst = Math.max(worst, Math.abs(drawn[4 * k + 3] - value * 255));

@@ -1,4 +1,4 @@
-"""The CoreML evaluator: the released files, images, states, functions, and files that are not as they should be."""
+"""Test the CoreML evaluator: the released files, images, states, functions, and damaged files."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=RELEASED)
 def released(request, shared):
-    """A released file, two frames of the real clip at its size, and what PyTorch makes of them with its weights."""
+    """Return a released file, two frames of the real clip at its size, and PyTorch's outputs for its weights."""
     path, (width, height, ratio) = shared / "official/coreml" / request.param, RELEASED[request.param]
     frames = [
         np.array(Image.open(frame).convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
@@ -70,7 +70,7 @@ def released(request, shared):
 
 
 def play(path, frames):
-    """Differences are in [0, 1]: a file's images have levels up to 255."""
+    """Yield outputs scaled to [0, 1]: a file's images have levels up to 255."""
     program, states = load_program(path), {}
     for frame in frames:
         outputs = program.run({"src": frame, **states}, rounded=False)
@@ -105,7 +105,7 @@ def picture():
 
 
 def scaled(layout, picture):
-    """What becomes of it in the program's order of channels: half of it, a bias, and a weight, for each."""
+    """Return the picture in the program's order of channels: half of it, plus a bias, times a weight per channel."""
     if layout == "G":
         return ((picture[..., :1].astype(np.float32) * 0.5 + 5) * 4).transpose(2, 0, 1)[None]
     planes = picture[..., :: -1 if layout == "BGR" else 1].astype(np.float32)
@@ -221,7 +221,7 @@ def test_a_package_in_a_zip_file_is_the_package(made, tmp_path):
     np.testing.assert_array_equal(load_program(path).run({"x0": x})["out"], expected)
 
 
-# ---- files that are not as they should be
+# ---- damaged files
 
 
 def refused(path, said):
@@ -401,7 +401,7 @@ def flexible(model):
 
 
 def large_input(model):
-    """A file of some kilobytes that asks for terabytes."""
+    """Make a file of some kilobytes require terabytes."""
     for axis in (2, 3):
         model.description.input[0].type.multiArrayType.shape[axis] = 1_000_000
         model.mlProgram.functions["main"].inputs[0].type.tensorType.dimensions[axis].constant.size = 1_000_000
@@ -510,7 +510,7 @@ def no_pixels(model):
 
 
 def much_work(model):
-    """Within memory, but days of work."""
+    """Make a file that fits into memory, but needs days of work."""
     layer(model).convolution.kernelSize[:] = [1, 1]
     for axis in (2, 3):
         model.description.input[0].type.multiArrayType.shape[axis] = 8000
@@ -526,7 +526,7 @@ def much_work(model):
 
 
 def much_work_without_products(model):
-    """No convolution, and each layer well within memory."""
+    """Make a file without convolutions, in which each layer fits easily into memory."""
     much_work(model)
     for each in list(model.neuralNetwork.layers)[1:]:
         each.activation.tanh.SetInParent()

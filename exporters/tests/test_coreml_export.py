@@ -1,4 +1,4 @@
-"""CoreML files as a consumer meets them: features, descriptions, layers, states; and that they are the network."""
+"""Test CoreML files from the consumer's side: features, descriptions, layers, states, and parity with the network."""
 
 import re
 import shutil
@@ -44,26 +44,29 @@ def model_of(path):
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory) -> Path:
-    """An ML program. Not to be changed."""
+    """Return an ML program. Tests must not change it."""
     return export(tmp_path_factory.mktemp("coreml"))
 
 
 @pytest.fixture(scope="session")
 def network_file(tmp_path_factory) -> Path:
-    """A neural network, int8. Not to be changed."""
+    """Return a neural network, int8. Tests must not change it."""
     return export(tmp_path_factory.mktemp("coreml"), target="ios14", precision="int8")
 
 
 @pytest.fixture(scope="session")
 def keeping(tmp_path_factory) -> Path:
-    """Two sizes in one package which keeps its states, int8. Not to be changed."""
+    """Return a stateful package of two sizes, int8. Tests must not change it."""
     folder = tmp_path_factory.mktemp("coreml")
     return export(folder, stateful=True, multifunction=True, others=(OTHER,), precision="int8")
 
 
 @pytest.fixture(scope="session")
 def tensors(tmp_path_factory) -> Path:
-    """ResNet50 with the other refiner, images as tensors, fp32 up to the first convolution. Not to be changed."""
+    """Return ResNet50 with the other refiner, images as tensors, fp32 up to the first convolution.
+
+    Tests must not change it.
+    """
     return export(
         tmp_path_factory.mktemp("coreml"),
         variant="resnet50",
@@ -74,7 +77,7 @@ def tensors(tmp_path_factory) -> Path:
 
 
 def errors(artifact, runtime="evaluator", frames=3):
-    """The largest of each output, against PyTorch."""
+    """Return the largest error of each output, compared with PyTorch."""
     checkpoint = load_checkpoint("seeded", artifact.variant, artifact.refiner)
     network, states, state = checkpoint.network(), [None] * 4, None
     fixed, player = artifact.fixed, load_runtime("coreml", runtime)
@@ -123,7 +126,7 @@ def test_it_says_what_it_is_and_not_when_it_was_made(package, network_file, keep
         assert metadata["com.github.apple.coremltools.source"] == f"torch=={metadata['torch_version']}"
         assert not [key for key in metadata if "date" in key]
         content = model.SerializeToString()
-        assert not re.search(rb"2\.\d+\.\d+\+|/tmp/|20\d\d-\d\d-\d\d", content)  # a build, a place, a day
+        assert not re.search(rb"2\.\d+\.\d+\+|/tmp/|20\d\d-\d\d-\d\d", content)  # a build, a path, a date
     assert metadata["resolution"] == "96x64, 64x128"
     assert metadata["downsample_ratio"] == "0.5, 0.25"
 
@@ -278,7 +281,7 @@ def test_tensors_go_in_and_out_if_asked_for(tensors):
 
 
 def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, tensors):
-    """All but CoreML itself: how frames become pictures, states go on, and pictures become a matte."""
+    """Test all but CoreML itself: frames become pictures, states are passed on, and pictures become a matte."""
     for artifact in (inspect_in_bytes(package), inspect_in_bytes(keeping).others[0], inspect_in_bytes(tensors)):
         bytes_io = artifact.path != tensors
         assert artifact.image_bytes == bytes_io
@@ -350,7 +353,7 @@ def test_models_of_other_kinds_are_refused(network_file, tmp_path):
     ],
 )
 def test_what_is_there_twice_or_of_another_kind_is_refused(kind, spoil, told, loaded, request, tmp_path):
-    """By whoever reads the file first: `inspect`, which does not read all of it, and the evaluator."""
+    """Test both readers: `inspect`, which does not read all of the file, and the evaluator."""
     source = request.getfixturevalue(kind)
 
     def edit(model):

@@ -1,4 +1,4 @@
-"""Each operation of the CoreML evaluator alone, in files that coremltools wrote, against PyTorch."""
+"""Compare each operation of the CoreML evaluator with PyTorch, in files that coremltools wrote."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def image():
 
 
 def run(path, *given, **options):
-    """The only output, for inputs in their order."""
+    """Return the only output, for inputs in their order."""
     program = load_program(path)
     inputs = {each.name: value.numpy() for each, value in zip(program.inputs, given, strict=True)}
     (output,) = program.run(inputs, **options).values()
@@ -72,7 +72,7 @@ def test_programs_for_other_systems_are_the_same(target, made):
 
 
 def places(rule, before, after):
-    """As the documentation of coremltools has it, in float64."""
+    """Return the sampling positions by coremltools' documentation, in float64."""
     index, strict = np.arange(after), (before - 1) / max(after - 1, 1)
     place = {
         "STRICT_ALIGN_CORNERS": index * strict,
@@ -85,7 +85,7 @@ def places(rule, before, after):
 
 
 def resized(x, size, rule):
-    """Interpolated along one axis after the other by NumPy."""
+    """Interpolate along one axis after the other, by NumPy."""
     for axis, length in ((2, size[0]), (3, size[1])):
         place = places(rule, x.shape[axis], length)
         x = np.apply_along_axis(lambda line, at: np.interp(at, np.arange(len(line)), line), axis, x, place)
@@ -190,7 +190,7 @@ def test_weights_are_what_coremltools_makes_of_them(name, made):
     expected = np.load(made / f"{name}.npy").astype(np.float32)
     assert np.std(expected) > 0
     found = run(made / f"{name}.mlpackage", torch.zeros(expected.shape))
-    np.testing.assert_allclose(found, expected, rtol=1e-3)  # which multiplies in float16
+    np.testing.assert_allclose(found, expected, rtol=1e-3)  # coremltools multiplies in float16
     np.testing.assert_array_equal(found, found.astype(np.float16))
 
 

@@ -1,4 +1,4 @@
-"""CoreML's options and names, and telling its files from others: nothing is converted."""
+"""Test CoreML's options and names, and recognising its files. Nothing is converted."""
 
 import sys
 
@@ -106,7 +106,7 @@ def test_what_is_no_model_is_not_recognised(content, tmp_path):
 
 
 def test_a_kind_of_model_tells_it_from_onnx(tmp_path):
-    """Both begin with a version, and CoreML's is one that ONNX has, too."""
+    """Both formats begin with a version, and CoreML's is also a valid one in ONNX."""
     (tmp_path / "any").write_bytes(b"\x08\x05\xa2\x1f\x00")
     assert recognise(tmp_path / "any") == "coreml"
     (tmp_path / "any").write_bytes(b"\x08\x05\xa2\x1f\xff\xff\x7f and so on")

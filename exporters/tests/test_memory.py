@@ -1,4 +1,4 @@
-"""The memory that a process may use: the machine's, or the least that a cgroup allows."""
+"""Test the memory limit of a process: the machine's, or the smallest limit of its cgroups."""
 
 import pytest
 
@@ -10,7 +10,7 @@ V1, V2 = "memory.limit_in_bytes", "memory.max"
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """A tree of cgroups, and a function that says which this process is in."""
+    """Return a tree of cgroups, and a function that sets the ones of this process."""
     monkeypatch.setattr(memory, "_GROUPS", tmp_path)
     monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(memory.os, "sysconf", {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 9}.__getitem__)

@@ -1,4 +1,4 @@
-"""The ONNX file as a consumer meets it: names, axes, types, metadata, bytes."""
+"""Test the ONNX file from the consumer's side: names, axes, types, metadata, bytes."""
 
 import numpy as np
 import onnx
@@ -130,7 +130,7 @@ def test_an_unknown_dtype_is_refused(path, tmp_path):
 
 
 def test_cuda_is_demanded(path, monkeypatch):
-    """Neither a build without the provider nor one that lacks its libraries, and only warns, may end on the CPU."""
+    """A build without the provider, or without its libraries, which only warns, must not fall back to the CPU."""
     runtime = load_runtime("onnx")
     artifact = runtime.inspect(path)
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -295,7 +295,7 @@ def test_half_precision_with_float32_at_the_edges(fixed, tmp_path):
     artifact = load_runtime("onnx").inspect(edges)
     assert artifact.precision == "fp16"
     assert {tensor.dtype for tensor in (*artifact.inputs, *artifact.outputs)} == {"float32"}
-    # onnxruntime computes in float32 on a CPU, and rounds to half where the file ends or casts.
+    # onnxruntime computes in float32 on a CPU, and rounds to half at the file's outputs and casts.
     assert_close(play(half), play(edges), 5e-3)
 
 

@@ -1,4 +1,4 @@
-"""Inputs and outputs bound to a device: the CPU here, where it is the same code; CUDA where there is a GPU."""
+"""Test inputs and outputs bound to a device: the CPU, where the code is the same, and CUDA if there is a GPU."""
 
 import numpy as np
 import onnxruntime as ort

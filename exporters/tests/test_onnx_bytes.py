@@ -1,4 +1,4 @@
-"""Files whose images are bytes, met as a camera loop meets them: plain onnxruntime, no code of ours in between."""
+"""Test files with byte images as a camera loop runs them: plain onnxruntime, without our code."""
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (3, 1, 61, 97, 3), np.uint8)
 
 
 def loop(path, frames):
-    """fgr, pha and r1..r4 of every frame."""
+    """Return fgr, pha and r1..r4 of every frame."""
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     ratio, states, played = np.array([0.5], np.float32), [np.zeros((1, 1, 1, 1), np.float32)] * 4, []
     for frame in frames:

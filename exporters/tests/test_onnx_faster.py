@@ -1,4 +1,4 @@
-"""What the ONNX files do otherwise to be faster, each held against the plain way of doing it."""
+"""Compare each faster form in our ONNX files with the plain form."""
 
 import platform
 
@@ -19,7 +19,7 @@ from rvm_model import load_checkpoint
 
 
 def run(write, *images, opset=12):
-    """What a vocabulary's operation computes: `write(ops, *names)` gives the output's name."""
+    """Run one operation of the vocabulary and return its output. `write(ops, *names)` returns the output's name."""
     spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", opset=opset)
     ops = OnnxOps(np.float32, spec)
     names = [f"image{k}" for k in range(len(images))]
@@ -102,7 +102,7 @@ def test_a_banded_file_computes_the_same(width, height, batch, precision, tmp_pa
     ("width", "height", "batch", "options"),
     [
         (96, 64, 1, {}),
-        (97, 61, 2, {"opset": 13}),  # 61 has no divisor: rows one by one
+        (97, 61, 2, {"opset": 13}),  # 61 is prime: blocks of one row
         (64, 720, 1, {"opset": 21}),
         (97, 95, 1, {"precision": "fp16", "io": "uint8-nhwc"}),
         (331, 217, 1, {"refiner": "fast_guided_filter"}),
@@ -122,7 +122,7 @@ def test_a_banded_file_of_any_size_computes_the_same(width, height, batch, optio
 
 
 def test_what_grows_stays_in_blocks_of_channels(tmp_path):
-    """onnxruntime's own kernel for blocks runs, where the processor has blocks of them."""
+    """onnxruntime must run its own kernel for blocks, if the processor has blocks."""
     path = export(tmp_path)
     pools = [node for node in onnx.load(path).graph.node if node.op_type == "MaxPool"]
     assert [node.name.partition("/")[0] for node in pools] == [f"decoder.decode{k}" for k in (3, 2, 0)]
@@ -150,7 +150,7 @@ def test_the_refiners_first_convolution_is_a_sum():
 
 
 def test_convolutions_of_joined_images_are_sums():
-    """Their parts, put together again, are the network's own weights."""
+    """The joined parts must equal the network's own weights."""
     network = load_checkpoint("seeded").network()
     convs = lowered_convs(network)
     for name in ("decoder.decode1.gru.ih.0", "decoder.decode4.gru.hh.0"):

@@ -1,4 +1,4 @@
-"""ONNX files whose decoder computes in eight bits: what is in them, what they are calibrated with, what is refused."""
+"""Test ONNX files whose decoder computes in eight bits: their content, their calibration, and refused options."""
 
 import os
 import sys
@@ -44,7 +44,7 @@ def frames_folder(folder, frames):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The same network for one size in float32 and in eight bits. Not to be changed."""
+    """Return one network for one size, in float32 and in eight bits. Tests must not change it."""
     folder = tmp_path_factory.mktemp("int8")
     return {precision: export(folder, precision=precision, fixed=SIZE) for precision in ("fp32", "int8")}
 
@@ -107,7 +107,7 @@ def test_every_weight_is_within_half_a_step_of_its_channel(files):
         assert not tensors[f"{name}.weight.zero"].any()
         again = stored * scale[:, None, None, None]
         assert (np.abs(again - lowered[name].weight) <= scale[:, None, None, None] * 0.5001).all()
-        assert np.abs(stored).max() == 63  # what two products of fit 16 bits, where a processor adds them so
+        assert np.abs(stored).max() == 63  # so that two products fit into 16 bits, on processors that add them so
         if lowered[name].bias is not None:
             bias = tensors[f"{name}.bias.stored"] * tensors[f"{name}.bias.scale"]
             assert np.abs(bias - lowered[name].bias).max() <= tensors[f"{name}.bias.scale"].max()
@@ -119,7 +119,7 @@ def test_steps_reach_both_ends_and_zero_which_images_are_padded_with(least, grea
     levels = (np.arange(256) - int(step.zero)) * np.float64(step.scale)
     assert 0 in levels
     assert all(np.abs(levels - end).min() <= step.scale for end in (least, greatest))
-    assert np.frexp(step.scale)[0] * 256 % 1 == 0  # few bits, so that a processor's last ones do not show
+    assert np.frexp(step.scale)[0] * 256 % 1 == 0  # few bits, so that differences between processors do not show
 
 
 def test_it_computes_nearly_the_same(files):
@@ -157,7 +157,7 @@ def test_another_clip_gives_other_steps_and_the_same_weights(files, tmp_path):
 
 
 def test_bytes_are_the_same_frames(files, tmp_path):
-    """Calibrated as the file is played: so that its steps are those of the file that takes numbers."""
+    """Calibration uses the file's own inputs, so the steps equal those of the file with float inputs."""
     path = export(tmp_path, precision="int8", fixed=SIZE, io="uint8-nhwc-bgr")
     one, two = (
         {each.name: numpy_helper.to_array(each) for each in onnx.load(each).graph.initializer}
@@ -175,7 +175,7 @@ def test_frames_of_one_colour_are_in_many_clips(tmp_path):
     assert calibrated_with(calibration.metadata(), one)
 
 
-# What is refused.
+# Refused options.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Profiles, and what onnxsim may do to a file."""
+"""Test profiles, and the changes that onnxsim may make to a file."""
 
 from importlib.util import find_spec
 
@@ -20,8 +20,8 @@ onnxsim = pytest.mark.skipif(
     find_spec("onnxsim") is None, reason="onnxsim is not installed; the extra onnx-simplify has it"
 )
 
-# What TensorRT 8.4's parser reads of what we write (its list of operators, opset 13). TensorRT itself runs on no
-# machine here: its package takes its libraries from a place of its own, and needs a GPU even to parse.
+# The operators that TensorRT 8.4's parser supports (its list of operators, opset 13), of those that we write. TensorRT
+# itself runs on no machine here: its package loads its libraries from its own place, and needs a GPU even to parse.
 TENSORRT = {
     *("Add", "AveragePool", "Clip", "Concat", "Conv", "Div", "GlobalAveragePool", "HardSigmoid", "MatMul", "MaxPool"),
     *("Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Sub", "Tanh"),
@@ -56,7 +56,7 @@ def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_pa
         if node.op_type == "Resize":
             assert attributes["mode"].s == b"linear"
             assert attributes["coordinate_transformation_mode"].s == b"half_pixel"
-        if integers & {*node.input}:  # which are shapes, and never data
+        if integers & {*node.input}:  # these are shapes, never data
             assert node.op_type in ("Pad", "Reshape", "Resize", "Slice", "Split")
             assert node.input[0] not in integers
 

@@ -1,4 +1,4 @@
-"""onnxruntime-web and OpenVINO: processes of their own, which answer, refuse, crash, hang, and always end."""
+"""Test onnxruntime-web and OpenVINO in separate processes, which answer, refuse, crash, hang, and always end."""
 
 import json
 import os
@@ -32,7 +32,7 @@ FRAME = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    """For 96x64 at ratio .5 only, so that another size fails when it runs."""
+    """Return a file for 96x64 at ratio .5 only, so that another size fails when it runs."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     fixed = Fixed(width=96, height=64, ratio=0.5)
     spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=fixed)
@@ -42,7 +42,7 @@ def artifact(tmp_path_factory):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The processes that are started, as they are."""
+    """Return a list to which every process is added when it starts."""
     processes, popen = [], tensor_pipe.Popen
 
     def start(*arguments, **options):
@@ -58,7 +58,7 @@ def is_gone(child):
 
 
 def test_it_runs_the_program_that_it_names_and_nothing_else(other_runtime, artifact, started, monkeypatch):
-    """Falling back to onnxruntime would be quiet, and prove nothing."""
+    """A silent fallback to onnxruntime would prove nothing."""
     monkeypatch.setattr(ort, "InferenceSession", None)
     with load_runtime("onnx", other_runtime).load(artifact, "cpu", 0.5) as step:
         step(FRAME, None)
@@ -155,7 +155,7 @@ STAND_INS = {
 
 @pytest.mark.parametrize(("program", "seconds", "message"), STAND_INS.values(), ids=STAND_INS)
 def test_a_stand_in_that_crashes_or_hangs(program, seconds, message, artifact, started, monkeypatch):
-    """The frame is larger than a pipe holds, so that writing it blocks too."""
+    """The frame is larger than a pipe's buffer, so that writing it blocks too."""
     monkeypatch.setattr(tensor_pipe, "ANSWER_SECONDS", seconds)
     feeds = {"src": np.zeros((1, 3, 500, 500), np.float32)}
 

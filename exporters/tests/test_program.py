@@ -1,4 +1,4 @@
-"""The lowering is exact: in float64 it is the reference, before any format is blamed."""
+"""Test that the lowering is exact: in float64 it equals the reference, independent of any format."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_however_its_convolutions_are_written(refiner, written):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_everything_with_the_source_in_it_aligns(variant):
-    """Channel counts that are no multiple of 4 keep onnxruntime out of its fast layout."""
+    """onnxruntime cannot use its fast layout if a channel count is no multiple of 4."""
     convs = lowered_convs(load_checkpoint("seeded", variant).network())
     assert {conv.name for conv in convs.values() if conv.weight.shape[1] % 4 and conv.groups == 1} == set()
 

@@ -1,4 +1,4 @@
-"""Weights taken out of files again: what was made of them, and what is refused."""
+"""Test the recovery of weights from files: their values, and refused files."""
 
 import numpy as np
 import onnx
@@ -23,7 +23,7 @@ TFJS = "official/tfjs"
 COREML = "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel"
 SIZE = Fixed(width=98, height=66, ratio=0.5)
 OURS = ("checkpoint", "checkpoint_sha256", "weights_sha256")
-"""Metadata that name the checkpoint, which a recovered one is another of."""
+"""Metadata that identify the checkpoint. A recovered checkpoint has other values."""
 
 
 def recovered(path):
@@ -42,7 +42,10 @@ def metadata(path):
 
 @pytest.mark.parametrize("refiner", REFINERS)
 def test_an_onnx_file_is_made_again_from_itself(refiner, tmp_path):
-    """The graph and its weights to the last byte; and from then on the whole file, since the checkpoint is the same."""
+    """Graph and weights are equal to the last byte.
+
+    A second recovery gives the whole file, since the checkpoint is equal.
+    """
     spec = OnnxSpec(variant="mobilenetv3", refiner=refiner, precision="fp32")
     first = export(tmp_path, "mobilenetv3", refiner)
     checkpoint = recovered(first)
@@ -55,7 +58,7 @@ def test_an_onnx_file_is_made_again_from_itself(refiner, tmp_path):
 
 
 def test_resnet50_too(tmp_path):
-    """All that an exporter writes of its weights is the same, to the last bit."""
+    """All weights that an exporter writes are equal to the last bit."""
     checkpoint = recovered(export(tmp_path, "resnet50"))
     known, given = (lowered_convs(each.network()) for each in (load_checkpoint("seeded", "resnet50"), checkpoint))
     del known["project_seg.conv"]
@@ -66,7 +69,7 @@ def test_resnet50_too(tmp_path):
 
 
 def test_trained_weights_come_back_as_they_are(shared, tmp_path):
-    """Folded ones, as all that were ever recovered are: key for key the same bits."""
+    """Folded weights, such as all recovered ones, come back with the same bits, key by key."""
     path = shared / "weights/rvm_mobilenetv3_from_tfjs.safetensors"
     source = load_checkpoint(path)
     spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
@@ -75,7 +78,7 @@ def test_trained_weights_come_back_as_they_are(shared, tmp_path):
     different = {
         key for key in source.state_dict if not torch.equal(source.state_dict[key], checkpoint.state_dict[key])
     }
-    # Of the first convolution, which the file has divided by the deviations, more than one answer gives the same file.
+    # The file divides the first convolution by the deviations, so several weights of it give the same file.
     scaled = {f"backbone.features.{k}.block.1.{part}.weight" for k in (13, 14, 15) for part in (0, 1)}
     assert different <= {"backbone.features.0.0.weight"} | scaled
     one, two = metadata(first), metadata(again(checkpoint, tmp_path, spec))
@@ -114,7 +117,7 @@ def test_a_file_at_ratio_1_has_no_refiner(tmp_path):
 
 @pytest.mark.parametrize("refiner", REFINERS)
 def test_a_file_of_others_with_other_names_and_shapes(refiner, tmp_path):
-    """PyTorch's own exporter: nothing split, widened or merged."""
+    """PyTorch's own exporter splits, widens and merges nothing."""
     path = tmp_path / "traced.onnx"
     source = load_checkpoint("seeded", refiner=refiner)
     export_traced(source.network("always"), path)
@@ -126,7 +129,7 @@ def test_a_file_of_others_with_other_names_and_shapes(refiner, tmp_path):
 
 
 def test_batch_norm_that_does_nothing_leaves_weights_as_they_are():
-    """In float64, as exporters fold it, and in float32, as coremltools does."""
+    """This holds in float64, as exporters fold it, and in float32, as coremltools does."""
     for epsilon in (1e-3, 1e-5):
         variance = np.float32(1 - epsilon)
         assert abs(1 / np.sqrt(np.float64(variance) + epsilon) - 1) < 2.0**-25
@@ -150,7 +153,7 @@ def test_functions_differ_on_the_grid():
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_weights_in_eight_bits_are_known_to_half_a_step(per_channel, tmp_path):
-    """As quantising tools write them: integers, DequantizeLinear, and the same around what flows."""
+    """The file is like those of quantising tools: integers, DequantizeLinear, and the same around activations."""
     model = onnx.load(export(tmp_path))
     (tensor,) = [each for each in model.graph.initializer if each.name == "aspp.aspp1.0.weight"]
     exact = numpy_helper.to_array(tensor)
@@ -176,14 +179,14 @@ def test_weights_in_eight_bits_are_known_to_half_a_step(per_channel, tmp_path):
     path = tmp_path / "eight.onnx"
     path.write_bytes(model.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onnx.checker.check_model", lambda _: None)  # of other operators at 13, which are not looked at
+        patch.setattr("onnx.checker.check_model", lambda _: None)  # it would refuse other operators at 13
         known = match(load_reader("onnx").dataflow(path)).kernels["aspp.aspp1.0"]
     assert known.stored == ("8 bits, per channel" if per_channel else "8 bits, per tensor")
     assert (np.abs(known.values - exact) <= known.half * 1.0001).all()
     assert known.half.max() == np.float64(np.float32(step.max())) / 2
 
 
-# What is refused.
+# Refused files.
 
 
 def edited(folder, change, **options):
@@ -299,7 +302,10 @@ def test_the_released_coreml_file_gives_its_weights_bit_for_bit(shared):
 
 
 def test_the_released_tfjs_file_gives_its_weights_bit_for_bit(shared):
-    """But for three layers whose batch norm it has not folded in: there, convolution and batch norm are one."""
+    """All weights are equal but those of three layers, whose batch norm the file has not folded.
+
+    There the test compares convolution and batch norm as one.
+    """
     known = dict(load_checkpoint(shared / "weights/rvm_mobilenetv3_from_tfjs.safetensors").state_dict)
     given = recovered(shared / TFJS).state_dict
     assert {key for key in known if key not in given} == {key for key in known if key.startswith("refiner.")}
@@ -311,7 +317,10 @@ def test_the_released_tfjs_file_gives_its_weights_bit_for_bit(shared):
 
 
 def test_two_released_files_leave_the_middle(shared):
-    """The consensus, up to its half precision; where the TensorFlow.js file has batch norm apart, ours is narrower."""
+    """The result equals the consensus up to its half precision.
+
+    In the layers whose batch norm the TensorFlow.js file keeps apart, our result is narrower.
+    """
     known = load_checkpoint(shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors").state_dict
     result = recover([shared / TFJS, shared / COREML])
     given = result.checkpoint.state_dict
@@ -319,13 +328,13 @@ def test_two_released_files_leave_the_middle(shared):
     apart = {f"backbone.features.{k}.block.1.{part}" for k in (13, 14, 15) for part in ("0.weight", "1.bias")}
     for key in known.keys() - apart:
         if known[key].is_floating_point():
-            # One step of half precision, which the consensus is stored in, and that of numbers below normal ones.
+            # One step of half precision, in which the consensus is stored, plus that of subnormal numbers.
             step = known[key].abs() * 2.0**-10 + 2.0**-24
             assert ((known[key] - given[key]).abs() <= 1.01 * step).float().mean() >= 0.9995, key
     one, two = (recovered(shared / name).state_dict for name in (TFJS, COREML))
     for key in apart:
         low, high = torch.minimum(one[key], two[key]), torch.maximum(one[key], two[key])
-        # Between what the two say, so never beyond either.
+        # Between the two files' values, so never beyond either.
         assert ((given[key] >= low - 1e-4) & (given[key] <= high + 1e-4)).float().mean() >= 0.98, key
 
 
@@ -338,7 +347,7 @@ def test_files_of_other_weights_contradict_each_other(shared, tmp_path):
 
 
 def test_files_of_the_same_weights_agree(tmp_path):
-    """In full and in half precision: the middle is the finer."""
+    """In full and in half precision, the middle is the finer one."""
     fine, coarse = (export(tmp_path, precision=precision) for precision in ("fp32", "fp16"))
     both, one = recover([fine, coarse]).checkpoint.state_dict, recovered(fine).state_dict
     assert all((both[key] - one[key]).abs().max() <= 2.0**-22 * one[key].abs().max() for key in one if one[key].numel())

@@ -1,4 +1,4 @@
-"""The formats have names, and nothing heavy comes through its door unasked."""
+"""Test the formats' names, and that nothing heavy is imported without need."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The same bytes from the same weights, whoever exports them, wherever."""
+"""Test that the same weights give the same bytes, on any checkout and in any environment."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
-    """Other checkout, hash seed, time zone, thread count, user and file name."""
+    """The two differ in checkout, hash seed, time zone, thread count, user and file name."""
     contents = []
     for k, zone in ((1, "UTC"), (2, "Asia/Tokyo")):
         checkout = tmp_path / f"checkout{k}"

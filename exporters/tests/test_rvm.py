@@ -1,4 +1,4 @@
-"""The module that goes into every TensorFlow.js zip file: in Node and in a page of Chromium, on WebAssembly."""
+"""Test the module in every TensorFlow.js zip file: in Node and in a page of Chromium, on WebAssembly."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The SavedModel as a consumer meets it: called with a list, by its signature, compiled; its bytes; and bad ones."""
+"""Test the SavedModel from the consumer's side: called with a list, by its signature, compiled; bytes; bad files."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def export(path, variant="mobilenetv3", refiner="deep_guided_filter", **options)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Not to be changed."""
+    """Return a SavedModel. Tests must not change it."""
     return export(tmp_path_factory.mktemp("tensorflow") / "model", folder=True)
 
 
@@ -62,7 +62,7 @@ def nhwc(tensor):
     ("height", "width", "ratio", "batch"), [(217, 331, 0.375, 1), (64, 96, 1.0, 1), (61, 97, 0.5, 2), (64, 96, 0.25, 1)]
 )
 def test_called_with_a_list_it_is_the_network(model, height, width, ratio, batch):
-    """Sizes where TensorFlow's own resize is wrong among them, and ratio 1, where nothing is refined."""
+    """The sizes include some where TensorFlow's own resize is wrong, and ratio 1, which skips the refiner."""
     network = load_checkpoint("seeded").network("auto")
     expected_states, states = [None] * 4, [0.0] * 4
     for src in frames(3, height, width, batch):
@@ -235,7 +235,7 @@ def spoil_metadata(folder):
 
 
 def put_operation(operation, *callers):
-    """Into the function that computes a matte; or at the end of calls, the first of them from there."""
+    """Return an edit that adds an operation to a matte's function, or at the end of a chain of calls from it."""
 
     def put(folder):
         from tensorflow.core.protobuf import saved_model_pb2
@@ -407,7 +407,7 @@ def test_metadata_is_json_beside_the_graph(folder):
 
 
 def test_rows_are_found_by_numbers_that_half_floats_hold(monkeypatch):
-    """On a GPU without float32 TF.js keeps the places in half floats, which are exact up to 2048."""
+    """On a GPU without float32 TF.js keeps the positions in half floats, which are exact up to 2048."""
     import tensorflow as tf
 
     from exporters.tensorflow.ops import _rows

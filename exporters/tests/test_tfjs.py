@@ -1,4 +1,4 @@
-"""TensorFlow.js models: told, inspected, and refused where they are not what they should be."""
+"""Test recognising and inspecting TensorFlow.js models, and refusing bad ones."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def test_the_released_model_in_every_guise(guise):
     ("stored", "expected"), [("uint8", "int8"), ("float16", "fp16"), ("uint16", "fp16"), (None, "fp32")]
 )
 def test_the_precision_is_that_of_the_kernels(stored, expected, released, tmp_path):
-    """The coarsest of them: some may be kept finer."""
+    """The precision is the coarsest one: some kernels may be kept finer."""
 
     def change(model):
         kernels = [entry for entry in model["weightsManifest"][0]["weights"] if len(entry["shape"]) == 4]
@@ -139,7 +139,7 @@ def weight_without_an_entry(model):
 
 
 def whole_numbers(model):
-    """Kernels of int32, in graph and manifest alike, and as many bytes as before."""
+    """Turn kernels into int32, in graph and manifest alike, with the same number of bytes."""
     entries = {entry["name"]: entry for entry in model["weightsManifest"][0]["weights"]}
     for node in model["modelTopology"]["node"]:
         if node["name"] in entries and len(entries[node["name"]]["shape"]) == 4:
@@ -266,7 +266,7 @@ def test_methods_that_unpack_more_than_they_claim(method, tmp_path, monkeypatch)
 
 
 def test_packed_sizes_that_are_made_up(tmp_path, monkeypatch):
-    """The claim of a packed size makes any ratio look small."""
+    """A false packed size makes any ratio look small."""
     path = tmp_path / "model.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
         zip_file.writestr("model.json", " " * 10_000_000)

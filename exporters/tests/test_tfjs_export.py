@@ -1,4 +1,4 @@
-"""TensorFlow.js models: the contract of model.json, how weights are stored, and what the converter must not see."""
+"""Test exported TensorFlow.js models: the contract of model.json, stored weights, and the converter's pitfalls."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ from rvm_model.state import STATE_CHANNELS
 ABSENT = {
     *("Switch", "Merge", "If", "StatelessIf", "While", "StatelessWhile", "Enter", "Exit", "LoopCond", "NextIteration"),
     *("PartitionedCall", "StatefulPartitionedCall", "NoOp"),
-    *("_FusedHardSwish", "SpaceToBatchND", "BatchToSpaceND"),  # which some backends lack
+    *("_FusedHardSwish", "SpaceToBatchND", "BatchToSpaceND"),  # some backends lack these
 }
 FUSED = {"_FusedConv2D", "FusedDepthwiseConv2dNative"}
 
@@ -57,7 +57,10 @@ class File:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Made when first asked for. That of the fast guided filter is from a network whose biases are all zero."""
+    """Return a function that makes a file when it is first used.
+
+    The file of the fast guided filter is from a network whose biases are all zero.
+    """
     specs = {
         "int8": TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8"),
         "zero biases": TfjsSpec(variant="mobilenetv3", refiner="fast_guided_filter", precision="fp32"),
@@ -100,7 +103,7 @@ def file(request, files) -> File:
 
 
 def test_inputs_and_outputs_have_their_names_in_our_order(file):
-    """TF.js takes and gives in the signature's order where it is called with a list, and knows tensors by its keys."""
+    """Called with a list, TF.js uses the signature's order, and it names tensors by the signature's keys."""
     signature = file.model["signature"]
     assert [*signature["inputs"]] == [*INPUTS]
     assert [*signature["outputs"]] == [*OUTPUTS]
@@ -122,7 +125,7 @@ def test_every_backend_can_run_it_without_control_flow(file):
 
 
 def test_whatever_is_fused_with_a_convolution_as_its_bias_is_one(file):
-    """A bias that is zero throughout is dropped by the converter, which then takes the next sum for one."""
+    """The converter drops a bias of zeros, and then takes the next added value for the bias."""
     shapes = {weight["name"]: weight["shape"] for weight in file.weights}
     fused = [node for node in file.nodes.values() if node["op"] in FUSED]
     assert len(fused) > 50
@@ -134,7 +137,7 @@ def test_whatever_is_fused_with_a_convolution_as_its_bias_is_one(file):
 def test_images_are_not_joined_for_the_refiners_means_nor_gathered_value_by_value(file):
     kinds = Counter(node["op"] for node in file.nodes.values())
     assert kinds["GatherV2"] == 0
-    assert kinds["GatherNd"] == 4  # two rows and two columns about each
+    assert kinds["GatherNd"] == 4  # two rows and two columns around each
     means = [
         node for name, node in file.nodes.items() if name.startswith("refiner/depthwise") and node["op"] != "Const"
     ]
@@ -264,7 +267,7 @@ def test_half_precision_rounds_kernels_only():
 
 
 def _converted() -> GraphModel:
-    """A small graph as the converter leaves it: equal constants, a call's prefix, control inputs, all in disorder."""
+    """Return a small graph as the converter writes it: equal constants, a call's prefix, control inputs, unsorted."""
     prefix = "StatefulPartitionedCall/StatefulPartitionedCall/"
 
     def constant(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -438,6 +441,6 @@ def test_what_the_converter_says_last_is_said(tmp_path):
 
 
 def test_stored_weights_are_what_the_manifest_says():
-    """The converter's arithmetic in TF.js: a double's product and sum, then float32."""
+    """The expected values follow the arithmetic of TF.js: a double's product and sum, then float32."""
     stored = Stored(values=np.array([0, 3, 255], np.uint8), quantization={"dtype": "uint8", "scale": 0.1, "min": -0.3})
     assert restored(stored).tolist() == [np.float32(0 * 0.1 - 0.3), np.float32(3 * 0.1 - 0.3), np.float32(25.5 - 0.3)]

@@ -1,4 +1,4 @@
-"""TensorFlow.js in Node and Chromium: they reproduce the released model's own outputs, refuse, crash, hang, and end."""
+"""Test TensorFlow.js in Node and Chromium: they reproduce the released outputs, refuse, crash, hang, and end."""
 
 import os
 import signal
@@ -26,10 +26,16 @@ from rvm_model.device import DeviceError
 GOLDEN = ("256x256_ratio1", "512x288_ratio05", "640x360_ratio0375")
 FRAMES = np.random.default_rng(0).random((3, 1, 3, 64, 96), np.float32)
 
-# Against Node over three small frames of noise at ratio .5, states and foreground came to 6.7e-6 with WebGL and 6.9e-6
-# with WebGPU, both in float32 on SwiftShader, and alpha to 2.3e-4 and 6.6e-6: the fast guided filter divides by little
-# more than 1e-5 in a few pixels. The limits are three times that; wasm gave the very same bits on one core.
-# Over the golden frames alpha was up to 6.2e-6 (WebGL) and 5.5e-6 (WebGPU) away at ratio 1, and 1.2e-3 (WebGL) at .5.
+# The largest differences from Node, both backends in float32 on SwiftShader:
+#
+#                                                                  WebGL     WebGPU
+#   three small frames of noise at ratio .5, states, foreground   6.7e-6    6.9e-6
+#   the same frames, alpha                                        2.3e-4    6.6e-6
+#   golden frames at ratio 1, alpha                               6.2e-6    5.5e-6
+#   golden frames at ratio .5, alpha                              1.2e-3
+#
+# The fast guided filter divides by little more than 1e-5 in a few pixels. The limits are three times the values for
+# noise. On one core, wasm gave the same bits as Node.
 OTHERS = ("fgr", "r1o", "r2o", "r3o", "r4o")
 LIMITS = {
     "chromium-wasm": {"pha": 2e-5, **dict.fromkeys(OTHERS, 2e-5)},
@@ -45,21 +51,21 @@ def artifact(shared):
 
 @pytest.fixture(params=["node", "chromium-wasm"])
 def runtime(request):
-    """One of each kind of program."""
+    """Return one runtime of each kind of program."""
     request.getfixturevalue(request.param.partition("-")[0])
     return load_runtime("tfjs", request.param)
 
 
 @pytest.fixture
 def started(monkeypatch):
-    """The processes that are started, as they are."""
+    """Return a list to which every process is added when it starts."""
     processes, popen = [], tensor_pipe.Popen
     monkeypatch.setattr(tensor_pipe, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
     return processes
 
 
 def play(runtime, artifact, frames, ratio):
-    """fgr, pha, r1..r4 of every frame."""
+    """Yield fgr, pha, r1..r4 of every frame."""
     state = None
     with runtime.load(artifact, "cpu", ratio) as step:
         for frame in frames:
@@ -68,7 +74,7 @@ def play(runtime, artifact, frames, ratio):
 
 
 def family(pid):
-    """A process and all that it started, and these."""
+    """Return a process and all its descendants."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -82,7 +88,7 @@ def family(pid):
 
 
 def running(pids):
-    """Those that run; a zombie, which nobody may have waited for where there is no init, does not."""
+    """Return the running processes. A zombie does not count: without an init, nobody waits for it."""
     states = {}
     for pid in pids:
         try:
@@ -109,7 +115,7 @@ def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, share
     outputs = [*play(load_runtime("tfjs", name), artifact, frames, float(expected["downsample_ratio"]))]
     assert len(outputs) == len(expected["pha"]) >= 4
     assert all(np.abs(given[1][0] - pha).max() <= 1e-4 for given, pha in zip(outputs, expected["pha"], strict=True))
-    for output in OTHERS:  # kept in half precision, which near 1 has steps of 4.9e-4
+    for output in OTHERS:  # stored in half precision, which has steps of 4.9e-4 near 1
         given = outputs[-1][OUTPUTS.index(output)][0]
         assert np.abs(given - expected[f"{output}_last"].astype(np.float32)).max() <= 2.5e-4, output
 
@@ -175,7 +181,7 @@ def test_no_process_and_no_file_is_left_when_the_consumer_stops(
     stop, runtime, artifact, started, tmp_path, monkeypatch, request
 ):
     path = zipped(artifact.path, tmp_path / "model.zip")
-    with tempfile.TemporaryDirectory() as temporary:  # whose path is short, as Chromium needs it
+    with tempfile.TemporaryDirectory() as temporary:  # with a short path, as Chromium requires
         monkeypatch.setattr("tempfile.tempdir", temporary)
 
         def consume():
@@ -195,7 +201,7 @@ def test_no_process_and_no_file_is_left_when_the_consumer_stops(
 
 
 def test_the_program_is_killed(runtime, artifact, started):
-    """Chromium hears of it, and ends by itself."""
+    """Chromium must notice, and end by itself."""
     with runtime.load(artifact, "cpu", 0.5) as step:
         pids = family(started[0].pid)
         os.kill(started[0].pid, signal.SIGKILL)
@@ -250,7 +256,7 @@ def test_a_graph_that_does_not_run(change, message, runtime, shared, started, tm
 
 
 def test_weights_that_went_away(runtime, shared, started, tmp_path):
-    """A page hears of it from the server, and says so in its console."""
+    """A page gets the error from the server, and logs it to its console."""
     artifact = inspect(copied(shared / RELEASED, tmp_path / "model"))
     (artifact.path / SHARD).unlink()
     with (
@@ -263,7 +269,7 @@ def test_weights_that_went_away(runtime, shared, started, tmp_path):
 
 
 def test_a_model_without_control_flow_is_executed_at_once(artifact, node):
-    """Which this one is not, and tfjs says so."""
+    """This model has control flow, so tfjs must raise an error."""
     claimed = replace(artifact, facts={**artifact.facts, "control flow": "no"})
     with pytest.raises(ArtifactError, match=r"use model.executeAsync"):
         [*play(load_runtime("tfjs"), claimed, FRAMES[:1], 0.5)]

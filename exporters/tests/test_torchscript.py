@@ -1,4 +1,4 @@
-"""The TorchScript file as a consumer meets it."""
+"""Test the TorchScript file from the consumer's side."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The released TensorFlow.js model in other guises, as a user might give it, whole or spoiled."""
+"""Edited copies of the released TensorFlow.js model, as a user might pass them, intact or damaged."""
 
 import json
 import zipfile
@@ -9,7 +9,7 @@ SHARD = "group1-shard1of1.bin"
 
 
 def copied(source, folder, change=None):
-    """A folder with a copy of a model, and its model.json after `change`, which gets it parsed."""
+    """Copy a model to a folder and return it. `change` gets the parsed model.json and may edit it."""
     folder.mkdir()
     model = json.loads((source / "model.json").read_text())
     if change:
@@ -20,7 +20,7 @@ def copied(source, folder, change=None):
 
 
 def zipped(source, path, top="", compression=zipfile.ZIP_DEFLATED):
-    """A zip file of a folder's files, in a top folder where it gets a name."""
+    """Write a folder's files to a zip file, in a top folder if `top` is set, and return it."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         for file in sorted(Path(source).iterdir()):
             archive.write(file, f"{top}/{file.name}" if top else file.name)
@@ -28,7 +28,7 @@ def zipped(source, path, top="", compression=zipfile.ZIP_DEFLATED):
 
 
 def without_space_to_batch(model):
-    """Its three dilated convolutions said as such: WebGPU in TensorFlow.js has no SpaceToBatchND with computed pads."""
+    """Rewrite three convolutions as dilated ones: WebGPU in TensorFlow.js has no SpaceToBatchND with computed pads."""
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     for after in nodes.values():
         if after["op"] == "BatchToSpaceND":

@@ -1,4 +1,4 @@
-"""The vocabulary in PyTorch, NCHW: the smallest implementation, which proves the lowering."""
+"""The vocabulary in PyTorch, NCHW: the smallest implementation, to test the lowering."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from exporters.lowering.folding import Conv
 
 
 class TorchOps:
-    """`exporters.lowering.ops.Ops[Tensor]`, in the dtype it is made with."""
+    """An `exporters.lowering.ops.Ops[Tensor]` in a given dtype."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype

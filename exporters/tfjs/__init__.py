@@ -1,4 +1,4 @@
-"""TensorFlow.js graph models: a folder with a model.json and its weights, or that in a zip file."""
+"""TensorFlow.js graph models: a folder with a model.json and its weights, or such a folder in a zip file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from exporters.support.archive import holds
 MODEL = "model.json"
 
 CONVERTER = "4.22.0"
-"""The release of the tensorflowjs package that converts. Its pins break this environment, so no extra can name it."""
+"""The version of the tensorflowjs package, the converter. Its pins break this environment, so no extra can name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class TfjsSpec(ExportSpec):
 
 
 def recognise(path: Path) -> bool:
-    """By its model.json, whatever this says: what is wrong with it, `inspect` tells."""
+    """Return True if it has a model.json, whatever its content: `inspect` reports what is wrong with it."""
     return holds(path, MODEL)
 
 

@@ -1,4 +1,4 @@
-"""What a TensorFlow.js model is, told from itself, whoever runs it."""
+"""Describe a TensorFlow.js model by its content, whatever runtime runs it."""
 
 import math
 from pathlib import Path
@@ -10,11 +10,11 @@ from exporters.tfjs import MODEL
 from exporters.tfjs.load import Weight, read
 
 _PRECISIONS = {"uint8": "int8", "uint16": "fp16", "float16": "fp16", "float32": "fp32"}
-"""By what is stored, the coarsest first: some weights of a file may be kept finer."""
+"""Precisions by stored dtype, coarsest first: a file may keep some weights in a finer one."""
 
 
 def inspect(path: Path) -> Artifact:
-    """What the model is. See `exporters.runtime.Runtime`."""
+    """Describe the model. See `exporters.runtime.Runtime`."""
     with unpacked(path, MODEL) as folder:
         model = read(folder, path)
     kernels = [weight for weight in model.weights if len(weight.shape) == 4]
@@ -52,6 +52,9 @@ def inspect(path: Path) -> Artifact:
 
 
 def _as_in_pytorch(kernel: Weight) -> tuple[int, ...]:
-    """(height, width, in, out) to (out, in, height, width); depthwise ones, which tell nothing, come out otherwise."""
+    """Convert (height, width, in, out) to (out, in, height, width).
+
+    Depthwise kernels get another order, but identify no network.
+    """
     height, width, into, out = kernel.shape
     return out, into, height, width

@@ -1,4 +1,4 @@
-"""Run TensorFlow.js models in headless Chromium, by one of its backends."""
+"""Run TensorFlow.js models in headless Chromium, on one of its backends."""
 
 import os
 import shutil
@@ -19,12 +19,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float, *, backend: str) -> Iterator[Step]:
-    """Play a model in a page. See `exporters.runtime.Runtime`.
+    """Run a model in a page. See `exporters.runtime.Runtime`.
 
-    `backend` is TensorFlow.js's: wasm, with SIMD and threads, webgl or webgpu. No other is used.
+    `backend` is TensorFlow.js's: wasm (with SIMD and threads), webgl or webgpu. It never falls back to another.
     """
     runtime = f"chromium-{backend}"
-    # A short name, since Chromium has a socket in there, whose path may have 107 bytes.
+    # A short name, since Chromium creates a socket there, whose path may have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="rvm-", ignore_cleanup_errors=True) as scratch:
         arguments = (backend, find_chromium(runtime), scratch)
         with playing(artifact, device, ratio, runtime, "chromium.mjs", arguments) as step:
@@ -32,7 +32,7 @@ def load(artifact: Artifact, device: Device, ratio: float, *, backend: str) -> I
 
 
 def find_chromium(runtime: str) -> str:
-    """The path of Chromium, which RVM_CHROMIUM may name. Raises MissingPackage."""
+    """Return the path of Chromium, or the one in RVM_CHROMIUM. Raises MissingPackage."""
     named = os.environ.get("RVM_CHROMIUM")
     found = next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
     if found is None:

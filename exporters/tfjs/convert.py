@@ -1,8 +1,8 @@
-"""The tensorflowjs converter in a process of its own, run as `python -m exporters.tfjs.convert SAVED_MODEL FOLDER`.
+"""Run the tensorflowjs converter in a separate process: `python -m exporters.tfjs.convert SAVED_MODEL FOLDER`.
 
-Its package imports Keras, JAX and Flax for models of other kinds before it can do anything, and its SavedModel module
-imports two more that only some SavedModels need. None of them is installed. So the package and its sub-package are
-entered here without their own `__init__`, and the two are empty modules; nothing else sees that but this process.
+Its package first imports Keras, JAX and Flax, which only models of other kinds need. Its SavedModel module imports two
+more that only some SavedModels need. None of them is installed. So this process creates the package and its sub-package
+without running their `__init__`, and the two others as empty modules. No other process is affected.
 """
 
 import sys
@@ -20,11 +20,11 @@ _UNUSED = ("tensorflow_decision_forests", "tensorflow_hub")
 
 
 def convert(saved_model: Path, folder: Path) -> None:
-    """Make `folder`, a graph model with float32 weights, as the converter leaves it.
+    """Write `folder`, a graph model with float32 weights, as the converter leaves it.
 
     Raises:
-        MissingPackage: the converter is of another release; what it writes was not looked at.
-        ArtifactError: it gave up; its last line says why.
+        MissingPackage: the converter has another version, whose output was never checked.
+        ArtifactError: the converter failed. The message ends with its last line.
     """
     installed = version("tensorflowjs")
     if installed != CONVERTER:
@@ -35,7 +35,7 @@ def convert(saved_model: Path, folder: Path) -> None:
 
 
 def main(saved_model: str, folder: str) -> None:
-    """In the process of its own."""
+    """Run the converter, in the separate process."""
     found = find_spec("tensorflowjs")
     assert found is not None
     assert found.submodule_search_locations is not None

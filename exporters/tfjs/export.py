@@ -1,4 +1,4 @@
-"""A TensorFlow.js graph model, converted from our SavedModel, in a zip file."""
+"""Convert our SavedModel to a TensorFlow.js graph model, in a zip file."""
 
 import shutil
 from dataclasses import replace
@@ -43,7 +43,10 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _graph_model(checkpoint: Checkpoint) -> GraphModel:
-    """With float32 weights. The latest is kept: files of all precisions are made from one, which takes long."""
+    """Return the model with float32 weights.
+
+    The latest one is cached: conversion takes long, and the files of all precisions use the same model.
+    """
     convs = {name: _with_bias(conv) for name, conv in separate_convs(checkpoint.network()).items()}
     del convs[SEGMENTATION]
     with TemporaryDirectory() as desk:
@@ -54,9 +57,10 @@ def _graph_model(checkpoint: Checkpoint) -> GraphModel:
 
 
 def _with_bias(conv: Conv) -> Conv:
-    """The converter drops a bias that is zero throughout, and then takes the next thing that is added for one.
+    """Replace a bias of zeros by numbers as near to zero as is safe.
 
-    TF.js refuses that where it is a number ("only supports rank-1 bias"). So zero is as near to zero as is safe.
+    The converter drops a bias of zeros, and then takes the next added value for the bias. TF.js refuses that if it is a
+    number ("only supports rank-1 bias").
     """
     if conv.bias is None or conv.bias.any():
         return conv

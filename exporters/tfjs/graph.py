@@ -1,8 +1,8 @@
-"""A graph model as the converter leaves it, put in order, and written with weights as they shall be stored.
+"""Read a graph model from the converter, sort it, and write it with its weights in their stored form.
 
 The converter's own file differs from build to build: in the order of attributes and, worse, of the signature, so that
-`model.execute([...])` would take its inputs in another order each time. Here everything has one order. What TF.js does
-not read is left out, and nodes have short names.
+`model.execute([...])` would take its inputs in another order each time. Here everything is sorted. Parts that TF.js
+does not read are left out, and nodes have short names.
 """
 
 import json
@@ -22,18 +22,18 @@ Weights = dict[str, NDArray[Any]]
 Json = dict[str, Any]
 
 _INNER = "StatefulPartitionedCall/"
-"""The call of a signature's function, which precedes every name once or twice."""
+"""The prefix from the call of a signature's function, which precedes every name once or twice."""
 
 _TENSORFLOWS_OWN = {"TArgs", "filter_format", "incompatible_shape_error", "num_host_args", "use_cudnn_on_gpu"}
-"""Attributes that TF.js does not read, nor those that begin with an underscore."""
+"""Attributes that TF.js does not read. It also ignores those that begin with an underscore."""
 
 _SHARD_BYTES = 4 * 2**20
-"""The converter's; browsers keep files of that size."""
+"""The converter's shard size; browsers cache files of that size."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """A weight as its bytes are stored. `quantization` is the manifest's word on it, None for what is as it is."""
+    """A weight in its stored form. `quantization` is the manifest's entry, or None if it is not quantised."""
 
     values: NDArray[Any]
     quantization: Json | None = None
@@ -41,7 +41,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GraphModel:
-    """`header` is all of model.json but nodes and weights; constants among `nodes` have their values in `weights`."""
+    """A model. `header` is model.json without nodes and weights. `weights` are the values of constants in `nodes`."""
 
     header: Json
     nodes: tuple[Json, ...]
@@ -49,7 +49,7 @@ class GraphModel:
 
 
 def read(folder: Path) -> GraphModel:
-    """What the converter wrote a moment ago, nothing quantised."""
+    """Read what the converter has just written. Nothing is quantised."""
     header = json.loads((folder / MODEL).read_text())
     nodes = header["modelTopology"].pop("node")
     weights = {}
@@ -64,7 +64,7 @@ def read(folder: Path) -> GraphModel:
 
 
 def tidy(model: GraphModel) -> GraphModel:
-    """The same model in one order, whatever the order it came in."""
+    """Return the model in a fixed order, whatever its order was."""
     nodes = {node["name"]: node for node in model.nodes}
     signature = model.header["signature"]
     outputs = {name: signature["outputs"][name]["name"].removesuffix(":0") for name in OUTPUTS}
@@ -93,9 +93,9 @@ def write(model: GraphModel, weights: Mapping[str, Stored], metadata: Json, fold
 
     Args:
         model: From `tidy`.
-        weights: Those of the model, as they are stored.
-        metadata: What the model says of itself.
-        folder: Must be there.
+        weights: The weights of the model in their stored form.
+        metadata: The model's metadata.
+        folder: The path to write to, which must exist.
     """
     entries: list[Json] = []
     content = bytearray()
@@ -121,7 +121,7 @@ def write(model: GraphModel, weights: Mapping[str, Stored], metadata: Json, fold
 
 
 def _in_order(nodes: Mapping[str, Json], wanted: list[str]) -> Iterator[str]:
-    """What the wanted nodes need, before what needs it; control dependencies mean nothing to TF.js."""
+    """Yield the wanted nodes and all that they need, each after its inputs. TF.js ignores control dependencies."""
     seen: set[str] = set()
     stack = wanted[::-1]
     while stack:
@@ -137,12 +137,12 @@ def _in_order(nodes: Mapping[str, Json], wanted: list[str]) -> Iterator[str]:
 
 
 def inputs_of(node: Json) -> list[str]:
-    """The nodes that it reads from."""
+    """Return the nodes that a node reads from."""
     return [each.partition(":")[0] for each in node.get("input", []) if not each.startswith("^")]
 
 
 def _bare(node: Json, names: Mapping[str, str]) -> Json:
-    """A node under its new name, its attributes in order, without those that only TensorFlow reads."""
+    """Return a node under its new name, its attributes sorted, without those that only TensorFlow reads."""
 
     def renamed(reference: str) -> str:
         name, colon, port = reference.partition(":")

@@ -1,6 +1,6 @@
-"""A graph model as it lies in a folder, checked against itself: what the graph says, the manifest, and the shards.
+"""Read a graph model in a folder, and check that graph, manifest and shards agree.
 
-Everything in it was written by somebody else. What is read here is what a runtime then loads, and no other file.
+Nothing in it is trusted. What is read here is what a runtime then loads, and no other file.
 """
 
 import json
@@ -15,7 +15,7 @@ from exporters.tfjs import MODEL
 from rvm_model.errors import first_line
 
 MOST_JSON = 64_000_000
-"""Bytes of a model.json. The released one has 626,575."""
+"""The largest model.json, in bytes. The released one has 626,575."""
 
 _GRAPH_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
 _STORED_BYTES = {"float32": 4, "int32": 4, "bool": 1, "float16": 2, "uint16": 2, "uint8": 1}
@@ -27,7 +27,7 @@ _CONTROL_FLOW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """One entry of the manifest. `stored` is the dtype of its bytes, which `dtype` is made of when it is loaded."""
+    """One entry of the manifest. `stored` is the dtype of its bytes, which loading converts to `dtype`."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphModel:
-    """What a model.json says. Inputs and outputs by the names of its signature, without their `:0`."""
+    """The content of a model.json. Inputs and outputs have the names of its signature, without their `:0`."""
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
@@ -53,15 +53,15 @@ class GraphModel:
 
 
 def read(folder: Path, path: Path) -> GraphModel:
-    """The model in `folder`.
+    """Return the model in `folder`.
 
     Args:
-        folder: With its model.json.
-        path: What the user calls it, for messages.
+        folder: The folder with model.json.
+        path: The user's path, for messages.
 
     Raises:
-        ArtifactError: no JSON, no graph model, weights that are not as its graph says, or shards that are not there or
-            not of the size that the weights need.
+        ArtifactError: it is no JSON or no graph model, weights do not match its graph, or shards are missing or do not
+            have the size of the weights.
     """
     content = _json(folder / MODEL, path)
     if not isinstance(content, dict) or content.get("format") != "graph-model":
@@ -111,7 +111,7 @@ def _json(file: Path, path: Path) -> Any:
 
 
 def _nodes(topology: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of the graph and of all functions that it may call."""
+    """Return the nodes of the graph and of all functions that it may call."""
     functions = (topology.get("library") or {}).get("function") or []
     return [*topology["node"], *(node for function in functions for node in function["nodeDef"])]
 
@@ -130,7 +130,7 @@ def _weight(path: Path, entry: dict[str, Any]) -> Weight:
 
 
 def _check_constant(path: Path, weight: Weight, node: dict[str, Any] | None) -> None:
-    """The graph says once more what the manifest says of a weight, but runtimes believe the manifest."""
+    """Raise ArtifactError if graph and manifest differ on a weight, since runtimes use the manifest."""
     if node is None:
         raise ArtifactError(f"{path} has a weight {weight.name[-100:]!r} that its graph does not know")
     tensor = node["attr"]["value"]["tensor"]
@@ -160,7 +160,7 @@ def _check_shards(path: Path, folder: Path, shards: list[str], needed: int) -> N
 
 
 def _tensors(side: dict[str, Any]) -> dict[str, TensorInfo]:
-    """One side of the signature."""
+    """Return one side of the signature."""
     return {
         (name := key.removesuffix(":0")): TensorInfo(
             name=name,

@@ -1,4 +1,4 @@
-"""TensorFlow.js models in Node, by the WebAssembly backend with SIMD, on one thread."""
+"""Run TensorFlow.js models in Node, on the WebAssembly backend with SIMD, on one thread."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,6 @@ __all__ = ["inspect", "load", "to_numpy"]
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     with playing(artifact, device, ratio, "node", "node.mjs") as step:
         yield step

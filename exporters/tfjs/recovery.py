@@ -1,4 +1,4 @@
-"""A TensorFlow.js graph model as a `Dataflow`, ours or the released one."""
+"""Read a TensorFlow.js graph model as a `Dataflow`, ours or the released one."""
 
 import base64
 import json
@@ -25,9 +25,9 @@ _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 def dataflow(path: Path) -> Dataflow:
-    """The graph of a file or folder. Raises ArtifactError if it is damaged, or of no use."""
+    """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
     with unpacked(path, MODEL) as folder:
-        read(folder, path)  # which checks all that is read below
+        read(folder, path)  # checks everything that is read below
         content = json.loads((folder / MODEL).read_bytes())
         try:
             constants = dict(_weights(folder, content["weightsManifest"]))
@@ -46,7 +46,7 @@ def _names(side: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _weights(folder: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, Known]]:
-    """What a runtime makes of the shards, and how far that may be from what they were made of."""
+    """Yield the values that a runtime computes from the shards, with bounds of their rounding errors."""
     for group in manifest:
         content = b"".join((folder / name).read_bytes() for name in group["paths"])
         offset = 0
@@ -82,7 +82,7 @@ def _operation(node: Mapping[str, Any]) -> Operation:
 
 
 def _attribute(value: Mapping[str, Any]) -> Any:
-    """In plain Python; None for a kind that nothing here asks for."""
+    """Return the attribute in plain Python, or None for a kind that nothing here needs."""
     if "list" in value:
         content = value["list"]
         if "i" in content:

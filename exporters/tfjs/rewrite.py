@@ -1,7 +1,7 @@
-"""What suits TF.js better than what we get from TensorFlow; the numbers that come out are the same.
+"""Rewrite TensorFlow's graph for TF.js, without changing its results.
 
-Some of it is for its WebGPU backend. That computes with small tensors on the CPU until something has brought them to
-the GPU, and cannot read from there what an operation must know beforehand, such as a size.
+Some rewrites are for its WebGPU backend. That backend computes small tensors on the CPU until an operation moves them
+to the GPU, and cannot read back from there what an operation must know beforehand, such as a size.
 """
 
 import base64
@@ -23,10 +23,11 @@ _TWO = {"list": {"i": ["1", "2", "2", "1"]}}
 
 
 def dilated(model: GraphModel) -> GraphModel:
-    """Kernels that are stuffed with zeros, as our SavedModel has them, are dilated ones again.
+    """Convert kernels with zeros between their weights, as in our SavedModel, back to dilated ones.
 
-    TensorFlow on a CPU has no dilated depthwise convolution but by SpaceToBatch. In the WebAssembly backend, at 640x360
-    and ratio .5, MobileNetV3's depthwise ones take 7 ms of a frame in place of 47. ResNet50 is a quarter smaller.
+    TensorFlow on a CPU supports dilated depthwise convolutions only by SpaceToBatch. In the WebAssembly backend, at
+    640x360 and ratio .5, MobileNetV3's depthwise ones take 7 ms of a frame instead of 47. ResNet50's file is a quarter
+    smaller.
     """
     weights = dict(model.weights)
     nodes = {node["name"]: node for node in model.nodes}
@@ -45,7 +46,7 @@ def dilated(model: GraphModel) -> GraphModel:
 
 
 def clipped(model: GraphModel) -> GraphModel:
-    """A maximum of a minimum is one clip. Both bounds are constants.
+    """Replace a maximum of a minimum, both with constant bounds, by one clip.
 
     In the WebAssembly backend, at 640x360 and ratio .5, the two took 32 ms of a frame, and clips take less than 3.
     """
@@ -64,9 +65,9 @@ def clipped(model: GraphModel) -> GraphModel:
 
 
 def unfused(model: GraphModel) -> GraphModel:
-    """An image that the converter takes for a convolution's bias is added by itself; TF.js would refuse it.
+    """Add an image by a separate operation if the converter took it for a convolution's bias, which TF.js refuses.
 
-    It comes from the fast guided filter's small constant, which the converter brings to the other side of a difference.
+    It comes from the fast guided filter's small constant, which the converter moves to the other side of a difference.
     """
     nodes: list[Json] = []
     for node in model.nodes:
@@ -84,7 +85,7 @@ def unfused(model: GraphModel) -> GraphModel:
 
 
 def direct(model: GraphModel) -> GraphModel:
-    """What reads a copy of a node reads the node; only outputs are copies."""
+    """Connect readers of a node's copy to the node itself. Only outputs remain copies."""
     outputs = model.header["signature"]["outputs"].keys()
     sources = {
         node["name"]: node["input"][0]
@@ -104,9 +105,9 @@ def direct(model: GraphModel) -> GraphModel:
 
 
 def merged(model: GraphModel) -> GraphModel:
-    """Constants that are equal are one, where they are read in the same way; halves the text.
+    """Merge equal constants that are read in the same way. This halves the text.
 
-    One that is read as a number, by a Range or a clip, must not be one that an image is computed with.
+    A constant that a Range or a clip reads as a number must not be shared with the computation of an image.
     """
     roles: dict[str, set[tuple[str, int]]] = {}
     for node in model.nodes:
@@ -126,7 +127,7 @@ def merged(model: GraphModel) -> GraphModel:
 
 
 def sizes_on_cpu(model: GraphModel) -> GraphModel:
-    """The ratio that sizes are computed from is brought to no GPU: whatever else needs it reads a sum with zero."""
+    """Keep the ratio that sizes are computed from off the GPU: all other operations read the sum of it and zero."""
     ratio, zero, copy = "downsample_ratio", "downsample_ratio/zero", "downsample_ratio/copy"
     value = {"dtype": "DT_FLOAT", "tensorShape": {}}
     added = (

@@ -1,4 +1,4 @@
-"""What every runtime of TensorFlow.js shares: the harness has NCHW, the model NHWC, and states stay as it has them."""
+"""Run a TensorFlow.js model by a program of `web/`: convert NCHW to NHWC and back, and pass states on unchanged."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ FOLDER = Path(__file__).parent / "web"
 def playing(
     artifact: Artifact, device: Device, ratio: float, runtime: str, program: str, arguments: Sequence[str | Path] = ()
 ) -> Iterator[Step]:
-    """Play a model by a program of `web/`, which gets its folder, what calls it, and `arguments`.
+    """Run a model by a program of `web/`, which gets the model's folder, the method to call, and `arguments`.
 
     Raises:
-        ArtifactError: the program refuses the model, crashes or gives no answer.
+        ArtifactError: the program refuses the model, crashes or times out.
         DeviceError: another device than the CPU.
-        MissingPackage: Node or its packages.
+        MissingPackage: Node or its packages are missing.
     """
     if device != "cpu":
         raise DeviceError(f"{runtime} runs on the CPU here, not on {device}; use --device cpu")
@@ -41,7 +41,7 @@ def playing(
 
 
 def to_numpy(state: State) -> tuple[NDArray[np.float32], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(map(_to_nchw, state))
 
 
@@ -59,5 +59,5 @@ def _make_step(ratio: float, run: Run) -> Step:
 
 
 def _to_nchw(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A copy, which belongs to the caller. Raises ValueError if there are not four axes."""
+    """Return a copy, which belongs to the caller. Raises ValueError if there are not four axes."""
     return array.transpose(0, 3, 1, 2).copy()

@@ -8,7 +8,7 @@ from exporters.spec import ExportSpec
 
 
 def recognise(path: Path) -> bool:
-    """A zip archive with code in it; a checkpoint is one without."""
+    """Return True for a zip archive with code in it; a checkpoint has none."""
     if path.is_dir():
         return False
     try:

@@ -1,7 +1,7 @@
-"""The reference network as a scripted module.
+"""Export the reference network as a scripted module.
 
-torch writes the file first; then its archive is written again without what tells the machine that made it (the debug
-records hold source paths) and in a fixed order, so that the same weights give the same bytes.
+torch writes the file first. Then its archive is rewritten in a fixed order, and without the records that identify the
+machine (debug records hold source paths). So the same weights give the same bytes.
 """
 
 import io
@@ -17,7 +17,7 @@ from exporters.support.metadata import identity, release
 from rvm_model.weights.checkpoint import Checkpoint
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-_ALIGNMENT = 64  # torch maps tensors from the file, and lays them out so.
+_ALIGNMENT = 64  # torch maps tensors from the file into memory, and aligns them to this.
 _FINAL_LINES = re.compile(rb"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
 
 
@@ -26,14 +26,14 @@ def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
     network = checkpoint.network().to(_DTYPES[spec.precision])
     metadata = identity(checkpoint, spec, layout="NCHW or BTCHW", torch_version=release(torch.__version__))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
+        warnings.simplefilter("ignore", DeprecationWarning)  # for all of torch.jit, since torch 2.9
         buffer = io.BytesIO()
         torch.jit.save(torch.jit.script(network), buffer, _extra_files=metadata)
     path.write_bytes(_normalised(buffer.getvalue()))
 
 
 def _normalised(archive: bytes) -> bytes:
-    """The same records without debug information, dates and serialisation id, tensors aligned as torch does."""
+    """Return the archive without debug records, dates and serialisation id, its tensors aligned as torch does."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(out, "w") as target:
         for name in sorted(source.namelist()):
@@ -43,7 +43,7 @@ def _normalised(archive: bytes) -> bytes:
             if "/code/" in name:
                 content = _FINAL_LINES.sub(_sorted_lines, content)
             record = zipfile.ZipInfo(name)
-            # A zip entry's content starts behind 30 bytes, its name and its extra field, which is the filler here.
+            # A zip entry's content starts after 30 bytes, its name and its extra field, which holds the filler here.
             filler = -(out.tell() + 30 + len(name) + 4) % _ALIGNMENT
             record.extra = b"FB" + filler.to_bytes(2, "little") + b"Z" * filler
             target.writestr(record, content)
@@ -51,5 +51,5 @@ def _normalised(archive: bytes) -> bytes:
 
 
 def _sorted_lines(lines: re.Match[bytes]) -> bytes:
-    """Constants of a class, which torch writes in the order of a set."""
+    """Sort a class's constants, which torch writes in the order of a set."""
     return b"".join(sorted(lines[0].splitlines(keepends=True)))

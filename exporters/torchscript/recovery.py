@@ -1,7 +1,7 @@
-"""A TorchScript file as a `Dataflow`: the operations that one frame goes through. The file is code, and is run.
+"""Read a TorchScript file as a `Dataflow`: the operations of one frame. The file is code, and this runs it.
 
-A scripted module still has the network's own names, which tell all. A frozen one has none, and branches on its inputs:
-what it does with one frame, at a ratio below 1, is watched.
+A scripted module still has the network's own names, so its state dict is enough. A frozen one has none, and branches on
+its inputs: this runs one frame, at a ratio below 1, and records the operations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ _NORMS = ("aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training
 
 
 def dataflow(path: Path) -> Dataflow:
-    """What the file computes. Raises ArtifactError if it is damaged, or of no use."""
+    """Return the operations of the file. Raises ArtifactError if it is damaged, or cannot be recovered."""
     artifact = inspect(path)
     module = load_module(path, torch.device("cpu"))
     named = dict(module.state_dict())
@@ -65,7 +65,7 @@ def dataflow(path: Path) -> Dataflow:
     given = [torch.full(shape, 0.5, dtype=dtype) for shape in shapes]
     watch = _Watch({f"{role}": tensor for role, tensor in zip(("src", "r1", "r2", "r3", "r4"), given, strict=True)})
     try:
-        # Not optimised, which would put other operations in the place of several.
+        # Without optimisation, which would fuse several operations into one.
         with torch.inference_mode(False), torch.no_grad(), _unoptimised(), watch:
             outputs = module(*given, _RATIO)
     except RuntimeError as error:
@@ -80,7 +80,7 @@ def dataflow(path: Path) -> Dataflow:
 
 
 def _tensors(args: Sequence[Any]) -> list[Tensor]:
-    """Those among an operation's arguments or results, in lists too."""
+    """Return the tensors among an operation's arguments or results, including those in lists."""
     flat = [each for arg in args for each in (arg if isinstance(arg, list | tuple) else [arg])]
     return [each for each in flat if isinstance(each, Tensor)]
 
@@ -91,7 +91,7 @@ def _unoptimised() -> AbstractContextManager[None]:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down every operation. A tensor is a value until an operation writes into it; then it is another."""
+    """Records every operation. A tensor counts as a new value whenever an operation writes into it."""
 
     def __init__(self, inputs: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -103,7 +103,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._held = [*inputs.values()]  # so that no other tensor gets its id
 
     def name(self, tensor: Any) -> str:
-        """Of a tensor's present value, or of a number."""
+        """Return the name of a tensor's present value, or of a number."""
         if not isinstance(tensor, Tensor):
             name = f"number {float(tensor)!r}"
             self.constants[name] = Known.exactly(np.array(float(tensor)))
@@ -129,7 +129,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = str(function._schema.name)
         result = function(*args, **(kwargs or {}))
         if not any(id(each) in self._live for each in _tensors(args)):
-            return result  # made of constants alone: it will be one itself, when it is used
+            return result  # computed from constants alone: it becomes a constant when an operation uses it
         number, given = len(self.nodes), self._inputs(kind, args)
         results = _tensors([result])
         if not results:

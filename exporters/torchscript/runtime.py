@@ -1,4 +1,4 @@
-"""TorchScript files through torch.jit. Such a file is code: load only what you trust."""
+"""Run TorchScript files with torch.jit. Such a file is code: load only what you trust."""
 
 import warnings
 import zipfile
@@ -23,7 +23,7 @@ _ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]
 
 
 def inspect(path: Path) -> Artifact:
-    """What the file is. See `exporters.runtime.Runtime`."""
+    """Describe the file. See `exporters.runtime.Runtime`."""
     damage = find_damage(path)
     if damage:
         raise ArtifactError(f"{path} {damage}")
@@ -56,7 +56,7 @@ def inspect(path: Path) -> Artifact:
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     where = torch_device(device)
     module = load_module(artifact.path, where)
     dtype = torch.float16 if artifact.precision == "fp16" else torch.float32
@@ -74,29 +74,29 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(tensor.cpu().numpy().copy() for tensor in state)
 
 
 def load_module(path: Path, device: torch.device) -> Any:
-    """The module in a file, whose code may run now. Raises ArtifactError."""
+    """Load the module in a file. This may run the file's code. Raises ArtifactError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
+            warnings.simplefilter("ignore", DeprecationWarning)  # for all of torch.jit, since torch 2.9
             return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise ArtifactError(f"{path} does not load as TorchScript: {_last_line(error)}") from error
 
 
 def _arguments(module: Any) -> list[str]:
-    """Names of the first arguments of forward, as many as the network needs."""
+    """Return the names of the first arguments of `forward`, as many as the network needs."""
     if not module._c._has_method("forward"):
         return []
     return [argument.name for argument in module._c._get_method("forward").schema.arguments][: len(_ARGUMENTS)]
 
 
 def _weights(module: Any) -> Iterator[Tensor]:
-    """Of a plain module its state, of a frozen one the constants of its graph."""
+    """Yield the state of a plain module, or the constants in the graph of a frozen one."""
     yield from module.state_dict().values()
     for node in module.graph.findAllNodes("prim::Constant"):
         if node.hasAttribute("value") and node.kindOf("value") == "t":
@@ -110,7 +110,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _contract(variant: str, dtype: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """A scripted module keeps no shapes; these are the ones that the network has."""
+    """Return the inputs and outputs of the network, because a scripted module keeps no shapes."""
 
     def image(name: str, channels: int) -> TensorInfo:
         return TensorInfo(name=name, dtype=dtype, shape=("batch", channels, "height", "width"))
@@ -126,5 +126,5 @@ def _contract(variant: str, dtype: str) -> tuple[tuple[TensorInfo, ...], tuple[T
 
 
 def _last_line(error: Exception) -> str:
-    """TorchScript tells a story; how it ends is what went wrong."""
+    """Return the last line of a TorchScript error, which names the cause."""
     return str(error).strip().rpartition("\n")[2]

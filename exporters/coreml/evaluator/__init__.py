@@ -1,1 +1,1 @@
-"""Run CoreML files with torch on the CPU, from what is on disk alone, on a machine without CoreML."""
+"""Run CoreML files with torch on the CPU, from the file alone, on a machine without CoreML."""

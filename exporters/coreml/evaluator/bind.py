@@ -1,4 +1,4 @@
-"""Parameters of an operation as the file gives them, to the arguments of the function that computes it."""
+"""Bind an operation's parameters, as the file has them, to the arguments of the function that computes it."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from exporters.coreml.evaluator.mil_ops import Flags, Ints
 from exporters.coreml.evaluator.values import Constant
 
 Given = Mapping[str, Sequence[str]]
-"""By parameter, the names of its values: one, or as many as there are."""
+"""Maps each parameter to the names of its values: one, or several."""
 
 _TENSORS = (Tensor, Tensor | None, list[Tensor])
 
@@ -41,7 +41,7 @@ _CONSTANTS: Mapping[Any, Callable[[Constant], Any]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bound:
-    """A function whose constants are filled in: it takes the values of `tensors`, in order."""
+    """A function with its constants filled in. It takes the values of `tensors`, in order."""
 
     function: Callable[..., Any]
     constants: Mapping[str, Any]
@@ -60,16 +60,16 @@ class Bound:
 
 
 def bind(function: Callable[..., Any], given: Given, constants: Mapping[str, Constant]) -> Bound:
-    """Match what is given to a function's parameters, by name and annotation.
+    """Match an operation's parameters to a function's parameters, by name and annotation.
 
     Args:
-        function: Of `mil_ops.OPERATIONS` or `mil_constants.CONSTANTS`.
-        given: What the file gives it.
-        constants: Values that are known already.
+        function: One of `mil_ops.OPERATIONS` or `mil_constants.CONSTANTS`.
+        given: The parameters that the file passes.
+        constants: Values that are already known.
 
     Raises:
-        ArtifactError: a parameter that the function does not have or that is missing, or one that is computed, or of
-            another kind, where a constant of a certain kind is needed.
+        ArtifactError: the function lacks a parameter or misses one; or a parameter that must be a constant is computed,
+            or has another kind.
     """
     hints = _hints(function)
     unknown = sorted(given.keys() - hints.keys())

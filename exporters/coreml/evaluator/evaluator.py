@@ -1,10 +1,10 @@
-"""CoreML files computed with torch on the CPU, from what is on disk alone, on a machine without CoreML.
+"""Compute CoreML files with torch on the CPU, from the file alone, on a machine without CoreML.
 
-What it verifies: graph, weights and how they are quantised, names, shapes, the wiring of states, where resizes look.
-What it cannot: the arithmetic of Apple's devices, whether their compiler takes the file, and speed.
+It verifies: graph, weights and their quantisation, names, shapes, the wiring of states, sampling of resizes. It cannot
+verify: the arithmetic of Apple's devices, whether their compiler accepts the file, and speed.
 
-Everything is computed in float32, with what is stored (weights, what goes in and out, states) in the file's own
-precision; `half` rounds every value in between as well, where the file says float16, as a device would.
+Everything is computed in float32. Stored values (weights, inputs, outputs, states) have the file's own precision.
+`half` also rounds every value in between if the file declares it float16, as a device would.
 """
 
 from collections import Counter
@@ -28,20 +28,20 @@ Size = tuple[int, int]
 """Width and height."""
 
 _MAIN = "main"
-"""What a program's only function is called."""
+"""The name of a program's only function."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a stateful program keeps between frames. Running it writes here, as Apple's does; `copy` keeps a moment."""
+    """The state of a stateful program between frames. A run writes to it, as Apple's does; `copy` keeps a snapshot."""
 
     values: dict[str, Tensor]
 
     def copy(self) -> "State":
-        return State(dict(self.values))  # nobody writes into the tensors themselves
+        return State(dict(self.values))  # nobody writes to the tensors themselves
 
     def to_numpy(self) -> dict[str, NDArray[Any]]:
-        """By name, float16, as the file holds them; they belong to the caller."""
+        """Return arrays by name, float16, as the file holds them; they belong to the caller."""
         return {name: value.half().numpy() for name, value in self.values.items()}
 
 
@@ -49,8 +49,8 @@ class State:
 class Program:
     """A model, or one function of it, ready to run.
 
-    `kind` is mlProgram or neuralNetwork; `functions` are the names and sizes of all that the file has, `function` being
-    this one, empty for a neural network; `operations` counts them by kind; `metadata` are the file's user-defined
+    `kind` is mlProgram or neuralNetwork. `functions` are the names and sizes of all functions in the file. `function`
+    is this one, or empty for a neural network. `operations` counts them by kind. `metadata` are the file's user-defined
     entries.
     """
 
@@ -71,23 +71,24 @@ class Program:
         return Counter(node.kind for node in self.graph.nodes)
 
     def new_state(self) -> State:
-        """Zeros, as before a clip's first frame; nothing for a program without states."""
+        """Return zeros, as before a clip's first frame; an empty state for a program without states."""
         return State({each.name: torch.zeros(each.shape) for each in self.states})
 
     def run(
         self, inputs: Arrays, state: State | None = None, *, half: bool = False, rounded: bool = True
     ) -> dict[str, NDArray[Any]]:
-        """All outputs for all inputs, by name.
+        """Return all outputs by name.
 
         Args:
-            inputs: See `features.to_tensor`: images as uint8 pictures, or as float planes from 0 to 255. What is
-                optional may be left out.
-            state: Of this program, which becomes what it is after this frame; None is a new one, which is then lost.
-            half: Round every value in between to float16, where the file does not say float32.
-            rounded: Whether images come out with eight bits, or as they are before: see `features.to_array`.
+            inputs: See `features.to_tensor`: images as uint8 pictures, or as float planes from 0 to 255. Optional
+                inputs may be left out.
+            state: A state of this program, which the run updates. None starts from a new state, which is then
+                discarded.
+            half: Round every value in between to float16, unless the file declares it float32.
+            rounded: True returns images in eight bits, False the values before that: see `features.to_array`.
 
         Raises:
-            ValueError: inputs that it does not have, that are missing, or of another shape or dtype.
+            ValueError: an input is unknown, missing, or of another shape or dtype.
             ArtifactError: it cannot be computed.
         """
         unknown = sorted(inputs.keys() - {each.name for each in self.inputs})
@@ -106,15 +107,15 @@ class Program:
 
 
 def load_program(path: Path, function: str | None = None, size: Size | None = None) -> Program:
-    """The model in a file, checked as a whole and tried on shapes.
+    """Load the model in a file, check all of it, and run it on shapes.
 
     Args:
-        path: An `.mlpackage`, that in a zip file, or an `.mlmodel`.
-        function: Of a file with several, the name of one; its default function without one.
-        size: Or the width and height of one.
+        path: An `.mlpackage`, a zipped one, or an `.mlmodel`.
+        function: The name of one of several functions. Without it, the default function.
+        size: Selects the function by width and height instead.
 
     Raises:
-        ArtifactError: no CoreML file, damaged, of a kind that is not known here, or without such a function.
+        ArtifactError: no CoreML file, damaged, of an unsupported kind, or without such a function.
     """
     stored = read(path)
     kind = stored.model.WhichOneof("Type")
@@ -130,7 +131,7 @@ def load_program(path: Path, function: str | None = None, size: Size | None = No
 
 
 def _functions(description: Any) -> dict[str, Any]:
-    """Descriptions by name; where there are none of functions, the one of the model as a whole."""
+    """Return descriptions by name; if there are no functions, that of the whole model."""
     return {each.name: each for each in description.functions} or {_MAIN: description}
 
 
@@ -148,7 +149,7 @@ def _chosen(description: Any, functions: Mapping[str, Any], name: str | None, si
 
 
 def _size(description: Any) -> Size:
-    """Width and height of the first input, as the last two lengths of a tensor."""
+    """Return width and height of the first input; for a tensor, its last two lengths."""
     if not description.input:
         return 0, 0
     shape = feature(description.input[0]).shape
@@ -208,7 +209,7 @@ def _program(
 
 
 def _tried(program: Program) -> Program:
-    """The same, with the shapes of its outputs where the file does not tell them."""
+    """Run the program on shapes, and return it with the shapes of outputs for which the file has none."""
     names = [each.name for each in (*program.inputs, *program.outputs, *program.states)]
     if len({*names}) < len(names):
         raise ArtifactError("it calls two of its inputs, outputs and states alike")

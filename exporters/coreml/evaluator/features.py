@@ -1,4 +1,4 @@
-"""What goes into a model and comes out of it, as its description says: images of eight bits, and tensors."""
+"""A model's inputs and outputs according to its description: images of eight bits, and tensors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,9 @@ _LEVELS = 255
 class Feature:
     """One input, output or state.
 
-    `shape` is (1, channels, height, width) for an image; for a tensor, as described, and () where an output is not.
-    `dtype` is numpy's name, uint8 for an image; `colour` is an image's RGB, BGR or GRAYSCALE, and empty for a tensor;
-    `default` is what an optional input is filled with where it is not given.
+    `shape` is (1, channels, height, width) for an image. For a tensor it is that of the description, or () if an output
+    has none. `dtype` is numpy's name, uint8 for an image. `colour` is RGB, BGR or GRAYSCALE for an image, and empty for
+    a tensor. `default` fills an optional input that the caller leaves out.
     """
 
     name: str
@@ -38,7 +38,10 @@ class Feature:
 
 
 def feature(message: Any) -> Feature:
-    """Of a `FeatureDescription` message. Raises ArtifactError if it is neither an image nor a tensor of floats."""
+    """Return the feature of a `FeatureDescription` message.
+
+    Raises ArtifactError if it is neither an image nor a tensor of floats.
+    """
     kind = message.type.WhichOneof("Type")
     if kind == "imageType":
         return _image(message)
@@ -81,16 +84,16 @@ def _tensor(message: Any, array: Any) -> Feature:
 
 
 def to_tensor(feature: Feature, given: NDArray[Any] | None) -> Tensor:
-    """What the program gets for what a caller gives.
+    """Convert a caller's input to the program's tensor.
 
     Args:
         feature: An input.
         given: For an image, uint8 (height, width, 3) RGB or (height, width) gray; or floats from 0 to 255, not rounded,
-            (1, channels, height, width), the channels in the order RGB. For a tensor, floats of its shape. None for an
+            (1, channels, height, width), channels in the order RGB. For a tensor, floats of its shape. None for an
             optional input's default.
 
     Raises:
-        ValueError: not optional, or of another shape or dtype.
+        ValueError: a required input is None, or an input has another shape or dtype.
     """
     if given is None:
         if not feature.optional:
@@ -109,17 +112,17 @@ def to_tensor(feature: Feature, given: NDArray[Any] | None) -> Tensor:
 
 
 def to_array(feature: Feature, value: Tensor, rounded: bool) -> NDArray[Any]:
-    """What a caller gets for what the program gives; it belongs to the caller.
+    """Convert an output of the program to an array that belongs to the caller.
 
     Args:
         feature: An output.
         value: Its value.
-        rounded: Whether an image is wanted as uint8, (height, width, 3) RGB or (height, width) gray, each level the
-            nearest; otherwise it is float32, (1, channels, height, width), channels in the order RGB, neither rounded
-            nor limited. A tensor is of its own dtype either way.
+        rounded: True returns an image as uint8, (height, width, 3) RGB or (height, width) gray, rounded to the nearest
+            level. False returns float32, (1, channels, height, width), channels in the order RGB, neither rounded nor
+            clipped. A tensor has its own dtype either way.
 
     Raises:
-        ArtifactError: an image to be rounded has values that are no numbers.
+        ArtifactError: an image to be rounded contains NaN.
     """
     if not feature.is_image:
         return value.numpy().astype(feature.dtype, copy=True)

@@ -1,7 +1,7 @@
-"""A program as a list of nodes over named values, whichever kind of CoreML model it came from, and how it is run.
+"""A program as a list of nodes over named values, from either kind of CoreML model, and how to run it.
 
-Before it runs it is tried on shapes alone, which costs nothing: a value that is used before it is computed, lengths
-that do not go together, and work or memory without measure come out there.
+Before it runs, it is tried on shapes alone, which costs nothing. This finds a value that is used before it is computed,
+shapes that do not fit, and too much work or memory.
 """
 
 import math
@@ -20,22 +20,23 @@ from rvm_model.errors import first_line
 
 MOST_OPERATIONS = 20_000
 MOST_FLOPS = 2e13
-"""Of one frame, in convolutions and products. ResNet50 on 3840x2160 pixels at ratio 1 takes some 3e12."""
+"""The limit of one frame, in convolutions and products. ResNet50 on 3840x2160 pixels at ratio 1 takes some 3e12."""
 
 MOST_VALUES = 5e10
-"""Of one frame, computed by all operations. The same takes some 1.3e10."""
+"""The limit of values computed in one frame by all operations. ResNet50 as above takes some 1.3e10."""
 
 _BYTES = 4
 _FAILURES = (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, NotImplementedError)
-"""What torch and our own operations raise for parameters that make no sense."""
+"""The errors that torch and our own operations raise for invalid parameters."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
     """One operation.
 
-    `inputs` are names of constants, of the program's inputs, or of outputs of nodes before; `types` are what the file
-    says its outputs are, None where it does not say; `compute` takes the inputs and gives the outputs, in order.
+    `inputs` are names of constants, of the program's inputs, or of outputs of earlier nodes. `types` are the types of
+    its outputs according to the file, or None if it has none. `compute` takes the inputs and returns the outputs, in
+    order.
     """
 
     kind: str
@@ -47,18 +48,18 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """Nodes in the order in which they run, the constants that they share, and what is asked of them."""
+    """Nodes in the order in which they run, their shared constants, and the names of the outputs."""
 
     nodes: Sequence[Node]
     constants: Mapping[str, Tensor]
     outputs: Collection[str]
 
     def try_shapes(self, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """The shapes of the outputs for these shapes of the inputs, without computing anything.
+        """Return the shapes of the outputs for these shapes of the inputs, without computing anything.
 
         Raises:
-            ArtifactError: it cannot run, or is not as its types say, or would take more memory than this machine has,
-                or more work than a matting network could.
+            ArtifactError: it cannot run, does not match its types, or would take more memory than this machine has, or
+                more work than a matting network could.
         """
         names = [*inputs, *self.constants, *(name for node in self.nodes for name in node.outputs)]
         twice = [name for name, times in Counter(names).items() if times > 1]
@@ -73,9 +74,9 @@ class Graph:
         return {name: tuple(value.shape) for name, value in outputs.items()}
 
     def run(self, inputs: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
-        """The outputs. `half` rounds what every node gives to float16, where the file does not say float32.
+        """Return the outputs. `half` rounds the output of every node to float16, unless the file declares it float32.
 
-        Raises ArtifactError if torch cannot.
+        Raises ArtifactError if torch cannot compute it.
         """
         return self._run(dict(inputs), "cpu", _round if half else _leave)
 
@@ -108,7 +109,7 @@ class Graph:
 
 @dataclass(eq=False)
 class _Watch:
-    """Looks at shapes while they are tried."""
+    """Checks shapes while the graph is tried."""
 
     counter: FlopCounterMode
     values: int = 0
@@ -131,7 +132,7 @@ class _Watch:
 
 
 def refuse_beyond_memory(values: int) -> None:
-    """Raises ArtifactError if this machine could not hold so many at a time."""
+    """Raise ArtifactError if this machine cannot hold this many values at a time."""
     memory = memory_limit()
     if values * _BYTES > memory:
         raise ArtifactError(

@@ -1,5 +1,7 @@
-"""ML programs: one function of a program as a graph. States are read and written by name; here each write is a new
-value, so that the graph has states as inputs and as outputs.
+"""Read one function of an ML program as a graph.
+
+The program reads and writes states by name. Here each write is a new value, so that states are inputs and outputs of
+the graph.
 """
 
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ _NAME = "name"  # an attribute of every operation, for people
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Function:
-    """A graph, and the types of what goes in. `states` are inputs too, and `after` names what each of them becomes."""
+    """A graph, and the types of its inputs. `states` are inputs too, and `after` names the new value of each."""
 
     graph: Graph
     inputs: Mapping[str, TensorType]
@@ -31,10 +33,11 @@ class Function:
 
 
 def function(program: Any, name: str, weights: Mapping[str, Mapping[int, Blob]]) -> Function:
-    """One of a `Program` message.
+    """Return a function of a `Program` message.
 
     Raises:
-        ArtifactError: there is none of that name, or it has an operation that is not known, or does not hold together.
+        ArtifactError: the program has no function of that name, or the function has an unknown operation, or is
+            inconsistent.
     """
     if name not in program.functions:
         raise ArtifactError(f"it describes a function {name[:100]!r}, which its program does not have")
@@ -97,14 +100,14 @@ class _Builder:
         self._hold(operation.outputs[0].name, operation.attributes["val"])
 
     def _hold(self, name: str, value: Any) -> None:
-        """Keep the constant of a `Value` message by a name."""
+        """Store the constant of a `Value` message under a name."""
         self._count(tensor_type(value.type))
         if name in self.constants:
             raise ArtifactError(f"it computes {name[:100]!r} twice")
         self.constants[name] = constant(value, self.weights)
 
     def _count(self, kind: TensorType) -> None:
-        """Before it is made: a palette of few bytes may stand for many values."""
+        """Count a constant before it is made: a palette of few bytes may stand for many values."""
         self.held += kind.values
         refuse_beyond_memory(self.held)
 
@@ -128,7 +131,7 @@ class _Builder:
             )
         if output.name in self.constants:
             raise ArtifactError(f"it computes {output.name[:100]!r} twice")
-        # What is stored in fp16 on the device once it is loaded, whatever it computes in.
+        # The device stores it in fp16 once it is loaded, whatever it computes in.
         self.constants[output.name] = weight.half().float() if declared.dtype == "FLOAT16" else weight
 
     def _tensor(self, name: str) -> Tensor:
@@ -138,7 +141,7 @@ class _Builder:
         return value
 
     def _given(self, operation: Any) -> dict[str, list[str]]:
-        """Its parameters by name. Values that stand in the operation itself become constants with a name."""
+        """Return the operation's parameters by name. Immediate values become named constants."""
         given = {
             parameter: [self._bound(f"{operation.outputs[0].name} {parameter}", each) for each in argument.arguments]
             for parameter, argument in operation.inputs.items()
@@ -172,7 +175,7 @@ class _Builder:
         self._add_node(operation, identity, (self.current[self._state(operation)],))
 
     def write_state(self, operation: Any) -> None:
-        """What is computed next reads the new value."""
+        """Write a state: later reads return the new value."""
         state = self._state(operation)
         names = [binding.name for binding in operation.inputs["data"].arguments]
         if len(names) != 1:

@@ -1,7 +1,7 @@
-"""Operations of ML programs that make a weight of what is stored: palettes, scaled integers.
+"""Operations of ML programs that compute a weight from its stored form: palettes, scaled integers.
 
-They run once, when a program is loaded. Parameters as in `mil_ops.py`, all of them constants.
-Source: coremltools' definitions of `constexpr_` operations, iOS 16 and 18.
+They run once, when a program is loaded. Parameters are as in `mil_ops.py`, and all must be constants. Source:
+coremltools' definitions of `constexpr_` operations, iOS 16 and 18.
 """
 
 import math
@@ -14,7 +14,7 @@ from exporters.coreml.evaluator.mil_ops import Ints
 
 
 def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: int) -> Tensor:
-    """Integers from one zero on, by one scale; or one of each for every index along an axis."""
+    """Scale integers relative to a zero point: one scale and zero for all, or one per index along an axis."""
 
     def along_axis(parameter: Tensor) -> Tensor:
         if parameter.dim() == 0:
@@ -27,7 +27,10 @@ def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scal
 
 
 def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
-    """Integers with one scale and offset for every block, which are as many along each axis as `scale` is long."""
+    """Scale integers with one scale and offset per block.
+
+    `scale` has as many elements along each axis as there are blocks.
+    """
     if offset is not None and offset.shape != scale.shape:
         raise ValueError(f"offsets {tuple(offset.shape)} are not of the shape of scales {tuple(scale.shape)}")
     shifted = data.float() if offset is None else data.float() - _spread(offset, data.shape).float()
@@ -35,10 +38,11 @@ def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor 
 
 
 def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor | None = None) -> Tensor:
-    """Values by their index in a palette.
+    """Look up values by their index in a palette.
 
-    Before iOS 18 one palette for all, `shape` telling the result's, and indices packed into bytes from the lowest bit
-    on; from then on one palette for every block, (*blocks, values, 1), and indices of their own width.
+    Before iOS 18 there is one palette for all: `shape` is the result's shape, and indices are packed into bytes from
+    the lowest bit on. Since iOS 18 there is one palette per block, (*blocks, values, 1), and indices have their own
+    width.
     """
     if shape is not None:
         lengths = [int(length) for length in shape]
@@ -51,7 +55,7 @@ def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor | None = 
 
 
 def _spread(parameter: Tensor, shape: Ints) -> Tensor:
-    """Each element repeated along every axis over the block that it stands for."""
+    """Repeat each element along every axis over its block."""
     if parameter.dim() != len(shape) or any(
         few < 1 or many % few for many, few in zip(shape, parameter.shape, strict=True)
     ):
@@ -62,7 +66,7 @@ def _spread(parameter: Tensor, shape: Ints) -> Tensor:
 
 
 def _indices(packed: Tensor, palette: int, count: int) -> Tensor:
-    """Numbers below `palette`, a power of two, from bytes."""
+    """Unpack numbers below `palette`, a power of two, from bytes."""
     bits = palette.bit_length() - 1
     if packed.dim() != 1 or palette != 1 << bits or bits not in (1, 2, 4, 6, 8):
         raise ValueError(

@@ -1,8 +1,7 @@
-"""The operations of ML programs that our programs have, one function each, on torch tensors in float32.
+"""The operations of ML programs that our programs use, one function each, on torch tensors in float32.
 
-Parameters have the names and the defaults that MIL gives them. Those that are tensors may be computed; all others must
-be constants. They raise ValueError for values that make no sense.
-Source: coremltools' definitions of MIL operations, iOS 15 to 18.
+Parameters have MIL's names and defaults. Tensor parameters may be computed; all others must be constants. The functions
+raise ValueError for invalid values. Source: coremltools' definitions of MIL operations, iOS 15 to 18.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +40,7 @@ def relu(x: Tensor) -> Tensor:
 
 
 def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
-    """What is below `alpha` becomes 0."""
+    """Set values below `alpha` to 0."""
     return torch.where(x >= alpha, x, torch.zeros((), device=x.device))
 
 
@@ -62,7 +61,9 @@ def clip(x: Tensor, alpha: float, beta: float) -> Tensor:
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
-    """Between floats nothing happens here: what a value is rounded to is its type's to say."""
+    """Convert between kinds of numbers. A cast between floats does nothing here: the value's type decides the
+    rounding.
+    """
     kinds = {"fp16": torch.float32, "fp32": torch.float32, "int32": torch.int32, "bool": torch.bool}
     if dtype not in kinds:
         raise ValueError(f"unknown dtype {dtype!r}; known are {', '.join(kinds)}")
@@ -109,7 +110,7 @@ def slice_update(
     end_mask: Flags | None = None,
     squeeze_mask: Flags | None = None,
 ) -> Tensor:
-    """`x` with another part."""
+    """Return `x` with a part replaced."""
     place = indices(x.dim(), begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if x[place].shape != update.shape:
         raise ValueError(f"a part of {tuple(x[place].shape)} cannot become {tuple(update.shape)}")
@@ -176,7 +177,7 @@ def upsample_bilinear(
     align_corners: bool = True,
     half_pixel_centers: bool | None = None,
 ) -> Tensor:
-    """By factors, which only say how large: where a pixel looks follows from the lengths."""
+    """Resize by factors, which only set the size: the sampling positions follow from the lengths."""
     half_pixel = not align_corners if half_pixel_centers is None else half_pixel_centers
     rules = {(True, False): "STRICT_ALIGN_CORNERS", (False, True): "UNALIGN_CORNERS", (False, False): "DEFAULT"}
     if (align_corners, half_pixel) not in rules:
@@ -185,7 +186,10 @@ def upsample_bilinear(
 
 
 def scaled(x: Tensor, height: float, width: float) -> tuple[int, int]:
-    """The floor of the float32 product, as coremltools has it. Raises ValueError, OverflowError for no number."""
+    """Return the floor of the float32 product, as coremltools computes it.
+
+    Raises ValueError or OverflowError if the product is no number.
+    """
     products = (
         np.float32(factor) * np.float32(length) for factor, length in zip((height, width), x.shape[2:], strict=True)
     )
@@ -202,4 +206,4 @@ OPERATIONS: Mapping[str, Operation] = {
         *(conv, avg_pool, max_pool, resize_bilinear, upsample_bilinear),
     )
 }
-"""Every operation that is known, by its name in a program."""
+"""Every supported operation, by its name in a program."""

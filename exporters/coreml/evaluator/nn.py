@@ -1,4 +1,4 @@
-"""Neural networks: their layers as a graph, and what becomes of an image before the first of them."""
+"""Read a neural network's layers, and the preprocessing of its images, as a graph."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from exporters.coreml.evaluator.graph import Graph, Node
 from exporters.coreml.evaluator.nn_layers import LAYERS
 
 _MAPPINGS = {"arrayInputShapeMapping": 1, "imageInputShapeMapping": 1}
-"""By which a tensor has the axes that it says, and an image four."""
+"""The mappings by which a tensor has the axes in its description, and an image has four."""
 
 
 def graph(network: Any, outputs: Sequence[str], images: Mapping[str, str]) -> Graph:
-    """Of a `NeuralNetwork` message.
+    """Return the graph of a `NeuralNetwork` message.
 
     Args:
         network: The message.
-        outputs: What is asked of it.
-        images: The order of channels of its inputs that are images: RGB, BGR or GRAYSCALE.
+        outputs: The names of the outputs to compute.
+        images: The order of channels of its image inputs: RGB, BGR or GRAYSCALE.
 
     Raises:
-        ArtifactError: a layer that is not known, or whose parameters make no sense, or axes by older rules.
+        ArtifactError: a layer is unknown or has invalid parameters, or the network uses older rules for axes.
     """
     for mapping, exact in _MAPPINGS.items():
         if getattr(network, mapping) != exact:
@@ -60,7 +60,7 @@ def _compute(layer: Any) -> Any:
 
 
 def _preprocessed(message: Any, images: Mapping[str, str]) -> Node:
-    """Levels times a scale plus a bias for each channel; without a name it means the one image."""
+    """Scale levels and add a bias per channel. A message without a name means the only image."""
     if message.WhichOneof("preprocessor") != "scaler":
         raise ArtifactError(f"it prepares images by {message.WhichOneof('preprocessor')}, which is not known here")
     name = message.featureName or (next(iter(images)) if len(images) == 1 else "")

@@ -1,8 +1,7 @@
-"""The layers of neural networks that our files and the released ones have, one function each.
+"""The layers of neural networks that our files and the released ones use, one function each.
 
-Each takes a layer's parameters, a protobuf message, and gives what computes it, on torch tensors in float32. They raise
-ValueError, then or later, for values that make no sense.
-Source: comments of NeuralNetwork.proto in coremltools.
+Each takes a layer's parameters, a protobuf message, and returns a function on torch tensors in float32. They raise
+ValueError for invalid values, then or when the function runs. Source: comments of NeuralNetwork.proto in coremltools.
 """
 
 import math
@@ -26,9 +25,9 @@ _FIELDS = {"floatValue": np.float32, "float16Value": np.float16, "rawValue": np.
 
 
 def weights(message: Any, shape: tuple[int, ...]) -> Tensor:
-    """Return the float32 values of a `WeightParams` message: float32, float16, or eight bits with a scale and a bias.
+    """Return the float32 values of a `WeightParams` message: float32, float16, or eight bits with scale and bias.
 
-    Scale and bias are one for all, or one for each channel. Raises ValueError for weights of another kind.
+    There is one scale and bias for all, or one per channel. Raises ValueError for weights of another kind.
     """
     stored = [name for name in (*_FIELDS, "int8RawValue") if len(getattr(message, name))]
     if len(stored) != 1 or stored[0] not in _FIELDS or min(shape, default=1) < 1:
@@ -99,7 +98,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor, Any], Tensor]] = {
 
 
 def add(layer: Any) -> Compute:
-    """All inputs together; one alone and a number."""
+    """Add all inputs; add a number to a single input."""
     return lambda *given: given[0] + layer.alpha if len(given) == 1 else reduce(torch.add, given)
 
 
@@ -108,7 +107,7 @@ def multiply(layer: Any) -> Compute:
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Layer:
-    """Of two inputs that need not be of one shape; the layer has no parameters."""
+    """Return a layer for a function of two inputs that may differ in shape. The layer has no parameters."""
     return lambda _: lambda x, y: function(x, y)
 
 
@@ -127,7 +126,7 @@ def split(layer: Any) -> Compute:
 
 
 def slice_axis(layer: Any) -> Compute:
-    """Along one of the last three axes. An end below 0 counts from the end."""
+    """Slice along one of the last three axes. A negative end counts from the end."""
     axis = _CHANNELS + layer.axis
     start, end, stride = layer.startIndex, layer.endIndex, layer.stride or 1
     if axis not in (-3, -2, -1) or start < 0:
@@ -145,7 +144,7 @@ def reduce_mean(layer: Any) -> Compute:
 
 
 def upsample(layer: Any) -> Compute:
-    """By factors, which only say how large: where a pixel looks follows from the lengths."""
+    """Resize by factors, which only set the size: the sampling positions follow from the lengths."""
     rules = {0: "DEFAULT", 1: "STRICT_ALIGN_CORNERS", 2: "UNALIGN_CORNERS"}
     factors = _pair(layer.fractionalScalingFactor or layer.scalingFactor, 1)
     if layer.mode != 1 or layer.linearUpsampleMode not in rules:
@@ -167,7 +166,7 @@ def load_constant(layer: Any) -> Compute:
 
 
 def _pair(values: Sequence[Any], default: int) -> tuple[Any, Any]:
-    """Rows and columns; what is not given is the default."""
+    """Return rows and columns, or the default for missing values."""
     rows, columns = values or (default, default)
     return rows, columns
 
@@ -175,7 +174,7 @@ def _pair(values: Sequence[Any], default: int) -> tuple[Any, Any]:
 def _sides(
     layer: Any, padding: str, x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Sides:
-    """What one of three ways of saying it comes to."""
+    """Return the padding of each side. A layer writes it in one of several ways."""
     kind = layer.WhichOneof(padding)
     ways: Mapping[str | None, Callable[[], Sequence[int]]] = {
         "valid": lambda: _borders(layer.valid.paddingAmounts.borderAmounts),
@@ -209,11 +208,11 @@ LAYERS: Mapping[str, Layer] = {
     "resizeBilinear": resize_bilinear,
     "loadConstantND": load_constant,
 }
-"""Every layer that is known, by its field in a layer's message."""
+"""Every supported layer, by its field in a layer's message."""
 
 
 def _per_channel(values: Any, shape: tuple[int, ...], default: float) -> Tensor:
-    """One for all, or one for each index of the first axis."""
+    """Return one number for all, or one for each index of the first axis."""
     if len(values) not in (0, 1, shape[0]):
         raise ValueError(f"there are {len(values)} scales or biases for the shape {shape}")
     tensor = torch.tensor(list(values) or [default], dtype=torch.float32)

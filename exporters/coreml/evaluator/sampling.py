@@ -1,7 +1,7 @@
-"""Compute where an output looks: resize, padding, slices, by the words that CoreML has for them.
+"""Compute sampling positions by CoreML's names: resize, padding, slices.
 
-Coordinates of a resize are computed in float32, as PyTorch computes them: the refiner amplifies what differs.
-Source: notes of `resize_bilinear` in coremltools' operations for iOS 15.
+Coordinates of a resize are computed in float32, as in PyTorch: the refiner amplifies any difference. Source: notes of
+`resize_bilinear` in coremltools' operations for iOS 15.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Rule = Callable[[int, int, Tensor], Tensor]
-"""Length before, length after, and indices of the pixels after, to places among those before."""
+"""Maps length before, length after, and indices of the pixels after to positions among the pixels before."""
 
 
 def _strict_align_corners(before: int, after: int, index: Tensor) -> Tensor:
@@ -43,11 +43,11 @@ RULES: Mapping[str, Rule] = {
 }
 
 _OF_TORCH = {"STRICT_ALIGN_CORNERS": True, "ALIGN_CORNERS": True, "UNALIGN_CORNERS": False}
-"""Rules that PyTorch has as well, by its `align_corners`: taken from there, for the same last bit."""
+"""Rules that PyTorch also has, by its `align_corners`. PyTorch computes them, for the same last bit."""
 
 
 def resize_bilinear(x: Tensor, size: tuple[int, int], rule: str) -> Tensor:
-    """(N, C, h, w) to (N, C, *size). Raises ValueError for a rule that is none, or a size without pixels."""
+    """Resize (N, C, h, w) to (N, C, *size). Raises ValueError for an unknown rule, or a size without pixels."""
     if rule not in RULES:
         raise ValueError(f"unknown sampling mode {rule!r}; known are {', '.join(RULES)}")
     if x.dim() != 4 or min(size) < 1:
@@ -58,7 +58,7 @@ def resize_bilinear(x: Tensor, size: tuple[int, int], rule: str) -> Tensor:
 
 
 def resize_by_rule(x: Tensor, size: tuple[int, int], rule: Rule) -> Tensor:
-    """The same, whatever the rule: columns first, then rows, each a mean of two weighted by distance."""
+    """Resize by any rule: columns first, then rows, each a mean of two weighted by distance."""
     for axis, length in ((3, size[1]), (2, size[0])):
         last = x.shape[axis] - 1
         place = rule(x.shape[axis], length, torch.arange(length, dtype=torch.float32, device=x.device)).clamp(0, last)
@@ -73,7 +73,7 @@ Sides = tuple[int, int, int, int]
 """Rows above and below, columns left and right."""
 
 _HEAVY = {"same": 0, "same_lower": 1}
-"""Which side gets one more where the padding is odd: below and right, or above and left."""
+"""The side that gets one more if the padding is odd: 0 for below and right, 1 for above and left."""
 
 
 def amounts(
@@ -84,10 +84,10 @@ def amounts(
     strides: Sequence[int],
     dilations: Sequence[int],
 ) -> Sides:
-    """Of padding by its name, `pad` being what `custom` gives.
+    """Return the padding of each side, by its name. `pad` holds the numbers for `custom`.
 
     Raises:
-        ValueError: what makes no sense, or more than the kernel reaches: a file of few bytes could pad to any size.
+        ValueError: invalid values, or more padding than the kernel reaches: a file of few bytes could pad to any size.
     """
     if x.dim() != 4 or not len(kernel) == len(strides) == len(dilations) == 2:
         raise ValueError(f"only images are known here, (N, C, H, W), and not {tuple(x.shape)}")
@@ -114,7 +114,7 @@ def amounts(
 
 
 def symmetric(sides: Sides) -> tuple[int, int]:
-    """Rows and columns on either side. Raises ValueError if one side has more than the other."""
+    """Return the rows and columns on either side. Raises ValueError if one side has more than the other."""
     top, bottom, left, right = sides
     if top != bottom or left != right:
         raise ValueError(f"padding {sides} differs from one side to the other, which pools do not have here")
@@ -131,7 +131,7 @@ def convolve(
     dilations: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """A convolution, its padding on each side as given."""
+    """Convolve with this padding on each side."""
     top, bottom, left, right = sides
     if top == bottom and left == right:
         return F.conv2d(x, weight, bias, tuple(strides), (top, left), tuple(dilations), groups)
@@ -150,10 +150,10 @@ def indices(
     end_mask: Sequence[bool] | None,
     squeeze_mask: Sequence[bool] | None,
 ) -> tuple[Index, ...]:
-    """What stands between brackets. None is a default: strides of 1, no mask.
+    """Return the index expression of a slice. None is a default: strides of 1, no mask.
 
     Raises:
-        ValueError: not one of each for every axis, or a stride that is not positive.
+        ValueError: a list does not have one element per axis, or a stride is not positive.
     """
     steps = stride or [1] * rank
     no_begin, no_end, squeezed = (mask or [False] * rank for mask in (begin_mask, end_mask, squeeze_mask))

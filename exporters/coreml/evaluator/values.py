@@ -1,4 +1,4 @@
-"""Constants of ML programs, from the specification or from the weights' file, checked against their own types."""
+"""Read constants of ML programs from the specification or the weight file, and check them against their types."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from exporters.coreml.blobs import Blob
 from exporters.coreml.protobufs import messages
 
 Constant = Tensor | str
-"""Floats are held in float32, whatever their width in the file; integers and booleans as they are."""
+"""A constant. Floats are float32, whatever their width in the file; integers and booleans keep their type."""
 
 _WEIGHTS = "@model_path/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorType:
-    """A value's dtype by CoreML's name, and its lengths."""
+    """A value's dtype by CoreML's name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -38,7 +38,7 @@ class TensorType:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored:
-    """How a dtype is stored: its bits, what its bytes are read as, and its field where it is not bytes."""
+    """How a dtype is stored: its bits, the numpy dtype of its bytes, and its field if that is not `bytes`."""
 
     bits: int
     dtype: type[np.generic]
@@ -65,7 +65,7 @@ _STORED = {
 
 
 def tensor_type(value_type: Any) -> TensorType:
-    """Of a `ValueType` message. Raises ArtifactError if it is no tensor of known lengths."""
+    """Return the type in a `ValueType` message. Raises ArtifactError if it is no tensor of known lengths."""
     if value_type.WhichOneof("type") != "tensorType":
         raise ArtifactError(f"it has a value that is a {value_type.WhichOneof('type')}, and not a tensor")
     tensor = value_type.tensorType
@@ -80,14 +80,14 @@ def tensor_type(value_type: Any) -> TensorType:
 
 
 def constant(value: Any, weights: Mapping[str, Mapping[int, Blob]]) -> Constant:
-    """What a `Value` message holds.
+    """Return the content of a `Value` message.
 
     Args:
         value: The message.
-        weights: Of the package, by file name and position.
+        weights: The package's weights, by file name and position.
 
     Raises:
-        ArtifactError: not of its own type, or not where it says.
+        ArtifactError: the value does not match its type, or is not at its position.
     """
     kind = tensor_type(value.type)
     where = value.WhichOneof("value")
@@ -135,7 +135,7 @@ def _immediate(tensor: Any, kind: TensorType) -> NDArray[Any]:
 
 
 def _unpacked(content: memoryview, kind: TensorType) -> NDArray[Any]:
-    """Elements of whole bytes as they are; of less, from the lowest bit of the first byte on."""
+    """Return the elements; those smaller than a byte are unpacked from the lowest bit of the first byte on."""
     stored = _STORED[kind.dtype]
     if len(content) != -(-kind.values * stored.bits // 8):
         raise ArtifactError(
@@ -153,6 +153,6 @@ def _unpacked(content: memoryview, kind: TensorType) -> NDArray[Any]:
 
 
 def _widened(array: NDArray[Any], kind: TensorType) -> Tensor:
-    """As torch computes with it; a copy, which nobody else writes to."""
+    """Return a copy in the dtype that torch computes with. Nobody else writes to it."""
     wide = {"UINT16": np.int32, "UINT32": np.int64, "FLOAT16": np.float32}
     return torch.from_numpy(array.astype(wide.get(kind.dtype, array.dtype), copy=True))

@@ -1,1 +1,1 @@
-"""ONNX graphs as they are built: the vocabulary, files of one size, eight bits, simplification."""
+"""Build ONNX graphs: the vocabulary, files of one size, eight bits, simplification."""

@@ -1,9 +1,9 @@
-"""Upsample rows by a product with a banded matrix, which onnxruntime's CPU kernels do faster than Resize.
+"""Upsample rows by a product with a banded matrix, which is faster than Resize in onnxruntime's CPU kernels.
 
-A row of the result is the mean of two neighbouring rows of the image. The matrix that says so is zero but for a narrow
-band, so it is cut into blocks of rows, and each block is multiplied with only the few rows of the image that it reads.
-In a file of one size all of that is numbers, from `bands`. In one of any size, by `BandedOnnxOps`, it is computed in
-the graph, once a frame, from the sizes it meets: some thirty operations on a few thousand numbers.
+A row of the result is the weighted mean of two neighbouring rows of the image. The matrix for this is zero except in a
+narrow band. So it is cut into blocks of rows, and each block is multiplied with only the few rows of the image that it
+reads. In a file of one size, `bands` computes all of that as constants. In a file of any size, `BandedOnnxOps` computes
+it in the graph, once per frame, from the actual sizes: some thirty operations on a few thousand numbers.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from exporters.onnx.graph.ops import OnnxOps
 
-BLOCK_ROWS = range(32, 7, -1)  # rows of the result at once: the more the better, and fewer than 8 do not pay
+BLOCK_ROWS = range(32, 7, -1)  # rows of the result at once: more is faster, and fewer than 8 are slower than Resize
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +29,9 @@ class Bands:
 
 
 def bands(height: int, to_height: int, rows: range | None = None) -> Bands:
-    """The matrix that brings `height` rows to `to_height`, bilinear with half-pixel centres.
+    """Return the matrix that resizes `height` rows to `to_height`, bilinear with half-pixel centres.
 
-    Rows and weights are computed in float32, as PyTorch does. `rows` are those of the result that are wanted, else all.
+    Rows and weights are computed in float32, as in PyTorch. `rows` selects rows of the result; None selects all.
     """
     wanted = range(to_height) if rows is None else rows
     block_rows = next((rows for rows in BLOCK_ROWS if len(wanted) % rows == 0), BLOCK_ROWS[0])
@@ -55,7 +55,7 @@ def bands(height: int, to_height: int, rows: range | None = None) -> Bands:
 
 @dataclass(frozen=True, kw_only=True)
 class _Bands:
-    """Names of values: as in `Bands`, and what rows are reshaped to before the product and after it."""
+    """The names of the values in `Bands`, and the shapes of the rows before and after the product."""
 
     weight: str
     rows: str
@@ -64,7 +64,7 @@ class _Bands:
 
 
 class BandedOnnxOps(OnnxOps):
-    """Resizes by a product of rows. All that is brought to the size of one image has the same size before."""
+    """Resizes by a product of rows. All images resized to one reference's size must have the same size before."""
 
     _bands: _Bands | None = None
 
@@ -78,7 +78,10 @@ class BandedOnnxOps(OnnxOps):
         return self._node("Reshape", self._node("MatMul", bands.weight, rows), bands.whole)
 
     def _write_bands(self, height: str, to_height: str) -> _Bands:
-        """See `bands`; both are integers, one each. Blocks have a divisor's number of rows: none is left over."""
+        """Write the operations that compute `bands`. Both arguments are single integers.
+
+        The number of rows in a block divides `to_height`, so that no row is left over.
+        """
         one, two = self._integers("1", 1), self._integers("2", 2)
         zero_float, one_float, half = self._float("0.0", 0), self._float("1.0", 1), self._float("0.5", 0.5)
         divisors = self._integers("divisors", *range(1, BLOCK_ROWS[0] + 1))
@@ -99,7 +102,7 @@ class BandedOnnxOps(OnnxOps):
         first = self._node("Min", first, self._to_float(self._node("Sub", height, reads)))
         read = self._node("Add", first, self._to_float(self._range(reads)))
 
-        # Of the two rows about a position each counts as much as it is near, and any other not at all.
+        # The two rows around a position are weighted by their nearness, and all others by zero.
         distance = self._node("Abs", self._node("Sub", position, read))
         weight = self._node("Max", self._node("Sub", one_float, distance), zero_float)
         rows = self._to_integer(self._node("Reshape", read, self._integers("-1", -1)))

@@ -1,4 +1,4 @@
-"""How large a graph's values grow over a clip, in onnxruntime, its states fed back."""
+"""Measure the range of a graph's values over a clip, in onnxruntime, with its states fed back."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,22 +13,22 @@ from exporters.support.calibration import CalibrationError
 from rvm_model.state import auto_graph_ratio, state_shapes
 
 Ranges = Mapping[str, tuple[float, float]]
-"""By value, the least and the greatest number."""
+"""The least and the greatest number of each value, by name."""
 
 
 def value_ranges(model: ModelProto, values: Sequence[str], frames: NDArray[np.uint8], spec: OnnxSpec) -> Ranges:
-    """Least and greatest number of each value.
+    """Return the least and the greatest number of each value.
 
-    On one thread, so that it is the same however many there are.
+    It runs on one thread, so that the result does not depend on the number of threads.
 
     Args:
-        model: The file as it would be without quantisation.
-        values: Those to watch.
-        frames: (T, H, W, 3) RGB, of the file's size if it has only one.
-        spec: The file's.
+        model: The file's model before quantisation.
+        values: The names of the values to measure.
+        frames: (T, H, W, 3) RGB, at the file's size if it has only one.
+        spec: The file's spec.
 
     Raises:
-        CalibrationError: frames too narrow for any ratio.
+        CalibrationError: the frames are too narrow for any ratio.
         MissingPackage: onnxruntime is not installed.
     """
     try:
@@ -66,7 +66,7 @@ def value_ranges(model: ModelProto, values: Sequence[str], frames: NDArray[np.ui
 
 
 def _ratio(height: int, width: int) -> float:
-    """What suits a clip."""
+    """Return the downsample ratio for a clip's size. Raises CalibrationError if it is too narrow."""
     try:
         return auto_graph_ratio(height, width)
     except ValueError as error:
@@ -74,7 +74,7 @@ def _ratio(height: int, width: int) -> float:
 
 
 def _image(frame: NDArray[np.uint8], spec: OnnxSpec) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """A frame as the file's `src`, as often as its batch has it."""
+    """Return a frame as the file's `src`, repeated to the size of its batch."""
     batch = np.repeat(frame[None, :, :, ::-1] if spec.bgr else frame[None], spec.fixed.batch if spec.fixed else 1, 0)
     if spec.image_bytes:
         return np.ascontiguousarray(batch)

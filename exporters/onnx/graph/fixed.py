@@ -1,4 +1,4 @@
-"""The vocabulary for a file of one size: what a dynamic graph asks of shapes at run time is a number here."""
+"""The vocabulary for a file of one size: shapes that a dynamic graph computes at run time are constants here."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +15,21 @@ from rvm_model.state import internal_size
 Size = tuple[int, int, int]
 
 STRIP_PIXELS = 2**19
-"""About what a strip has. The smaller, the less memory; the time is the same from 2**17 to 2**20, in onnxruntime."""
+"""The approximate size of a strip. Smaller strips use less memory; onnxruntime's time is the same from 2**17 to
+2**20.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Strip:
-    """Some rows of an image, and the height of all of it."""
+    """Some rows of an image, and the height of the whole image."""
 
     rows: range
     height: int
 
 
 class FixedOnnxOps(OnnxOps):
-    """Knows channels, height and width of every value, so that no Shape, Expand or sliced shape is left."""
+    """Knows channels, height and width of every value, so that no Shape, Expand or sliced shape is needed."""
 
     def __init__(self, dtype: Dtype, spec: OnnxSpec, fixed: Fixed, src: str) -> None:
         super().__init__(dtype, spec)
@@ -84,7 +86,7 @@ class FixedOnnxOps(OnnxOps):
         count = -(-height * width // STRIP_PIXELS)
         if not self.spec.banded or count == 1:
             return (x,)
-        # Whole blocks of rows, but for the last.
+        # All strips but the last have whole blocks of rows.
         most = -(-height // (count * BLOCK_ROWS[0])) * BLOCK_ROWS[0]
         strips = []
         for start in range(0, height, most):
@@ -147,7 +149,7 @@ class FixedOnnxOps(OnnxOps):
     def _nodes(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> tuple[str, ...]:
         values = super()._nodes(op, *inputs, outputs=outputs, **attributes)
         if inputs[0] in self.sizes:
-            # Most operations keep the size of what they get; the others say so above.
+            # Most operations keep the size of their input; the others set it above.
             self.sizes.update(dict.fromkeys(values, self.sizes[inputs[0]]))
         return values
 

@@ -1,8 +1,8 @@
 """The vocabulary as ONNX nodes, opset 12 to 21, NCHW.
 
 Nodes are named after the scope they are written in and initialisers after their module, so that a reader of the file
-finds `decoder.decode3.gru`. Initialisers are float32 or float16; only what `Resize` calls scales stays float32, as its
-specification asks.
+finds `decoder.decode3.gru`. Initialisers are float32 or float16; only the scales of `Resize` are always float32, as its
+specification requires.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from exporters.onnx import OnnxSpec
 Dtype = type[np.float32] | type[np.float16]
 
 BLOCK = 16
-"""Channels that onnxruntime's CPU kernels keep together, on the widest processors."""
+"""The channels that onnxruntime's CPU kernels keep together, on the widest processors."""
 
 _KEEP_CHANNELS = {"Add", "Sub", "Mul", "Relu", "Sigmoid", "Tanh"}
 
@@ -45,9 +45,9 @@ class OnnxOps:
         self._scope = outer
 
     def finish(self, values: dict[str, str]) -> None:
-        """Give values the names by which a consumer knows them, and drop what none of them needs.
+        """Rename values to the output names of the file, and drop every node that no output needs.
 
-        `values` is output name to value.
+        `values` maps output names to values.
         """
         known_as = {value: output for output, value in values.items()}
         needed = set(values)
@@ -62,18 +62,18 @@ class OnnxOps:
         self.initializers = {name: tensor for name, tensor in self.initializers.items() if name in needed}
 
     def cast(self, x: str, element: int) -> str:
-        """Into another element type, a number of `TensorProto`."""
+        """Cast to another element type, a number of `TensorProto`."""
         return self._node("Cast", x, to=element)
 
     def image_from_bytes(self, x: str, bgr: bool) -> str:
-        """(B, H, W, 3) uint8 as the program's images are: NCHW, RGB, in [0, 1]."""
+        """Convert (B, H, W, 3) uint8 to the program's images: NCHW, RGB, in [0, 1]."""
         image = self._node("Transpose", self._bgr_to_rgb(x) if bgr else x, perm=[0, 3, 1, 2])
         return self.div(
             self.cast(image, helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))), self._scalar("255", 255)
         )
 
     def image_to_bytes(self, x: str, bgr: bool) -> str:
-        """The way back, rounded to the nearest level."""
+        """Convert an image back to bytes, rounded to the nearest level."""
         levels = self._node("Round", self.mul(x, self._scalar("255", 255)))
         image = self._node("Transpose", self.cast(levels, TensorProto.UINT8), perm=[0, 2, 3, 1])
         return self._bgr_to_rgb(image) if bgr else image
@@ -170,8 +170,8 @@ class OnnxOps:
     def average_pool_ceil(self, x: str) -> str:
         if not self.spec.ceil_free:
             return self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=0)
-        # A row and a column of zeros more, and the floor is the ceiling. They take part in the mean of an odd edge; the
-        # channel of ones, pooled alike, is then 1/2 or 1/4 there, and a division by it is exact.
+        # With one more row and column of zeros, rounding down gives the ceiling. The zeros count in the mean at an odd
+        # edge. The pooled channel of ones is then 1/2 or 1/4 there, and a division by it is exact.
         pads = self._integers("pad_end", 0, 0, 0, 0, 0, 0, 1, 1)
         padded = self._node("Pad", x, pads, self._scalar("zero", 0), mode="constant")
         pooled = self._node("AveragePool", padded, kernel_shape=[2, 2], strides=[2, 2])
@@ -208,17 +208,17 @@ class OnnxOps:
         return self._node("Expand", state, self._shape(x, 0, 4))
 
     def _in_blocks(self, x: str) -> str:
-        """A pooling of single pixels, which changes nothing.
+        """Add a pooling of single pixels, which changes no value.
 
-        But onnxruntime's kernel for it gives blocks of channels, which are then brought to twice their size as such:
-        three times as fast as Resize, and the convolution behind wants them so. Resize by itself asks for no blocks.
+        onnxruntime's kernel for it outputs blocks of channels. Resize then works on these blocks, three times as fast,
+        and the next convolution reads them without a change of layout. Resize itself does not request blocks.
         """
         if x not in self._channels or self._channels[x] % BLOCK:
             return x
         return self._node("MaxPool", x, kernel_shape=[1, 1])
 
     def _resize(self, x: str, scales: str, *sizes: str) -> str:
-        # Below opset 13 the roi, which only another mode reads, cannot be left out, nor scales beside sizes.
+        # Below opset 13 neither the roi, which only another mode reads, nor scales beside sizes can be left out.
         none = self._no_floats() if self.spec.opset < 13 else ""
         return self._node(
             "Resize",
@@ -231,7 +231,7 @@ class OnnxOps:
         )
 
     def _shape(self, x: str, start: int, stop: int) -> str:
-        """Axes start..stop of a value's shape, written once however often it is asked for."""
+        """Return axes start..stop of a value's shape. Each shape is written once and then reused."""
         key = f"{x}[{start}:{stop}]"
         if key not in self._shapes:
             shape = self._node("Shape", x)
@@ -252,7 +252,7 @@ class OnnxOps:
         values = (name,) if outputs == 1 else tuple(f"{name}:{k}" for k in range(outputs))
         self.nodes.append(helper.make_node(op, inputs, values, name=name, **attributes))
         if op in _KEEP_CHANNELS:
-            # One of two may be a single pixel or a state, of which nothing is known; none has other channels.
+            # The channels of a single pixel or a state may be unknown, but never differ from the other operand's.
             known = [self._channels[x] for x in inputs if x in self._channels]
             self._channels |= zip(values, known, strict=False)
         return values

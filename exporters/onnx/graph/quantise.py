@@ -1,7 +1,7 @@
-"""A graph whose costly convolutions compute in eight bits: QuantizeLinear and DequantizeLinear around them (QDQ).
+"""Quantise a graph's costly convolutions to eight bits, with QuantizeLinear and DequantizeLinear around them (QDQ).
 
-Weights are int8, symmetric, with a step for each output channel; what flows is uint8 with a step and a zero; biases are
-int32. All names stay: between two convolutions there is one more value each, in eight bits and back.
+Weights are int8, symmetric, with a step for each output channel. Activations are uint8 with a step and a zero. Biases
+are int32. All names stay: between two convolutions there is one more value each, in eight bits and back.
 """
 
 import math
@@ -15,25 +15,27 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from exporters.onnx.graph.calibrate import Ranges
 
 IN_EIGHT_BITS = ("decoder.decode3.", "decoder.decode2.", "decoder.decode1.")
-"""Modules whose convolutions are quantised, by the beginning of their names.
+"""The prefixes of the modules whose convolutions are quantised.
 
-Told by trained weights on the real clip, 16 to 24 frames at 1920x1080 and ratio .25, a file of that size in bands, one
-thread: time of plain opset-12 ONNX over its own, mean error of alpha, and dtSSD against the alpha that the clip was
-composed with, over fp32's.
+Measured with trained weights on the real clip, 16 to 24 frames at 1920x1080 and ratio .25, a banded file of that size,
+one thread. Columns: speedup over plain opset-12 ONNX, mean error of alpha, and dtSSD against the clip's true alpha,
+relative to fp32's.
 
     none            1.5            0
     these           1.8      2.3e-4    +1.6 %
     but no GRU      1.7      2.0e-4    +1.2 %
-    and decode4     1.8      2.3e-4    +1.9 %     which is small, and its state drifts
-    and decode0     1.8      2.5e-4    +2.6 %     what it gains goes into turning a large image into bytes
+    and decode4     1.8      2.3e-4    +1.9 %     it is small, and its state drifts
+    and decode0     1.8      2.5e-4    +2.6 %     converting a large image to bytes costs what it gains
     and encoder     1.9      5.4e-4    +4.4 %     no faster than these at 1280x720
     all of them              2.7e-2               (640x360 at .5) the refiner divides, in effect, by small variances
 """
 
 WEIGHT_LEVELS = 63
-"""Seven bits of the eight. Processors without VNNI add two products of 255 times a weight in 16 bits, which saturate
-beyond 32767; 2 * 255 * 63 is 32130, so that a file computes the same on all. With eight, and decode4, the mean error
-above is 1.4e-4 and dtSSD that of fp32.
+"""The largest weight: seven bits of the eight.
+
+Processors without VNNI add two products of 255 times a weight in 16 bits, which saturate beyond 32767. 2 * 255 * 63 is
+32130, so a file computes the same on all processors. With eight bits, and decode4, the mean error above is 1.4e-4, and
+dtSSD equals that of fp32.
 """
 
 _STEP_BITS = 8
@@ -41,20 +43,20 @@ _STEP_BITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """Of values in eight bits: `scale * (stored - zero)`, stored in 0 to 255."""
+    """The rounding of values in eight bits: `scale * (stored - zero)`, stored in 0 to 255."""
 
     scale: np.float32
     zero: np.uint8
 
 
 def boundaries(model: ModelProto) -> list[str]:
-    """Values whose range has to be known: what goes into the convolutions and what comes out."""
+    """Return the values whose ranges are needed: inputs and outputs of the quantised convolutions."""
     given, results = _given_and_results(model.graph)
     return [*dict.fromkeys([*given, *results])]
 
 
 def quantised(model: ModelProto, ranges: Ranges) -> ModelProto:
-    """The same graph in eight bits, for `ranges` of all its boundaries."""
+    """Return the graph in eight bits. `ranges` must have all its boundaries."""
     given, results = _given_and_results(model.graph)
     steps = {value: _step(*ranges[value]) for value in ranges}
     changed = ModelProto()
@@ -89,7 +91,10 @@ def _is_chosen(node: NodeProto) -> bool:
 
 
 def _given_and_results(graph: GraphProto) -> tuple[list[str], list[str]]:
-    """What the chosen convolutions look at, and what they give, behind a Relu if that is all that looks at it."""
+    """Return inputs and outputs of the chosen convolutions.
+
+    The output is that of the Relu if nothing else reads the convolution.
+    """
     readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -107,7 +112,7 @@ def _again(value: str) -> str:
 
 
 def _around(value: str, step: _Step, new: dict[str, NDArray[np.generic]]) -> Iterator[NodeProto]:
-    """Into eight bits and back."""
+    """Yield the nodes that convert a value to eight bits and back."""
     names = f"{value}:scale", f"{value}:zero"
     new |= zip(names, (np.array(step.scale), np.array(step.zero)), strict=True)
     stored = f"{value}:quantised"
@@ -121,14 +126,14 @@ def _parameters(
     given: np.float32,
     new: dict[str, NDArray[np.generic]],
 ) -> Iterator[NodeProto]:
-    """Weights and bias under the names they had. `given` is the step of what the convolution looks at."""
+    """Yield nodes for weights and bias under their old names. `given` is the step of the convolution's input."""
     weight_name, *bias_names = conv.input[1:]
     weight = constants[weight_name]
     scale = _channel_scales(weight)
     stored = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
     yield _dequantised(weight_name, stored, scale, new)
     for name in bias_names:
-        # The step in which products are summed: the sum begins with the bias.
+        # The bias has the step of the summed products, because the sum begins with it.
         step = scale * given
         levels = np.rint(constants[name].astype(np.float64) / step)
         yield _dequantised(name, np.clip(levels, -(2**31), 2**31 - 1).astype(np.int32), step, new)
@@ -149,16 +154,16 @@ def _channel_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _step(least: float, greatest: float) -> _Step:
-    """From a range, which zero is always in: convolutions pad with it, and it has to be exact."""
+    """Return the step for a range, extended to zero: convolutions pad with zero, which has to be exact."""
     least, greatest = min(least, 0.0), max(greatest, 0.0)
     scale = _rounded_up((greatest - least) / 255) or 1.0
     return _Step(scale=np.float32(scale), zero=np.uint8(round(-least / scale)))
 
 
 def _rounded_up(number: float) -> float:
-    """To few bits: the last ones differ between processors, and the same weights shall give the same file.
+    """Round up to few bits: the last bits differ between processors, and the same weights should give the same file.
 
-    Likely, not surely: an end that lies right beside such a step, or a zero right between two, may fall to either side.
+    This is likely, not certain: an end right beside such a step, or a zero right between two, may fall to either side.
     """
     mantissa, exponent = math.frexp(number)
     return math.ldexp(math.ceil(mantissa * 2**_STEP_BITS), exponent - _STEP_BITS)

@@ -1,4 +1,4 @@
-"""A file made smaller by onnxsim, if it leaves the contract alone."""
+"""Simplify a file with onnxsim, if the inputs and outputs stay the same."""
 
 from typing import cast
 
@@ -12,11 +12,11 @@ _UNDOES_CEIL_FREE = "fuse_pad_into_pool"
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph after onnxsim's constant folding and fusions.
+    """Return the graph after onnxsim's constant folding and fusions.
 
     Raises:
         MissingPackage: onnxsim is not installed.
-        ArtifactError: it gave up, or changed the name, type or an axis of an input or output.
+        ArtifactError: onnxsim failed, or changed the name, type or an axis of an input or output.
     """
     try:
         import onnxsim
@@ -26,9 +26,9 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         raise MissingPackage("--simplify needs onnxsim; run: pip install 'rvm-export[onnx-simplify]'") from error
     try:
         simpler = cast(onnx.ModelProto, onnxsim.simplify(model, skipped_optimizers=[_UNDOES_CEIL_FREE])[0])
-    except Exception as error:  # whatever its C++ part throws, as RuntimeError and others
+    except Exception as error:  # its C++ code throws RuntimeError and others
         raise ArtifactError(f"onnxsim cannot simplify this graph: {first_line(error)}") from error
-    # It writes down the output axes that it inferred, so that ours are held against what can be inferred of them.
+    # onnxsim writes the output axes that it inferred, so compare them with the axes inferred for our graph.
     inferred = onnx.shape_inference.infer_shapes(model)
     refuse_other_axes(inferred, simpler)
     del simpler.graph.output[:]
@@ -37,7 +37,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def refuse_other_axes(model: onnx.ModelProto, simpler: onnx.ModelProto) -> None:
-    """Raises ArtifactError, naming what differs, if inputs or outputs are not what they were."""
+    """Raise ArtifactError, with the names, if inputs or outputs have changed."""
     for before, after in ((model.graph.input, simpler.graph.input), (model.graph.output, simpler.graph.output)):
         changed = [old.name for old, new in zip(before, after, strict=False) if old != new]
         if changed or len(before) != len(after):

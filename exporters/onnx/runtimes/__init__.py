@@ -1,1 +1,1 @@
-"""What runs ONNX files: onnxruntime, its build for browsers, OpenVINO."""
+"""The runtimes of ONNX files: onnxruntime, its build for browsers, OpenVINO."""

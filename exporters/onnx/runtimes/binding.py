@@ -1,7 +1,7 @@
-"""onnxruntime with its inputs and outputs bound to a device: the states stay there, only images travel.
+"""Run onnxruntime with inputs and outputs bound to a device: states stay on it, and only images are copied.
 
-A file of one size keeps two sets of state buffers and writes each frame's states into the set that it does not read.
-All addresses are then known beforehand, which is what a CUDA graph asks for: one is captured for each way between the
+A file of one size keeps two sets of state buffers, and writes each frame's states into the set that it does not read.
+So all addresses are known beforehand, as a CUDA graph requires. One graph is captured for each direction between the
 sets, and one for the first frame, which reads zeros. From then on a frame is a copy, one launch, and a copy back.
 """
 
@@ -18,16 +18,16 @@ from exporters.onnx.runtimes.step import no_state, to_image, to_matte
 from exporters.runtime import Device, Frame, Matte, State, Step
 
 GRAPH_ID = "gpu_graph_id"
-"""The run option that names the CUDA graph to capture, and then to launch."""
+"""The run option with the id of the CUDA graph, to capture it first and launch it later."""
 
 
 def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
-    """A step whose state is four `OrtValue` on the device.
+    """Return a step whose state is four `OrtValue` on the device.
 
-    A file of one size keeps only the two newest states: an older one has been overwritten and must not be used again.
+    A file of one size keeps only the two newest states. Older ones are overwritten and must not be used again.
 
     Raises:
-        ArtifactError: here or in a step, what onnxruntime says, such as that the device has no memory left.
+        ArtifactError: any error of onnxruntime, here or in a step, such as too little memory on the device.
     """
     with said_in_one_line(artifact):
         if artifact.fixed is None:
@@ -67,7 +67,7 @@ def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device)
         tensor.name: _on(device, np.zeros([int(axis) for axis in tensor.shape], tensor.dtype))
         for tensor in (artifact.inputs[0], *artifact.outputs[: -len(OUTPUTS[2:])])
     }
-    # Two sets that change places, and the zeros before the first frame, which are never written to.
+    # Two sets that alternate, and the zeros before the first frame, which are never written to.
     zeros, *sets = [tuple(_on(device, array) for array in no_state(artifact)) for _ in range(3)]
     runs = {}
     for graph_id, (before, after) in enumerate(((zeros, sets[0]), (sets[0], sets[1]), (sets[1], sets[0])), start=1):
@@ -100,6 +100,6 @@ def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue]) -> Matte:
 
 
 def to_host(value: ort.OrtValue) -> NDArray[Any]:
-    """An array that belongs to the caller; of a value on the CPU `numpy` alone would be a window on it."""
+    """Return an array that belongs to the caller. For a value on the CPU, `numpy` alone would return a view of it."""
     array: NDArray[Any] = value.numpy()
     return array if array.flags.owndata else array.copy()

@@ -1,4 +1,4 @@
-"""ONNX files through onnxruntime."""
+"""Run ONNX files in onnxruntime."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +18,12 @@ from exporters.runtime import Arrays, Device, State, Step
 __all__ = ["inspect", "load", "to_numpy"]
 
 RunFor = Callable[[Sequence[str], Arrays], list[NDArray[Any]]]
-"""Names of outputs, and inputs by name, to the arrays of those outputs."""
+"""Maps names of outputs, and inputs by name, to the arrays of those outputs."""
 
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     session = open_session(artifact, device)
     if device == "cuda":
         yield bound_step(session, artifact, device, ratio)
@@ -34,14 +34,14 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(to_host(value) if isinstance(value, ort.OrtValue) else value.copy() for value in state)
 
 
 def runner(artifact: Artifact, model: ModelProto) -> RunFor:
-    """Runs `model`, a copy of a file that may have more outputs, on the CPU.
+    """Return a function that runs `model`, a copy of a file with perhaps more outputs, on the CPU.
 
-    Raises ArtifactError, then or when it is called, if onnxruntime cannot run it.
+    Raises ArtifactError, here or when it is called, if onnxruntime cannot run it.
     """
     return _runner(open_session(artifact, "cpu", model.SerializeToString()), artifact)
 

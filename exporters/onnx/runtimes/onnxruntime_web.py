@@ -1,4 +1,4 @@
-"""ONNX files through onnxruntime-web: its WebAssembly build, as browsers run it, in Node."""
+"""Run ONNX files in onnxruntime-web: its WebAssembly build, as browsers run it, in Node."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "web"
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"{NAME} runs on the CPU here, not on {device}; use --device cpu")
     with running([find_node(NAME, FOLDER), FOLDER / "main.mjs", artifact.path], artifact, NAME) as run:

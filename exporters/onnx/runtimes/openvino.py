@@ -1,4 +1,4 @@
-"""ONNX files through OpenVINO on the CPU, in float32."""
+"""Run ONNX files in OpenVINO on the CPU, in float32."""
 
 import sys
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ PROGRAM = Path(__file__).with_name("openvino_main.py")
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
-    """Ready to play. See `exporters.runtime.Runtime`."""
+    """Yield the step function. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")
-    # -P, or the files beside the program would hide modules of the same name.
+    # Without -P, the files beside the program would hide modules of the same name.
     with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "openvino") as run:
         yield make_step(artifact, ratio, run)

@@ -1,4 +1,4 @@
-"""onnxruntime's sessions, and what it says when it cannot."""
+"""Open onnxruntime's sessions, and convert its errors."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rvm_model.device import DeviceError
 from rvm_model.errors import first_line
 
 _ERRORS = (
-    RuntimeError,  # of bound inputs and outputs
+    RuntimeError,  # raised for bound inputs and outputs
     ort_errors.EngineError,
     ort_errors.EPFail,
     ort_errors.Fail,
@@ -29,7 +29,7 @@ _ERRORS = (
 
 
 def open_session(artifact: Artifact, device: Device, model: bytes | None = None) -> ort.InferenceSession:
-    """Of the file, or of `model`, a copy of it with other outputs.
+    """Open a session for the file, or for `model`, a copy of it with other outputs.
 
     Raises:
         ArtifactError: onnxruntime does not load it.
@@ -37,12 +37,12 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
     """
     path = artifact.path
     options = ort.SessionOptions()
-    # Unlike PyTorch and TensorFlow it asks nobody how many threads it may have, and processes side by side would fight.
+    # Unlike PyTorch and TensorFlow it does not read OMP_NUM_THREADS, and parallel processes would compete for cores.
     options.intra_op_num_threads = _threads()
-    # One block for a whole frame, laid out by what a frame before it took, is 350 MiB more at 4K, and no faster.
+    # One block for a whole frame, planned from the frame before, takes 350 MiB more at 4K, and is no faster.
     options.enable_mem_pattern = False
-    options.log_severity_level = 4  # what it would say as an error it raises as well
-    # Waiting threads would otherwise spin, at the cost of PyTorch, which plays the other side of a comparison.
+    options.log_severity_level = 4  # it also raises what it would log as an error
+    # Otherwise waiting threads spin, and slow down PyTorch, which runs the other side of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
         raise DeviceError(_no_cuda())
@@ -53,7 +53,7 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
         session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
     except _ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
-    # Where CUDA's libraries are missing, onnxruntime only warns and takes the CPU.
+    # If CUDA's libraries are missing, onnxruntime only warns and uses the CPU.
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise DeviceError(_no_cuda())
     return session
@@ -61,7 +61,7 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
 
 @contextmanager
 def said_in_one_line(artifact: Artifact) -> Iterator[None]:
-    """Raises ArtifactError with what onnxruntime says when a frame does not run."""
+    """Raise ArtifactError with the first line of onnxruntime's error when a frame does not run."""
     try:
         yield
     except _ERRORS as error:
@@ -69,7 +69,7 @@ def said_in_one_line(artifact: Artifact) -> Iterator[None]:
 
 
 def _threads() -> int:
-    """What OMP_NUM_THREADS says, which may be a list, by depth; 0 stands for as many as there are cores."""
+    """Return the first number of OMP_NUM_THREADS, which may be a list; 0 means as many threads as cores."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdecimal() else 0
 

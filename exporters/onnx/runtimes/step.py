@@ -1,4 +1,4 @@
-"""What every runtime of ONNX files shares: frame, states and ratio by name into a file, and its outputs by name out."""
+"""Pass frame, states and ratio by name to a file, and read its outputs by name, for every runtime of ONNX files."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from rvm_model.state import state_shapes
 
 
 def make_step(artifact: Artifact, ratio: float, run: Run) -> Step:
-    """A runtime's `run` as the harness plays it. The state is a tuple of four arrays as the file gives them."""
+    """Return the step function of a runtime's `run`. The state is a tuple of four arrays in the file's own form."""
     first = no_state(artifact)
     ratio_input = {INPUTS[5]: np.array([ratio], np.float32)} if artifact.fixed is None else {}
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         before = zip(INPUTS[1:5], state or first, strict=True)
         outputs = run({"src": to_image(artifact, frame), **dict(before), **ratio_input})
-        # Copies: its own would lie scattered in onnxruntime's memory, where the next frame's images need room.
+        # Copies: the originals would fragment onnxruntime's memory, where the next frame's images need room.
         return to_matte(artifact, outputs), tuple(outputs[name].copy() for name in OUTPUTS[2:])
 
     return step
 
 
 def no_state(artifact: Artifact) -> tuple[NDArray[Any], ...]:
-    """What goes in with the first frame: zeros, one each or of the file's one size."""
+    """Return the states before the first frame: zeros, one each or in the file's one size."""
     fixed = artifact.fixed
     shapes = [(1, 1, 1, 1)] * 4
     if fixed is not None:
@@ -34,14 +34,14 @@ def no_state(artifact: Artifact) -> tuple[NDArray[Any], ...]:
 
 
 def to_image(artifact: Artifact, frame: Frame) -> NDArray[Any]:
-    """A frame as the file's `src` is: in its dtype, or as bytes (B, H, W, 3)."""
+    """Return a frame as the file's `src`: in its dtype, or as bytes (B, H, W, 3)."""
     if not artifact.image_bytes:
         return frame.astype(artifact.inputs[0].dtype, copy=False)
     return np.ascontiguousarray(_in_order(artifact, np.rint(frame * 255).astype(np.uint8).transpose(0, 2, 3, 1)))
 
 
 def to_matte(artifact: Artifact, outputs: Arrays) -> Matte:
-    """What the file gives as `fgr` and `pha`, NCHW float32 in [0, 1]."""
+    """Return the file's `fgr` and `pha` as NCHW float32 in [0, 1]."""
     fgr, pha = (outputs.get(name) for name in OUTPUTS[:2])
     if not artifact.image_bytes:
         return Matte(
@@ -55,7 +55,7 @@ def to_matte(artifact: Artifact, outputs: Arrays) -> Matte:
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
-    """Four arrays. See `exporters.runtime.Runtime`."""
+    """Return four arrays. See `exporters.runtime.Runtime`."""
     return tuple(array.copy() for array in state)
 
 
@@ -64,5 +64,5 @@ def _from_bytes(image: NDArray[np.uint8]) -> Frame:
 
 
 def _in_order(artifact: Artifact, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB to the file's order of channels, or back."""
+    """Convert RGB to the file's order of channels, or back."""
     return image[..., ::-1] if artifact.metadata.get("channel_order") == "BGR" else image

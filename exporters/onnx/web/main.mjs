@@ -1,4 +1,4 @@
-// Runs one ONNX file in onnxruntime-web's WebAssembly build, as exporters/support/tensor_pipe.py asks:
+// Run one ONNX file in onnxruntime-web's WebAssembly build, for exporters/support/tensor_pipe.py:
 //   node main.mjs model.onnx
 
 import { readFileSync } from "node:fs";
@@ -6,13 +6,14 @@ import { readFileSync } from "node:fs";
 import { decode, encode, failure } from "../../support/web/messages.mjs";
 import { answer, requests } from "../../support/web/pipe.mjs";
 
-// stdout belongs to the messages, whatever the library has to say.
+// stdout is for the messages: print the library's output to stderr.
 console.log = console.info = console.debug = console.error;
 
 try {
-  // Not above, where it would be loaded before its console is the one for people.
+  // Import it here, after its console was redirected.
   const ort = await import("onnxruntime-web");
-  ort.env.wasm.numThreads = 1; // what a page has that is not cross-origin isolated
+  ort.env.wasm.numThreads = 1; // as in a page that is not cross-origin isolated
+
   const session = await ort.InferenceSession.create(readFileSync(process.argv[2]), { executionProviders: ["wasm"] });
   await answer(encode([]));
   for await (const { header, body } of requests()) {

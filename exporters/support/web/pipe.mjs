@@ -1,8 +1,8 @@
-// The two ends of a program that exporters/support/tensor_pipe.py runs.
+// Read requests and write answers in a program that exporters/support/tensor_pipe.py runs.
 
 import { endOfLine, lengthOf } from "./messages.mjs";
 
-/** Requests from stdin, one after the other: a header, and the bytes of its tensors. */
+/** Yield requests from stdin, one after the other: a header, and the bytes of its tensors. */
 export async function* requests() {
   let rest = Buffer.alloc(0);
   let header = null;
@@ -33,7 +33,7 @@ export async function* requests() {
   }
 }
 
-/** Parts of a message to stdout, as `encode` and `failure` make them. */
+/** Write the parts of a message, as `encode` and `failure` return them, to stdout. */
 export async function answer(parts) {
   for (const part of parts) {
     await new Promise((resolve, reject) => process.stdout.write(part, (error) => (error ? reject(error) : resolve())));

@@ -1,7 +1,7 @@
-// Runs one graph model in a page of headless Chromium, as exporters/support/tensor_pipe.py asks:
+// Run one graph model in a page of headless Chromium, for exporters/support/tensor_pipe.py:
 //   node chromium.mjs folder execute|executeAsync backend chromium scratch
-// The page comes from a server in here, as do the library, the model and the frames. Chromium ends with this process,
-// however that ends; what it keeps on the disk lies in the folder `scratch`.
+// A server in this process serves the page, the library, the model and the frames. Chromium ends with this process,
+// however that ends. Its files on disk are in the folder `scratch`.
 
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -15,7 +15,7 @@ import { answer, requests } from "../../support/web/pipe.mjs";
 const [folder, method, backend, executablePath, scratch] = process.argv.slice(2);
 process.env.TMPDIR = scratch;
 
-// In software, which every machine has. Frames then take seconds, and the watchdog would end what takes that long.
+// Software rendering, which every machine has. Frames then take seconds, which would trigger the watchdog.
 const SOFTWARE = ["--disable-gpu-watchdog", "--ignore-gpu-blocklist"];
 const GPU = {
   wasm: ["--disable-gpu"],
@@ -25,7 +25,7 @@ const GPU = {
 const QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
-// Chromium goes with this process, by playwright's own handler of its exit.
+// Playwright's exit handler ends Chromium with this process.
 process.on("SIGTERM", () => process.exit(1));
 
 try {
@@ -46,25 +46,25 @@ try {
 } catch (error) {
   await answer(failure(error));
 }
-process.exit(); // the server would wait for more
+process.exit(); // the server would keep the process alive
 
 async function launch(chromium) {
   try {
     return await chromium.launch({
       executablePath,
       args: [...QUIET, ...GPU[backend]],
-      chromiumSandbox: process.getuid() !== 0, // which root cannot have
+      chromiumSandbox: process.getuid() !== 0, // root cannot use the sandbox
       handleSIGTERM: false,
     });
   } catch (error) {
-    // Playwright tells a long story, in which these lines are what Chromium had to say.
+    // In Playwright's long message, these lines are Chromium's own output.
     const said = error.message.split("\n").filter((line) => line.startsWith("[pid=") && line.includes("[err] "));
     const last = said.findLast((line) => line.includes(":FATAL:")) ?? said.at(-1) ?? error.message;
     throw new Error(`${executablePath} does not start: ${last.replace(/^\[pid=\d+\]\[err\] /, "")}`);
   }
 }
 
-/** What a page may ask for, and where it lies. Of the model, that is model.json and what this names. */
+/** Map the URLs that a page may request to files. Of the model, these are model.json and the shards that it names. */
 function routes() {
   const { resolve } = createRequire(import.meta.url);
   const here = dirname(fileURLToPath(import.meta.url));
@@ -73,7 +73,7 @@ function routes() {
   const webgpu = dirname(resolve("@tensorflow/tfjs-backend-webgpu"));
   const libraries = {
     wasm: join(wasm, "tf-backend-wasm.min.js"),
-    webgl: null, // which is in the library itself
+    webgl: null, // the library includes it
     webgpu: join(webgpu, "tf-backend-webgpu.min.js"),
   };
   const model = JSON.parse(readFileSync(join(folder, "model.json"), "utf8"));
@@ -92,7 +92,7 @@ function routes() {
   };
 }
 
-/** A server for this machine only. Its page is cross-origin isolated, without which there are no threads in wasm. */
+/** Start a server for this machine only. Its page is cross-origin isolated, which wasm requires for threads. */
 async function serve(files, exchange) {
   const server = createServer(async (request, response) => {
     response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
@@ -111,7 +111,7 @@ async function serve(files, exchange) {
       response.setHeader("Content-Type", TYPES[extname(files[request.url])] ?? "application/octet-stream");
       response.write(readFileSync(files[request.url]));
     } else {
-      response.statusCode = 404; // which the page's console tells
+      response.statusCode = 404; // the page's console reports it
     }
     response.end();
   });
@@ -119,7 +119,7 @@ async function serve(files, exchange) {
   return server;
 }
 
-/** A promise that fails where the page crashes, throws outside of a call, or complains in its console. */
+/** Return a promise that fails if the page crashes, throws outside of a call, or logs an error to its console. */
 function troubleOf(page) {
   const trouble = new Promise((_, reject) => {
     page.on("crash", () => reject(new Error("the page crashed")));
@@ -133,11 +133,11 @@ function troubleOf(page) {
       }
     });
   });
-  trouble.catch(() => {}); // it may come when nobody waits, and is told at the next frame
+  trouble.catch(() => {}); // it may fail when nobody waits; the next frame reports it
   return trouble;
 }
 
-/** What a function gives in the page. */
+/** Call a function in the page and return its result. */
 async function inPage(page, trouble, call, argument) {
   try {
     return await Promise.race([trouble, page.evaluate(call, argument)]);

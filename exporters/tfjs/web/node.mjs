@@ -1,4 +1,4 @@
-// Runs one graph model in TensorFlow.js's WebAssembly backend, as exporters/support/tensor_pipe.py asks:
+// Run one graph model in TensorFlow.js's WebAssembly backend, for exporters/support/tensor_pipe.py:
 //   node node.mjs folder execute|executeAsync
 
 import { readFile } from "node:fs/promises";
@@ -8,12 +8,12 @@ import { decode, encode, failure } from "../../support/web/messages.mjs";
 import { answer, requests } from "../../support/web/pipe.mjs";
 import { load } from "./player.mjs";
 
-// stdout belongs to the messages, whatever the library has to say.
+// stdout is for the messages: print the library's output to stderr.
 console.log = console.info = console.debug = console.error;
 
 try {
   const [folder, method] = process.argv.slice(2);
-  // Not above, where they would be loaded before their console is the one for people.
+  // Import them here, after their console was redirected.
   const { default: tf } = await import("@tensorflow/tfjs");
   await import("@tensorflow/tfjs-backend-wasm");
   const run = await load(tf, "wasm", fromFolder(tf, folder), method);
@@ -26,7 +26,7 @@ try {
   process.exitCode = 1;
 }
 
-/** Where a model comes from that lies in a folder: tfjs itself only knows addresses. */
+/** Return a tfjs source that reads a model from a folder: tfjs itself supports only URLs. */
 function fromFolder(tf, folder) {
   return {
     async load() {

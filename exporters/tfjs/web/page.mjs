@@ -1,4 +1,4 @@
-// The side of chromium.mjs that is in the page: it fetches a request, runs it and posts the answer.
+// The part of chromium.mjs that runs in the page: it fetches a request, runs it and posts the answer.
 
 /* global tf */
 

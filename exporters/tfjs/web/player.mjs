@@ -1,9 +1,9 @@
-// A graph model that answers one request after the other, in whatever has TensorFlow.js: Node or a page.
+// Run a graph model frame by frame, in Node or in a page.
 
 /**
- * Load a model on one backend, and give what runs a frame: outputs' names and tensors to tensors, all float32.
- * `source` is what tf.loadGraphModel takes; `method` is "execute", or "executeAsync" where the model has control flow.
- * Throws where another backend would run, and where a frame leaves tensors behind.
+ * Load a model on one backend. Return a function that maps outputs' names and input tensors to tensors, all float32.
+ * `source` is passed to tf.loadGraphModel. `method` is "execute", or "executeAsync" if the model has control flow.
+ * Throws if another backend would run, and if a frame leaks tensors.
  */
 export async function load(tf, backend, source, method) {
   if (!(await tf.setBackend(backend)) || tf.getBackend() !== backend) {
@@ -38,7 +38,8 @@ export async function load(tf, backend, source, method) {
   };
 }
 
-/** The released model calls its input r1i by the key "r1i:0". */
+/** Return a tensor's key in the signature. The released model names its input r1i "r1i:0". */
+
 function keyOf(side, name) {
   return name in side ? name : `${name}:0`;
 }
