@@ -13,8 +13,8 @@ from tools.cli.options import CODE_WARNING, app, device_option
     help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output "
     "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, WebM VP9), .png and .jpg pictures, no "
     "suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, "
-    "else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input is damaged; the "
-    f"part before the damage is written. {CODE_WARNING}",
+    "else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input is damaged; "
+    f"the part before the damage is written. {CODE_WARNING}",
 )
 def matte(
     inputs: Annotated[
