@@ -67,7 +67,7 @@ def describe(benchmark: Benchmark, title: str) -> str:
 
 
 def _draw(rows: Sequence[Row], measure: Measure, axes: Axes) -> bool:
-    """Return whether there was anything to draw."""
+    """Draw a chart. Return whether there was anything to draw."""
     values = [_finite(measure.value(row)) for row in rows]
     known = [value for value in values if value is not None]
     if not known:

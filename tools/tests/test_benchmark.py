@@ -1,4 +1,4 @@
-"""`rvm-export benchmark`: every format has a row, a figure is of what was played, and wrong use is one line."""
+"""`rvm-export benchmark`: every format has a row, figures are those of the files that ran, errors are one line."""
 
 import csv
 import io

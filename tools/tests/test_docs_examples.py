@@ -115,7 +115,7 @@ def test_openvino_in_cpp(openvino, onnx_file, alpha, tmp_path, require):
 
 
 def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):
-    """The headers are in no package that this project installs; the library is onnxruntime's own."""
+    """Test with onnxruntime's own library, and headers from ONNXRUNTIME_INCLUDE: no installed package has them."""
     include = os.environ.get("ONNXRUNTIME_INCLUDE")
     require(
         "onnxruntime-headers", include is not None, "ONNXRUNTIME_INCLUDE names no folder with onnxruntime_cxx_api.h"
