@@ -1,1 +1,4 @@
-"""What people run. It imports everything and is imported by nothing."""
+"""The commands and scripts that people run.
+
+It may import every other package; no other package imports it.
+"""

@@ -1,1 +1,4 @@
-"""Time files beside PyTorch: contenders in turn, a process each, compared as they are timed."""
+"""Time files against PyTorch.
+
+Contenders take turns, each in its own process, and their outputs are compared as well.
+"""

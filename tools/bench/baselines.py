@@ -1,4 +1,4 @@
-"""What every file is held against: PyTorch itself, frozen TorchScript, and ONNX as torch's own exporter traces it."""
+"""The baselines of a bench: PyTorch itself, frozen TorchScript, and the ONNX file of PyTorch's own tracing exporter."""
 
 import warnings
 from pathlib import Path
@@ -14,12 +14,12 @@ from tools.bench.race import Contender
 
 
 def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: Path) -> list[Contender]:
-    """Write them into a folder, in `fp32` or `fp16`; all run the refiner at any ratio.
+    """Write the baselines into a folder, in `fp32` or `fp16`. All run the refiner at any ratio.
 
-    On CUDA the fast path of this project comes with them, which has half precision.
+    In fp16 on CUDA, this project's fast path is one of them.
 
     Raises:
-        MissingPackage: onnx or onnxruntime.
+        MissingPackage: onnx or onnxruntime is not installed.
     """
     onnx = load_runtime("onnx")
     weights, scripted, traced = (
@@ -29,7 +29,7 @@ def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: 
     network = checkpoint.network("always").to(torch.float16 if precision == "fp16" else torch.float32)
     export_traced(network, traced)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole, since torch 2.9
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.9 deprecated all of torch.jit
         torch.jit.save(torch.jit.freeze(torch.jit.script(network)), scripted)
     captured = Contender(name=CAPTURED, path=weights, artifact=None, runtime=CAPTURED)
     return [

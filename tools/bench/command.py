@@ -1,7 +1,7 @@
-"""How fast files are beside PyTorch and beside the plain files that PyTorch makes: `rvm-export bench`.
+"""`rvm-export bench`: time files against PyTorch and against the plain files that PyTorch makes.
 
-Every contender has a process of its own, which is idle while another's frame is timed. What is timed is also compared:
-a file that drifts from PyTorch beyond its tolerance has no speed.
+Every contender has its own process, which is idle while another's frame is timed. The timed outputs are also compared:
+a file that drifts from PyTorch beyond its tolerance gets no ratio.
 """
 
 import tempfile
@@ -36,11 +36,11 @@ from tools.shared.outputs import check_reports, write_reports
 from tools.shared.sizes import parse_sizes
 
 BROWSERS = {"browser": "chromium-wasm", "browser-webgl": "chromium-webgl"}
-"""Devices that are a browser, and the runtime of TensorFlow.js there."""
+"""Browser devices, and the TensorFlow.js runtime of each."""
 
 USUAL_SIZES = (Fixed(width=1920, height=1080, ratio=0.25),)
 RELEASED_SIZES = (*USUAL_SIZES, Fixed(width=3840, height=2160, ratio=0.125))
-"""What the released project's speed test measures."""
+"""The sizes of the released project's speed test."""
 
 _FRAMES = 8
 _BASELINES = {"cpu": "traced", "cuda": "torchscript"}
@@ -48,7 +48,7 @@ _BASELINES = {"cpu": "traced", "cuda": "torchscript"}
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """As the command has them."""
+    """The options of the command."""
 
     baseline: str | None
     resolutions: tuple[str, ...]
@@ -66,7 +66,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What is measured: every size with every number of threads. `noise` is random input in place of the clip."""
+    """The conditions to measure: every size with every number of threads. `noise` is random input, not the clip."""
 
     sizes: tuple[Fixed, ...]
     threads: tuple[int, ...]
@@ -77,10 +77,10 @@ class Conditions:
 
 
 def bench_all(paths: Sequence[Path], options: BenchOptions) -> int:
-    """Measure as the options say, and return the exit code: 1 if a contender drifts.
+    """Run the bench, and return the exit code: 1 if a contender drifts.
 
     Raises:
-        UserError: options that contradict each other, and what cannot be measured as asked.
+        UserError: options that contradict each other, or files that cannot be measured with them.
         ExportFailed: a process died.
     """
     refuse_auto(options.checkpoint)
@@ -120,9 +120,9 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
 
     Args:
         paths: Exported files of any format, all of one variant, refiner and weights.
-        baseline: The contender that others are held against, by name; None for the device's usual one.
-        options: For their checkpoint and reports.
-        conditions: See there.
+        baseline: The name of the contender that the others are compared with; None for the device's default.
+        options: Its checkpoint, trust and reports are used.
+        conditions: The sizes, threads and rounds to measure.
     """
     console = stderr_console()
     if conditions.device == "cuda":
@@ -157,11 +157,11 @@ def _bench_size(
     conditions: Conditions,
     console: Console,
 ) -> list[Race]:
-    """One race for each number of threads."""
+    """Run one race for each number of threads."""
     clip = _noise(size) if conditions.noise else _builtin(size)
     first = held_clip(clip.name, clip.pixels[np.arange(WARM_UP) % len(clip)], clip.kind)
     device = cast(Device, "cpu" if conditions.device in BROWSERS else conditions.device)
-    # PyTorch itself is judged as the file that it traces: there is one wherever it takes part.
+    # PyTorch itself is judged like the traced file, which exists wherever PyTorch takes part.
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
     with working(console, "playing PyTorch, which all are compared with"):
         judges = [make_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
@@ -195,7 +195,7 @@ def _race(
 
 
 def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:
-    """The user's files, named as they are called, or as they were given where two are called alike."""
+    """Return the user's files, each with its file name, or with its path if two have the same name."""
     if conditions.device in BROWSERS and not paths:
         raise UserError(
             f"--device {conditions.device} has no baselines of its own; give TensorFlow.js files, the baseline first"
@@ -226,7 +226,7 @@ def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender
 
 
 def _refuse_size(artifact: Artifact, fixed: Fixed, conditions: Conditions) -> None:
-    """Of a file that no race would take."""
+    """Raise UserError for a file that fits no race."""
     if fixed not in conditions.sizes:
         sizes = ", ".join(f"{size.width}x{size.height} at ratio {size.ratio:g}" for size in conditions.sizes)
         raise UserError(
@@ -240,7 +240,7 @@ def _takes(contender: Contender, size: Fixed) -> bool:
 
 
 def _checkpoint(files: Sequence[Contender], source: str | None, trust: bool) -> Checkpoint:
-    """The weights that all have. Raises UserError if one says that it has others."""
+    """Return the weights of all files. Raise ParityError if a file's metadata names others."""
     artifacts = [each.artifact for each in files if each.artifact]
     checkpoint = (
         checkpoint_of(artifacts[0], source, trust)
@@ -257,7 +257,7 @@ def _checkpoint(files: Sequence[Contender], source: str | None, trust: bool) -> 
 
 
 def _check(contenders: Sequence[Contender], baseline: str, size: Fixed) -> None:
-    """Refuse, before anything is timed, what could not be compared."""
+    """Refuse contenders that cannot be compared, before anything is timed."""
     names = [each.name for each in contenders]
     where = f"{size.width}x{size.height} at ratio {size.ratio:g}"
     if baseline not in names:
@@ -276,6 +276,6 @@ def _builtin(size: Fixed) -> Clip:
 
 
 def _noise(size: Fixed) -> Clip:
-    """The released speed test's input: random numbers, the same in every frame."""
+    """Return the input of the released speed test: random numbers, the same in every frame."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, size.height, size.width, 3), np.uint8)
     return held_clip("random input", pixels, "builtin")

@@ -1,6 +1,6 @@
-"""The process of one contender of a bench: loads a file or a checkpoint, plays a frame when told to, and times it.
+"""The process of one contender: load a file or a checkpoint, and play and time each frame that is sent.
 
-Nothing heavy is imported before the number of threads stands in the environment, where all runtimes look for it.
+Nothing heavy is imported before the environment sets the number of threads, where all runtimes read it.
 """
 
 import os
@@ -19,12 +19,12 @@ from tools.jobs.processes import THREADS
 
 PYTORCH = "pytorch"
 CAPTURED = "captured"
-"""A checkpoint's runtime on CUDA besides PyTorch itself: see `rvm_model/cuda_graph.py`."""
+"""The other runtime of a checkpoint on CUDA: see `rvm_model/cuda_graph.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What a child plays: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
+    """The task of a child: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
 
     path: Path
     format: str
@@ -37,7 +37,7 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Turn:
-    """One frame: how long it took, and its mattes by name, float32, if they were asked for."""
+    """One frame: its time, and its mattes by name, float32, if they were asked for."""
 
     seconds: float
     outputs: dict[str, Any]
@@ -45,19 +45,19 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes before the file was opened, and at the most in the rounds that are timed; None where nobody counts them."""
+    """Bytes before the file was opened, and at their peak in the timed rounds; None where the system does not count."""
 
     before: int | None
     peak: int | None
 
 
 def serve(connection: Connection, entry: Assignment) -> None:
-    """Answer until told None: first None or an error, then a Turn for each frame, last the Memory.
+    """Answer requests until None comes: first send None or an error, then a Turn for each frame, last the Memory.
 
     A request is a frame (B, H, W, 3), uint8, and whether its mattes are wanted.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for the one who asks, who then ends this
-    # Threads that wait sleep, as those of our onnxruntime sessions do: one that spins has a core that another needs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends this process
+    # Let waiting threads sleep, as in our onnxruntime sessions: a spinning thread takes a core that another needs.
     os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **dict.fromkeys(THREADS, str(entry.threads))})
     try:
         with _open(entry) as (step, before):
@@ -66,25 +66,25 @@ def serve(connection: Connection, entry: Assignment) -> None:
             while (request := connection.recv()) is not None:
                 pixels, wanted = request
                 if not wanted and not warm:
-                    forget_peak()  # sending mattes took more than playing does
+                    forget_peak()  # sending mattes takes more memory than playing
                     warm = True
                 frame = _to_frame(pixels)
-                del request, pixels  # which are the bench's, not the contender's
+                del request, pixels  # they belong to the bench, not to the contender
                 start = time.perf_counter()
                 matte, state = step(frame, state)
                 seconds = time.perf_counter() - start
                 connection.send(Turn(seconds=seconds, outputs=_arrays(matte) if wanted else {}))
-                del matte, frame  # or the next would be computed beside them
+                del matte, frame  # free them before the next frame is computed
             connection.send(Memory(before=before, peak=peak()))
     except UserError as error:
         connection.send(error)
-    except (EOFError, BrokenPipeError):  # nobody asks any more
+    except (EOFError, BrokenPipeError):  # the parent has gone
         pass
 
 
 @contextmanager
 def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
-    """A step, and what this process had of memory with everything imported but the file opened."""
+    """Yield a step, and this process's memory after all imports and before the file is opened."""
     if entry.format == PYTORCH:
         yield _open_checkpoint(entry)
         return
@@ -123,7 +123,7 @@ def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any,
 
 
 def _to_frame(pixels: Any) -> Any:
-    """As the harness has frames: (B, 3, H, W), float32 in [0, 1]."""
+    """Return a frame as the harness has it: (B, 3, H, W), float32 in [0, 1]."""
     import numpy as np
 
     batch, height, width, channels = pixels.shape

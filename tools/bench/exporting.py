@@ -1,4 +1,4 @@
-"""How long exporting takes and how much memory: `rvm-export bench --export`. Every export has a process of its own."""
+"""`rvm-export bench --export`: time the exporters and measure their memory. Every export has its own process."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """One export: seconds, bytes of memory above what the process had with everything imported, bytes of the file."""
+    """One export: seconds, peak memory in bytes above that after all imports, bytes of the file."""
 
     seconds: float
     memory: int | None
@@ -39,7 +39,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Exporting:
-    """One kind of file, over the rounds: medians, and the quartiles of the time."""
+    """The figures of one kind of file over the rounds: medians, and the quartiles of the time."""
 
     file: str
     seconds: float
@@ -51,12 +51,12 @@ class Exporting:
 
 
 def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, Path]) -> None:
-    """Export seeded MobileNetV3 to every format that is installed, in its first precision, and as PyTorch traces ONNX.
+    """Time the export of seeded MobileNetV3 to every installed format, in its first precision, and to traced ONNX.
 
     Args:
-        size: Of formats whose files are for one size.
-        threads: That each has.
-        rounds: How often each is made, in turn.
+        size: The size of files that have one size.
+        threads: Threads of each process.
+        rounds: Exports of each kind, in turn.
         reports: `json` or `csv` to file, or `-` for stdout.
 
     Raises:
@@ -80,7 +80,7 @@ def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, 
 
 
 def make(name: str, size: Fixed) -> Made:
-    """Export once, in this process, and keep nothing."""
+    """Export once in this process, delete the file, and return the figures."""
     checkpoint = load_checkpoint("seeded")
     if name == TRACED:
         from exporters.onnx.traced import export_traced
@@ -154,4 +154,4 @@ def _to_csv(lines: Sequence[Exporting]) -> str:
 
 
 RENDERINGS: dict[str, Callable[[Sequence[Exporting]], str]] = {"json": _to_json, "csv": _to_csv}
-"""By the name of the option that asks for it."""
+"""By the name of the option."""

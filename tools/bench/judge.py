@@ -1,4 +1,4 @@
-"""Judge a contender of a bench by float64 PyTorch, and by limits in PyTorch's own rounding."""
+"""Judge a contender by float64 PyTorch, with limits in units of PyTorch's own rounding."""
 
 from exporters.artifact import Artifact
 from exporters.runtime import Device
@@ -14,15 +14,15 @@ from tools.bench.race import Contender, Judge
 def make_judge(
     contender: Contender, traced: Artifact | None, checkpoint: Checkpoint, clip: Clip, ratio: float, device: Device
 ) -> Judge:
-    """Play PyTorch over the frames that are compared, and return what a contender is judged by.
+    """Play PyTorch over the frames of the warm-up, and return the judge of a contender.
 
     Args:
         contender: A file, or PyTorch itself.
-        traced: As what PyTorch itself is judged; None where it takes no part.
-        checkpoint: The weights of all.
+        traced: The file by whose limits PyTorch itself is judged; None if PyTorch takes no part.
+        checkpoint: The weights of all contenders.
         clip: The frames of the warm-up, at the size of the race.
         ratio: Downsample ratio below 1.
-        device: Where PyTorch plays.
+        device: The device of PyTorch.
     """
     artifact = contender.artifact or traced
     assert artifact is not None

@@ -1,4 +1,4 @@
-"""What a process and those it started take of memory, as Linux counts it."""
+"""The memory of a process and its children, as Linux counts it."""
 
 import os
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ _FORGET_PEAK = "5"  # see proc(5)
 
 
 def resident() -> int | None:
-    """Bytes that this process and all below it have in memory now; None where there is no /proc."""
+    """Return the bytes of memory that this process and its children use now; None where there is no /proc."""
     return _sum("VmRSS")
 
 
 def peak() -> int | None:
-    """The most that each of them had since `forget_peak`, summed; None where there is no /proc."""
+    """Return the sum of their peaks since `forget_peak`; None where there is no /proc."""
     return _sum("VmHWM")
 
 
 def forget_peak() -> None:
-    """Count anew from what they have now. Where the system does not allow it, the peak stays that of their lives."""
+    """Reset the peaks to the current memory. If the system does not allow it, the peaks of their whole lives stay."""
     for process in _family(os.getpid()) if _PROCESSES.is_dir() else ():
         with suppress(OSError):
             (_PROCESSES / str(process) / "clear_refs").write_text(_FORGET_PEAK)

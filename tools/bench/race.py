@@ -1,4 +1,4 @@
-"""Contenders of a bench that take turns, one frame each a round: how long each took, and how far each drifts."""
+"""Let contenders take turns, one frame each in a round, and measure their times and their drift."""
 
 import multiprocessing
 import time
@@ -22,10 +22,10 @@ from tools.bench.contender import PYTORCH, Assignment, Memory, Turn, serve
 from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
-"""Rounds that are not timed, but whose mattes are compared, drift of states included."""
+"""Rounds that are not timed. Their mattes are compared, which includes the drift of states."""
 
 _PAUSE_SECONDS = 0.01
-"""Between turns: threads of the one before that spin while they wait for work have given up by then."""
+"""Pause between turns, until spinning threads of the previous contender sleep."""
 
 _ENDING_SECONDS = 10
 
@@ -34,9 +34,9 @@ Mattes = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judge:
-    """What a contender is held against: float64 PyTorch's outputs of the first `WARM_UP` frames, and limits by output.
+    """The reference of a contender: float64 PyTorch's outputs of the first `WARM_UP` frames, and limits by output.
 
-    `slack` is the error that does not count, as the rounding to bytes.
+    `slack` is an error that does not count, such as rounding to bytes.
     """
 
     expected: Sequence[FrameOutputs]
@@ -46,7 +46,7 @@ class Judge:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A file, or a checkpoint, which has no artifact; `runtime` is None for its format's first."""
+    """A file, or a checkpoint, which has no artifact. `runtime` None is the first of its format."""
 
     name: str
     path: Path
@@ -56,7 +56,7 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What is run: a size, threads, a device, a precision of what has none of its own, and rounds."""
+    """The conditions of a race: size, threads, device, rounds, and the precision of contenders that are checkpoints."""
 
     size: Fixed
     threads: int
@@ -67,9 +67,9 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One contender: its file's bytes, seconds of each timed round, memory, and drift from PyTorch in the warm-up.
+    """The figures of a contender: its file's bytes, seconds of each timed round, memory, and drift in the warm-up.
 
-    `failures` are sentences for people, none where the drift is within the tolerance.
+    `failures` are sentences for people; there are none if the drift is within the tolerance.
     """
 
     contender: Contender
@@ -87,17 +87,18 @@ def race(
     clip: Clip,
     on_round: Callable[[], object],
 ) -> list[Measured]:
-    """Let contenders take turns on one clip, again and again, in an order that moves on by one each round.
+    """Let contenders take turns on one clip. The order shifts by one in each round.
 
     Args:
         contenders: In the order of the result.
-        judges: What each is held against.
-        course: See there. No contender's file is of another size.
-        clip: In the size of the course.
+        judges: The reference of each contender.
+        course: The conditions. Every contender's file fits its size.
+        clip: The clip, in the size of the course.
         on_round: Called after each round.
 
     Raises:
-        UserError: one does not load or run; or its process died.
+        UserError: a contender does not load or run.
+        ExportFailed: a contender's process died.
     """
     turns: list[list[Turn]] = [[] for _ in contenders]
     with ExitStack() as stack:
@@ -129,7 +130,7 @@ def race(
 
 @contextmanager
 def _process(contender: Contender, course: Course) -> Iterator[Connection]:
-    """A contender's own, loaded and waiting; it is gone afterwards."""
+    """Start a contender's process, wait until it has loaded, and yield the connection. End the process afterwards."""
     artifact = contender.artifact
     entry = Assignment(
         path=contender.path,
@@ -155,7 +156,7 @@ def _process(contender: Contender, course: Course) -> Iterator[Connection]:
 
 
 def _ask(player: Connection, contender: Contender, request: Any) -> Any:
-    with suppress(BrokenPipeError):  # then its last answer says why, if it gave one
+    with suppress(BrokenPipeError):  # its last answer says why, if there is one
         player.send(request)
     return _answer(player, contender)
 
@@ -173,7 +174,7 @@ def _answer(player: Connection, contender: Contender) -> Any:
 
 
 def _drift(judge: Judge, given: Sequence[Mattes]) -> dict[str, Error]:
-    """Of foreground and alpha, as many of them as the file gives."""
+    """Return the drift of foreground and alpha, if the file gives them."""
     tallies = {name: DriftTally(judge.slack) for name in given[0]}
     for expected, own in zip(judge.expected, given, strict=True):
         for name, tally in tallies.items():
@@ -185,7 +186,7 @@ def _failures(contender: Contender, drift: Mapping[str, Error], limits: Mapping[
     for name, error in drift.items():
         limit = limits[name]
         pairs = ((error.max_abs, limit.max_abs), (error.mean_abs, limit.mean_abs), (error.high_abs, limit.high_abs))
-        if not all(given <= bound for given, bound in pairs):  # NaN holds nothing
+        if not all(given <= bound for given, bound in pairs):  # NaN fails
             yield (
                 f"{contender.name} drifts, and has no speed: {name} by {error.max_abs:.1e} (limit "
                 f"{limit.max_abs:.1e}), in the mean {error.mean_abs:.1e} (limit {limit.mean_abs:.1e})"

@@ -1,4 +1,4 @@
-"""What a bench measured: a table for people, JSON and CSV for scripts."""
+"""Reports of a bench: a table for people, JSON and CSV for scripts."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """One size with one number of threads. `baseline` is the name of one of those measured."""
+    """The results of one size with one number of threads. `baseline` is the name of a measured contender."""
 
     course: Course
     input: str
@@ -28,13 +28,13 @@ class Race:
 
     @property
     def failures(self) -> list[str]:
-        """Sentences for people: who drifts."""
+        """Return a sentence for each drifting output."""
         return [failure for each in self.measured for failure in each.failures]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """All that was measured, on what and with what."""
+    """All races of a bench, with the machine and the package versions."""
 
     races: tuple[Race, ...]
     machine: Mapping[str, str]
@@ -43,7 +43,10 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """Of one contender. `milliseconds` and `ratio`, the baseline's time to its own of the same round, are quartiles."""
+    """The speed of one contender.
+
+    `milliseconds` and `ratio` are quartiles. `ratio` is the baseline's time divided by its own in the same round.
+    """
 
     milliseconds: tuple[float, float, float]
     ratio: tuple[float, float, float]
@@ -55,7 +58,7 @@ class Speeds:
 
 
 def speeds(race: Race, own: Measured) -> Speeds:
-    """Medians with quartiles over the rounds; memory in MiB, above what the process had before it opened the file."""
+    """Return quartiles over the rounds, and memory in MiB above that before the file was opened."""
     (baseline,) = [each for each in race.measured if each.contender.name == race.baseline]
     seconds = np.array(own.seconds)
     before, most = own.memory.before, own.memory.peak
@@ -67,7 +70,7 @@ def speeds(race: Race, own: Measured) -> Speeds:
 
 
 def to_table(race: Race) -> Table:
-    """One race."""
+    """Return the table of one race."""
     size, course = race.course.size, race.course
     threads = f"{course.threads} thread{'s' if course.threads > 1 else ''} on {course.device}"
     where = f"{size.width}x{size.height} at ratio {size.ratio:g}, {threads}"
@@ -94,13 +97,13 @@ def to_table(race: Race) -> Table:
 
 
 def to_json_text(bench: Bench) -> str:
-    """One object. What a file that drifts would have for a ratio is null."""
+    """Return the bench as a JSON object. The ratio of a file that drifts is null."""
     races = [{**_setting(race), "contenders": [_line(race, each) for each in race.measured]} for race in bench.races]
     return json.dumps({"machine": bench.machine, "versions": bench.versions, "races": races}, indent=2) + "\n"
 
 
 def to_csv_text(bench: Bench) -> str:
-    """One line for each contender of each race."""
+    """Return the bench as CSV, a line for each contender of each race."""
     rows = [
         {**_setting(race), **_line(race, each), "processor": bench.machine["processor"], **bench.versions}
         for race in bench.races
@@ -114,7 +117,7 @@ def to_csv_text(bench: Bench) -> str:
 
 
 RENDERINGS: dict[str, Callable[[Bench], str]] = {"json": to_json_text, "csv": to_csv_text}
-"""By the name of the option that asks for it."""
+"""By the name of the option."""
 
 
 def _setting(race: Race) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""All formats at once, of one checkpoint: files, their proof, their speed, one table and one page."""
+"""`rvm-export benchmark`: export one checkpoint to all formats, prove and time the files, and write one page."""

@@ -14,15 +14,15 @@ from tools.pages.svg import COLOURS, draw_svg
 
 _WIDTH, _BAR, _MARGIN = 5.6, 0.27, 0.25
 _ROOM = 0.16
-"""Share of a chart's width that the figure behind the longest bar takes."""
+"""Share of a chart's width for the figure behind the longest bar."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What the bars of a chart are.
+    """A measure that a chart shows as bars.
 
-    `start` is where they begin: at 0 the scale is linear, else logarithmic. `spread` gives quartiles where there are
-    some.
+    `start` is the beginning of the bars: at 0 the scale is linear, else logarithmic. `spread` returns the quartiles, if
+    there are any.
     """
 
     name: str
@@ -61,13 +61,13 @@ def draw_charts(benchmark: Benchmark) -> dict[str, Markup]:
 
 
 def describe(benchmark: Benchmark, title: str) -> str:
-    """Return a chart's figures in words, for those who do not see it."""
+    """Return a chart's figures as text, for readers who do not see it."""
     (measure,) = [each for each in MEASURES if each.title == title]
     return "; ".join(f"{row.label} {_said(row, measure)}" for row in benchmark.rows)
 
 
 def _draw(rows: Sequence[Row], measure: Measure, axes: Axes) -> bool:
-    """Return whether there was anything to draw."""
+    """Draw a chart. Return whether there was anything to draw."""
     values = [_finite(measure.value(row)) for row in rows]
     known = [value for value in values if value is not None]
     if not known:

@@ -1,4 +1,4 @@
-"""`rvm-export benchmark`, from what was typed to the exit code."""
+"""`rvm-export benchmark`, from its options to its exit code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from tools.shared.sizes import parse_sizes
 
 _PACKAGES = ("jinja2", "matplotlib")
 _LOG_WIDTH = 130
-"""Columns of the table in a log file, where no terminal says how many there are."""
+"""Columns of the table in a log file, which has no terminal width."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """As the command has them."""
+    """The options of the command."""
 
     formats: tuple[str, ...]
     variant: str
@@ -53,7 +53,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
     """Make, prove and time the files, write the page and reports, and return the exit code: 1 if a file fails.
 
     Raises:
-        UserError: options that cannot be used, or a file in the folder that is of other weights.
+        UserError: options that cannot be used, or an existing file of other weights.
         ExportFailed: the disk is full, or fails.
     """
     _require()
@@ -91,7 +91,7 @@ def benchmark_all(options: BenchmarkOptions) -> int:
 
 
 def _parse_size(options: BenchmarkOptions) -> Fixed:
-    """Return the size of all plays. Raises UserError."""
+    """Return the size at which all files play. Raise UserError for an invalid one, or for ratio 1."""
     (size,) = parse_sizes([options.resolution], [options.ratio], None)
     assert size is not None
     if size.ratio == 1:

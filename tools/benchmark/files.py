@@ -1,4 +1,4 @@
-"""The files of a benchmark: which there are, and each of them made if it is missing, and proved."""
+"""The files of a benchmark: plan them, make those that are missing, and prove each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from tools.shared.prove import prove
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A file to make or to use, and its path."""
+    """A file to make, or an existing one to use."""
 
     format: str
     spec: ExportSpec
@@ -27,7 +27,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every file is made from and proved on. `force` replaces files that exist."""
+    """The checkpoint, clip and size that all files share. `force` replaces existing files."""
 
     checkpoint: Checkpoint
     clip: Clip
@@ -36,10 +36,10 @@ class Job:
 
 
 def plan(formats: Sequence[str], folder: Path, job: Job) -> list[Wanted | Row]:
-    """Return every format in every precision, in order; a row where there can be no file here.
+    """Return every format in every precision, in order. Where a file cannot be made here, return its row instead.
 
     Raises:
-        UserError: a file that is there already holds other weights or is for another size.
+        UserError: an existing file holds other weights or is for another size.
     """
     planned = [_plan(name, each, folder, job) for name in formats for each in FORMATS[name].precisions]
     for each in planned:
@@ -49,14 +49,14 @@ def plan(formats: Sequence[str], folder: Path, job: Job) -> list[Wanted | Row]:
 
 
 def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> Row:
-    """Make a file if it is missing, play it against PyTorch, and return its row.
+    """Make a file if it is missing, compare it with PyTorch, and return its row.
 
     A new file that fails is not kept.
 
     Args:
         wanted: The file.
-        job: See there.
-        say: Called with what is being done, and how far it is.
+        job: The checkpoint, clip and size.
+        say: Called with the current stage and its progress.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -115,7 +115,7 @@ def _plan(name: str, precision: str, folder: Path, job: Job) -> Wanted | Row:
 
 
 def _check_existing(wanted: Wanted, job: Job) -> None:
-    """Raise OutputError for a file that is there and cannot be used or replaced."""
+    """Raise OutputError for an existing file that cannot be used or replaced."""
     path = wanted.path
     if not path.exists():
         return

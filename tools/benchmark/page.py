@@ -1,4 +1,4 @@
-"""`benchmark.html`: all rows to look at. One file without scripts, that loads nothing from anywhere."""
+"""`benchmark.html`, the page of all rows: one file, without scripts, that loads nothing from elsewhere."""
 
 from exporters.support.metadata import LICENCE, SOURCE
 from tools.benchmark.chart import describe, draw_charts

@@ -81,7 +81,7 @@ COLUMNS = (
 
 
 def setting(benchmark: Benchmark) -> str:
-    """Return in one line what was measured."""
+    """Return the conditions as one line."""
     given = benchmark.conditions
     weights = f"{given.weights}{' (seeded: it mattes nothing)' if given.seeded else ''}"
     return (
@@ -92,14 +92,14 @@ def setting(benchmark: Benchmark) -> str:
 
 
 def to_table(benchmark: Benchmark) -> Table:
-    """One line for each file, and why where there is none."""
+    """Return a table with a line for each file or missing file."""
     first = benchmark.first
     table = Table(
         title=setting(benchmark),
         caption=f"relative: to the time of {first.label}" if first else None,
         title_justify="left",
         caption_justify="left",
-        box=box.SIMPLE_HEAD,  # the narrowest: there are many columns
+        box=box.SIMPLE_HEAD,  # the narrowest, for the many columns
         collapse_padding=True,
         pad_edge=False,
     )
@@ -114,13 +114,13 @@ def to_table(benchmark: Benchmark) -> Table:
 
 
 def to_json_text(benchmark: Benchmark) -> str:
-    """One object with the conditions and a list of rows. What was not measured is null."""
+    """Return a JSON object with the conditions and a list of rows. A figure that was not measured is null."""
     document = {**_setting(benchmark), "rows": [_line(row) for row in benchmark.rows]}
     return json.dumps(document, indent=2) + "\n"
 
 
 def to_csv_text(benchmark: Benchmark) -> str:
-    """One line for each row, with the conditions in each."""
+    """Return CSV, a line for each row, with the conditions in each."""
     given = _setting(benchmark)
     machine, versions = given.pop("machine"), given.pop("versions")
     lines = [{**_line(row), **given, **machine, **versions} for row in benchmark.rows]
@@ -132,7 +132,7 @@ def to_csv_text(benchmark: Benchmark) -> str:
 
 
 RENDERINGS: dict[str, Callable[[Benchmark], str]] = {"json": to_json_text, "csv": to_csv_text}
-"""By the name of the option that asks for it."""
+"""By the name of the option."""
 
 
 def _setting(benchmark: Benchmark) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A row of the benchmark: one file, or why there is none. Table, page, CSV and JSON are made of rows."""
+"""A row of the benchmark: one file, or why there is none. The table, the page, CSV and JSON consist of rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ Quartiles = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Time for each frame. `relative` is to the first timed file, round by round; `memory` in MiB, as in `bench`."""
+    """The time for each frame.
+
+    `relative` is the time divided by the first timed file's in the same round. `memory` is in MiB, as in `bench`.
+    """
 
     milliseconds: Quartiles
     relative: Quartiles
@@ -28,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A file of the benchmark. `reason` says why its status is not ok, or why an ok file has no timing."""
+    """A file of the benchmark. `reason` says why its status is not ok, or why an ok file is not timed."""
 
     name: str
     format: str
@@ -42,7 +45,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Format and precision, as charts have them."""
+        """Return format and precision, the label in charts."""
         return f"{FORMATS[self.format].title} {self.precision}"
 
     @property
@@ -51,14 +54,14 @@ class Row:
 
     @property
     def yardsticks(self) -> float | None:
-        """How many times PyTorch's own rounding the worst output is off; None if the file was not played to the end."""
+        """Return the worst output's error in units of PyTorch's own rounding; None if the file was not played fully."""
         if self.report is None or not self.report.units:
             return None
         return float(np.max([*self.report.multiples.values()]))
 
     @property
     def summary(self) -> str:
-        """The reason; of a file that fails in several outputs, that of the first and how many more there are."""
+        """Return the reason. If several outputs fail, return the first failure and the number of the others."""
         failures = () if self.report is None else self.report.comparison.failures
         if self.reason != "; ".join(failures) or len(failures) < 2:
             return self.reason
@@ -88,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all rows have in common."""
+    """The conditions that all rows share."""
 
     variant: str
     refiner: str
@@ -106,7 +109,7 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """All that was measured."""
+    """All rows, with their conditions."""
 
     conditions: Conditions
     rows: tuple[Row, ...]

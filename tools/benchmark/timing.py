@@ -1,4 +1,4 @@
-"""Times of the files that agree with PyTorch: a process each, in turn, as `bench` has it."""
+"""Time the files that agree with PyTorch, in turn, each in its own process, as `bench` does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,12 +22,12 @@ _FRAMES = 8
 def time_rows(
     rows: Sequence[Row], folder: Path, job: Job, threads: int, rounds: int, on_round: Callable[[], object]
 ) -> list[Row]:
-    """Return the rows with times. A file that drifts while it is timed has failed.
+    """Return the rows with times. A file that drifts while it is timed gets status failed.
 
     Args:
-        rows: All of them. Only those that are ok are timed, if their runtime is a device.
+        rows: All rows. Only ok rows are timed, and only if the runtime's time is the device's.
         folder: The files' folder.
-        job: See there.
+        job: The checkpoint, clip and size.
         threads: Threads of each process.
         rounds: Timed frames of each file.
         on_round: Called after each round.

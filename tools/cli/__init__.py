@@ -1,1 +1,4 @@
-"""`rvm-export`: options, and which function does what is asked. What it needs is imported when it is asked for."""
+"""The command line of `rvm-export`: its options, and the function that each command calls.
+
+A command imports its code only when it runs.
+"""

@@ -1,4 +1,4 @@
-"""The commands that time: bench and benchmark."""
+"""The commands that measure speed: bench and benchmark."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,74 +22,74 @@ from tools.cli.options import (
 
 
 @app.command(
-    short_help="Time files against PyTorch's own.",
-    help="Time files, PyTorch itself, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
-    "(traced) in turn, a frame each a round, in a process each, and compare their mattes. A file that fails parity "
-    "is not timed, and the command exits with 1. What is timed begins and ends in the machine's own memory. With "
-    f"--export the making of files is timed instead. {CODE_WARNING}",
+    short_help="Time files against PyTorch.",
+    help="Time files against PyTorch, frozen TorchScript (torchscript) and the plain opset-12 ONNX that PyTorch traces "
+    "(traced), and compare their mattes. Each runs in its own process, and they take turns frame by frame. A file that "
+    "fails parity is not timed, and the command exits with 1. Times include the copies from and to the machine's "
+    f"memory. With --export, times the exporters instead. {CODE_WARNING}",
 )
 def bench(
     artifacts: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="ARTIFACT...", help="Files of any format, of one network; none for the baselines alone."
+            metavar="ARTIFACT...", help="Files of any format, of one network. Without any, only the baselines run."
         ),
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who the others are held against: pytorch, torchscript, traced or a file's name. By default traced, "
-            "torchscript on CUDA, and the first file in a browser.",
+            help="What the others are compared with: pytorch, torchscript, traced or a file's name. Default: traced, "
+            "torchscript on CUDA, the first file in a browser.",
         ),
     ] = None,
     resolution: Annotated[
-        list[str] | None, typer.Option(metavar="WxH", help="Repeatable; 1920x1080 at ratio .25 by default.")
+        list[str] | None,
+        typer.Option(metavar="WxH", help="Size of the frames; repeatable. Default: 1920x1080 at ratio .25."),
     ] = None,
     downsample_ratio: Annotated[
-        list[str] | None, typer.Option(metavar="R|auto", help="The n-th goes with the n-th resolution.")
+        list[str] | None, typer.Option(metavar="R|auto", help="The n-th belongs to the n-th resolution.")
     ] = None,
     device: Annotated[
         str,
         typer.Option(
             metavar="cpu|cuda|browser|browser-webgl",
             callback=one_of("cpu", "cuda", "browser", "browser-webgl"),
-            help="browser: TensorFlow.js files in Chromium by WebAssembly, the way into the page and back included; "
-            "browser-webgl: by WebGL, drawn in software.",
+            help="browser: TensorFlow.js files in Chromium by WebAssembly, including the copies into the page and "
+            "back; browser-webgl: by WebGL, rendered in software.",
         ),
     ] = "cpu",
     threads: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Repeatable; as many as there are cores by default.")
+        list[int] | None,
+        typer.Option(metavar="N", min=1, help="Threads of each process; repeatable. Default: all cores."),
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="How many frames of each are timed: 20 by default, 3 files with --export."
-        ),
+        typer.Option(metavar="N", min=1, help="Timed frames of each. Default: 20; 3 files with --export."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Of the baselines.")
+        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Precision of the baselines.")
     ] = "fp32",
     preset: Annotated[
         str | None,
         typer.Option(
             metavar="rvm",
             callback=one_of("rvm"),
-            help="The released speed test's setting: random input, 1920x1080 at .25 and 3840x2160 at .125, against "
-            "frozen TorchScript.",
+            help="Repeat the released speed test: random input, 1920x1080 at .25 and 3840x2160 at .125, against frozen "
+            "TorchScript.",
         ),
     ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             metavar="PATH|official|seeded",
-            help="The weights; by default what the first file's metadata names, seeded without a file.",
+            help="Weights. Default: those that the first file's metadata names, seeded without a file.",
         ),
     ] = None,
     trust: TrustOption = False,
     export: Annotated[bool, typer.Option("--export", help="Time the exporters, with seeded weights.")] = False,
     json: Annotated[Path | None, report_option("Write all figures as a JSON object.")] = None,
-    csv: Annotated[Path | None, report_option("Write them as a table, a line each.")] = None,
+    csv: Annotated[Path | None, report_option("Write all figures as a CSV table.")] = None,
 ) -> None:
     from tools.bench.command import BenchOptions, bench_all
 
@@ -126,7 +126,7 @@ def benchmark(
         typer.Option(
             metavar="|".join(FORMATS),
             callback=one_of(*FORMATS),
-            help="Repeatable, in the order of the table. Default: all.",
+            help="Format to export; repeatable, in the order of the table. Default: all.",
         ),
     ] = None,
     variant: VariantOption = "mobilenetv3",
@@ -135,7 +135,7 @@ def benchmark(
     trust: TrustOption = False,
     resolution: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames.")] = "640x360",
     downsample_ratio: Annotated[
-        str, typer.Option(metavar="R|auto", help="Below 1; auto is 512 / longer side.")
+        str, typer.Option(metavar="R|auto", help="Ratio below 1. auto: 512 / longer side.")
     ] = "auto",
     clip: ClipOption = None,
     frames: FramesOption = None,

@@ -1,4 +1,4 @@
-"""The commands that export, one for each format: common options, and those of its spec."""
+"""The export commands, one for each format: common options, and those of the format's spec."""
 
 from collections.abc import Iterator
 from dataclasses import field, fields, make_dataclass
@@ -24,16 +24,16 @@ from tools.cli.options import (
 from tools.shared.sizes import parse_sizes
 
 ResolutionOption = Annotated[
-    list[str], typer.Option(metavar="WxH", help="Make a file for this size only; repeatable, one file each.")
+    list[str], typer.Option(metavar="WxH", help="Fix the frame size; repeatable, one file each.")
 ]
 RatiosOption = Annotated[
-    list[str], typer.Option(metavar="R|auto", help="The ratio to bake in; the n-th goes with the n-th resolution.")
+    list[str], typer.Option(metavar="R|auto", help="Fix the ratio; the n-th belongs to the n-th resolution.")
 ]
-BatchOption = Annotated[int | None, typer.Option(help="The batch to bake in.")]
+BatchOption = Annotated[int | None, typer.Option(help="Fix the batch size.")]
 
 
 def add_export_command(name: str, description: Format) -> None:
-    """Add the sub-command that makes files of one format. Its options are the fields of a class made for it."""
+    """Add the command that exports one format. Its options are the fields of a class made for it."""
     options = make_dataclass("ExportOptions", [*_options(description)], kw_only=True)
 
     @wraps(options)
@@ -50,7 +50,7 @@ def add_export_command(name: str, description: Format) -> None:
 
 
 def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, annotation and default of each option, as the help shows them."""
+    """Yield the name, annotation and default of each option, in the order of the help."""
     yield "context", typer.Context, field()
     yield "variant", VariantOption, field(default="mobilenetv3")
     yield "refiner", RefinerOption, field(default="deep_guided_filter")
@@ -58,18 +58,18 @@ def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
     yield "trust", TrustOption, field(default=False)
     yield (
         "precision",
-        _choice(list[str], description.precisions, "Repeatable, one file each."),
+        _choice(list[str], description.precisions, "Precision of the file; repeatable, one file each."),
         field(default=description.precisions[:1]),
     )
     yield (
         "output",
-        Annotated[Path, typer.Option(help=f"A file that ends in {description.suffix}, or a folder.")],
+        Annotated[Path, typer.Option(help=f"Where to write: a file that ends in {description.suffix}, or a folder.")],
         field(default=Path()),
     )
     yield "force", ForceOption, field(default=False)
     yield (
         "verify",
-        Annotated[bool, typer.Option(help="Play a clip against PyTorch; a mismatch leaves no file.")],
+        Annotated[bool, typer.Option(help="Compare with PyTorch over a clip; a mismatch leaves no file.")],
         field(default=True),
     )
     if issubclass(description.spec, FixableSpec):
@@ -78,7 +78,7 @@ def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
         yield "batch", BatchOption, field(default=None)
     if description.profiles:
         consumers = "; ".join(f"{profile}: {each.help}" for profile, each in description.profiles.items())
-        text = f"Options that suit one consumer. {consumers}."
+        text = f"Set the options that suit one consumer. {consumers}."
         yield "profile", _choice(str | None, description.profiles, text), field(default=None)
     for each in _own_fields(description):
         switch = f"--{each.name.replace('_', '-')}"
@@ -99,7 +99,7 @@ def _choice(kind: Any, choices: Any, text: str) -> Any:
 
 
 def _specs(description: Format, given: Any) -> list[ExportSpec]:
-    """Return the files to make: of each precision, one for each size."""
+    """Return a spec for each file to make: one for each precision and size."""
     fixable = issubclass(description.spec, FixableSpec)
     sizes = parse_sizes(given.resolution, given.downsample_ratio, given.batch) if fixable else [None]
     names = [each.name for each in _own_fields(description)]

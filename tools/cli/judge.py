@@ -1,4 +1,4 @@
-"""The commands that compare files, and those that read them: verify, bisect, compare, recover, info."""
+"""The commands that compare or read files: verify, bisect, compare, recover, info."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,20 +31,20 @@ def verify(
     ],
     checkpoint: Annotated[
         str | None,
-        weights_option("their metadata names"),
+        weights_option("the files' metadata names"),
     ] = None,
     trust: TrustOption = False,
     clip: ClipOption = None,
     frames: FramesOption = None,
     downsample_ratio: RatioOption = "auto",
-    device: Annotated[str, device_option("Where both sides run.")] = "cpu",
+    device: Annotated[str, device_option("Device of both sides.")] = "cpu",
     runtime: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"What plays the files, by default each format's first: {RUNTIMES}."),
+        typer.Option(metavar="NAME", help=f"Runtime that plays the files. Default: each format's first. {RUNTIMES}."),
     ] = None,
     json: Annotated[Path | None, report_option("Write the reports as a JSON list.")] = None,
-    junit: Annotated[Path | None, report_option("Write them as JUnit XML, for CI.")] = None,
-    markdown: Annotated[Path | None, report_option("Write them as a Markdown table.")] = None,
+    junit: Annotated[Path | None, report_option("Write the reports as JUnit XML, for CI.")] = None,
+    markdown: Annotated[Path | None, report_option("Write the reports as a Markdown table.")] = None,
 ) -> None:
     from tools.commands.verify import VerifyOptions, verify_all
 
@@ -63,16 +63,17 @@ def verify(
 
 @app.command(
     short_help="Name the first layer at which an ONNX file drifts.",
-    help="Run an ONNX file layer by layer over a clip, and name the first of the network's modules whose output drifts "
-    "from PyTorch's or another file's. Both sides get the reference's states before every frame, so that drift is not "
-    "carried from frame to frame: what is shown arose between a point and those before it. Exit code 1 is drift.",
+    help="Run an ONNX file layer by layer over a clip, and name the first module whose output drifts from PyTorch's or "
+    "another file's. Both sides get the reference's states before every frame, so that no drift is carried from frame "
+    "to frame. Exits with 1 if a module drifts.",
 )
 def bisect(
     artifact: Annotated[
-        Path, typer.Argument(metavar="A.onnx", help="A file of the network, ours or another's, batch norm folded in.")
+        Path,
+        typer.Argument(metavar="A.onnx", help="ONNX file of the network, of any exporter, with batch norm folded in."),
     ],
     against: Annotated[
-        str, typer.Option(metavar="pytorch|B.onnx", help="The reference: PyTorch, or another file of the same variant.")
+        str, typer.Option(metavar="pytorch|B.onnx", help="Reference: PyTorch, or another file of the same variant.")
     ] = "pytorch",
     checkpoint: Annotated[
         str | None,
@@ -85,12 +86,12 @@ def bisect(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="The mean error that is drift when exceeded, relative to the root mean square of the reference at "
-            "that point; by default what suits precision and refiner."
+            help="Largest mean error that is no drift, relative to the reference's root mean square at that point. "
+            "Default: by precision and refiner."
         ),
     ] = None,
     every_point: Annotated[
-        bool, typer.Option("--all", help="Show every point, not only those about the first drift.")
+        bool, typer.Option("--all", help="Show every point, not only those near the first drift.")
     ] = False,
     json: Annotated[Path | None, report_option("Write the report as a JSON object.")] = None,
 ) -> None:
@@ -116,24 +117,22 @@ def bisect(
 
 @app.command(
     short_help="Show two models' mattes and their difference.",
-    help="Draw source, both mattes and their amplified difference side by side: some frames as rows of a PNG file, or "
-    "every frame that is played as a video, 24 a second. What takes any size is played at the other's, if that has "
-    "only one. Prints the file's path. "
+    help="Draw source, both mattes and their amplified difference side by side: four frames as rows of a PNG file, or "
+    "every frame as a video of 24 frames a second. If one model has a fixed size, both play at that size. Prints the "
+    "file's path. "
     f"{CODE_WARNING}",
 )
 def compare(
     a: Annotated[
         str,
-        typer.Argument(
-            metavar="A", help="A file of any format, a .pth or .safetensors checkpoint, official or seeded."
-        ),
+        typer.Argument(metavar="A", help="File of any format, .pth or .safetensors checkpoint, official or seeded."),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same format or not.")],
-    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="The picture, or the video.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other model, of any format.")],
+    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="Picture or video to write.")],
     clip: ClipOption = None,
     frames: FramesOption = None,
     downsample_ratio: RatioOption = "auto",
-    amplify: Annotated[float, typer.Option(help="What the difference is multiplied by to be seen.")] = 20,
+    amplify: Annotated[float, typer.Option(help="Factor of the drawn difference.")] = 20,
     force: ForceOption = False,
 ) -> None:
     from tools.commands.compare import CompareOptions, compare_models
@@ -145,20 +144,22 @@ def compare(
 
 
 @app.command(
-    short_help="Take the weights out of files again.",
-    help="Take the weights out of exported files, ours or released, and write a checkpoint with the released names. "
-    "Several files of the same weights, each rounded in its own way, give the middle of what they all leave possible. "
-    "The files and the rebuilt network then play a clip against each other. Prints the file's path.",
+    short_help="Recover the weights of exported files.",
+    help="Recover the weights of exported files, ours or released, and write a checkpoint with the released names. "
+    "Several files of the same weights bound each weight by intervals: recover intersects them and takes the middle. "
+    "Then compares each file with the rebuilt network over a clip. Prints the file's path.",
 )
 def recover(
     artifacts: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Files or folders of any format, of the same weights.")
     ],
-    output: Annotated[Path, typer.Option(help="A file that ends in .safetensors, or a folder.")] = Path(),
+    output: Annotated[
+        Path, typer.Option(help="Where to write: a file that ends in .safetensors, or a folder.")
+    ] = Path(),
     trust: TrustOption = False,
     force: ForceOption = False,
     verify: Annotated[
-        bool, typer.Option(help="Play a clip through each file and PyTorch; a mismatch leaves no file.")
+        bool, typer.Option(help="Compare each file with PyTorch over a clip; a mismatch leaves no file.")
     ] = True,
 ) -> None:
     from tools.commands.recover import recover_files
@@ -167,12 +168,12 @@ def recover(
 
 
 @app.command(
-    short_help="Show what a file is.",
-    help=f"Show what a file is: inputs, outputs, metadata, sizes. {CODE_WARNING}",
+    short_help="Show a file's inputs, outputs and metadata.",
+    help=f"Show a file's inputs, outputs, metadata and sizes. {CODE_WARNING}",
 )
 def info(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],
-    json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object on stdout instead of a table.")] = False,
 ) -> None:
     from tools.commands.info import show
 

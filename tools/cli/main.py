@@ -1,6 +1,8 @@
-"""`rvm-export`, the command. What it does is imported when it is asked for: help costs no heavy import.
+"""Start `rvm-export`.
 
-stdout carries only what a script wants, paths and JSON; everything for people goes to stderr. Exit code 0 is good, 1 a
+A command imports its code only when it runs, so that help needs no heavy import.
+
+stdout carries only what a script needs: paths and JSON. Messages for people go to stderr. Exit codes: 0 is success, 1 a
 failed export or parity, 2 wrong use or bad input, 130 Ctrl-C.
 """
 
@@ -20,7 +22,7 @@ from tools.shared.outputs import ExportFailed
 # isort: off
 from tools.cli import export, judge, matte, bench, release  # noqa: F401 - each adds its commands, in the order of the help
 
-INTERRUPTED = 130  # as typer and shells have it
+INTERRUPTED = 130  # as typer and shells do
 
 
 @app.callback(invoke_without_command=True)
@@ -37,9 +39,9 @@ def start(
 
 
 def main() -> None:
-    """Run the command; every error that is expected becomes one line and an exit code."""
-    # What a terminal that is closed and a machine that shuts down say is as Ctrl-C: nothing is left half-written.
-    # What was ignored from the start, as nohup has it for SIGHUP, stays ignored.
+    """Run the command. Turn every expected error into one line and an exit code."""
+    # Treat a closed terminal (SIGHUP) and a shutdown (SIGTERM) like Ctrl-C: nothing is left half-written. A signal that
+    # was ignored at the start stays ignored, as `nohup` does with SIGHUP.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -52,7 +54,7 @@ def main() -> None:
         code = say_error(error.format_message() if isinstance(error, typer.TyperException) else str(error), 2)
     except ExportFailed as error:
         code = say_error(str(error), 1)
-    except OSError as error:  # stdout, or a file that went away
+    except OSError as error:  # stdout is closed, or a file has disappeared
         code = say_error(f"{error.strerror}{f': {error.filename}' if error.filename else ''}", 1)
     if code == INTERRUPTED:
         say_error("interrupted; nothing was left half-written", code)

@@ -10,57 +10,60 @@ from tools.cli.options import CODE_WARNING, app, device_option
 
 @app.command(
     short_help="Matte videos, image folders and pictures.",
-    help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output says "
-    "what it becomes: .mp4, .mkv, .mov, .webm or .avi a video (H.264, WebM VP9), none a folder of PNG, .png or .jpg a "
-    "picture. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, and over green "
-    f"elsewhere. Several inputs, or a folder of videos, run side by side. Exit code 1 is a damaged input, of which the "
-    f"part before the damage was written. {CODE_WARNING}",
+    help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output "
+    "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, WebM VP9), .png and .jpg pictures, no "
+    "suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, "
+    "else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input is damaged; "
+    f"the part before the damage is written. {CODE_WARNING}",
 )
 def matte(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of pictures or of videos.")
+        list[Path], typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of pictures, folders of videos.")
     ],
     model: Annotated[
         str,
         typer.Option(
-            metavar="ARTIFACT|CHECKPOINT", help="A file of any format, a .pth or .safetensors file, official or seeded."
+            metavar="ARTIFACT|CHECKPOINT",
+            help="File of any format, .pth or .safetensors checkpoint, official or seeded.",
         ),
     ],
     composition: Annotated[
         str | None,
-        typer.Option(metavar="OUT", help="The figure over the background. In any OUT, {name} is the input's own."),
+        typer.Option(
+            metavar="OUT", help="Write the person over the background. {name} in any OUT is the input's name."
+        ),
     ] = None,
-    alpha: Annotated[str | None, typer.Option(metavar="OUT", help="How opaque each pixel is, as grey.")] = None,
+    alpha: Annotated[str | None, typer.Option(metavar="OUT", help="Write the opacity of each pixel, as grey.")] = None,
     foreground: Annotated[
-        str | None, typer.Option(metavar="OUT", help="The figure's own colours, not premultiplied.")
+        str | None, typer.Option(metavar="OUT", help="Write the person's colours, not premultiplied.")
     ] = None,
     background: Annotated[
-        str | None, typer.Option(metavar="COLOUR|IMAGE|VIDEO|blur", help="What the composition is laid over.")
+        str | None, typer.Option(metavar="COLOUR|IMAGE|VIDEO|blur", help="Background of the composition.")
     ] = None,
     downsample_ratio: Annotated[
-        str, typer.Option(metavar="R|auto", help="In (0, 1]; auto is 512 / longer side, at most 1.")
+        str, typer.Option(metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1.")
     ] = "auto",
     resize: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Scale the frames to this size, and write it.")
+        str | None, typer.Option(metavar="WxH", help="Scale the frames to this size before matting.")
     ] = None,
     seq_chunk: Annotated[
-        int, typer.Option(metavar="N", help="Frames that go through a checkpoint's network together.")
+        int, typer.Option(metavar="N", help="Frames that a checkpoint's network takes at a time.")
     ] = 1,
-    device: Annotated[str, device_option("Where the network runs.")] = "cpu",
-    start: Annotated[float, typer.Option(metavar="SECONDS", help="Leave out what is before.")] = 0,
-    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="Leave out what is from here on.")] = None,
-    max_frames: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many.")] = None,
+    device: Annotated[str, device_option("Device of the network.")] = "cpu",
+    start: Annotated[float, typer.Option(metavar="SECONDS", help="Start at this time.")] = 0,
+    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="End before this time.")] = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", help="Stop after this many frames.")] = None,
     codec: Annotated[
-        str | None, typer.Option(metavar="NAME", help="FFmpeg's name of a video encoder, libx265 for example.")
+        str | None, typer.Option(metavar="NAME", help="FFmpeg's name of a video encoder, such as libx265.")
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(metavar="CRF", help="Of video: 0 (best) to 51; to 63 for VP9 and AV1.")
+        int | None, typer.Option(metavar="CRF", help="Constant quality: 0 (best) to 51, or to 63 for VP9 and AV1.")
     ] = None,
     mbps: Annotated[
-        float | None, typer.Option(metavar="MBIT/S", help="Bit rate of video, in place of a quality.")
+        float | None, typer.Option(metavar="MBIT/S", help="Bit rate of a video, instead of --quality.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Inputs at a time; by default as cores and memory allow.")
+        int | None, typer.Option(metavar="N", min=1, help="Inputs to matte at a time. Default: by cores and memory.")
     ] = None,
     cluster: Annotated[
         str | None,
@@ -93,25 +96,25 @@ def matte(
 
 @app.command(
     short_help="Serve a page that mattes your webcam.",
-    help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser, with "
-    "TensorFlow.js and ONNX files. Prints its address, and ends with Ctrl-C. With --static, write it as a folder that "
-    "any web server can serve, and print the folder's path.",
+    help="Serve a page, on this machine only, that mattes the webcam, a video or a picture in the browser with "
+    "TensorFlow.js and ONNX files. Prints its address; Ctrl-C ends it. With --static, writes the page as a folder that "
+    "any web server can serve, and prints the folder's path.",
 )
 def demo(
     model: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="A TensorFlow.js or ONNX model; repeatable. Without one, an ONNX file of the official weights is "
-            "made, if they can be had, else of seeded ones, which matte nothing.",
+            help="TensorFlow.js or ONNX model; repeatable. Without it, demo exports an ONNX file first: official "
+            "weights if they can be downloaded, else seeded, which matte nothing.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Where to listen; 0 is any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     static: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the page into this folder, and serve nothing.")
+        Path | None, typer.Option(metavar="DIR", help="Write the page into this folder instead of serving it.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a folder that --static wrote before.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that --static wrote.")] = False,
 ) -> None:
     from tools.demo.command import serve, write
 

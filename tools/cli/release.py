@@ -1,4 +1,4 @@
-"""The command release, and release verify."""
+"""The commands release and release verify."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,40 +15,40 @@ ReleaseCheckpoint = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[VARIANT=]PATH|official|seeded|auto",
-        help="Weights; repeatable, one for each variant. By default auto.",
+        help="Weights; repeatable, one for each variant. Default: auto.",
     ),
 ]
 ReleaseJobs = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Files at a time; by default as cores and memory allow.")
+    int | None, typer.Option(metavar="N", min=1, help="Files to make at a time. Default: by cores and memory.")
 ]
 ReleaseCluster = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers see the folder too.")
+    str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers share the folder.")
 ]
 
 
 @releases.callback(
     invoke_without_command=True,
     short_help="Make, prove and describe a whole set of files.",
-    help="Make the whole set of files, prove each, and write manifest, sums, model cards and a report. What is there "
-    "already, made from the same, stays: a release that was broken off goes on. Prints the files' paths. Exit code 1 "
-    "says that a file could not be made; the others are there.",
+    help="Make the whole set of files, prove each, and write manifest, sums, model cards and a report. Run it again to "
+    "resume: finished files of the same weights and options are kept, the rest are made. Prints the files' paths. "
+    "Exits with 1 if a file could not be made; the others are written.",
 )
 def release(
     context: typer.Context,
     checkpoint: ReleaseCheckpoint = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write it.")] = Path("dist"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path("dist"),
     only: Annotated[
-        list[str] | None, typer.Option(metavar="|".join(FORMATS), help="Only this format; repeatable.")
+        list[str] | None, typer.Option(metavar="|".join(FORMATS), help="Make only this format; repeatable.")
     ] = None,
-    light: Annotated[bool, typer.Option("--light", help="The small set: MobileNetV3, a few files.")] = False,
+    light: Annotated[bool, typer.Option("--light", help="Make the small set: MobileNetV3, a few files.")] = False,
     clip: ClipOption = None,
     frames: FramesOption = None,
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
-    version: Annotated[str, typer.Option(metavar="V", help="Of the release, for its manifest.")] = __version__,
+    version: Annotated[str, typer.Option(metavar="V", help="Version of the release, for its manifest.")] = __version__,
     trust: TrustOption = False,
     check_reproducible: Annotated[
-        bool, typer.Option("--check-reproducible", help="Make it a second time, and compare every byte.")
+        bool, typer.Option("--check-reproducible", help="Make the release a second time, and compare every byte.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
@@ -79,9 +79,9 @@ def release(
 
 @releases.command(
     "verify",
-    short_help="Doubt a release that exists.",
-    help="Hold a release against its sums, its manifest, the files' own metadata, and PyTorch. Exit code 1 is any "
-    f"doubt. {CODE_WARNING}",
+    short_help="Check a release: sums, metadata, parity.",
+    help="Check a release against its sums, its manifest, the files' metadata, and PyTorch. Exits with 1 if anything "
+    f"differs. {CODE_WARNING}",
 )
 def verify_release(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],

@@ -1,1 +1,1 @@
-"""What the smaller commands do: one function each, which only the command line calls."""
+"""The smaller commands: one function each, called only by the command line."""

@@ -1,4 +1,4 @@
-"""Name the first layer at which a file drifts, and report on those around it."""
+"""Name the first layer at which a file drifts, and report the points near it."""
 
 import json
 import math
@@ -22,14 +22,14 @@ PYTORCH = "pytorch"
 
 @dataclass(frozen=True, kw_only=True)
 class BisectOptions:
-    """How to bisect a file.
+    """Options of `bisect`.
 
-    `against` is `pytorch`, or the path of another file. `checkpoint` is their weights, as `open_checkpoint` takes them;
-    None for what the file's metadata names. `trust` opens a checkpoint that is code. `clip` is an image folder or a
-    video; None is the built-in clip. `frames` is how many to play; None is as many as the size affords.
-    `downsample_ratio` is a number or `auto`. `threshold` is the largest mean error that is no drift; None for what
-    suits precision and refiner. `every_point` shows points far from the first drift too. `json` is where to write the
-    report; `-` is stdout.
+    `against` is `pytorch`, or the path of another file. `checkpoint` is a source of `open_checkpoint`; None means the
+    one that the file's metadata names. `trust` opens a checkpoint that is code. `clip` is an image folder or a video;
+    None is the built-in clip. `frames` is the number of frames; None means 24, or 12 large ones. `downsample_ratio` is
+    a number or `auto`. `threshold` is the largest mean error that is no drift; None means the one for the precision
+    and refiner. `every_point` also shows points far from the first drift. `json` is the file of the report; `-` is
+    stdout.
     """
 
     against: str
@@ -47,7 +47,7 @@ def bisect_file(path: Path, options: BisectOptions) -> int:
     """Bisect an ONNX file and return the exit code: 1 if it drifts, else 0.
 
     Raises:
-        UserError: anything that cannot be compared as asked.
+        UserError: the files cannot be compared with these options.
     """
     console = stderr_console()
     against, threshold = options.against, options.threshold

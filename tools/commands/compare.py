@@ -1,4 +1,4 @@
-"""Source, two models' mattes and their amplified difference side by side, for people who would rather look."""
+"""Draw source, two models' mattes and their amplified difference side by side, to compare them by eye."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -29,34 +29,34 @@ from tools.shared.sizes import parse_ratio
 ROWS = 4
 PANEL_WIDTH, GAP = 400, 2
 FRAME_RATE = 24
-"""Of a video. A clip is a row of images, which has none."""
+"""Frames a second of a video. A clip is a sequence of images, which has no rate."""
 
 Alpha = NDArray[np.floating]
 
 
 class CompareError(UserError):
-    """Models that give no two mattes. The message is one line for the user."""
+    """Models whose mattes cannot be compared. The message is one line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """How far two mattes are apart in a frame, in [0, 1]."""
+    """The largest and the mean difference of two mattes in a frame, in [0, 1]."""
 
     largest: float
     mean: float
 
 
 Row = tuple[Pixels, Gap]
-"""A frame: its panels side by side."""
+"""A frame: its panels side by side, and the gap."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """How to compare two models.
+    """Options of `compare`.
 
-    `clip` is an image folder or a video; None is the built-in clip. `frames` is how many to play; None is as many as
-    the size affords. `downsample_ratio` is a number or `auto`; an artifact of one size has its own. The difference is
-    multiplied by `amplify`. `output` ends in .png or .mp4; `force` replaces it if it is there.
+    `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of frames; None means 24,
+    or 12 large ones. `downsample_ratio` is a number or `auto`; an artifact of one size has its own. The difference is
+    multiplied by `amplify`. `output` ends in .png or .mp4; `force` replaces an existing one.
     """
 
     clip: Path | None
@@ -68,16 +68,16 @@ class CompareOptions:
 
 
 def compare_models(a: str, b: str, options: CompareOptions) -> Path:
-    """Draw the picture or the video, and give its path. Says on stderr how far the mattes are apart.
+    """Draw the picture or the video, and return its path. Print on stderr how much the mattes differ.
 
     Args:
-        a: An artifact of any format, or a checkpoint as `load_checkpoint` takes it.
-        b: Another.
-        options: What to play, and where to draw it.
+        a: An artifact of any format, or a source of `load_checkpoint`.
+        b: The other model.
+        options: The clip to play, and the output.
 
     Raises:
-        UserError: no such model, or one that does not play this clip; a clip that cannot be read; an output that is of
-            another kind, is there already, or is one of the inputs.
+        UserError: no such model, or one that cannot play this clip; a clip that cannot be read; an output that has
+            another suffix, exists, or is one of the inputs.
         ExportFailed: the file could not be written.
     """
     writers = {".png": _write_png, ".mp4": _write_mp4}
@@ -141,7 +141,7 @@ def _play_checkpoint(checkpoint: Checkpoint, clip: Clip, ratio: float) -> Genera
 
 
 def _alpha(model: str, outputs: FrameOutputs) -> Alpha:
-    """One image, (1, H, W), in [0, 1]."""
+    """Return the alpha of the first image, (1, H, W), in [0, 1]."""
     if "pha" not in outputs:
         raise CompareError(f"{model} was made without alpha, which is what is compared; give another file")
     alpha: Alpha = outputs["pha"][0]
@@ -151,7 +151,7 @@ def _alpha(model: str, outputs: FrameOutputs) -> Alpha:
 
 
 def _draw(src: Alpha, one: Alpha, other: Alpha, amplify: float, size: tuple[int, int]) -> Row:
-    """Of two artifacts that have each a size of its own, the second's matte is brought to the first's."""
+    """Draw a row and measure its gap. If the mattes differ in size, the second is resized to the first."""
     if one.shape != other.shape:
         other = _resized(other, one.shape)
     difference = np.abs(one.astype(np.float64) - other)
@@ -165,13 +165,13 @@ def _resized(alpha: Alpha, shape: tuple[int, ...]) -> Alpha:
 
 
 def _panel_size(clip: Clip) -> tuple[int, int]:
-    """Even, as videos want it."""
+    """Return the width and height of a panel, both even, as videos require."""
     height, width = clip.size
     return PANEL_WIDTH, max(2, round(PANEL_WIDTH * height / width / 2) * 2)
 
 
 def _write_png(path: Path, rows: Iterator[Row], count: int, heading: Pixels) -> list[Gap]:
-    """The last frame of each quarter: the first ones have no past yet."""
+    """Draw the last frame of each quarter of the clip: the first frames have no recurrent past yet."""
     shown = {(k + 1) * count // ROWS - 1 for k in range(ROWS)}
     kept, gaps = [], []
     for k, (row, gap) in enumerate(rows):

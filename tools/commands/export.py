@@ -19,19 +19,20 @@ from tools.shared.outputs import ExportFailed, OutputError, publish, resolve_out
 def export_all(
     name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool, prove: bool, trust: bool = False
 ) -> Iterator[Path]:
-    """Export to a format, one file for each spec, and give each file's path when it is there.
+    """Export to a format, one file for each spec, and yield each file's path when it is written.
 
     Args:
         name: The format.
-        specs: Of the format's own kind, all of one variant and refiner.
-        source: See `open_checkpoint`.
+        specs: Specs of the format's class, all of one variant and refiner.
+        source: A source of `open_checkpoint`.
         output: A file, if there is one spec, or a folder.
         force: Replace existing files.
-        prove: Play the built-in clip against PyTorch before a file gets its name; so too a file that is the source.
+        prove: Compare each file with PyTorch over the built-in clip before it gets its name; also the source, if it is
+            an exported file.
         trust: Open a source that is code.
 
     Raises:
-        UserError: a checkpoint, package or place that cannot be used.
+        UserError: a checkpoint, package or output path that cannot be used.
         ExportFailed: a file does not compute what PyTorch computes, or could not be written.
     """
     exporter = load_exporter(name)
@@ -44,7 +45,7 @@ def export_all(
 
 
 def _check_outputs(name: str, specs: Sequence[ExportSpec], source: str, output: Path, force: bool) -> None:
-    """Raise OutputError for what is wrong whatever the checkpoint holds, which can take long to open."""
+    """Raise OutputError for a fault that does not depend on the checkpoint, which can take long to open."""
     errors = []
     possible = maybe_seeded(source)
     for seeded in possible:
@@ -57,7 +58,7 @@ def _check_outputs(name: str, specs: Sequence[ExportSpec], source: str, output: 
 
 
 def _resolve_outputs(name: str, specs: Sequence[ExportSpec], output: Path, seeded: bool, force: bool) -> list[Path]:
-    """Return where each file goes. Raises OutputError."""
+    """Return the path of each file. Raise OutputError if one cannot be written."""
     suffix, folder = specs[0].suffix(FORMATS[name].suffix), specs[0].is_folder
     if len(specs) > 1 and suffix and output.name.endswith(suffix):
         raise OutputError(f"{output} is one file, and {len(specs)} were asked for; give a folder as --output")

@@ -1,4 +1,4 @@
-"""What a file is, as a table for people or JSON for scripts."""
+"""Show a file's facts, as a table for people or JSON for scripts."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from tools.shared.console import stderr_console
 
 
 def show(path: Path, as_json: bool) -> None:
-    """Print what a file is: a table on stderr, or a JSON object on stdout.
+    """Print a file's facts: a table on stderr, or a JSON object on stdout.
 
     Raises:
-        UserError: no such file, or one that is damaged or no matting network.
+        UserError: no such file, or one that is damaged or not a matting network.
     """
     artifact = load_runtime(recognise(path)).inspect(path)
     if as_json:
@@ -27,7 +27,7 @@ def show(path: Path, as_json: bool) -> None:
 
 
 def to_json(artifact: Artifact) -> dict[str, Any]:
-    """Everything known of the file, or folder."""
+    """Return all facts about the file or folder."""
     size, sha256 = _content(artifact.path)
     return {
         "artifact": str(artifact.path),
@@ -45,7 +45,7 @@ def to_json(artifact: Artifact) -> dict[str, Any]:
 
 
 def to_table(artifact: Artifact) -> Table:
-    """The same, a line for each fact."""
+    """Return a table of all facts, a line for each."""
     table = Table(title=str(artifact.path), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -68,7 +68,10 @@ def to_table(artifact: Artifact) -> Table:
 
 
 def _content(path: Path) -> tuple[int, str]:
-    """Bytes and hash; of a folder, all its files' bytes, and the hash of the lines that `sha256sum *` writes there."""
+    """Return bytes and hash.
+
+    For a folder: the bytes of all its files, and the hash of the lines that `sha256sum *` prints there.
+    """
     if not path.is_dir():
         content = path.read_bytes()
         return len(content), hashlib.sha256(content).hexdigest()
@@ -84,7 +87,7 @@ def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None
 
 
 def _function(artifact: Artifact) -> dict[str, Any]:
-    """One of the sizes that a file has the network at, by the name that its consumer asks for."""
+    """Describe one of the sizes that a file has the network at, by the name that its consumer uses."""
     fixed = artifact.fixed
     size = f"{fixed.width}x{fixed.height}, ratio {fixed.ratio:g}" if fixed else "any size"
     return {"function": artifact.function, "size": size, **_tensors(artifact)}

@@ -28,18 +28,19 @@ VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg
 PLACEHOLDER = "{name}"
 _NEEDED: dict[Kind, set[str]] = {"composition": {"fgr", "pha"}, "alpha": {"pha"}, "foreground": {"fgr"}}
 _JOB_MEMORY = 3_000_000_000
-"""Bytes that one clip's process is reckoned with. At 1920x1080, ratio .25, blurred, with alpha, an ONNX file came to
-1.4e9, a checkpoint to 1.6e9, a SavedModel to 1.8e9.
+"""Bytes of memory to reserve for one clip's process.
+
+At 1920x1080, ratio .25, blurred, with alpha, an ONNX file took 1.4e9, a checkpoint 1.6e9, a SavedModel 1.8e9.
 """
 
 
 class MatteError(UserError):
-    """An input, a model and outputs that do not go together. The message is one line for the user."""
+    """An input, a model and outputs that do not fit together. The message is one line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatteOptions:
-    """How to matte, whatever the input. Sizes are (width, height) in pixels, times in seconds."""
+    """Options of `matte` for all inputs. Sizes are (width, height) in pixels, times in seconds."""
 
     model: str
     background: str | None = None
@@ -63,22 +64,22 @@ def matte_all(
     processes: int | None = None,
     cluster: str | None = None,
 ) -> int:
-    """Matte all inputs and return the exit code: 2 for an input that could not be used, else 1 for one that was damaged
-    or failed, else 0.
+    """Matte all inputs and return the exit code.
 
-    One input is played here, with a progress bar. Several run as jobs, each tried twice, and those whose outputs are
-    there and made from the same are left out.
+    The code is 2 if an input could not be used, else 1 if one was damaged or failed, else 0. A single input runs in
+    this process, with a progress bar. Several run as jobs, each tried at most twice. An input is skipped if its outputs
+    exist and were made from the same input, model and options.
 
     Args:
         inputs: Videos, pictures, folders of pictures, folders of videos.
-        outputs: A path for each kind that is wanted; for several inputs with `{name}` in it, each input's own.
-        options: Of all of them.
-        force: Replace outputs that are there.
-        processes: How many to play at a time; by default what cores and memory hold.
-        cluster: The address of a Dask scheduler, to play them there.
+        outputs: A path for each wanted kind. For several inputs it contains `{name}`, which becomes the input's name.
+        options: The options of all inputs.
+        force: Replace existing outputs.
+        processes: Inputs to matte at a time; by default as many as cores and memory allow.
+        cluster: The address of a Dask scheduler, to run the jobs there.
 
     Raises:
-        UserError: nothing was begun, since something cannot be as it was asked for.
+        UserError: the inputs, outputs or options cannot be used. No input was started.
     """
     if not outputs:
         raise MatteError("nothing to write; give at least one of --composition, --alpha, --foreground")
@@ -109,11 +110,11 @@ def matte_all(
 
 
 def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, progress: bool = True) -> str | None:
-    """Matte one clip, and return what could not be decoded of it: one line, or None.
+    """Matte one clip. Return None, or one line about the part that could not be decoded.
 
     Raises:
-        UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. Then there
-            is no output at all.
+        UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. No output
+            is left.
     """
     model = open_model(options.model)
     fixed = _fixed(model)
@@ -146,7 +147,7 @@ def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, pro
 
 
 def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
-    """Raises UserError for what would be wrong for any clip."""
+    """Raise UserError for options that are wrong for any clip."""
     if options.seq_chunk < 1:
         raise MatteError(f"--seq-chunk {options.seq_chunk}: give 1 or more frames")
     of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps}
@@ -160,7 +161,7 @@ def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
 
 
 def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOptions) -> None:
-    """Raises MatteError for what a model cannot do, whatever the clip."""
+    """Raise MatteError if the model cannot serve these outputs and options, whatever the clip."""
     if not isinstance(model, Artifact):
         return
     if options.seq_chunk > 1:
@@ -186,7 +187,7 @@ def _fixed(model: Model) -> Fixed | None:
 
 
 def _ratio(clip: Path, width: int, height: int, options: MatteOptions, fixed: Fixed | None) -> float:
-    """What to play a clip at. Raises UserError if that leaves no pixel, or needs more memory than there is."""
+    """Return a clip's ratio. Raise UserError if it leaves no pixel, or needs more memory than there is."""
     if fixed is not None:
         return fixed.ratio
     ratio = options.downsample_ratio or auto_downsample_ratio(height, width)
@@ -199,7 +200,7 @@ def _ratio(clip: Path, width: int, height: int, options: MatteOptions, fixed: Fi
 
 
 def _clips(path: Path) -> list[Path]:
-    """A folder of videos stands for each of them; any other input for itself."""
+    """Return the videos of a folder of videos; any other input is one clip."""
     try:
         if not path.is_dir():
             return [path]
@@ -213,7 +214,7 @@ def _clips(path: Path) -> list[Path]:
 
 
 def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind, Path]:
-    """Where a clip's outputs go. Raises MatteError where several would go to one place."""
+    """Return the paths of a clip's outputs. Raise MatteError if several clips would share one."""
     for kind, output in outputs.items():
         if several and PLACEHOLDER not in output:
             raise MatteError(
@@ -231,14 +232,15 @@ def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind,
 
 
 def _files(options: MatteOptions) -> list[Path]:
-    """What is read beside the clips."""
+    """Return the files that are read besides the clips."""
     return [Path(name) for name in (options.model, options.background) if name and Path(name).exists()]
 
 
 def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
-    """Without a progress bar of its own; what is there and made from the same is left out.
+    """Return the job that mattes a clip, without a progress bar.
 
-    With whole paths: a worker of a cluster is in another folder.
+    It is skipped if its outputs exist and were made from the same. Paths are absolute: a cluster's worker runs in
+    another folder.
     """
     model, background = options.model, options.background
     options = replace(

@@ -1,4 +1,4 @@
-"""Take the weights out of exported files again, prove them against the files, and write a checkpoint."""
+"""Recover the weights of exported files, prove them against the files, and write a checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +14,18 @@ SUFFIX = ".safetensors"
 
 
 def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool, prove: bool) -> Path:
-    """Write the checkpoint that files were made from, as far as they tell, and give its path.
+    """Write the checkpoint that files were made from, as precisely as they define it, and return its path.
 
     Args:
         paths: Files or folders of any format, of the same weights.
         output: A `.safetensors` file, or a folder.
         trust: Open files that are code.
         force: Replace an existing file.
-        prove: Play each file against the rebuilt network before the checkpoint gets its name.
+        prove: Compare each file with the rebuilt network before the checkpoint gets its name.
 
     Raises:
-        UserError: a file that cannot be recovered, or files that contradict each other, or a place that is not there.
+        UserError: a file that cannot be recovered, files that contradict each other, or an output path that cannot be
+            used.
         ExportFailed: the network does not compute what a file computes.
     """
     refuse_file_name(output, SUFFIX)
@@ -37,7 +38,7 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
     say_recovered(recovered)
 
     def write(staged: Path) -> None:
-        # No metadata: the same weights give the same file, wherever they were found.
+        # No metadata: the same weights give the same file, whichever file they come from.
         safetensors.torch.save_file(dict(checkpoint.state_dict), staged)
 
     def check(_: Path) -> None:

@@ -1,4 +1,4 @@
-"""Prove files that exist, one after the other, and report on all of them."""
+"""Verify existing files one after the other, and report on all of them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ Results = Sequence[ParityReport | Refusal]
 
 
 def to_json_text(results: Results) -> str:
-    """A list of objects, one for each artifact."""
+    """Return a JSON list with an object for each report."""
     objects = [refusal_to_json(each) if isinstance(each, Refusal) else to_json(each) for each in results]
     return json.dumps(objects, indent=2) + "\n"
 
@@ -33,18 +33,17 @@ RENDERINGS: dict[str, Callable[[Results], str]] = {
     "junit": to_junit,
     "markdown": to_markdown,
 }
-"""By the name of the option that asks for it. Each gives a text that ends in a newline."""
+"""By the name of the option. Each function returns a text that ends in a newline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """How to verify files.
+    """Options of `verify`.
 
-    `checkpoint` is their weights, as `open_checkpoint` takes them; None for what each file's metadata names. `trust`
-    opens a checkpoint that is code. `clip` is an image folder or a video; None is the built-in clip. `frames` is how
-    many to play; None is as many as the size affords. `downsample_ratio` is a number or `auto`. `runtime` plays the
-    files; None is the first of each one's format. `reports` is where to write: kind of `RENDERINGS` to file, or `-` for
-    stdout.
+    `checkpoint` is a source of `open_checkpoint`; None means the one that each file's metadata names. `trust` opens a
+    checkpoint that is code. `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of
+    frames; None means 24, or 12 large ones. `downsample_ratio` is a number or `auto`. `runtime` plays the files; None
+    means the first of each format. `reports` maps a kind of `RENDERINGS` to a file, or to `-` for stdout.
     """
 
     checkpoint: str | None
@@ -58,7 +57,7 @@ class VerifyOptions:
 
 
 def verify_all(artifacts: list[Path], options: VerifyOptions) -> int:
-    """Verify every file and return the exit code: 2 if one could not be, else 1 if one failed, else 0.
+    """Verify every file. Return the exit code: 2 if a file could not be verified, else 1 if one failed, else 0.
 
     Raises:
         UserError: a clip or ratio that cannot be used, or a report that could not be written.

@@ -1,1 +1,1 @@
-"""`rvm-export demo`: a page that mattes a webcam, a video or a picture with our files, in the browser."""
+"""`rvm-export demo`: a page that mattes a webcam, a video or a picture in the browser with exported files."""

@@ -1,4 +1,4 @@
-"""The command: serve the page, or write it as a folder."""
+"""The command `demo`: serve the page, or write it as a folder."""
 
 import tempfile
 import webbrowser
@@ -17,16 +17,16 @@ from tools.shared.console import stderr_console, working
 from tools.shared.outputs import OutputError, publish, refuse_existing
 
 _MARKS = ("index.html", "models.json", "service-worker.js")
-"""What tells a folder that this command wrote."""
+"""Files by which a folder that this command wrote is recognised."""
 
 
 def serve(models: Sequence[Path], port: int, show: bool) -> None:
-    """Serve the page until Ctrl-C, with its address on stdout.
+    """Serve the page until Ctrl-C, and print its address on stdout.
 
     Args:
-        models: Files or folders; without any, one is made for the occasion.
-        port: 0 for any that is free.
-        show: Open it in the browser.
+        models: Files or folders; without any, an ONNX file is exported first.
+        port: 0 for any free port.
+        show: Open the page in the browser.
 
     Raises:
         UserError: a model, a package or a port that cannot be used.
@@ -44,10 +44,10 @@ def serve(models: Sequence[Path], port: int, show: bool) -> None:
 
 
 def write(models: Sequence[Path], folder: Path, force: bool) -> Path:
-    """Write the page as a folder, and give its path.
+    """Write the page as a folder, and return its path.
 
     Raises:
-        UserError: a model or a package that cannot be used, or a folder that is there already.
+        UserError: a model or a package that cannot be used, or an existing folder.
         ExportFailed: the folder could not be written.
     """
     _check(folder, force)
@@ -76,14 +76,14 @@ def _check(folder: Path, force: bool) -> None:
 
 
 def _refuse_inputs(folder: Path, models: Sequence[Path]) -> None:
-    """A folder that is replaced must hold none of the models."""
+    """Raise OutputError if a folder that would be replaced holds one of the models."""
     for model in models:
         if folder.resolve() in (model.resolve(), *model.resolve().parents):
             raise OutputError(f"{folder} holds {model}, which it would replace; give another --static")
 
 
 def _refuse_others(folder: Path, site: Site) -> None:
-    """A folder that is replaced must hold nothing but the page: no history, no file of its host."""
+    """Raise OutputError if a folder that would be replaced holds more than the page, such as a git history."""
     ours = {PurePosixPath(address).parts[0] for address in site if address}
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.is_dir() else []
     if others:
@@ -94,12 +94,12 @@ def _refuse_others(folder: Path, site: Site) -> None:
 
 @contextmanager
 def _some(models: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """The models that were given, or one of the usual weights, which any browser runs."""
+    """Yield the given models, or an ONNX file of the default weights, which any browser runs."""
     if models:
         yield models
         return
     checkpoint = load_checkpoint("auto")
-    # As the profile webgpu has it, so that the page has both its backends.
+    # The options of the profile webgpu, so that both backends of the page run it.
     spec = OnnxSpec(variant=checkpoint.variant, refiner=checkpoint.refiner, precision="fp32", opset=17, ceil_free=True)
     with tempfile.TemporaryDirectory(prefix="rvm-export-") as folder:
         path = Path(folder) / spec.file_name(".onnx", checkpoint.seeded)

@@ -1,4 +1,4 @@
-"""A web server for this machine only, which gives the page and nothing else."""
+"""A web server that serves only this machine, and only the page."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +29,14 @@ class PortError(UserError):
 
 @contextmanager
 def listening(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
-    """A server of the page; `serve_forever` is the caller's to call.
+    """Yield a server of the page. The caller calls `serve_forever`.
 
     Args:
-        site: What it gives.
-        port: 0 for any that is free.
+        site: The page.
+        port: 0 for any free port.
 
     Raises:
-        PortError: it is in use, or not allowed.
+        PortError: the port is in use, or not allowed.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,13 +58,16 @@ def listening(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
         do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Nobody asked."""
+            """Log nothing."""
 
         def _meant(self) -> bool:
-            """Whether the browser asks for this machine: a page elsewhere whose name leads here is told nothing."""
+            """Return whether the request names this machine as its host.
+
+            A foreign page whose name resolves here gets nothing.
+            """
             try:
                 return urlsplit(f"//{self.headers.get('Host', '')}").hostname in (HOST, "localhost")
-            except ValueError:  # no host at all
+            except ValueError:  # an invalid host
                 return False
 
         def _begin(self, status: HTTPStatus, kind: str, length: int) -> None:
@@ -80,7 +83,7 @@ def listening(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """A browser that goes away in the middle of an answer is no news."""
+            """Ignore a browser that disconnects in the middle of an answer."""
 
     try:
         server = Server((HOST, port), Handler)

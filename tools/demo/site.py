@@ -1,4 +1,4 @@
-"""What the page consists of: every address that it may ask for, and what lies there."""
+"""The content of the page: every address that it may request, and the file or bytes there."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent / "page"
 _EXPORTERS = Path(__file__).parents[2] / "exporters"
 
 Site = Mapping[str, Path | bytes]
-"""Addresses below the page's own, with `/` between folders, and the file or the bytes that are there."""
+"""Addresses relative to the page, with `/` between folders, and the file or the bytes at each."""
 
 _ORT = "onnxruntime-web/dist"
 _TENSORFLOW = "@tensorflow"
@@ -39,13 +39,13 @@ LIBRARIES = {
         f"{_TENSORFLOW}/tfjs-backend-webgpu/dist/tf-backend-webgpu.es2017.min.js",
     ),
 }
-"""By format: files of the Node packages in `exporters/<format>/web`, which the page has under `lib/`."""
+"""By format: the files of the Node packages in `exporters/<format>/web` that the page serves under `lib/`."""
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # WebAssembly is compiled, and TensorFlow.js starts its threads from a blob that its own script makes.
+    # Allows compiling WebAssembly, and the threads that TensorFlow.js starts from a blob of its own script.
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' blob:; "
     "worker-src 'self' blob:; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -53,19 +53,22 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""With every answer. The first two make the page cross-origin isolated, without which WebAssembly has no threads."""
+"""Headers of every answer.
+
+The first two make the page cross-origin isolated, without which WebAssembly has no threads.
+"""
 
 
 @contextmanager
 def open_site(models: Sequence[Path]) -> Iterator[Site]:
-    """The page with these models. What was unpacked for it is gone afterwards.
+    """Yield the page with these models. Unpacked files are removed afterwards.
 
     Args:
         models: TensorFlow.js or ONNX files of ours, or TensorFlow.js folders.
 
     Raises:
-        ArtifactError: one that cannot be read, is of another format, or that the page cannot show.
-        MissingPackage: the Node packages that run it are not installed.
+        ArtifactError: a model that cannot be read, has another format, or cannot be shown by the page.
+        MissingPackage: the Node packages that run a model are not installed.
     """
     artifacts = [_inspect(path) for path in models]
     site: dict[str, Path | bytes] = {file.name: file for file in PAGE.iterdir() if file.is_file()}
@@ -86,7 +89,7 @@ def open_site(models: Sequence[Path]) -> Iterator[Site]:
 
 
 def write_site(site: Site, folder: Path) -> None:
-    """The page as a folder that any web server can serve."""
+    """Write the page as a folder that any web server can serve."""
     for address, content in site.items():
         path = folder / address
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,7 @@ def write_site(site: Site, folder: Path) -> None:
 
 
 def _inspect(path: Path) -> Artifact:
-    """Raises ArtifactError for what the page cannot show."""
+    """Inspect a model. Raise ArtifactError if the page cannot show it."""
     name = recognise(path)
     if name not in LIBRARIES:
         raise ArtifactError(f"{path} is of a format that browsers do not run; give a TensorFlow.js or ONNX file")
@@ -119,13 +122,13 @@ def _libraries(name: str) -> dict[str, Path]:
 
 
 def _tfjs_files(folder: Path) -> dict[str, Path]:
-    """model.json, and what this names; `inspect` has seen that it names nothing outside."""
+    """Return model.json and the files that it names. `inspect` has checked that they all lie in the folder."""
     groups = json.loads((folder / MODEL).read_text())["weightsManifest"]
     return {name: folder / name for name in [MODEL, *(shard for group in groups for shard in group["paths"])]}
 
 
 def _entry(artifact: Artifact, address: str, files: Sequence[Path]) -> dict[str, Any]:
-    """What the page is told of a model."""
+    """Return the facts about a model for the page."""
     fixed = artifact.fixed
     return {
         "name": artifact.path.resolve().name,

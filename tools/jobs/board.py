@@ -1,4 +1,7 @@
-"""What jobs are at, as a live table on a terminal; elsewhere, as in CI, nothing: there a line for each is enough."""
+"""A live table of the jobs' states on a terminal.
+
+Elsewhere, such as in CI, nothing is shown: the line that each job prints at its end is enough.
+"""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ _REFRESHES = 4  # a second
 
 
 class Board:
-    """While its `with` lasts, the table is shown below whatever is printed, and then is gone."""
+    """A live table that stays below the printed lines while the `with` block runs, and then disappears."""
 
     def __init__(self, console: Console, names: Sequence[str]) -> None:
         self._names = names
@@ -28,7 +31,7 @@ class Board:
         )
 
     def submitted(self, k: int, future: Future[Any]) -> None:
-        """The k-th job waits, and soon runs."""
+        """Note that the k-th job is submitted: it waits, or runs."""
         self._running[k] = future
         self._since.pop(k, None)
 
@@ -37,7 +40,7 @@ class Board:
         self._ended[k] = (outcome, seconds)
 
     def table(self) -> Table:
-        """A line for each job: its name, its state, how long it runs or took."""
+        """Return a table with a line for each job: its name, its state, and how long it has run or took."""
         table = Table(title=f"{len(self._ended)} of {len(self._names)} jobs have ended", title_justify="left")
         for column in ("job", "state", "seconds"):
             table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")

@@ -1,7 +1,7 @@
-"""The other end of `processes.py`: a process that makes one call and ends. Nothing heavy is imported before the call.
+"""The child process of `processes.py`, which makes one call and ends.
 
-The call comes through stdin, which then stays open for as long as somebody waits for the answer, which goes to stdout.
-What the call itself prints goes to stderr.
+It imports nothing heavy before the call. The call comes through stdin, which stays open as long as the parent waits.
+The answer goes to stdout, and everything that the call prints goes to stderr.
 """
 
 import os
@@ -13,11 +13,14 @@ import time
 from types import FrameType
 
 ENDING_SECONDS = 10
-"""For a call that is broken off, to remove what it has half written."""
+"""Time for an interrupted call to remove its half-written files."""
 
 
 def main() -> None:
-    """Answer, or end silently on SIGTERM or SIGINT, as KeyboardInterrupt leaves the call."""
+    """Make the call and write its answer.
+
+    SIGTERM or SIGINT raises KeyboardInterrupt in the call, and the process ends.
+    """
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         try:
@@ -31,15 +34,15 @@ def main() -> None:
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """A second signal must not break off the tidying up after the first."""
+    """Raise KeyboardInterrupt, and ignore further signals: a second one must not interrupt the cleanup."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _end_when_nobody_waits() -> None:
-    """However the parent ended, be it by SIGKILL, its end of stdin is closed."""
-    os.read(sys.stdin.fileno(), 1)  # past Python's buffer, whose lock would still be held when Python ends
+    """End this process when the parent closes stdin, which happens however the parent ends, even by SIGKILL."""
+    os.read(sys.stdin.fileno(), 1)  # bypasses Python's buffer, whose lock would still be held when Python ends
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ENDING_SECONDS)
     os._exit(128 + signal.SIGTERM)

@@ -1,12 +1,15 @@
-"""A Dask cluster as a place to run calls in, each in a process of its own beside the worker.
+"""Run calls on a Dask cluster, each in its own process beside the worker.
 
-Scheduler and workers are the user's: `dask scheduler`, and on each machine `dask worker tcp://HOST:8786 --nthreads 1`.
-With one thread a worker runs one job at a time. What it is sent are names of functions and plain values, so that all of
-them, the scheduler too, need rvm-export in the same version, and the workers the extras that the jobs need. Paths in a
-job are the worker's: files lie in a folder that all machines have at the same place. How many threads a job has is the
-worker's matter too: Dask gives it one, unless DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__OMP_NUM_THREADS says more. A
-job whose machine goes is taken to another by Dask itself, as often as the scheduler's `allowed-failures` says; if none
-is left, it waits for one.
+The user starts scheduler and workers: `dask scheduler`, and on each machine `dask worker tcp://HOST:8786 --nthreads 1`.
+With one thread a worker runs one job at a time.
+
+Calls are sent as names of functions and plain values. So the scheduler and all workers need rvm-export in the same
+version, and the workers also need the extras of the jobs. Paths in a job are the worker's: files lie in a folder that
+all machines have at the same path.
+
+The worker sets the threads of a job: one, unless DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__OMP_NUM_THREADS says more.
+If a machine disappears, Dask moves its job to another, as often as the scheduler's `allowed-failures` says. If no
+worker is left, the job waits for one.
 """
 
 import asyncio
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_SECONDS = 10
-"""For the scheduler to answer, and for a first worker to be there."""
+"""Timeout for the scheduler's answer, and for the first worker."""
 
 
 class ClusterError(UserError):
@@ -32,14 +35,14 @@ class ClusterError(UserError):
 
 @contextmanager
 def dask_cluster(address: str) -> Iterator[Place]:
-    """The cluster's workers, until the `with` ends; what runs or waits there then is stopped.
+    """Yield the cluster's workers. Jobs that still run or wait at the end of the `with` block are stopped.
 
     Args:
-        address: Of the scheduler, such as tcp://127.0.0.1:8786.
+        address: The scheduler's address, such as tcp://127.0.0.1:8786.
 
     Raises:
-        ClusterError: distributed is not installed, the scheduler does not answer, it has no workers, or they have
-            not this rvm-export.
+        ClusterError: distributed is not installed, the scheduler does not answer, it has no workers, or one has
+            another version of rvm-export.
     """
     if find_spec("distributed") is None:
         raise ClusterError("--cluster needs distributed; run: pip install 'rvm-export[cluster]'")
@@ -55,14 +58,14 @@ def dask_cluster(address: str) -> Iterator[Place]:
                 f"the Dask cluster at {address} has no workers; start some: dask worker {address} --nthreads 1"
             ) from error
         _check_versions(client)
-        # A job that is tried again is run again, and not remembered.
+        # Not pure: Dask runs a retried job again instead of returning its first result.
         yield Place(executor=client.get_executor(pure=False), stopped=is_withdrawn)
     finally:
-        client.close(timeout=CONNECT_SECONDS)  # which withdraws what it has submitted
+        client.close(timeout=CONNECT_SECONDS)  # cancels the submitted jobs
 
 
 def is_withdrawn() -> bool:
-    """Asked in a worker's thread: whether the client has cancelled what runs there, or is gone."""
+    """Return whether the client has cancelled this job, or is gone. Runs in a worker's thread."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -71,7 +74,7 @@ def is_withdrawn() -> bool:
 
 
 def _check_address(address: str) -> None:
-    """Raises ClusterError unless a scheduler answers. `Client` waits for ever where something accepts and is silent."""
+    """Raise ClusterError unless a scheduler answers. `Client` waits forever if a server accepts and is silent."""
     from distributed.comm.core import connect
 
     async def call() -> None:
@@ -80,7 +83,7 @@ def _check_address(address: str) -> None:
 
     try:
         asyncio.run(call())
-    # What answers may be anything, a web server say, and distributed then raises what it happens to stumble on.
+    # The server may be anything, such as a web server. distributed then raises whatever error its answer causes.
     except Exception as error:
         raise ClusterError(
             f"no Dask scheduler answers at {address!r} ({str(error) or f'silent for {CONNECT_SECONDS} s'}); give the "
@@ -89,9 +92,9 @@ def _check_address(address: str) -> None:
 
 
 def _check_versions(client: "Client") -> None:
-    """Raises ClusterError unless all have this version. A worker that cannot import a job's call is lost, silently."""
+    """Raise ClusterError unless all have this version. A worker that cannot import a job's function dies silently."""
 
-    # Within a function, so that it is sent itself and not by name.
+    # An inner function is sent by value, not by name.
     def installed() -> str:
         try:
             import tools.jobs.cluster  # noqa: F401

@@ -1,9 +1,10 @@
-"""A call in a process of its own, and places that run many: this machine here, a Dask cluster in `cluster.py`.
+"""Run each call in its own process, on this machine or on a Dask cluster (`cluster.py`).
 
-A standard pool of processes keeps them, and when one dies all its calls are lost. Here a death is one call's, a retry
-is always on another process, and what a job took of memory is given back when it ends. That costs what starting Python
-and importing the job's module do, a second or two with PyTorch, against jobs of minutes. It is the same on a cluster,
-where a worker lives on when its job dies, and can end a job that nobody waits for any more.
+A standard process pool keeps its processes: if one dies, all calls of the pool are lost. Here a death ends one call, a
+retry gets a new process, and a job's memory is freed when it ends. The price is starting Python and importing the job's
+module: a second or two with PyTorch, for jobs of minutes.
+
+A cluster works the same way. The worker survives if its job dies, and can end a job that nobody waits for.
 """
 
 import os
@@ -25,20 +26,23 @@ from tools.jobs.child import ENDING_SECONDS
 from tools.shared.machine import cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-"""Variables in which PyTorch, NumPy, onnxruntime (`exporters/onnx/runtimes/session.py`) and TensorFlow read threads."""
+"""Variables that set the threads of PyTorch, NumPy, onnxruntime and TensorFlow.
 
-_LOOK_SECONDS = 0.1  # how often it is asked whether to go on
+See also `exporters/onnx/runtimes/session.py`.
+"""
+
+_LOOK_SECONDS = 0.1  # interval of the checks for stop and timeout
 
 
 class ProcessDied(Exception):
-    """A call's process ended without an answer. The message says how."""
+    """A process that ended without an answer. The message says how."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where calls run: `executor` takes `in_process`, which is given the other two.
+    """A place to run calls: `executor` runs `in_process`, with the other two as arguments.
 
-    `stopped` says, beside the process, that nobody wants the answer any more; `environment` is added to the process's.
+    `stopped` returns whether the answer is no longer wanted. `environment` is added to the process's environment.
     """
 
     executor: Executor
@@ -53,19 +57,19 @@ def in_process(
     ending: float = ENDING_SECONDS + 2,
     seconds: float | None = None,
 ) -> Any:
-    """Make a call in a process of its own, which is gone afterwards, and give what it returned.
+    """Make a call in a new process, end the process, and return the call's result.
 
     Args:
-        call: A function and its arguments as pickle writes them.
-        stopped: Asked again and again; if true, the process is asked to end, and soon made to.
-        environment: Added to the process's before it imports anything.
-        ending: How many seconds "soon" are.
-        seconds: How long the call may take; None for as long as it likes.
+        call: A pickled tuple of a function and its arguments.
+        stopped: Polled while the call runs. Once it returns True, the process is terminated, then killed.
+        environment: Added to the process's environment before it imports anything.
+        ending: Seconds between terminate and kill.
+        seconds: Timeout of the call; None for no timeout.
 
     Raises:
-        ProcessDied: the process ended without an answer, was stopped, or took too long.
+        ProcessDied: the process ended without an answer, was stopped, or exceeded its timeout.
     """
-    # The path as it is here, not as the environment has it: whoever finds this module, finds the call's.
+    # Pass this process's path, not the environment's: it finds this module, so it finds the call's too.
     code = f"import sys; sys.path[:] = {sys.path!r}; from tools.jobs.child import main; main()"
     with Popen(  # noqa: S603
         [sys.executable, "-c", code],
@@ -73,7 +77,7 @@ def in_process(
         stdout=PIPE,
         bufsize=0,
         env={**os.environ, **environment},
-        process_group=0,  # Ctrl-C is for us, who then end it
+        process_group=0,  # Ctrl-C goes to this process, which then ends the child
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -103,9 +107,12 @@ def in_process(
 
 @contextmanager
 def this_machine(processes: int) -> Iterator[Place]:
-    """So many processes at a time, which share the CPU's cores, and of which none is left when the `with` ends."""
+    """Yield a place that runs `processes` calls at a time.
+
+    The processes share the CPU's cores, and none is left when the `with` block ends.
+    """
     threads = str(max(1, cores() // processes))
-    # Where the user has set one, it stands.
+    # A variable that the user has set stays.
     environment = {name: threads for name in THREADS if name not in os.environ}
     stop = threading.Event()
     executor = ThreadPoolExecutor(processes, "job")
@@ -117,17 +124,17 @@ def this_machine(processes: int) -> Iterator[Place]:
 
 
 def default_processes(jobs: int, memory_per_job: int) -> int:
-    """How many to run at a time: one for each job, but no more than there are cores, or than memory holds.
+    """Return how many jobs to run at a time: all, but at most as many as there are cores, or as fit into memory.
 
     Args:
-        jobs: How many there are to run.
-        memory_per_job: The most that one takes, in bytes.
+        jobs: Number of jobs.
+        memory_per_job: Most memory of one job, in bytes.
     """
     return max(1, min(jobs, cores(), memory_limit() // memory_per_job))
 
 
 def _wait(process: Popen[bytes], seconds: float) -> int:
-    """Its exit code; it is killed if it takes longer to end."""
+    """Wait for a process and return its exit code. Kill it after a timeout."""
     try:
         return process.wait(seconds)
     except TimeoutExpired:

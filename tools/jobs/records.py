@@ -1,8 +1,8 @@
-"""What a job has made, and of what: a rerun skips it only while both are as they were.
+"""Records of the files that jobs made, so that a rerun skips a job whose files and inputs are unchanged.
 
-A file that is there is whole, since it appears under its final name only then. But of what input, and with which
-options? Neither a name nor a date tells, so a record is kept beside, in a hidden folder. It may be deleted at any time:
-what was made from the same is then made again.
+A file that exists is whole, since it gets its final name only then. But neither its name nor its date tells its input
+and options. So a record is kept in a hidden folder beside it. The record may be deleted at any time: the job then runs
+again.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ FOLDER = ".rvm-export-made"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """`sizes` in the order of the files; `said` is what the job said of them."""
+    """The record of a job: `sizes` in the order of the files; `said` is the text that the job returned."""
 
     made_from: str
     sizes: list[Any]
@@ -28,7 +28,7 @@ class Record:
 
 
 def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
-    """What files are made from: the content of the inputs, files or folders, the options, and our version.
+    """Return a hash of what files are made from: the content of input files and folders, the options, our version.
 
     Raises:
         OSError: an input cannot be read.
@@ -43,12 +43,12 @@ def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
 
 
 def made(files: Sequence[Path], made_from: str) -> Record | None:
-    """The record, if all files, or folders, are there, in the size that they were made in, and made from this."""
+    """Return the record if all files or folders exist in their recorded sizes and were made from this; else None."""
     return None if others(files, made_from, missing=True) else _read(files)
 
 
 def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list[Path]:
-    """Those that are there but were not made by such a job; with `missing` also those that are not there."""
+    """Return the existing files that were not made by such a job; with `missing`, also the files that do not exist."""
     record = _read(files)
     sizes = record.sizes if record is not None and record.made_from == made_from else []
     found = []
@@ -61,7 +61,7 @@ def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list
 
 
 def remember(files: Sequence[Path], made_from: str, said: str | None) -> None:
-    """Keep what the files were made from. They are there, and whole."""
+    """Record what the files were made from. They must exist and be whole."""
     place = _place(files)
     place.parent.mkdir(exist_ok=True)
     staged = place.with_suffix(".partial")
@@ -71,7 +71,7 @@ def remember(files: Sequence[Path], made_from: str, said: str | None) -> None:
 
 
 def forget(files: Sequence[Path]) -> None:
-    """Before they are made again: half of them may soon be of another kind."""
+    """Delete the record before the files are made again, since soon some of them may differ from it."""
     _place(files).unlink(missing_ok=True)
 
 
@@ -87,7 +87,7 @@ def _place(files: Sequence[Path]) -> Path:
 
 
 def _sizes(path: Path) -> int | list[int]:
-    """Of a file, or of all in a folder."""
+    """Return the size of a file, or the sizes of all files in a folder."""
     if path.is_dir():
         return [each.stat().st_size for each in sorted(path.rglob("*")) if each.is_file()]
     return path.stat().st_size

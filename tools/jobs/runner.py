@@ -1,9 +1,9 @@
-"""Independent jobs, each brought to an outcome, on this machine or on a Dask cluster; a failure stops no other.
+"""Run independent jobs on this machine or on a Dask cluster; a failed job stops no other.
 
-Both are `concurrent.futures` executors, and there is one way through for both. A job that fails is tried once more,
-whatever the reason: what looks like a bad input may be the fault of the machine it ran on, which lacks a folder, a
-package or a GPU that the next one has, and an input that is bad fails quickly. What a job raises comes back as a line
-of text, since not every exception survives a journey between processes.
+Both places are `concurrent.futures` executors, so that one code path serves both. A failed job is retried once,
+whatever the reason: an apparent bad input may be the fault of the machine, which lacks a folder, a package or a GPU
+that the next one has. A truly bad input fails quickly. A job's exception comes back as a line of text, since not every
+exception can be pickled.
 """
 
 import pickle
@@ -36,10 +36,10 @@ _NOTHING = pickle.dumps(None)
 class Job:
     """A call that makes files.
 
-    `name` is for people. `function` is a module's, and pickle takes its `arguments` and what it returns. `files` are
-    those it makes, each under its name only when whole; `made_from` tells all that they depend on (see
-    `records.fingerprint`). A job that has both is skipped while its files are what it would make; where it runs and
-    where it is asked for, they are at the same place. What takes longer than `seconds` is ended, and has failed.
+    `name` is for people. `function` is a function of a module; its `arguments` and result can be pickled. `files` are
+    the files that it makes, each under its final name only when whole. `made_from` is a hash of all that they depend
+    on (see `records.fingerprint`). A job with both is skipped if its files are unchanged; they have the same path
+    where the job runs and where it is submitted. A job that takes longer than `seconds` is ended, and has failed.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a job.
+    """The result of a job.
 
-    `value` is what its function returned; of a skipped job only a text is kept. `error` is one line, or empty;
-    `code` is the exit code that suits: 2 for what the user can mend, 1 for any other failure. `seconds` are of
-    the last attempt, without waiting, 0 where its process died; `attempts` is 0 for a job that was skipped.
-    `warnings` are what it warned of, each once.
+    `value` is what its function returned; of a skipped job only a text is kept. `error` is one line, or empty.
+    `code` is the exit code: 2 for an error that the user can fix, 1 for any other failure. `seconds` is the time of
+    the last attempt, without waiting, and 0 if its process died. `attempts` is 0 for a skipped job. `warnings` are
+    the job's warnings, each once.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
-    """One try of a job, as plain values; `value` as pickle writes it."""
+    """One attempt at a job, as plain values; `value` is pickled."""
 
     value: bytes = _NOTHING
     error: str = ""
@@ -84,18 +84,18 @@ class _Attempt:
 def run_jobs(
     jobs: Sequence[Job], processes: int, cluster: str | None = None, environment: Mapping[str, str] | None = None
 ) -> list[Result]:
-    """Run all jobs and give their results, in the jobs' order.
+    """Run all jobs and return their results, in the jobs' order.
 
-    Says one line on stderr as each ends, and on a terminal shows what all of them are at.
+    Prints one line on stderr as each job ends, and shows the state of all jobs on a terminal.
 
-    Ctrl-C ends all processes, with time for each to remove what it has half written, and then is raised. Processes end
-    in the same way when this one is killed.
+    Ctrl-C ends all processes, gives each time to remove its half-written files, and is then raised. The processes end
+    in the same way if this one is killed.
 
     Args:
-        jobs: No two of them make the same file.
-        processes: How many run at a time on this machine; see `default_processes`.
-        cluster: The address of a Dask scheduler, to run them there.
-        environment: What their processes have before they import anything, whatever the user has set.
+        jobs: The jobs; no two make the same file.
+        processes: Jobs to run at a time on this machine; see `default_processes`.
+        cluster: The address of a Dask scheduler, to run the jobs there.
+        environment: Set in the processes before they import anything; it overrides the user's.
 
     Raises:
         UserError: two jobs would make the same file, or the cluster cannot be used.
@@ -141,7 +141,7 @@ def run_jobs(
 
 
 def to_table(results: Sequence[Result]) -> Table:
-    """A line for each job, for stderr."""
+    """Return a table for stderr, with a line for each job."""
     counts = Counter(result.outcome for result in results)
     title = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("done", "skipped", "failed") if counts[outcome])
     table = Table(title=title or "no jobs", title_justify="left")
@@ -166,19 +166,19 @@ def _refuse_same_files(jobs: Sequence[Job]) -> None:
 
 
 def _submit(place: Place, job: Job) -> Future[_Attempt]:
-    # Pickled twice: what the job's module imports is then imported within the attempt, and if that fails it is said.
+    # Pickled twice, so that the job's module is imported within the attempt, and a failed import is reported.
     call = pickle.dumps((job.function, job.arguments))
     attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
     try:
         return place.executor.submit(in_process, attempt, place.stopped, place.environment, seconds=job.seconds)
-    except Exception as error:  # of a Dask client that has lost its scheduler, and is closed
+    except Exception as error:  # from a Dask client that lost its scheduler and is closed
         failed: Future[_Attempt] = Future()
         failed.set_exception(error)
         return failed
 
 
 def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
-    """Run a job, in its own process; whatever it raises is put into words there."""
+    """Run a job in its own process. An exception becomes text there."""
     start = time.monotonic()
     value, error, code = _NOTHING, "", 0
     with warnings.catch_warnings(record=True) as caught:
@@ -197,19 +197,19 @@ def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
 
 
 def _attempt_of(future: Future[_Attempt]) -> _Attempt:
-    """What an attempt gave, or in which way it gave nothing."""
+    """Return the attempt of a finished future, or a failed attempt that says why it gave nothing."""
     try:
         return future.result()
     except CancelledError:
         return _Attempt(error="the cluster gave it up: its scheduler is gone, or has forgotten it", code=1)
     except ProcessDied as error:
         return _Attempt(error=str(error), code=1)
-    except Exception as error:  # what Dask says, of a machine that went, say
+    except Exception as error:  # Dask's error, for example about a lost machine
         return _Attempt(error=f"{type(error).__name__}: {_one_line(str(error))}", code=1)
 
 
 def _describe(error: Exception) -> tuple[str, int]:
-    """One line, and the exit code. Where it is a mistake of ours, the line says where."""
+    """Return an error's line and exit code. For an unexpected error, the line names its file and line number."""
     message = _one_line(str(error))
     if isinstance(error, UserError):
         return message, 2

@@ -1,1 +1,1 @@
-"""Measurements for maintainers: each writes a table into `results/`. They are no part of the wheel."""
+"""Measurements for maintainers. Each writes a table into `results/`. The wheel does not contain them."""

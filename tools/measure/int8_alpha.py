@@ -1,9 +1,10 @@
-"""What eight bits do to alpha on the real clip, at the sizes that are timed: part of `make speed`.
+"""Measure the error of int8 alpha on the real clip, at the timed sizes: part of `make speed`.
 
 Writes `results/onnx_int8_alpha_cpu.csv`: for each size and weights, the mean absolute difference of alpha from
 fp32 PyTorch's, and the dtSSD of both against the alpha that the clip was composed with. Files are calibrated on the
-frames that the exporter draws. The clip is enlarged to each size. Exits 1 if a mean is beyond 1e-3, or dtSSD more than
-5 % beyond fp32's. The true alpha of another clip, which RVM_CLIP names, is not known: its dtSSD and MAD stay empty.
+frames that the exporter draws. The clip is enlarged to each size. Exits with 1 if a mean exceeds 1e-3, or if dtSSD
+exceeds fp32's by more than 5 %. For another clip, named by RVM_CLIP, the true alpha is unknown, and dtSSD and MAD stay
+empty.
 """
 
 import os
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def lines(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
-    """The lines of two files, one for this size only and one for any."""
+    """Measure two files, one for this size only and one for any. Yield a line for each."""
     checkpoint = play_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     clip = load_clip(real_clip()).fitted(size.width, size.height, 1)
     true = _true_alpha(clip)
@@ -87,7 +88,7 @@ def lines(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
 
 
 def _true_alpha(clip: Clip) -> list[NDArray[np.float32]]:
-    """Return what the clip was composed with, in its size. Empty for a clip that RVM_CLIP names."""
+    """Return the alpha that the clip was composed with, in the clip's size; empty for a clip that RVM_CLIP names."""
     if os.environ.get("RVM_CLIP"):
         return []
     height, width = clip.size

@@ -1,10 +1,10 @@
 """Play two thousand frames through every format without a reset: errors must not grow with time.
 
-All files and their yardsticks play side by side, frame by frame, so that float64 PyTorch is played once and memory
-stays flat. Writes `results/long_plays_cpu.csv`, one line per output of each file and of each yardstick: the mean error,
-and by how much it changes from the first frame to the last, from a line through the means of all periods of the
-built-in clip. Exits with 1 if a file's error grows. Of each format: its usual precision, and eight bits. Ctrl-C ends it
-early, with the frames that were played. Needs ../shared.
+All files and their yardsticks play side by side, frame by frame, so that float64 PyTorch plays once and memory stays
+flat. Writes `results/long_plays_cpu.csv`, one line per output of each file and of each yardstick: the mean error, and
+its change from the first frame to the last, from a line fitted through the means of all periods of the built-in clip.
+Exits with 1 if a file's error grows. Plays each format in its usual precision, and in int8 if it has that. Ctrl-C ends
+it early and evaluates the frames so far. Needs ../shared.
 """
 
 import sys
@@ -32,16 +32,16 @@ from tools.shared.machine import machine, versions
 TABLE = "long_plays_cpu.csv"
 FRAMES = 2000
 PLAY = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
-"""360p, but for eight rows: CoreML's internal size has to be whole."""
+"""360p without eight rows: CoreML needs a whole internal size."""
 
 PERIOD = 48
-"""Frames after which the built-in clip shows the same again."""
+"""Frames after which the built-in clip repeats."""
 
 UNIT = 2**-23
-"""A unit in the last place of a float32 at 1. A change of a mean error that is smaller says nothing."""
+"""A unit in the last place of a float32 at 1. A smaller change of a mean error is noise."""
 
 Key = tuple[str, str, str]
-"""Who computed (a format, or `PyTorch as` one), precision, output."""
+"""The source (a format, or `PyTorch as` a format), precision, output."""
 
 MACHINE = {"processor": machine("cpu")["processor"]} | versions()
 COLUMNS = [
@@ -63,8 +63,8 @@ def main() -> None:
 def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -> dict[str, object]:
     """Return the line of one output.
 
-    It grows if its change is beyond a tenth of the mean error, three standard errors, the change of its yardstick, and
-    `UNIT`, all of them.
+    The error grows if its change exceeds all of these: a tenth of the mean error, three standard errors, the change of
+    its yardstick, and `UNIT`.
     """
     name, precision, output = key
     mean, change, spread = trends[key]

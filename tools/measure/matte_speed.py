@@ -1,8 +1,8 @@
-"""Matting a video end to end, against the plain loop that reads, infers and writes in turn, interleaved on a CPU.
+"""Time matting a video end to end against the plain loop that reads, infers and writes in turn, on a CPU.
 
-Writes `results/matte_speed_cpu.csv`: by how much `rvm-export matte` with an ONNX file, of any size or of this
-one, is faster than PyTorch, one frame at a time, with the same reader and writer; the median over rounds and its
-range. The clip is the real one, scaled and played again and again to 100 frames. Run from the tree, on a quiet
+Writes `results/matte_speed_cpu.csv`: the speed of `rvm-export matte` with an ONNX file, for any size and for this one,
+relative to PyTorch frame by frame with the same reader and writer. The two alternate, and the figures are the median
+over rounds and its range. The clip is the real one, scaled and repeated to 100 frames. Run from the tree, on a quiet
 machine: `python -m tools.measure.matte_speed`.
 """
 
@@ -89,7 +89,7 @@ def lines(size: Fixed, checkpoint: Checkpoint, folder: Path) -> Iterator[dict[st
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -100,7 +100,7 @@ def outputs(folder: Path) -> dict[Kind, Path]:
 
 
 def plain_loop(network: MattingNetwork, clip: Path, folder: Path, ratio: float) -> None:
-    """As the released README has it."""
+    """Matte a clip with the loop of the released README."""
     reader = VideoReader(str(clip), transform=ToTensor())
     writer = VideoWriter(str(folder / "plain.mp4"), frame_rate=reader.frame_rate, bit_rate=int(MBPS * 1e6))
     states: list[torch.Tensor | None] = [None] * 4
@@ -112,7 +112,7 @@ def plain_loop(network: MattingNetwork, clip: Path, folder: Path, ratio: float) 
 
 
 def long_clip(path: Path, width: int, height: int) -> Path:
-    """The real clip, scaled, forwards and backwards to so many frames."""
+    """Write the real clip, scaled, played forwards and backwards up to `FRAMES` frames."""
     with open_source(real_clip(REAL_VIDEO), (width, height)) as source:
         like = source.properties
         frames = [frame.pixels for frame in source]

@@ -1,7 +1,7 @@
-"""Verify the wrong networks: each must be caught.
+"""Verify the mutants, which are wrong networks: each must be caught.
 
-Writes `results/mutants_cpu.csv`, one line per mutant and format: whether it is caught, and the worst figure
-divided by its limit. Exits with 1 if one is missed. Name formats on the command line to try only those.
+Writes `results/mutants_cpu.csv`, one line per mutant and format: whether it is caught, and the worst figure divided by
+its limit. Exits with 1 if one is missed. Name formats on the command line to try only those.
 """
 
 import sys

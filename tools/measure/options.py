@@ -1,4 +1,4 @@
-"""Every option and every profile of the ONNX exporter, on trained weights and the real clip: one line each.
+"""Verify every option and every profile of the ONNX exporter, on trained weights and the real clip.
 
 Part of `make soak`. Writes `results/onnx_options_cpu.csv`: nodes, the error of each output against PyTorch, and
 the runtime that played the file.
@@ -31,7 +31,7 @@ COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A file to make: its options, or a profile's, and who plays it."""
+    """A file to make: its options, or a profile, and the runtime that plays it."""
 
     options: dict[str, Any] = field(default_factory=dict)
     profile: str = ""
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def played(row: Row) -> dict[str, str]:
-    """Export and play one file; its line."""
+    """Export and verify one file. Return its line."""
     options = dict(row.options)
     if row.profile:
         precision = options.get("precision", "fp32")

@@ -1,4 +1,4 @@
-"""Draw two hundred good exports from a seed: any size, any ratio, all formats. `verify` must refuse none."""
+"""Draw two hundred good exports from a seed: any size, any ratio, all formats. `verify` must pass all of them."""
 
 import math
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ COUNT = 200
 SEED = 2108
 FRAMES, FEW_FRAMES = 16, 12
 LARGE = 400_000
-"""Pixels of a frame from which on a clip is short."""
+"""Frames with more pixels than this get a short clip."""
 
 SMALLEST = 64
 LARGE_SIZES = ((3840, 2160), (1920, 1080), (1919, 1079), (2559, 1441))
 
 FEWEST_INSIDE = 16
-"""Pixels of the shorter side inside: r4 has one pixel then."""
+"""Fewest pixels of the shorter internal side: r4 then has one pixel."""
 
 COMMON_RATIOS = (0.25, 0.375, 0.4, 0.5, 0.6, 0.125)
 TRAINED = ("from_tfjs", "from_coreml", "consensus_fp16")
@@ -80,7 +80,7 @@ RECIPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCase:
-    """One good export, and the clip that it is played on."""
+    """One good export, and the clip to verify it on."""
 
     number: int
     recipe: Recipe
@@ -104,7 +104,7 @@ class RandomCase:
 
 
 def random_cases(count: int = COUNT, seed: int = SEED) -> list[RandomCase]:
-    """Return the same cases for the same seed, shuffled: the first few are like all of them."""
+    """Return the cases of a seed, shuffled, so that the first few represent all of them."""
     random = Random(seed)  # noqa: S311 (nothing secret)
     recipes = [recipe for recipe in RECIPES for _ in range(recipe.count)]
     random.shuffle(recipes)

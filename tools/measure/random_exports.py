@@ -1,7 +1,7 @@
-"""Verify two hundred good exports of random options, sizes and ratios: none must be refused.
+"""Verify two hundred good exports of random options, sizes and ratios: all must pass.
 
-Writes `results/random_exports_cpu.csv`, one line per export. Run it again to resume: lines that are there
-are kept. Exits with 1 if an export is refused.
+Writes `results/random_exports_cpu.csv`, one line per export. Run it again to resume: existing lines are kept. Exits
+with 1 if an export fails.
 """
 
 import sys
@@ -90,7 +90,7 @@ def _options(case: RandomCase) -> dict[str, str]:
 
 
 def _figures(report: ParityReport) -> dict[str, str]:
-    """Return the verdict, the worst figure divided by its limit, and how many yardsticks every output is off."""
+    """Return the verdict, the worst figure divided by its limit, and each output's error in yardsticks."""
     output, worst = margin(report)
     times = {
         f"{name}_{each}": f"{value:.2f}"

@@ -27,7 +27,7 @@ from tools.demo.serve import HOST, listening
 from tools.demo.site import open_site
 from tools.shared.pictures import panels
 
-WEIGHTS = "consensus_fp16"  # the closest to the released ones, for the eye
+WEIGHTS = "consensus_fp16"  # visually the closest to the released weights
 DOCS = Path(__file__).parents[2] / "docs"
 BACKGROUND = np.array([0.16, 0.63, 0.53], np.float32)[:, None, None]
 FRAME, RATIO, PANEL = 20, 0.5, (400, 225)
@@ -35,7 +35,7 @@ REPORTED = "rvm_mobilenetv3_fp16.onnx"  # the file whose part of the report is s
 
 
 def main() -> None:
-    """Source, alpha, foreground and the composite over a colour; and the composites of `rvm-export matte`."""
+    """Draw source, alpha, foreground and a composite over a colour; the composites of `rvm-export matte`; the demo."""
     shared = shared_folder()
     if shared is None:
         raise SystemExit("the picture needs ../shared, or RVM_SHARED")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def composite(model: Path, clip: Path, background: str | None) -> NDArray[np.floating]:
-    """The frame as the command writes it, into a video."""
+    """Return the frame that `rvm-export matte` writes into a video."""
     output = model.parent / "composition.mkv"
     options = MatteOptions(model=str(model), downsample_ratio=RATIO, background=background)
     matte_one(clip, {"composition": output}, options, progress=False)
@@ -98,7 +98,7 @@ def draw_page(page: Path, height: int, picture: Path, *selectors: str) -> None:
 
 
 def photograph(model: Path, clip: Clip) -> Image.Image:
-    """The page with the clip in its camera."""
+    """Return a screenshot of the page with the clip as its camera."""
     camera, picture = model.parent / "camera.y4m", model.parent / "page.png"
     with av.open(str(camera), "w", format="yuv4mpegpipe") as file:
         stream = file.add_stream("wrapped_avframe", rate=24)

@@ -1,8 +1,8 @@
-"""Weights taken out of files of every format, and 300 spoiled files: part of `make soak`.
+"""Recover weights from files of every format and from 300 spoiled files: part of `make soak`.
 
-Writes `results/recover_cpu.csv`: for each file the worst drift between it and the network rebuilt from it, and
-whether a file made from the recovered weights is the same, all but what it says of its checkpoint. And
-`results/recover_spoiled.csv`: how each spoiled file ended.
+Writes `results/recover_cpu.csv`: for each file, the worst drift between it and the network rebuilt from it, and
+whether a file exported from the recovered weights is the same, except for what it says about its checkpoint. Writes
+`results/recover_spoiled.csv`: the outcome of each spoiled file.
 """
 
 import json
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def specs() -> Iterator[tuple[str, ExportSpec]]:
-    """Files of every format, variant, refiner and precision."""
+    """Yield a spec for every format, variant, refiner and precision."""
     for variant in VARIANTS:
         for name, description in FORMATS.items():
             for refiner in REFINERS:
@@ -81,7 +81,7 @@ def _neural_networks() -> Iterator[tuple[str, ExportSpec]]:
 
 
 def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
-    """Export, recover, export again; play."""
+    """Export, recover and export again; compare the two files and the networks. Yield the lines."""
     suffix = spec.suffix(FORMATS[name].suffix)
     first, second = (folder / f"{k}" / spec.file_name(suffix, seeded=True) for k in (1, 2))
     for path in (first, second):
@@ -97,7 +97,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
 
 
 def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
-    """A line for each play of a file."""
+    """Recover a file's weights and verify them. Yield a line for each report."""
     recovered = recover([path], trust=True)
     for report in verify_recovered(recovered):
         line = {
@@ -114,7 +114,7 @@ def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
 
 
 def same_file(name: str, first: Path, second: Path) -> bool:
-    """All but the words about the checkpoint, wherever in the file they stand."""
+    """Return whether two files are the same except for their texts about the checkpoint, wherever these stand."""
     one, two = (load_runtime(name).inspect(path).metadata for path in (first, second))
     words = [(one[key].encode(), two[key].encode()) for key in OF_THE_CHECKPOINT if key in one]
     contents = [_contents(path) for path in (first, second)]
@@ -136,7 +136,10 @@ def _contents(path: Path) -> dict[str, bytes]:
 
 
 def spoiled(folder: Path) -> Iterator[dict[str, str]]:
-    """How `recover` ends on each; a process that dies of one is started again behind it."""
+    """Run `recover` on each spoiled file and yield the outcomes.
+
+    After a crash, go to the next file in a new process.
+    """
     home = folder / "home"
     home.mkdir()
     write_bases(export_all_formats(folder), home)

@@ -1,8 +1,8 @@
-"""What a whole release takes: wall time and memory with one job at a time, with four, and on a Dask cluster of four.
+"""Measure time and memory of a whole release: with one job at a time, with four, and on a Dask cluster of four workers.
 
-Writes `results/release_cpu.csv`. MobileNetV3 is the shared folder's consensus, ResNet50 is seeded, the clip is
-the built-in one. Memory is what all processes below this one hold together at its worst, shared pages counted once
-(PSS). Run from the tree, on a quiet machine: `python -m tools.measure.release_cost`.
+Writes `results/release_cpu.csv`. MobileNetV3 has the shared folder's consensus weights, ResNet50 is seeded, the clip is
+the built-in one. Memory is the peak of all child processes together, with shared pages counted once (PSS). Run from the
+tree, on a quiet machine: `python -m tools.measure.release_cost`.
 """
 
 import platform
@@ -68,7 +68,7 @@ def released(place: str, jobs: int, command: list[str], desk: Path) -> dict[str,
 
 
 def watch(process: "subprocess.Popen[bytes]") -> int:
-    """The most bytes that the processes below this one hold, until that one ends."""
+    """Return the peak memory in bytes of this process's children, measured until `process` ends."""
     peak = 0
     while process.poll() is None:
         held = 0
@@ -84,7 +84,7 @@ def watch(process: "subprocess.Popen[bytes]") -> int:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[str]:
-    """A scheduler and its workers, as a user starts them; gives the address."""
+    """Start a scheduler and its workers, as a user does, and yield the address."""
     scheduler = folder / "scheduler.json"
     started: list[subprocess.Popen[bytes]] = []
 

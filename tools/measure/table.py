@@ -1,4 +1,4 @@
-"""Measure case after case, and write a table into `results/`, line by line as it comes."""
+"""Measure case after case, and write a table into `results/` line by line."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ Case = TypeVar("Case")
 Line = Mapping[str, object]
 
 _RESULTS = Path(__file__).parent / "results"
-_NAMED = 4  # columns that tell one line from another, at the beginning of each table
+_NAMED = 4  # the first columns of each table, which identify a line
 
 
 def measure(
@@ -27,12 +27,12 @@ def measure(
     """Write the lines of all cases, and return the exit code: 1 if a line has "no" in a judged column.
 
     Args:
-        name: The file's, in `results/`.
-        columns: Of the table. The first ones name a line.
-        cases: What to measure.
-        lines_of: Measures one of them, and gives its lines, the values by column.
-        judged: Columns of which "no" is a failure, and is said.
-        resumed: Keep the lines that are there, and write behind them.
+        name: The table's file name, in `results/`.
+        columns: The table's columns. The first ones identify a line.
+        cases: The cases to measure.
+        lines_of: Measures a case, and returns its lines, the values by column.
+        judged: Columns in which "no" is a failure, which is printed.
+        resumed: Keep the existing lines, and append to them.
     """
     console = Console(stderr=True)
     failed = 0
@@ -53,7 +53,7 @@ def measure(
 
 
 def lines_before(name: str) -> list[dict[str, str]]:
-    """Return the lines of a table that was written before."""
+    """Return the lines of an existing table; none if it does not exist."""
     path = _RESULTS / name
     if not path.exists():
         return []
@@ -67,7 +67,7 @@ def _all(
     lines_of: Callable[[Case], Iterable[Line]],
     writer: "csv.DictWriter[str]",
 ) -> Iterator[Line]:
-    """Yield the old lines, and new ones as they are written."""
+    """Yield the old lines, then each new line once it is written."""
     yield from old
     for case in cases:
         for line in lines_of(case):

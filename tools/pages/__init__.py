@@ -1,1 +1,1 @@
-"""Pages that people open: one file each, without scripts, that loads nothing from anywhere."""
+"""Pages for people: one file each, without scripts, that loads nothing from elsewhere."""

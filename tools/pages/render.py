@@ -1,4 +1,4 @@
-"""Fill a template that extends `base.html.jinja`, which has the style sheet and the rules for the browser."""
+"""Fill a template that extends `base.html.jinja`, which has the style sheet and the browser's security rules."""
 
 import hashlib
 from base64 import b64encode
@@ -13,9 +13,9 @@ def render(package: str, template: str, **values: Any) -> str:
     """Return the page. The same values give the same bytes.
 
     Args:
-        package: Where the template lies, such as `tools.release`.
-        template: Its file name.
-        values: What it shows. A text is escaped, unless it is `Markup`.
+        package: The template's package, such as `tools.release`.
+        template: The template's file name.
+        values: The template's variables. A text is escaped, unless it is `Markup`.
     """
     css = files("tools.pages").joinpath("page.css").read_text(encoding="utf-8")
     environment = Environment(

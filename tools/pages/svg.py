@@ -1,4 +1,4 @@
-"""Charts as SVG to stand in a page: their colours are the page's, in any colour scheme."""
+"""Draw charts as SVG for a page. Their colours come from the page, in any colour scheme."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Any colours that nothing else has: each becomes a variable of the page's style sheet.
+# Placeholders, used for nothing else: each becomes a variable of the page's style sheet.
 COLOURS = {
     "fgr": "#000001",
     "pha": "#000002",
@@ -22,7 +22,8 @@ COLOURS = {
 }
 
 _NAMELESS = {"Date": None, "Creator": None, "Format": None, "Type": None}
-# Ids that nothing refers to would be there twice in a page of several; a style sheet would be for the whole page.
+# Remove unused ids, which would be duplicates in a page of several charts, and style sheets, which would apply to the
+# whole page.
 _SUPERFLUOUS = re.compile(
     r' id="[a-zA-Z][\w.]*_\d+"|<defs>\s*<style.*?</style>\s*</defs>\s*| xmlns(:\w+)?="[^"]*"', re.DOTALL
 )
@@ -32,12 +33,12 @@ def draw_svg(name: str, size: tuple[float, float], draw: Callable[[Axes], bool])
     """Return a chart as SVG, empty if there was nothing to draw. The same chart gives the same bytes.
 
     Args:
-        name: Tells it apart from the other charts of a page.
-        size: Width and height in inches, of 72 units: as large as it is shown on a phone.
-        draw: Draws on the axes, in `COLOURS`, and says whether there was anything to draw.
+        name: A name that no other chart of the page has.
+        size: Width and height in inches of 72 units, which is its size on a phone.
+        draw: Draws on the axes, in `COLOURS`, and returns whether there was anything to draw.
     """
     with mpl.rc_context():
-        mpl.rcdefaults()  # whatever this machine's matplotlibrc says
+        mpl.rcdefaults()  # ignore this machine's matplotlibrc
         salt = hashlib.sha256(name.encode()).hexdigest()
         mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9.5})
         figure = Figure(figsize=size, layout="constrained")

@@ -1,7 +1,7 @@
-"""One row of the table made and proved: a job in a process of its own.
+"""Make and prove one row of the table: a job in its own process.
 
-Beside a release, in a hidden folder, lies for each file what its making said. A file is made already if that says that
-it was made from the same, and the file is still what was made: content alone decides, never a name or a date.
+A hidden folder beside a release holds a record for each file. A file is reused if its record says that it was made from
+the same, and its content is unchanged. Names and dates never count.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ FOLDER = ".rvm-release"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What all files of a release have in common, as plain values that go to another process or machine.
+    """The inputs that all files of a release share, as plain values that can go to another process or machine.
 
-    `checkpoints` are sources as `load_weights` takes them, by variant; `clip` is None for the built-in one;
-    `trust` lets a checkpoint be code.
+    `checkpoints` are sources of `load_weights`, by variant. `clip` None is the built-in clip. `trust` lets a checkpoint
+    be code.
     """
 
     out: Path
@@ -47,7 +47,7 @@ class Order:
 
 
 class Built(BaseModel):
-    """What the making of a file said. `key` tells from what it was made, see `key_of`."""
+    """The record of a file that was made. `key` is a hash of what it was made from, see `key_of`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
@@ -58,15 +58,15 @@ class Built(BaseModel):
 
 
 def build(row: Row, order: Order, key: str) -> None:
-    """Make a row's file and prove it. Then it has its name, and what is known of it lies beside.
+    """Make a row's file and prove it. Then give it its name, and write its record.
 
     Args:
-        row: What to make.
-        order: From what, and where to.
-        key: What `key_of` gave where the release was asked for.
+        row: The file to make.
+        order: Its inputs, and the release's folder.
+        key: The result of `key_of` on the machine that started the release.
 
     Raises:
-        UserError: weights, a clip or a package that cannot be used, or this machine would make another file.
+        UserError: weights, a clip or a package that cannot be used, or this machine would make a different file.
         ExportFailed: the file does not compute what PyTorch computes, or could not be written.
     """
     exporter = load_exporter(row.format)
@@ -99,14 +99,15 @@ def build(row: Row, order: Order, key: str) -> None:
         entry = _entry(row, checkpoint, staged, proof)
         known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
-    # A job whose release was killed may still be at it for a moment, perhaps with other weights; the last word is ours.
+    # A job of a killed release may still run for a moment, perhaps with other weights. The lock makes this job write
+    # last.
     with FileLock(record_of(path).with_suffix(".lock")):
         publish(path, write, check, force=True, desk=order.out / FOLDER)
         write_text(known[0].model_dump_json(), record_of(path))
 
 
 def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
-    """A hash of all that a file and its figures depend on: options, weights, clip, versions, our own source."""
+    """Return a hash of all that a file and its figures depend on: options, weights, clip, versions, our own source."""
     facts = (
         row.format,
         asdict(row.spec),
@@ -119,7 +120,7 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
 
 
 def made_already(path: Path, key: str) -> Built | None:
-    """What is known of a file, if it is there as it was made, and was made from that."""
+    """Return a file's record if the file is unchanged and was made from the inputs of `key`, else None."""
     try:
         built = Built.model_validate_json(record_of(path).read_bytes())
         if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
@@ -139,7 +140,7 @@ def sha256_of(path: Path) -> str:
 
 
 def parity_of(report: ParityReport) -> Parity:
-    """A report's figures as the manifest has them."""
+    """Return a report's figures in the form of the manifest."""
     height, width = report.size
     return Parity(
         function=report.function,

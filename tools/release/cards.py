@@ -1,6 +1,6 @@
-"""Model cards: what a file is, how it is called, how near it comes to PyTorch. Markdown, one beside each file.
+"""Model cards: a Markdown file beside each model, with its facts, its call, and its parity with PyTorch.
 
-What only a format can say is in its own folder: `card.md.jinja` there fills the blocks of the one here.
+Each format's folder has a `card.md.jinja`, which fills the blocks of the common one here.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ _BYTES = ("uint8", "8-bit image")
 
 
 def to_card(built: Built) -> str:
-    """The model card of a file. The same file gives the same card: no date, machine or folder is in it."""
+    """Return the model card of a file. The same file gives the same card: it contains no date, machine or folder."""
     entry = built.entry
     return (
         _environment()
@@ -45,7 +45,7 @@ def to_card(built: Built) -> str:
 
 
 def _environment() -> Environment:
-    # What is not ours, a clip's name, goes through `md`: HTML's escapes are of no use in Markdown.
+    # A foreign text, such as a clip's name, goes through `md`: HTML escapes do not work in Markdown.
     environment = Environment(  # noqa: S701
         loader=FileSystemLoader(_FOLDERS),
         trim_blocks=True,
@@ -58,7 +58,7 @@ def _environment() -> Environment:
 
 
 def _shape(tensor: Tensor) -> str:
-    """Axes as they are read: of a state's own names what is common to all states."""
+    """Return the axes for readers: a state's axis names lose the state's name."""
     axes = [str(axis).removeprefix(f"{tensor.name}_") for axis in tensor.shape]
     return f"({', '.join(axes)})" if axes else "a number"
 

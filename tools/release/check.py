@@ -1,4 +1,4 @@
-"""A release that exists, doubted in every way: sums, manifest, the files' own metadata, parity; and made once more."""
+"""Check a release: sums, manifest, the files' metadata, and parity; or make it again and compare."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,16 +26,16 @@ from tools.shared.prove import prove
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _MOST_BYTES = 1_000_000
 OTHERWISE = {**ENVIRONMENT, "PYTHONHASHSEED": "4711", "TZ": "Asia/Kolkata"}
-"""What the second making has otherwise."""
+"""The environment of the second making."""
 
 
 def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[str]:
-    """What is doubtful about a release, a sentence each; none if it is as it should be.
+    """Return a sentence for each fault of a release; none if it is good.
 
     Args:
-        order: Its folder, as `out`; the clip to play; and weights by variant where they are not the seeded or the
+        order: Its folder, as `out`; the clip to play; and the weights by variant, if they are not the seeded or the
             official ones that the manifest names.
-        jobs: How many processes; None for as many as cores and memory allow.
+        jobs: Number of processes; None for as many as cores and memory allow.
         cluster: The address of a Dask scheduler.
 
     Raises:
@@ -72,7 +72,7 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
 
 
 def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list[str]:
-    """A job: what is doubtful about one file. Errors are doubts too."""
+    """Return the faults of one file. Runs as a job, whose error counts as a fault."""
     path = order.out / entry.file
     digest = sha256_of(path)
     if digest != entry.sha256 or path.stat().st_size != entry.bytes:
@@ -111,7 +111,7 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
 
 
 def _made_with(entry: Entry) -> Iterable[tuple[str, str]]:
-    """What a file says of how it was made, in its words, as far as the manifest knows it too."""
+    """Yield the facts about a file's making that both its metadata and the manifest may have, by metadata key."""
     yield from ((f"{tool}_version", version) for tool, version in entry.tools.items())
     yield "opset", str(entry.spec.get("opset"))
     match entry.spec.get("fixed"):
@@ -122,13 +122,13 @@ def _made_with(entry: Entry) -> Iterable[tuple[str, str]]:
 def differences(
     order: Order, version: str, only: Sequence[str], light: bool, jobs: int | None, cluster: str | None
 ) -> list[str]:
-    """Make a release again, in another folder and another process, and say what is other then, a sentence each.
+    """Make a release again, in another folder and another process, and return a sentence for each difference.
 
-    Arguments as those of `make_release`, by which it has been made.
+    The arguments are those of the `make_release` call that made it.
 
     Raises:
-        UserError: somebody makes another release there.
-        ExportFailed: the second one could not be made.
+        UserError: another process makes a release there.
+        ExportFailed: the second release could not be made.
     """
     with alone(order.out), TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
         again = Path(folder)
@@ -145,18 +145,18 @@ def differences(
 
 
 def _again(*arguments: Any) -> list[tuple[str, str]]:
-    """A job: the release, and what became none."""
+    """Make the release, and return names and errors of the files that failed. Runs as a job."""
     _, failures = make_release(*arguments)
     return [(each.name, each.error) for each in failures]
 
 
 def _check_whole(manifest: Manifest) -> Iterable[str]:
-    """Whether what the manifest says in two places is the same, and what it says of parity is within its limits."""
+    """Yield a sentence for each contradiction in the manifest, and for each file whose parity exceeds its limits."""
     if manifest.licence != LICENCE:
         yield f"the manifest's licence is {manifest.licence}, not {LICENCE}"
     for entry in manifest.artifacts:
         weights = manifest.checkpoints.get(str(entry.spec.get("variant")))
-        # Not its weights' sum: with the fast guided filter they are the same, less the other refiner's.
+        # Do not compare the weights' sum: with the fast guided filter, the deep one's weights are left out of it.
         if weights is None or weights.sha256 != entry.checkpoint_sha256:
             yield f"{entry.file}: its checkpoint is not the one that the manifest names for its variant"
         figures = [each for parity in entry.parity for each in parity.outputs.values()]
@@ -191,7 +191,7 @@ def _check_sums(folder: Path, manifest: Manifest) -> Iterable[str]:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """By file name. Raises ValueError for a line that is none, or a name that leads out of the folder."""
+    """Return the sums by file name. Raise ValueError for an invalid line, or a name outside the folder."""
     with (folder / SUMS).open("rb") as file:
         text = file.read(_MOST_BYTES).decode("utf-8")
     sums = {}

@@ -1,4 +1,4 @@
-"""`rvm-export release` and `rvm-export release verify`, from what was typed to the exit code."""
+"""`rvm-export release` and `rvm-export release verify`, from their options to the exit code."""
 
 import re
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _PACKAGES = ("filelock", "jinja2", "matplotlib", "pydantic")
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseOptions:
-    """What making a release and checking one have in common.
+    """The options that making a release and checking one share.
 
-    `out` is the release's folder. `checkpoints` are its weights, as `parse_checkpoints` takes them. `trust` opens those
-    that are code. `clip` is an image folder or a video; None is the built-in clip. `frames` is how many to play; None
-    is as many as the size affords. `jobs` is how many files to work on at a time; None is as cores and memory allow.
-    `cluster` is the address of a Dask scheduler, or None.
+    `out` is the release's folder. `checkpoints` are its weights, in the form of `parse_checkpoints`. `trust` opens
+    those that are code. `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of
+    frames; None means 24, or 12 large ones. `jobs` is the number of files to work on at a time; None means as many as
+    cores and memory allow. `cluster` is the address of a Dask scheduler, or None.
     """
 
     out: Path
@@ -43,7 +43,7 @@ class ReleaseOptions:
 def release(
     options: ReleaseOptions, *, only: Sequence[str], light: bool, version: str, check_reproducible: bool
 ) -> int:
-    """Make a release, print the paths of its files, and give the exit code: 1 if one is missing or not reproducible.
+    """Make a release, print the paths of its files, and return the exit code: 1 if one is missing or not reproducible.
 
     Raises:
         UserError: see `make_release`.

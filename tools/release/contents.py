@@ -1,4 +1,4 @@
-"""What a release holds, read from `contents.toml`: a row is the spec of one file."""
+"""The contents of a release, read from `contents.toml`: each row is the spec of one file."""
 
 import tomllib
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from tools.shared.sizes import parse_resolution
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One file. `light` says that the small set has it too."""
+    """A file of the release. `light` means that the small release has it too."""
 
     format: str
     spec: ExportSpec
@@ -22,12 +22,12 @@ class Row:
         return self.spec.file_name(self.spec.suffix(FORMATS[self.format].suffix), seeded)
 
     def facts(self) -> dict[str, Any]:
-        """All options with their values, as plain ones."""
+        """Return all options with their values, as plain data."""
         return asdict(self.spec)
 
 
 def read_table() -> tuple[Row, ...]:
-    """All rows, in the table's order."""
+    """Return all rows, in the table's order."""
     text = files("tools.release").joinpath("contents.toml").read_text()
     return tuple(map(_row, tomllib.loads(text)["artifact"]))
 

@@ -1,4 +1,4 @@
-"""Make a whole release: what is not made yet as jobs, then manifest, cards, sums and report over all of it."""
+"""Make a whole release: run a job for each missing file, then write manifest, cards, sums and report."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,19 +31,22 @@ from tools.shared.outputs import OutputError, write_text
 
 SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
-"""Folders that `publish` leaves behind in `FOLDER` where it is killed."""
+"""Folders that a killed `publish` leaves in `FOLDER`."""
 
 AGAIN = "again-"
-"""How folders begin in which a release is made a second time, to compare."""
+"""Prefix of the folders in which a release is made a second time, to compare."""
 
 MEMORY = 5_000_000_000
-"""Bytes that a job may take: that of the 3840x2160 file took 4.8e9, all others less than half of it."""
+"""Bytes of memory to reserve for a job: the 3840x2160 file took 4.8e9, all others less than half of it."""
 
 SECONDS = 3600.0
-"""What takes longer hangs."""
+"""Timeout of a job: a job that takes longer hangs."""
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "TF_ENABLE_ONEDNN_OPTS": "0", **dict.fromkeys(THREADS, "1")}
-"""Of every job. Files are the same without; figures of parity are not, since sums depend on how threads share them."""
+"""The environment of every job.
+
+Without it the files are the same, but the figures of parity are not: sums depend on how threads share them.
+"""
 
 
 class ReleaseError(UserError):
@@ -52,7 +55,7 @@ class ReleaseError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A file that the release is to hold."""
+    """A file to be in the release."""
 
     row: Row
     path: Path
@@ -69,23 +72,23 @@ def make_release(
     cluster: str | None,
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> tuple[list[Path], list[Failure]]:
-    """Make what is not made yet, and describe all of it.
+    """Make the missing files of a release, and describe all files.
 
     Args:
-        order: What the files are made from, and where to; see `settle`.
-        version: Of the release, for the manifest.
+        order: The inputs of the files, and the folder; see `settle`.
+        version: The release's version, for the manifest.
         only: Formats to make; all if it is empty.
-        light: The small set.
-        jobs: How many processes; None for as many as cores and memory allow.
-        cluster: The address of a Dask scheduler; its workers see `order.out` at the same place.
-        environment: Of the jobs' processes.
+        light: Make the small set.
+        jobs: Number of processes; None for as many as cores and memory allow.
+        cluster: The address of a Dask scheduler; its workers see `order.out` at the same path.
+        environment: The environment of the jobs' processes.
 
     Returns:
-        The files in the table's order, and what became none.
+        The files in the table's order, and the failures.
 
     Raises:
         UserError: weights, a clip, a package or a folder that cannot be used, or nothing to make.
-        ExportFailed: the folder cannot be written to any more.
+        ExportFailed: writing to the folder fails.
     """
     rows = [row for row in chosen(only, light) if row.spec.variant in order.checkpoints]
     if not rows:
@@ -93,7 +96,7 @@ def make_release(
     for name in dict.fromkeys(row.format for row in rows):
         check_installed(name)
     console = stderr_console()
-    # All that can be wrong with what was asked for is found before anything is touched.
+    # Find every fault of the options before anything is written.
     clip = load_clip(order.clip, order.frames)
     deep = REFINERS[0]
     loaded = {each: load_weights(source, each, deep, order.trust) for each, source in order.checkpoints.items()}
@@ -125,7 +128,7 @@ def make_release(
 
 
 def settle(order: Order) -> Order:
-    """The same for other folders and machines, and with what `auto` means decided once."""
+    """Return the order with absolute paths, and with `auto` resolved once, so that other machines make the same."""
     return replace(
         order,
         out=order.out.absolute(),
@@ -137,7 +140,7 @@ def settle(order: Order) -> Order:
 
 
 def chosen(only: Sequence[str], light: bool) -> list[Row]:
-    """The table's rows of these formats, all if there are none. Raises ReleaseError for one that is not in it."""
+    """Return the table's rows of these formats, or all rows. Raise ReleaseError for a format that is not in it."""
     for name in only:
         if name not in FORMATS:
             raise ReleaseError(f"--only {name}: give one of {', '.join(FORMATS)}")
@@ -157,13 +160,13 @@ def _piece(row: Row, out: Path, loaded: Checkpoint, clip: Clip) -> Piece:
 
 @contextmanager
 def alone(out: Path, names: Collection[str] = ()) -> Iterator[None]:
-    """Nobody else makes a release there; what one that was killed has half written is removed.
+    """Lock a release's folder, and remove the half-written files of a killed release.
 
     Args:
         out: The folder.
-        names: Of files that a release would write, and that must not be there if it holds none yet.
+        names: Files that a release would write. They must not exist if the folder holds no release yet.
 
-    A job that outlives a killed release for a moment is kept from meddling by `build`.
+    `build` protects against a job that outlives its killed release for a moment.
     """
     lock = FileLock(out / FOLDER / "lock", timeout=0)
     if not (out / FOLDER).exists():
@@ -181,16 +184,16 @@ def alone(out: Path, names: Collection[str] = ()) -> Iterator[None]:
         raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
     try:
         for folder in (*(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
-            rmtree(folder, ignore_errors=True)  # one that is still being tidied up may be gone already
+            rmtree(folder, ignore_errors=True)  # a folder that its process still cleans up may vanish
         yield
     finally:
         lock.release()
 
 
 def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
-    """Mark what will be ours, and remove what was but is of other weights, another clip or other versions.
+    """Mark the wanted files as the release's, and remove older files of other weights, another clip or other versions.
 
-    A model that is there and is not marked is somebody else's.
+    A file that exists without a mark belongs to somebody else.
     """
     _refuse_others(out, [each.path.name for each in wanted if not record_of(each.path).exists()])
     for piece in wanted:
@@ -198,12 +201,12 @@ def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
         for path in (piece.path, card_of(piece.path)):
             path.unlink(missing_ok=True)
     if wanted:
-        for name in (manifests.NAME, SUMS):  # which would speak of other files for a while
+        for name in (manifests.NAME, SUMS):  # until they are written again, they would describe other files
             (out / name).unlink(missing_ok=True)
 
 
 def _names(pieces: Sequence[Piece]) -> list[str]:
-    """Of all that a release writes."""
+    """Return the names of all files that a release writes."""
     files = [piece.path for piece in pieces]
     return [manifests.NAME, SUMS, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))]
 
@@ -215,7 +218,7 @@ def _refuse_others(out: Path, names: Collection[str]) -> None:
 
 
 def _lost(pieces: Sequence[Piece], built: Sequence[Built], failures: Sequence[Failure]) -> list[Failure]:
-    """What nobody reports as failed, and is not there all the same."""
+    """Return a failure for each file that is missing although its job did not fail."""
     known = {*(each.entry.file for each in built), *(each.name for each in failures)}
     why = "its job ended well, but the file is not here; do all workers of the cluster see the folder at this place?"
     return [Failure(name=each.path.name, error=why) for each in pieces if each.path.name not in known]
@@ -232,7 +235,7 @@ def _describe(
     built: Sequence[Built],
     failures: Sequence[Failure],
 ) -> None:
-    """Everything but the files themselves. The sums come last, if nothing failed: with them the release is whole."""
+    """Write everything but the models. The sums come last, if nothing failed: with them the release is whole."""
     manifest = Manifest(
         manifest=1,
         name="Robust Video Matting",
@@ -246,7 +249,7 @@ def _describe(
         artifacts=tuple(each.entry for each in built),
     )
     reports = [report for each in built for report in each.reports]
-    # What is read elsewhere names no folder of this machine.
+    # Texts that are read elsewhere must not name a folder of this machine.
     failures = [replace(each, error=each.error.replace(f"{out}/", "")) for each in failures]
     refusals = [Refusal(artifact=Path(each.name), error=each.error) for each in failures]
     texts = {
@@ -255,7 +258,7 @@ def _describe(
         REPORT: to_html(manifest, built, failures),
         manifests.NAME: manifests.to_text(manifest),
     }
-    (out / SUMS).unlink(missing_ok=True)  # which would speak of other texts for a while
+    (out / SUMS).unlink(missing_ok=True)  # until it is written again, it would describe other texts
     for name, text in texts.items():
         write_text(text, out / name, desk=out / FOLDER)
     if not failures:
@@ -265,7 +268,7 @@ def _describe(
 
 
 def _strangers(out: Path, built: Sequence[Built]) -> list[str]:
-    """Names of files that are there, perhaps of an earlier and larger release."""
+    """Return the names of files that are not of this release, perhaps of an earlier and larger one."""
     files = {each.entry.file for each in built}
     ours = {manifests.NAME, SUMS, JUNIT, REPORT, FOLDER, *files, *(card_of(Path(name)).name for name in files)}
     return sorted(path.name for path in out.iterdir() if path.name not in ours)

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a release holds, where each file came from, and how near it comes to PyTorch.
+"""`manifest.json`: the files of a release, their origin, and their parity with PyTorch.
 
 Its JSON Schema is `docs/manifest.schema.json`, made from the classes here: `python -m tools.release.manifest`.
 """
@@ -15,18 +15,18 @@ NAME = "manifest.json"
 _MOST_BYTES = 32_000_000
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
-"""Of a file in the release's own folder: no folders, nothing hidden."""
+"""The name of a file in the release's own folder: no folders, nothing hidden."""
 
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
 class ManifestError(UserError):
-    """A manifest that is none. The message is one line for the user."""
+    """An invalid manifest. The message is one line for the user."""
 
 
 class Strict(BaseModel):
-    """No other keys, no numbers in quotes, none that are not finite."""
+    """A model that refuses unknown keys, numbers in quotes, and numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -47,7 +47,7 @@ class Figures(Strict):
 
 
 class Alpha(Strict):
-    """Of the alpha against PyTorch's, in [0, 1] units."""
+    """Error of the alpha against PyTorch's, in [0, 1] units."""
 
     mad: float
     mse: float
@@ -55,7 +55,7 @@ class Alpha(Strict):
 
 
 class Matte(Strict):
-    """How good an alpha is against the clip's true one, in [0, 1] units; `grad` and `conn` are sums over a frame."""
+    """Error of an alpha against the clip's true one, in [0, 1] units; `grad` and `conn` are sums over a frame."""
 
     mad: float
     mse: float
@@ -65,14 +65,14 @@ class Matte(Strict):
 
 
 class Truth(Strict):
-    """The mattes of PyTorch and of the file against the truth."""
+    """Errors of PyTorch's and of the file's mattes against the truth."""
 
     pytorch: Matte
     file: Matte
 
 
 class Parity(Strict):
-    """One play of the file against PyTorch; `function` is empty where the file holds the network once."""
+    """One comparison of the file with PyTorch; `function` is empty if the file holds the network once."""
 
     function: str
     runtime: str
@@ -87,7 +87,7 @@ class Parity(Strict):
 
 
 class Tensor(Strict):
-    """An input or output; an axis is a length, or a name where any length goes."""
+    """An input or output; an axis is a length, or a name if any length is allowed."""
 
     name: str
     dtype: str
@@ -95,7 +95,7 @@ class Tensor(Strict):
 
 
 class Weights(Strict):
-    """What a variant's files were made from. `sha256` is of the checkpoint file, `weights_sha256` of what it holds."""
+    """The weights of a variant's files: `sha256` of the checkpoint file, `weights_sha256` of its content."""
 
     origin: Literal["file", "official", "seeded"]
     sha256: Sha256
@@ -103,7 +103,7 @@ class Weights(Strict):
 
 
 class Entry(Strict):
-    """One file. `tools` are what made and judged it, with their versions."""
+    """One file. `tools` are the programs and packages that made and judged it, with their versions."""
 
     file: FileName
     bytes: Count
@@ -120,7 +120,7 @@ class Entry(Strict):
 
 
 class Manifest(Strict):
-    """The whole release. `manifest` is the version of this form."""
+    """The whole release. `manifest` is the version of this schema."""
 
     manifest: Literal[1]
     name: str
@@ -132,20 +132,20 @@ class Manifest(Strict):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema that a manifest holds."""
+    """Return the JSON Schema of a manifest."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
 
 
 def to_text(model: BaseModel) -> str:
-    """As it is written: keys in the order of the classes."""
+    """Return a model as JSON text, its keys in the order of the classes."""
     return json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest of a file.
+    """Read a manifest.
 
     Raises:
-        ManifestError: no such file, or none that holds the schema.
+        ManifestError: no such file, or one that does not match the schema.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""`report.html`: a release to look at. One file without scripts, that loads nothing from anywhere."""
+"""`report.html`, the page of a release: one file, without scripts, that loads nothing from elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -19,12 +19,12 @@ from tools.release.plots import SERIES, plot
 NAME = "report.html"
 
 _UNSAID = {"variant", "precision", "fixed", "others", "zip", "folder"}
-"""Options that a row of the matrix does not name: its columns do, or its size, or the file's name."""
+"""Options that a row of the matrix does not name: its columns, its size or the file's name show them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A file of the table that is not there, and why, in one line."""
+    """A missing file of the table, and the reason, in one line."""
 
     name: str
     error: str
@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Figure:
-    """An output's or the states' errors as they are read; `times` is how many times PyTorch's own rounding they are."""
+    """The errors of an output or of the states, as text. `times` is the error in units of PyTorch's own rounding."""
 
     name: str
     max_abs: str
@@ -44,7 +44,7 @@ class _Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Play:
-    """A report as it is shown."""
+    """A report as the page shows it."""
 
     report: ParityReport
     figures: tuple[_Figure, ...]
@@ -55,7 +55,7 @@ class _Play:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A file as it is shown. `times` says how many times PyTorch's own rounding its worst error is."""
+    """A file as the page shows it. `times` is its worst error in units of PyTorch's own rounding."""
 
     built: Built
     title: str
@@ -67,18 +67,18 @@ class _File:
 
 @dataclass(frozen=True)
 class _Cell:
-    """In the matrix: a file, or one that failed."""
+    """A cell of the matrix: a file, or None for one that failed."""
 
     file: _File | None
 
 
 def to_html(manifest: Manifest, built: Sequence[Built], failures: Sequence[Failure]) -> str:
-    """The page. The same release gives the same bytes.
+    """Return the page. The same release gives the same bytes.
 
     Args:
-        manifest: What the release is called, and its weights.
+        manifest: The release's name and its weights.
         built: The files, in the order of the table.
-        failures: What is missing.
+        failures: The missing files.
     """
     shown = [_file(each) for each in built]
     columns, matrix = _matrix(shown, failures)
@@ -147,7 +147,7 @@ def _times(reports: Sequence[ParityReport]) -> str:
 
 
 def _what(format_name: str, spec: dict[str, Any]) -> str:
-    """How a file differs from its format's usual one, but for variant and precision."""
+    """Describe how a file differs from its format's usual one, except by variant and precision."""
     sizes = [size for size in (spec.get("fixed"), *spec.get("others", ())) if size]
     words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
     for option in fields(FORMATS[format_name].spec):
@@ -162,7 +162,7 @@ _Matrix = dict[tuple[str, str], dict[tuple[str, str], list[_Cell]]]
 
 
 def _matrix(shown: Sequence[_File], failures: Sequence[Failure]) -> tuple[list[tuple[str, str]], _Matrix]:
-    """Variants and precisions that occur, and by format and kind of file what there is of each."""
+    """Return the variants and precisions that occur, and the cells of each format and kind of file."""
     matrix: _Matrix = {}
     for row in read_table():  # in the order of the table, formats together
         matrix.setdefault((FORMATS[row.format].title, _what(row.format, row.facts())), {})
@@ -184,5 +184,5 @@ def _matrix(shown: Sequence[_File], failures: Sequence[Failure]) -> tuple[list[t
 
 
 def _versions(built: Sequence[Built]) -> dict[str, str]:
-    """By tool; jobs that ran elsewhere have the same, since their keys say so."""
+    """Return the version of each tool. Jobs on other machines have the same, since their keys are equal."""
     return dict(sorted({name: version for each in built for name, version in each.entry.tools.items()}.items()))

@@ -1,4 +1,4 @@
-"""Errors over a clip's frames, as charts of the report."""
+"""The report's charts: errors over a clip's frames."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from parity_tests.verify import ParityReport
 from tools.pages.svg import COLOURS, draw_svg
 
 SERIES = {"fgr": NAMES[:1], "pha": NAMES[1:2], "states": NAMES[2:]}
-"""What is drawn as one line: of the states the worst, frame by frame."""
+"""The outputs of each line: for the states, the worst in each frame."""
 
 Kind = Literal["max", "mean"]
 
@@ -20,15 +20,15 @@ _SIZE = 4.2, 2.2
 
 
 def plot(report: ParityReport, kind: Kind) -> Markup:
-    """A line for fgr, pha and states each, on a logarithmic scale, with its limit dashed. What is 0 is left out.
+    """Draw a line each for fgr, pha and states, on a logarithmic scale, with its limit dashed. Zeros are left out.
 
-    Empty where nothing differs at all, in any frame.
+    Return an empty text if nothing differs in any frame.
     """
     return draw_svg(f"{report.name} {kind}", _SIZE, lambda axes: _draw(axes, report, kind))
 
 
 def _draw(axes: Axes, report: ParityReport, kind: Kind) -> bool:
-    """Whether there was anything to draw."""
+    """Draw the chart. Return whether there was anything to draw."""
     drawn = False
     for series, names in SERIES.items():
         drifts = [report.comparison.outputs[name] for name in names if name in report.comparison.outputs]
@@ -41,7 +41,7 @@ def _draw(axes: Axes, report: ParityReport, kind: Kind) -> bool:
             drawn = True
         limits = [report.limits[name] for name in names if name in report.limits]
         limit = max(each.max_abs if kind == "max" else each.mean_abs for each in limits)
-        if not (series != "states" and limit >= 1):  # beyond what colours and opacity can differ
+        if not (series != "states" and limit >= 1):  # larger than any difference of colours or opacity
             axes.axhline(limit, color=COLOURS[series], linewidth=1, linestyle=(0, (5, 3)))
     axes.set_yscale("log")
     axes.set_xlim(0, max(1, report.comparison.frames - 1))

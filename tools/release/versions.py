@@ -1,4 +1,4 @@
-"""What made and judged a file, as its key and the manifest have it: what it needs, in which version, and our source."""
+"""The tools that made and judged a file, for its key and the manifest: package versions, and our own source."""
 
 import hashlib
 import platform
@@ -24,7 +24,7 @@ _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 
 def tools_of(format_name: str) -> dict[str, str]:
-    """By name: Python, this package, and what making and judging such a file takes."""
+    """Return the versions, by name, of Python, this package, and the packages that make and judge such a file."""
     description = FORMATS[format_name]
     judging = description.runtimes[description.default_runtime].packages
     modules = dict.fromkeys((*ALWAYS, *description.packages, *judging))
@@ -37,7 +37,7 @@ def tools_of(format_name: str) -> dict[str, str]:
 
 @cache
 def source_sha256() -> str:
-    """Over what makes, judges and shows files: with another source, files are made anew."""
+    """Return a hash of the source that makes, judges and shows files: if it changes, files are made again."""
     digest = hashlib.sha256()
     for package in _OURS:
         root = Path(next(iter(package.__path__)))
@@ -51,7 +51,7 @@ def source_sha256() -> str:
 
 @cache
 def _node() -> str:
-    """Its version; none where there is none, which is said when it is needed."""
+    """Return Node's version, or "none": an error about missing Node comes when it is needed."""
     node = shutil.which("node")
     if node is None:
         return "none"

@@ -1,1 +1,1 @@
-"""What several commands use: models, outputs, sizes, the console, pictures. One subject a file."""
+"""Code that several commands use: models, outputs, sizes, the console, pictures. Each file has one subject."""

@@ -1,4 +1,4 @@
-"""How the command speaks to people: on stderr, an error in one line, names as they are."""
+"""Messages on stderr: tables, progress, and errors in one line."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from rich.table import Column
 
 
 def stderr_console() -> Console:
-    """For tables and progress. Names of files are not markup, whatever brackets they hold."""
+    """Return a console for tables and progress. It takes no file name for markup, whatever brackets it holds."""
     return Console(stderr=True, markup=False, highlight=False)
 
 
 class Stage:
-    """What a command does at the moment. Its text may change while it runs."""
+    """The current stage of a command. Its text may change while it runs."""
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
@@ -25,7 +25,7 @@ class Stage:
 
         Args:
             text: The stage, such as `playing the reference in float64`. A new one is a new line on a pipe.
-            detail: How far it is, such as `frame 3 of 24`. Only a terminal shows it.
+            detail: The progress, such as `frame 3 of 24`. Only a terminal shows it.
         """
         self._show(_one_line(text), _one_line(detail))
 
@@ -43,7 +43,7 @@ def working(console: Console, text: str) -> Iterator[Stage]:
         stage.update(text)
         yield stage
         return
-    # The text gets the width that is left, by ratio and expand: a name that is too long loses its end, not the clock.
+    # The text gets the remaining width, by ratio and expand: a long name loses its end, and the clock stays visible.
     width = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False, table_column=width)
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
@@ -55,7 +55,7 @@ def _print_lines() -> Callable[[str, str], None]:
     """Return a function that prints a text unless it is the one it printed last."""
     last = ""
 
-    def show(text: str, detail: str) -> None:  # noqa: ARG001 - a log has no use for every frame
+    def show(text: str, detail: str) -> None:  # noqa: ARG001 - a log does not need every frame
         nonlocal last
         if text != last:
             typer.echo(f"rvm-export: {text}", err=True)
@@ -69,6 +69,6 @@ def _one_line(text: str) -> str:
 
 
 def say_error(message: str, code: int) -> int:
-    """Say what went wrong, in one line whatever the message, and give the exit code back."""
+    """Print an error as one line, whatever the message, and return the exit code."""
     typer.secho(f"rvm-export: error: {_one_line(message)}", err=True, fg="red")
     return code

@@ -1,4 +1,4 @@
-"""What a figure was measured on, and with."""
+"""The machine and the package versions that a figure was measured with."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ten
 
 
 def machine(device: str) -> dict[str, str]:
-    """Processor, cores, memory, system, and the GPU where it is the device; no name of the machine itself."""
+    """Return processor, cores, memory, system, and the GPU if it is the device. The machine's own name is left out."""
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
@@ -25,12 +25,12 @@ def machine(device: str) -> dict[str, str]:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of ours, and of what runs files, where it is installed."""
+    """Return the versions of Python, of this package, and of the installed packages that run files."""
     found = {"python": platform.python_version(), "rvm-export": __version__}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Decide what a name stands for: a checkpoint, weights inside an exported file, or a model that can matte."""
+"""Open what a name stands for: a checkpoint, weights inside an exported file, or a model that can matte."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,12 +38,12 @@ _SUFFIXES = (".pth", ".safetensors")
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a file of this name holds weights alone. Any other file is an exported one."""
+    """Return whether a file of this name holds only weights. Any other file is an exported one."""
     return path.suffix.lower() in _SUFFIXES
 
 
 def maybe_seeded(source: str) -> tuple[bool, ...]:
-    """Return what `Checkpoint.seeded` can be, as far as the name of a source tells without opening it."""
+    """Return the possible values of `Checkpoint.seeded` for a source, by its name, without opening it."""
     if source == "seeded":
         return (True,)
     if source == "official" or is_checkpoint(Path(source)):
@@ -52,14 +52,14 @@ def maybe_seeded(source: str) -> tuple[bool, ...]:
 
 
 def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = False, prove: bool = False) -> Checkpoint:
-    """Weights for a variant and refiner.
+    """Load weights for a variant and refiner.
 
     Args:
-        source: As `load_checkpoint` takes it; or a file or folder of any format, ours or released.
+        source: A source of `load_checkpoint`, or a file or folder of any format, ours or released.
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
         trust: Open an artifact that is code.
-        prove: Play an artifact against the network with the weights taken from it.
+        prove: Compare an artifact with the network that has its recovered weights.
 
     Raises:
         UserError: as `load_checkpoint` and `recover`; or an artifact of another variant or refiner.
@@ -67,7 +67,7 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
     """
     path = Path(source)
     if source in _NAMED_OR_AUTO:
-        return load_checkpoint(source, variant, refiner)  # a download shows a bar of its own
+        return load_checkpoint(source, variant, refiner)  # a download shows its own bar
     if is_checkpoint(path) or not path.exists():
         with working(stderr_console(), f"loading {path}"):
             return load_checkpoint(source, variant, refiner)
@@ -93,7 +93,7 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
 
 
 def checkpoint_of(artifact: Artifact, source: str | None, trust: bool = False) -> Checkpoint:
-    """The weights to compare with. Seeded ones are never taken unless the file or the user names them."""
+    """Return the weights to compare with. Seeded weights are taken only if the file or the user names them."""
     named = source or ("seeded" if artifact.metadata.get("checkpoint") == "seeded" else "official")
     try:
         return open_checkpoint(named, artifact.variant, artifact.refiner, trust=trust)
@@ -106,13 +106,13 @@ def checkpoint_of(artifact: Artifact, source: str | None, trust: bool = False) -
 
 
 def refuse_auto(source: str | None) -> None:
-    """Raises UserError for a checkpoint that is not one in particular."""
+    """Raise UserError for `auto`, which does not name one checkpoint."""
     if source == "auto":
         raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
 
 
 def open_models(*names: str) -> list[Model]:
-    """What each name stands for. `official` and `seeded` are of the variant and refiner of a file among them.
+    """Open each name. `official` and `seeded` get the variant and refiner of a file among the names.
 
     Raises:
         UserError: as `open_model`.
@@ -124,10 +124,10 @@ def open_models(*names: str) -> list[Model]:
 
 
 def open_model(name: str) -> Model:
-    """What a name stands for: `official` or `seeded` weights, a .pth or .safetensors file, else an exported file.
+    """Open a name: `official` or `seeded` weights, a .pth or .safetensors file, else an exported file.
 
     Raises:
-        UserError: none of these, or one that cannot be read.
+        UserError: the name is none of these, or the file cannot be read.
     """
     if name in _NAMED:
         return load_checkpoint(name)
@@ -139,17 +139,17 @@ def open_model(name: str) -> Model:
 
 @contextmanager
 def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
-    """Ready to play one clip, from its first frame on. A file of one size plays any: frames are scaled, mattes back.
+    """Yield a `Play` for one clip, from its first frame on. For a file of one size, frames and mattes are resized.
 
     A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/cuda_graph.py`).
 
     Args:
         model: From `open_model`.
         device: `cpu` or `cuda`.
-        ratio: The downsample ratio, the baked-in one for a file of one size.
+        ratio: The downsample ratio; of a file of one size, its fixed ratio.
 
     Raises:
-        ArtifactError: it does not load; or, as it plays, does not run.
+        ArtifactError: the model does not load, or fails while it plays.
         DeviceError: the device is missing.
         MissingPackage: the runtime is not installed.
     """
@@ -175,7 +175,9 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
 
 
 def load_weights(source: str, variant: str, refiner: str, trust: bool) -> Checkpoint:
-    """As `open_checkpoint`; but what has the other refiner serves the fast guided filter, which has no weights.
+    """Load weights like `open_checkpoint`. A source with the deep guided filter also serves the fast one.
+
+    The fast guided filter has no weights.
 
     Raises:
         UserError: as `open_checkpoint`.
@@ -184,22 +186,22 @@ def load_weights(source: str, variant: str, refiner: str, trust: bool) -> Checkp
 
 
 def with_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
-    """The same for the fast guided filter, or as it is."""
+    """Return the checkpoint, changed to the fast guided filter if that is the refiner."""
     return checkpoint if refiner == checkpoint.refiner else checkpoint.with_fast_guided_filter()
 
 
 def parse_checkpoints(given: Sequence[str], variants: Sequence[str], trust: bool) -> dict[str, str]:
-    """Sources as `load_weights` takes them, by variant.
+    """Return the sources for `load_weights`, by variant.
 
     Args:
-        given: `VARIANT=SOURCE`, or a source alone: a file is of the variant that it tells; `official`, `seeded` and
-            `auto` are for every one.
-        variants: Those that are wanted.
+        given: `VARIANT=SOURCE`, or a source alone: a file counts for its own variant; `official`, `seeded` and `auto`
+            count for every variant.
+        variants: The variants to make.
         trust: Open files that are code.
 
     Raises:
-        CheckpointError: no such variant or file, one that nothing is made of, or two for one variant.
-        UserError: a file that is none of the network.
+        CheckpointError: no such variant or file, a variant that is not made, or two sources for one variant.
+        UserError: a file that does not hold the network.
     """
     sources: dict[str, str] = {}
     for each in given:
@@ -223,7 +225,7 @@ def parse_checkpoints(given: Sequence[str], variants: Sequence[str], trust: bool
 
 
 def resolve_source(source: str, variant: str, trust: bool) -> str:
-    """Decide `auto`, or prove an exported file, once and not in each job. Return the source that jobs take."""
+    """Resolve `auto`, or prove an exported file, once instead of in each job. Return the source that jobs take."""
     if source == "auto":
         return load_checkpoint(source, variant).origin
     if source not in _NAMED_OR_AUTO and not is_checkpoint(Path(source)):
@@ -232,7 +234,7 @@ def resolve_source(source: str, variant: str, trust: bool) -> str:
 
 
 def say_recovered(recovered: Recovered) -> None:
-    """What it is, and what was done for it, on stderr."""
+    """Print on stderr what was recovered, and how."""
     console = stderr_console()
     checkpoint: Checkpoint = recovered.checkpoint
     console.print(f"recovered from {checkpoint.name}: {checkpoint.variant} with {checkpoint.refiner}", soft_wrap=True)
@@ -244,7 +246,7 @@ def say_recovered(recovered: Recovered) -> None:
 
 
 def prove_recovered(recovered: Recovered) -> None:
-    """Raises ExportFailed if the network does not compute what a file computes."""
+    """Raise ExportFailed if the network does not compute what a file computes."""
     console = stderr_console()
     with working(console, f"verifying {recovered.checkpoint.name}"):
         reports = [*verify_recovered(recovered)]
@@ -267,7 +269,7 @@ def _variant_of(path: Path, trust: bool) -> str:
 
 
 def _resized(images: Images, height: int, width: int) -> Images:
-    """To a file's one size, and back."""
+    """Resize images to this size, for a file of one size."""
     if images.shape[2:] == (height, width) or not images.size:
         return images
     resized = F.interpolate(torch.from_numpy(images), (height, width), mode="bilinear", antialias=True)

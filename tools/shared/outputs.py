@@ -1,6 +1,7 @@
-"""A file appears under its final name only when it is whole and proved: written beside, checked, renamed.
+"""Write files so that they appear under their final name only when whole and proved.
 
-Reports for scripts and CI are such files, or go to stdout.
+A file is written in a folder beside, checked, and renamed. Reports for scripts and CI are written likewise, or go to
+stdout.
 """
 
 import os
@@ -20,31 +21,31 @@ STDOUT = Path("-")
 
 
 class OutputError(UserError):
-    """A place that is not there to be written to."""
+    """An output path that cannot be written to."""
 
 
 class ExportFailed(Exception):
-    """Nothing was wrong with what was asked for, but it did not come about. The message is one line for the user."""
+    """A valid command that failed. The message is one line for the user."""
 
 
 def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seeded: bool, force: bool) -> Path:
-    """Where a model goes: `output` itself if it ends in the file name's suffix, else the folder `output`.
+    """Return a model's path: `output` itself if it ends in the file name's suffix, else a path in the folder `output`.
 
-    A model whose name has no suffix always goes into the folder `output`. `refuse_file_name` says which names are a
-    folder's.
+    A model whose name has no suffix always goes into the folder `output`. See `refuse_file_name` for the names that
+    are folders.
 
     Args:
-        output: As the user gave it.
-        file_name: What the model is called where the user did not say.
-        suffix: How `file_name` ends.
+        output: The user's path.
+        file_name: The model's default name.
+        suffix: The end of `file_name`.
         folder: Whether the model is a folder itself.
-        seeded: Whether its weights are.
-        force: Replace what is there.
+        seeded: Whether its weights are seeded.
+        force: Replace an existing file or folder.
 
     Raises:
         OutputError: `output` is the name of a file of another kind, or is a folder with a file's suffix or the reverse,
-            lies in a file or in a folder that cannot be written to, the model is there already and `force` is off, or
-            its name would not tell that its weights are seeded.
+            lies in a file or in a folder that cannot be written to, the model exists and `force` is off, or its name
+            does not tell that its weights are seeded.
     """
     refuse_file_name(output, suffix)
     path = output if suffix and output.name.endswith(suffix) else output / file_name
@@ -63,15 +64,15 @@ def resolve_output(output: Path, file_name: str, suffix: str, folder: bool, seed
 def refuse_file_name(output: Path, suffix: str) -> None:
     """Refuse an output that is neither a file with this suffix nor a folder.
 
-    A name with a suffix that begins with a letter is a file's: `model.pb` would be a folder by mistake. `v1.0` and
-    `dist-1.2.3` are folders' names, and so is any name of a folder that exists.
+    A name whose suffix begins with a letter is a file's name: `model.pb` would become a folder by mistake. `v1.0`,
+    `dist-1.2.3` and the name of an existing folder are folders' names.
 
     Args:
-        output: As the user gave it.
-        suffix: How the model's name ends; empty if it has no suffix, and `output` must be a folder.
+        output: The user's path.
+        suffix: The end of the model's name; empty if it has no suffix, and `output` must be a folder.
 
     Raises:
-        OutputError: `output` is another file's name.
+        OutputError: `output` is the name of another kind of file.
     """
     try:
         if (suffix and output.name.endswith(suffix)) or not re.match(r"\.[A-Za-z]", output.suffix) or output.is_dir():
@@ -83,7 +84,7 @@ def refuse_file_name(output: Path, suffix: str) -> None:
 
 
 def refuse_place(path: Path) -> None:
-    """Raise OutputError if a file or folder cannot be written there, as far as can be told without writing."""
+    """Raise OutputError if a file or folder cannot be written there, as far as this shows without writing."""
     try:
         path.exists()  # raises for a name that is too long
         place = next(parent for parent in path.absolute().parents if parent.exists())
@@ -96,7 +97,7 @@ def refuse_place(path: Path) -> None:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raises OutputError if the file is there already and `force` is off."""
+    """Raise OutputError if the file exists and `force` is off."""
     if path.exists() and not force:
         raise OutputError(f"{path} exists; use --force to replace it, or write elsewhere")
 
@@ -104,14 +105,14 @@ def refuse_existing(path: Path, force: bool) -> None:
 def publish(
     path: Path, write: Callable[[Path], None], check: Callable[[Path], None], force: bool, desk: Path | None = None
 ) -> None:
-    """Write a file, check it, and only then give it its name. What fails on the way leaves no file behind.
+    """Write a file, check it, and only then give it its name. A failure leaves no file behind.
 
     Args:
         path: The final name.
-        write: Writes the file to the path it is given, which has the same name in a folder beside.
+        write: Writes the file to its argument, a path of the same name in a folder beside.
         check: Raises if the file is not good.
-        force: Replace a file that is there, perhaps since a moment ago.
-        desk: An existing folder of the same disk to write in; None for the file's own.
+        force: Replace a file that exists, even one that was written in the meantime.
+        desk: An existing folder on the same disk to write in; None for the file's own folder.
 
     Raises:
         OutputError: the folder cannot be made or written to.
@@ -136,14 +137,14 @@ def publish(
 
 
 def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> None:
-    """Refuse, before anything is verified, what could not be written or would overwrite what is wanted.
+    """Refuse reports that cannot be written or would overwrite a wanted file, before anything is verified.
 
     Args:
         reports: Option to file, or `-` for stdout.
         artifacts: The files that will be verified.
 
     Raises:
-        OutputError: a folder, no regular file, no place to write to, or one place for two things.
+        OutputError: a report's path is a folder or no regular file, cannot be written, or is used twice.
     """
     said = [f"--{option} -" for option, path in reports.items() if path == STDOUT]
     if len(said) > 1:
@@ -158,7 +159,7 @@ def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> Non
                 if over in taken:
                     raise OutputError(f"{option} {path} would overwrite {taken[over]}; give another file")
             taken[place] = f"{option} {path}"
-    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+    except (OSError, RuntimeError) as error:  # a name that is too long, or a loop of links
         raise OutputError(f"cannot write a report: {error}; give another file") from error
 
 
@@ -168,8 +169,8 @@ def write_reports(
     """Write each report that was asked for.
 
     Args:
-        renderings: By option, what gives the report's text, which ends in a newline.
-        results: What they are given.
+        renderings: By option, the function that returns the report's text, which ends in a newline.
+        results: The functions' argument.
         reports: Option of `renderings` to file, or `-` for stdout.
 
     Raises:
@@ -180,7 +181,10 @@ def write_reports(
 
 
 def write_text(text: str, path: Path, desk: Path | None = None) -> None:
-    """Into a file that appears only when whole, or on stdout for `-`; see `publish` for `desk`, and what it raises."""
+    """Write a text to stdout for `-`, else to a file that appears only when whole.
+
+    See `publish` for `desk` and the errors.
+    """
     if path == STDOUT:
         typer.echo(text.encode(), nl=False)
     else:
@@ -194,7 +198,10 @@ def bytes_of(path: Path) -> int:
 
 
 def _replace(staged: Path, path: Path, aside: Path) -> None:
-    """A folder cannot take another's place, which is first moved aside, and back if that was in vain."""
+    """Move a new file or folder to its final path.
+
+    A folder cannot replace a folder. The old one is first moved aside, and moved back if the replacement fails.
+    """
     if not path.is_dir():
         staged.replace(path)
         return

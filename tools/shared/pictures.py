@@ -1,4 +1,4 @@
-"""Draw pictures side by side, with lines of words; and a clip's frames beside PyTorch's alpha and a file's."""
+"""Draw pictures side by side with lines of text, and a clip's frames beside PyTorch's alpha and a file's alpha."""
 
 import base64
 import io
@@ -21,15 +21,15 @@ STRIP = TEXT_SIZE + 2 * MARGIN
 _TEXT, _GROUND = (235, 235, 235), (28, 28, 28)
 
 SHOWN = 2
-"""Frames in a picture: the last of each half, since the first ones have no past yet."""
+"""Frames in a picture: the last of each half, since the first ones have no recurrent past yet."""
 
 _WIDTH, _GAP, _QUALITY, _USUAL = 320, 2, 85, 0.995
 
 
 def panels(images: Sequence[NDArray[np.floating]], size: tuple[int, int], gap: int = 0) -> Pixels:
-    """Images (3 or 1, H, W) in [0, 1], each of any size, in a row of panels of `size`, width and height.
+    """Draw images (3 or 1, H, W) in [0, 1], of any size, as a row of panels of `size` (width, height).
 
-    Right of each and below is a gap of so many pixels, which tells one black panel from the next.
+    A gap of `gap` pixels lies right of each panel and below the row, to separate black panels.
     """
     width, height = size
     row = np.full((height + gap, len(images) * (width + gap), 3), _GROUND, np.uint8)
@@ -40,7 +40,7 @@ def panels(images: Sequence[NDArray[np.floating]], size: tuple[int, int], gap: i
 
 
 def strip(texts: Sequence[str], width: int) -> Pixels:
-    """A line of text, STRIP pixels high and `width` wide, in as many columns as there are texts; a long one is cut."""
+    """Draw a line of text, STRIP pixels high and `width` wide, with a column for each text. A long text is cut."""
     image = Image.new("RGB", (width, STRIP), _GROUND)
     draw, font, column = ImageDraw.Draw(image), ImageFont.load_default(TEXT_SIZE), width / len(texts)
     for k, text in enumerate(texts):
@@ -51,9 +51,9 @@ def strip(texts: Sequence[str], width: int) -> Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Frames as rows; from left to right the source, PyTorch's alpha, the file's, their difference times `amplified`.
+    """A JPEG of frames as rows: source, PyTorch's alpha, the file's alpha, their difference times `amplified`.
 
-    `jpeg` is the file's bytes in base64; it is empty where the file gives no alpha.
+    `jpeg` holds its bytes in base64. It is empty if the file gives no alpha.
     """
 
     jpeg: str
@@ -61,7 +61,7 @@ class Picture:
 
 
 class Album:
-    """The frames that are shown, kept as they pass."""
+    """Collects the frames to show while a clip plays."""
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
@@ -76,7 +76,7 @@ class Album:
 
     def picture(self) -> Picture:
         mattes = [(expected["pha"][0], given["pha"][0].astype(np.float32)) for expected, given in self._kept]
-        # By what all but few pixels differ: the worst alone would leave the rest black.
+        # Scale by a high quantile of the difference: the maximum alone would leave the rest black.
         usual = max((float(np.quantile(np.abs(given - expected), _USUAL)) for expected, given in mattes), default=0)
         amplified = 10 ** max(0, math.floor(-math.log10(usual))) if usual > 0 else 1
         height, width = self._clip.size
@@ -89,7 +89,7 @@ class Album:
         return Picture(jpeg=_jpeg(rows) if rows else "", amplified=amplified)
 
     def _sources(self) -> list[Frame]:
-        """Those that are shown, (3, height, width) in [0, 1]."""
+        """Return the shown source frames, (3, height, width) in [0, 1]."""
         frames = (self._clip.shots[k].images[0] for k in sorted(self._shown) if k < self._seen)
         return [frame.transpose(2, 0, 1).astype(np.float32) / 255 for frame in frames]
 
@@ -108,7 +108,7 @@ def _panel(image: NDArray[np.floating], size: tuple[int, int]) -> Pixels:
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    """The text, or its beginning and its end, where names of files differ most."""
+    """Return the text, cut in its middle if it is too long: file names differ most at the beginning and the end."""
     half = len(text) // 2
     cut = text
     while half > 0 and font.getlength(cut) > room:

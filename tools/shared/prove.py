@@ -1,4 +1,4 @@
-"""One file held against PyTorch, with a picture of what was seen."""
+"""Compare one file with PyTorch, and keep a picture of the frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from tools.shared.pictures import Album, Picture
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A report for each size that the file holds the network at; `picture` is of the first."""
+    """Reports of one file, one for each size that it has the network at; `picture` belongs to the first."""
 
     artifact: Artifact
     reports: tuple[ParityReport, ...]
@@ -29,14 +29,14 @@ def prove(
     ratio: float | None = None,
     on_frame: Callable[[int], object] = lambda _: None,
 ) -> Proof:
-    """Play a file against PyTorch. The reports name it without its folder.
+    """Compare a file with PyTorch. The reports name it without its folder.
 
     Args:
         path: The file.
         format_name: Its format.
         checkpoint: The weights that it should hold.
-        clip: What to play.
-        ratio: Downsample ratio of a file for any; None for what suits the clip.
+        clip: The clip to play.
+        ratio: Downsample ratio of a file for any ratio; None for the one that suits the clip.
         on_frame: Called with each frame's number before it is played.
 
     Raises:

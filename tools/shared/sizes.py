@@ -1,4 +1,4 @@
-"""`--resolution`, `--downsample-ratio` and `--batch` as sizes to make files for."""
+"""Parse `--resolution`, `--downsample-ratio` and `--batch` into the sizes to make files for."""
 
 import math
 import re
@@ -10,11 +10,11 @@ from rvm_model.state import auto_graph_ratio, float32_size, internal_size, safe_
 
 
 def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | None) -> list[Fixed | None]:
-    """One size for each resolution, with the ratio in the same place; `[None]`, any size, without one.
+    """Return a size for each resolution, with the ratio at the same place; without resolutions `[None]`, any size.
 
     Raises:
-        UserError: a resolution, ratio or batch that is none, a ratio or batch without a resolution, as many ratios as
-            there are resolutions neither given nor left out, or a size that this machine's memory cannot hold.
+        UserError: an invalid resolution, ratio or batch; a ratio or batch without a resolution; not one ratio for
+            each resolution or none at all; or a size that this machine's memory cannot hold.
     """
     if not resolutions:
         if ratios or batch is not None:
@@ -32,7 +32,7 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
 
 
 def parse_ratio(text: str) -> float | None:
-    """None stands for auto: what an artifact has baked in, else what suits the clip."""
+    """Return the ratio, or None for auto: a file's fixed ratio, else the one that suits the clip."""
     if text == "auto":
         return None
     try:
@@ -45,7 +45,7 @@ def parse_ratio(text: str) -> float | None:
 
 
 def parse_resolution(option: str, text: str) -> tuple[int, int]:
-    """Width and height. Raises UserError for a text that is none, or sides that are too long."""
+    """Return width and height. Raise UserError if the text is not a size, or a side is too long."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", text)
     if match is None:
         raise UserError(f"{option} {text}: give width x height in pixels, such as 1280x720")

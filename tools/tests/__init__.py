@@ -1,1 +1,1 @@
-"""Tests of what people run."""
+"""Tests of the commands and scripts."""

@@ -1,4 +1,4 @@
-"""Processes that tests start and talk to while they run."""
+"""Processes that tests start and communicate with."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def started(command: Sequence[object], **options: object) -> Iterator[subprocess.Popen[str]]:
-    """Start a process, and kill it when the block ends: one that hangs must not outlive the test that failed by it."""
+    """Start a process, and kill it when the block ends, so that a hanging process does not outlive its failed test."""
     with subprocess.Popen([*map(str, command)], text=True, **options) as process:
         try:
             yield process

@@ -1,4 +1,4 @@
-"""The command, run in this process where that is enough, and artifacts to run it on."""
+"""Fixtures: the command, run in this process, and artifacts to run it on."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from rvm_model import load_checkpoint
 from tools.cli import main
 
 ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
-"""What a format's files cannot be made without; a zip file, since one file is what most tests are about."""
+"""Options that a format's files require. CoreML writes a zip file, since most tests take a file, not a folder."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The one line that a failed command says; checks that it is one, and no traceback."""
+        """Return the one error line of a failed command. Check that there is exactly one, and no traceback."""
         assert "Traceback" not in self.err
         (line,) = [line for line in self.err.splitlines() if line.startswith("rvm-export: error: ")]
         return line
@@ -46,7 +46,7 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
-    """One fp32 file of seeded MobileNetV3 weights for each format. Not to be changed."""
+    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them."""
     folder = tmp_path_factory.mktemp("seeded")
     checkpoint = load_checkpoint("seeded")
     paths = {}
@@ -61,5 +61,5 @@ def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(params=FORMATS)
 def artifact(request, seeded_artifacts, tmp_path) -> Path:
-    """One of them, a copy of one's own."""
+    """Return a copy of one of the seeded artifacts."""
     return Path(shutil.copy(seeded_artifacts[request.param], tmp_path))

@@ -1,6 +1,6 @@
-"""Fresh environments: the built wheel, and of all other packages exactly those that it declares with some extras.
+"""Fresh environments: the built wheel, and exactly the packages that it declares with some extras.
 
-They are those of this environment, linked and not installed again; a package that is used and not declared is missing.
+The packages are linked from this environment, not installed again. A package that is used but not declared is missing.
 """
 
 import os
@@ -24,7 +24,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def fresh(wheel: Path, folder: Path, extras: Sequence[str], beside: Sequence[str] = ()) -> Path:
-    """Make `folder` an environment with such extras, and give it. `beside` are packages installed with --no-deps."""
+    """Make `folder` an environment with these extras, and return it. `beside` are packages installed with --no-deps."""
     folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -35,7 +35,7 @@ def fresh(wheel: Path, folder: Path, extras: Sequence[str], beside: Sequence[str
 
 
 def run(environment: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """The command, by an interpreter that sees that environment and nothing else, from elsewhere."""
+    """Run the command with an interpreter that sees only that environment, in another folder."""
     code = "from tools.cli.main import main; main()"
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
     return subprocess.run(
@@ -50,7 +50,7 @@ def run(environment: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def _needed(ours: Distribution, extras: Sequence[str]) -> set[str]:
-    """Names of all that pip would install."""
+    """Return the names of all packages that pip would install."""
     found: dict[str, set[str]] = {}
     waiting = [(ours, extra) for extra in ("", *extras)]
     while waiting:
@@ -69,7 +69,7 @@ def _needed(ours: Distribution, extras: Sequence[str]) -> set[str]:
 
 
 def _link(package: Distribution, folder: Path) -> None:
-    """Its modules; what several packages share, google for example, as a folder of links."""
+    """Link a package's modules. A folder that several packages share, such as google, becomes a folder of links."""
     source = Path(str(package.locate_file("")))
     for name in sorted({file.parts[0] for file in package.files or () if file.parts[0] != ".."}):
         _link_one(source / name, folder / name, {file.parts for file in package.files or ()})

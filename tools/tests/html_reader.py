@@ -1,4 +1,4 @@
-"""A page as its parser sees it."""
+"""A parser of the HTML pages."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
 class Reader(HTMLParser):
-    """Every element with its attributes, and whether each is closed where it must be."""
+    """Collects every element with its attributes, and checks that each is closed at the right place."""
 
     def __init__(self, html):
         super().__init__()

@@ -1,4 +1,7 @@
-"""What jobs do in the tests. A module of its own, which other processes import by name and quickly."""
+"""The functions of jobs in the tests.
+
+They are in their own module, which other processes import by name, and quickly.
+"""
 
 import os
 import signal
@@ -20,7 +23,7 @@ def write(path, text="whole"):
 
 
 def count(path):
-    """How often it was called with this path, now included."""
+    """Return how often this path was counted, including this call."""
     with path.open("a") as file:
         file.write(f"{os.getpid()}\n")
     return len(path.read_text().split())
@@ -54,7 +57,7 @@ def die_once(path):
 
 
 class OddError(Exception):
-    """Pickle writes it, and cannot read it."""
+    """An exception that pickle can write but not read."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -82,7 +85,7 @@ def threads():
 
 
 def half_write(folder, name):
-    """Begin a file, say so, and take long; as `publish` does, tidy up when interrupted."""
+    """Begin a file, report it, and sleep. When interrupted, clean up, as `publish` does."""
     partial = Path(folder) / f"{name}.partial"
     try:
         partial.write_text("half")
@@ -90,12 +93,12 @@ def half_write(folder, name):
         time.sleep(60)
         partial.replace(Path(folder) / name)
     finally:
-        time.sleep(0.2)  # a second signal falls into this
+        time.sleep(0.2)  # a second signal arrives here
         partial.unlink(missing_ok=True)
 
 
 def hold_on(folder, name):
-    """As native code does that never comes back to Python: no SIGINT, and no SIGTERM, ends it."""
+    """Ignore SIGINT and SIGTERM, like native code that never returns to Python."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     (Path(folder) / f"{name}.{os.getpid()}.began").touch()

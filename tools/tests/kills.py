@@ -1,7 +1,7 @@
-"""A release that is killed again and again, in the middle of whatever it does, and resumed.
+"""Kill a release again and again at random moments, and resume it.
 
-Real processes and SIGKILL: of all of them at once, as when a machine runs out of memory or goes down, and of the
-release alone, whose jobs then outlive it for a moment.
+Uses real processes and SIGKILL: it kills all of them at once, as when memory runs out or the machine goes down, or only
+the release, whose jobs then outlive it for a moment.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from random import Random
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
-"""Seconds for processes whose release was killed to be gone; they give themselves ten."""
+"""Timeout in seconds for the processes of a killed release to end; they give themselves ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """What a release takes: all of it, and a second time, when all is there. `files` are their hashes by name."""
+    """An undisturbed release: its time, the time of a second run that finds all files, and all hashes by file name."""
 
     command: Sequence[str]
     seconds: float
@@ -35,11 +35,11 @@ class Undisturbed:
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """One kill: after `seconds`, of `all` processes or the `release` alone.
+    """A kill after `seconds`, of `all` processes or of the `release` alone.
 
-    `hit` is False for a release that had ended by then, which counts for none. `before` and `after` are how many
-    artifacts lay there; `wrong` are the files under a final name that are not, byte for byte, what the undisturbed
-    release wrote.
+    `hit` is False if the release had already ended; such a kill does not count. `before` and `after` are the numbers of
+    artifacts then. `wrong` are the files under a final name that are not, byte for byte, those of the undisturbed
+    release.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Kill:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """What became of a release that was killed: `differing` are files that are not as in the undisturbed one."""
+    """A killed release after it was resumed: `differing` are the files that are not as in the undisturbed one."""
 
     release: int
     code: int
@@ -63,7 +63,7 @@ class Resumed:
 
 
 def undisturbed(command: Sequence[str], folder: Path, artifacts: int) -> Undisturbed:
-    """Measure a release that nobody kills. `command` is without the folder, which it takes as its last word."""
+    """Measure a release that is not killed. `command` lacks the folder, its last argument."""
     seconds = []
     for _ in range(2):
         start = time.monotonic()
@@ -79,10 +79,10 @@ def undisturbed(command: Sequence[str], folder: Path, artifacts: int) -> Undistu
 
 
 def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, seed: int) -> Iterator[Kill | Resumed]:
-    """Make a release, killed so many times, in the end not.
+    """Make a release: kill it `kills` times, then let it finish.
 
-    Each moment is drawn evenly from the time that the release would still take, going by what is there. On a machine
-    that is faster by then than it was, a release may end before it is killed, which is then tried again.
+    Each moment is drawn evenly from the remaining time, estimated from the files that exist. On a machine that has
+    become faster, a release may end before its kill, which is then tried again.
     """
     random, sessions = Random(seed), []
     number, pace = 0, 1.0
@@ -105,7 +105,7 @@ def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, s
         )
         if hit:
             number += 1
-        else:  # it ended before, and is looked at; then from the beginning, sooner
+        else:  # it ended before the kill: check it, then start again, with an earlier kill
             wait_until(lambda: not any(map(_of_session, sessions)))
             shutil.rmtree(folder)
             pace = max(0.25, pace * 0.75)
@@ -120,10 +120,10 @@ def kill_and_resume(good: Undisturbed, folder: Path, release: int, kills: int, s
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Of all files under a final name: what begins with a dot is none."""
+    """Return the hashes of all files under a final name, so without hidden files."""
     files = {}
     for path in folder.glob("[!.]*"):
-        with suppress(FileNotFoundError, IsADirectoryError):  # of a job that still runs
+        with suppress(FileNotFoundError, IsADirectoryError):  # a job that still runs may move it
             files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return files
 
@@ -141,7 +141,7 @@ def wait_until(condition) -> None:
 
 
 def _killed(command: Sequence[str], folder: Path, seconds: float, what: str) -> tuple[bool, int]:
-    """Whether there was something to kill, and the session that it was."""
+    """Run a release and kill it. Return whether the kill hit it, and its session."""
     with subprocess.Popen(
         [*command, str(folder)], cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -159,7 +159,7 @@ def _killed(command: Sequence[str], folder: Path, seconds: float, what: str) -> 
 
 
 def _of_session(session: int) -> list[int]:
-    """Processes that live; jobs are in groups of their own, but in their release's session."""
+    """Return the living processes of a session. Jobs have their own groups, but their release's session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -170,7 +170,7 @@ def _of_session(session: int) -> list[int]:
 
 
 def _artifacts(good: Undisturbed, folder: Path) -> int:
-    """How many are there, cards and all else aside."""
+    """Return the number of artifacts in a folder, without cards and other files."""
     return sum(f"{path.name}.md" in good.files for path in folder.glob("[!.]*"))
 
 

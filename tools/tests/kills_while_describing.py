@@ -1,7 +1,8 @@
-"""A release that is ended by SIGKILL at each of the files that describe it: before it is written, and half written.
+"""Kill a release at each of the files that describe it: before the file is written, and while it is half written.
 
-`python -m tools.tests.kills_while_describing FOLDER`, where a release is; its artifacts stay. Prints a JSON object for
-each kill: at which file, and the names of the files that are neither as they were nor as they should become.
+`python -m tools.tests.kills_while_describing FOLDER` takes the folder of a release, whose artifacts stay. It prints a
+JSON object with a list of kills: the file's number, and the names of files that are neither in their old nor in their
+new state.
 """
 
 import json
@@ -17,7 +18,7 @@ from tools.tests.kills import hashes
 from tools.tests.small_release import ROWS, VERSION, order_of
 
 AFTERWARDS = "4.5.6"
-"""Another version of the release: manifest, sums and report become other bytes."""
+"""Another version of the release, which changes the bytes of manifest, sums and report."""
 
 
 def main(folder: Path) -> None:
@@ -60,7 +61,7 @@ def _make(folder: Path, version: str) -> None:
 
 
 def _kill_at(k: int, half: bool) -> None:
-    """When the k-th text is to be written."""
+    """Make this process kill itself when the k-th text is to be written."""
     written = []
 
     def write(text: str, path: Path) -> None:

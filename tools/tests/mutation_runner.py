@@ -1,7 +1,7 @@
-"""The command on one spoiled file after the other, in a process that may die of it.
+"""Run the command on spoiled files, in a process that may crash.
 
-`python -m tools.tests.mutation_runner FOLDER START STOP`, where FOLDER holds good files (`*.onnx`) and a clip. Prints a
-JSON line before and after each command, so that whoever reads them knows which file was the last.
+`python -m tools.tests.mutation_runner FOLDER START STOP` takes a folder of good files (`*.onnx`) and a clip. It prints
+a JSON line before and after each command, so that the reader knows the last file.
 """
 
 import ctypes
@@ -20,19 +20,19 @@ from tools.cli import main as cli
 from tools.tests.mutations import SECRET, mutant
 
 MEMORY = 8 << 30
-"""Bytes of the process: what asks for more is told that there is none, and must say so."""
+"""Memory limit of the process in bytes. An allocation beyond it fails, which the command must report."""
 PATIENCE = 60
-"""Seconds for one command, which takes less than one. Beyond, it hangs: the process says where, and ends."""
+"""Timeout in seconds of one command, which takes less than one. A command that hangs dumps its stack and ends."""
 
 OF_LIBRARIES = (".ses", "torchinductor_")
-"""What onnxruntime and PyTorch themselves leave where temporary files go, once."""
+"""Prefixes of temporary files that onnxruntime and PyTorch themselves leave once."""
 
 IN_ACCESS, IN_OPEN = 0x1, 0x20
 COMMANDS = ("info", "verify")
 
 
 def main(home: Path, start: int, stop: int) -> None:
-    """Run both commands on every file of these numbers."""
+    """Run both commands on every file from number `start` to `stop`."""
     trials = Trials(home)
     bases = [path.read_bytes() for path in sorted(home.glob("*.onnx"))]
     folder = home / "files"
@@ -44,14 +44,14 @@ def main(home: Path, start: int, stop: int) -> None:
         for command in COMMANDS:
             words = ["--clip", home / "clip", "--frames", 16, "--checkpoint", "seeded"] if command == "verify" else []
             trials.run({"number": number, "kind": kind, "command": command}, [command, path, *words])
-        path.unlink()  # writing over it would wait for the disk
+        path.unlink()  # overwriting it would wait for the disk
 
 
 class Trials:
-    """Commands, each watched, and reported on stdout before and after.
+    """Runs commands, watches each, and reports before and after it on stdout.
 
     Args:
-        home: Holds all that they may know of. What they unpack goes below `tmp` in it.
+        home: The folder of all files that the commands may use. They unpack into `tmp` in it.
     """
 
     def __init__(self, home: Path) -> None:
@@ -67,7 +67,7 @@ class Trials:
         sys.addaudithook(lambda event, arguments: _note(self._opened, unpacking, event, arguments))
 
     def run(self, what: dict[str, object], words: list[object]) -> None:
-        """One command; `what` is said before."""
+        """Print `what`, run one command, and print its outcome."""
         for name in (SECRET, "out", "err"):
             (self._home / name).touch()
         print(json.dumps(what), file=self._reports)
@@ -88,14 +88,14 @@ class Trials:
 
 
 def run_command(home: Path, words: list[object]) -> dict[str, object]:
-    """Exit code and what was written, by Python or by the libraries it calls."""
+    """Run the command. Return its exit code, and the output of Python and of the libraries it calls."""
     sys.argv = ["rvm-export", *map(str, words)]
     with _captured(1, home / "out") as out, _captured(2, home / "err") as err:
         try:
             cli.main()
         except SystemExit as stop:
             code = stop.code
-        except BaseException as error:  # whatever it is, the command would end in a traceback
+        except BaseException as error:  # any such error would end the command with a traceback
             code = f"{type(error).__name__}: {error}"
     return {"code": code, "out": out.read_text(), "err": err.read_text()}
 
@@ -113,7 +113,7 @@ def _captured(stream: int, path: Path) -> Iterator[Path]:
 
 @contextmanager
 def watched(path: Path) -> Iterator[list[str]]:
-    """Whether anybody opens a file, whatever the language: Linux tells."""
+    """Yield a list that gets the path if anything opens the file, even native code: uses Linux's inotify."""
     touched: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_NONBLOCK)
@@ -128,7 +128,7 @@ def watched(path: Path) -> Iterator[list[str]]:
 
 
 def _note(opened: list[str], unpacking: Path, event: str, arguments: tuple[object, ...]) -> None:
-    """What Python opens to write, and what it reads of a file that it has no business with."""
+    """Record the files that Python opens for writing, and the forbidden files that it reads."""
     if event != "open" or not isinstance(arguments[0], (str, bytes)):
         return
     name, mode, flags = os.fsdecode(arguments[0]), arguments[1], arguments[2]

@@ -1,7 +1,7 @@
 """Ways to spoil an ONNX file, each drawn from a seed: the same number gives the same file.
 
-Most go through the message, some through its bytes. Every fourth file keeps its checksum, which finds nearly all that
-is done to it; foreign files have none, and all that it would find must be found without it.
+Most mutate the message, some its bytes. Every fourth file keeps its checksum, which detects nearly all mutations.
+Foreign files have none, so all that the checksum would detect must be detected without it.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx.external_data_helper import set_external_data
 
 SECRET = "secret.bin"
-"""Lies beside the folder that the file is in, and holds what the file says that it holds."""
+"""A file beside the folder of the spoiled file, with the content that the spoiled file claims it has."""
 
 LARGE = (0, -1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
 Mutation = Callable[[ModelProto, Random, Path], None]
@@ -20,12 +20,12 @@ RawMutation = Callable[[bytes, Random], bytes]
 
 
 def mutant(number: int, base: bytes, folder: Path) -> tuple[str, bytes]:
-    """(kind, content) of the file of that number, made of a good one.
+    """Return (kind, content) of the spoiled file of a number, made from a good one.
 
     Args:
         number: From 0; the kinds take turns.
-        base: A file as rvm-export writes it.
-        folder: Where the file will lie. `SECRET` is in its parent; links may be made in it.
+        base: A file that rvm-export wrote.
+        folder: The future folder of the file. `SECRET` is in its parent; links may be made in it.
     """
     random = Random(number)
     mutate = MUTATIONS[number % len(MUTATIONS)]
@@ -38,7 +38,7 @@ def mutant(number: int, base: bytes, folder: Path) -> tuple[str, bytes]:
     return mutate.__name__, model.SerializeToString(deterministic=True)
 
 
-# Bytes. Weights fill all but the first hundred thousandth of a file: what is not among them is hit on purpose.
+# Bytes. Weights fill all but the first hundred thousandth of a file, so the rest is chosen on purpose.
 
 
 def flip_bits(content: bytes, random: Random) -> bytes:
@@ -56,7 +56,7 @@ def truncate(content: bytes, random: Random) -> bytes:
 
 
 def splice(content: bytes, random: Random) -> bytes:
-    """Bytes left out, or there twice."""
+    """Remove or duplicate bytes."""
     start, length = random.randrange(40_000), random.randrange(1, 200)
     return content[:start] + content[start + random.choice((-1, 1)) * min(length, start) :]
 
@@ -69,10 +69,10 @@ def break_utf8(content: bytes, random: Random) -> bytes:
 
 
 def nest_deeply(content: bytes, random: Random) -> bytes:
-    """Graphs in attributes of nodes of graphs, deeper than a reader that recurses can go."""
+    """Nest graphs in attributes of nodes of graphs, deeper than a recursive reader can go."""
     graph = b"\x12\x01g"
     for _ in range(random.choice((20, 40, 5_000))):
-        # Field 6 of an attribute, field 5 of a node, field 1 of a graph; each of them a message.
+        # Field 6 of an attribute, field 5 of a node, field 1 of a graph: each is a message.
         for field in (6, 5, 1):
             graph = bytes([field << 3 | 2]) + _varint(len(graph)) + graph
     return content + bytes([7 << 3 | 2]) + _varint(len(graph)) + graph
@@ -171,7 +171,7 @@ def change_weight_shape(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def enlarge_weight(model: ModelProto, random: Random, _: Path) -> None:
-    """Dims for terabytes, and no data, or dims whose product is what is there if it is counted in 64 bits."""
+    """Set dims for terabytes without data, or dims whose product overflows 64 bits to the actual size."""
     weight = random.choice(model.graph.initializer)
     dims = random.choice(([2**40], [2**20, 2**20, 2**20], [2**32, 2**32, *weight.dims], [2**62, 4, *weight.dims]))
     _replace(weight.dims, dims)
@@ -193,19 +193,19 @@ def change_data(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def spoil_integers(model: ModelProto, random: Random, _: Path) -> None:
-    """What says where to cut and how far to stretch."""
+    """Spoil integers, which say where to cut and how far to stretch."""
     weight = random.choice([each for each in model.graph.initializer if each.data_type == TensorProto.INT64])
     weight.raw_data = random.choice(LARGE).to_bytes(8, "little", signed=True) * (len(weight.raw_data) // 8)
 
 
 def poison_weights(model: ModelProto, random: Random, _: Path) -> None:
-    """The file runs, and gives NaN."""
+    """Make weights NaN: the file runs, and its outputs are NaN."""
     weight = random.choice([each for each in model.graph.initializer if len(each.dims) == 4])
     weight.raw_data = b"\xff" * len(weight.raw_data)
 
 
 def change_scales(model: ModelProto, random: Random, _: Path) -> None:
-    """What the images are stretched by: nothing, or to terabytes."""
+    """Spoil the factors by which images are resized: to nothing, or to terabytes."""
     weight = random.choice([weight for weight in model.graph.initializer if weight.name.startswith("scale_")])
     value = random.choice(
         (b"\x00\x00\x00\x00", b"\x00\x00\x80\xbf", b"\x00\x00\x80\x7f", b"\x00\x00\xc0\x7f", b"\x00\x24\x74\x49")
@@ -214,7 +214,7 @@ def change_scales(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def add_huge_constant(model: ModelProto, random: Random, _: Path) -> None:
-    """A node that makes something of a size which the file's own size does not tell."""
+    """Add a node whose output is huge, which the file's own size does not show."""
     model.graph.initializer.append(
         helper.make_tensor("own.huge", TensorProto.INT64, [2], [random.choice(LARGE), 2**20])
     )
@@ -232,7 +232,7 @@ def change_attribute(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def change_convolution(model: ModelProto, random: Random, _: Path) -> None:
-    """Strides of zero and the like, which somebody divides by."""
+    """Set strides and the like to values such as zero, by which readers divide."""
     node = random.choice([node for node in model.graph.node if node.op_type in ("Conv", "AveragePool", "MaxPool")])
     _spoil(random.choice(node.attribute), random)
 
@@ -245,7 +245,7 @@ def drop_attributes(model: ModelProto, random: Random, _: Path) -> None:
         node.attribute[0].type = random.choice([*AttributeProto.AttributeType.values()])
 
 
-# What the file says of itself.
+# Metadata.
 
 
 def change_opset(model: ModelProto, random: Random, _: Path) -> None:
@@ -302,7 +302,7 @@ def drop_field(model: ModelProto, random: Random, _: Path) -> None:
     message.ClearField(field)
 
 
-# Graphs within graphs.
+# Nested graphs.
 
 
 def add_branch(model: ModelProto, random: Random, _: Path) -> None:
@@ -310,7 +310,7 @@ def add_branch(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def add_loop(model: ModelProto, random: Random, _: Path) -> None:
-    """That turns for ever."""
+    """Add a loop that runs forever."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["goes_on"], ["goes_on_after"]),
@@ -332,7 +332,7 @@ def add_loop(model: ModelProto, random: Random, _: Path) -> None:
 
 
 def add_function(model: ModelProto, random: Random, _: Path) -> None:
-    """That calls itself, or another that calls it, or doubles what it calls."""
+    """Add a function that calls itself, or another that calls it back, or doubles its calls."""
     model.opset_import.append(helper.make_opsetid("own", 1))
     model.ir_version = max(model.ir_version, 8)
     opsets = [helper.make_opsetid("", model.opset_import[0].version), helper.make_opsetid("own", 1)]
@@ -352,7 +352,7 @@ def add_function(model: ModelProto, random: Random, _: Path) -> None:
     _feed(model, "own.result")
 
 
-# Weights in other files.
+# External weights.
 
 
 def point_outside(model: ModelProto, random: Random, folder: Path) -> None:
@@ -398,7 +398,7 @@ def point_outside_in_function(model: ModelProto, random: Random, folder: Path) -
 
 
 def _send_away(tensor: TensorProto, random: Random, folder: Path) -> None:
-    """Data that an obedient reader finds whole."""
+    """Make a tensor's data external, where a trusting reader finds it complete."""
     absolute = folder.parent / SECRET
     link = folder / "link.bin"
     if not link.is_symlink():
@@ -412,12 +412,12 @@ def _send_away(tensor: TensorProto, random: Random, folder: Path) -> None:
     if random.random() < 0.8:
         tensor.ClearField("raw_data")
     if random.random() < 0.15:
-        tensor.data_location = TensorProto.DEFAULT  # external entries all the same
+        tensor.data_location = TensorProto.DEFAULT  # external entries in spite of that
         tensor.raw_data = absolute.read_bytes()
 
 
 def _add_if(model: ModelProto, inner: TensorProto, depth: int) -> None:
-    """A branch within a branch within a branch, the innermost with a tensor."""
+    """Add nested branches, the innermost with a tensor."""
     out = helper.make_tensor_value_info("out0", TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Identity", [inner.name], ["out0"])], "branch", [], [out], [inner])
     for k in range(1, depth):
@@ -444,7 +444,7 @@ def _add_if(model: ModelProto, inner: TensorProto, depth: int) -> None:
 
 
 def _feed(model: ModelProto, value: str) -> None:
-    """Something of no effect, on the way to an output: what is not needed would be left out unseen."""
+    """Connect a value to an output, without effect on it: a reader would skip an unneeded value unseen."""
     node = next(node for node in model.graph.node if "pha" in node.output)
     node.output[[*node.output].index("pha")] = "own.before_zero"
     model.graph.initializer.append(helper.make_tensor("own.nothing", TensorProto.FLOAT, [1], [0.0]))
@@ -489,7 +489,7 @@ def _set_name(message, name: str) -> None:
 
 
 def _replace(field, values) -> None:
-    """Of a repeated field, whose values are copied first: they may be its own."""
+    """Replace the values of a repeated field. They are copied first, since they may be the field's own."""
     values = [
         type(value).FromString(value.SerializeToString()) if hasattr(value, "CopyFrom") else value for value in values
     ]

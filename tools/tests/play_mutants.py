@@ -1,4 +1,4 @@
-"""Starts a runner of spoiled files, and starts it again behind a file that killed it."""
+"""Start a runner of spoiled files, and restart it after each file that crashed it."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def play(module: str, home: Path, start: int, stop: int) -> list[dict[str, Any]]:
-    """Of each command on each file its outcome; of one that the process did not outlive, what it said at its end."""
+    """Return the outcome of each command on each file; for a crash, the process's last output."""
     found: list[dict[str, Any]] = []
     while start < stop:
         command = [sys.executable, "-m", module, home, start, stop]

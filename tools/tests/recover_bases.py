@@ -10,7 +10,7 @@ from rvm_model import load_checkpoint
 
 
 def write_bases(artifacts: Mapping[str, Path], home: Path) -> None:
-    """`<kind>.base` in `home`, of one file of each format and a neural network of CoreML."""
+    """Write `<kind>.base` into `home`: one file of each format, and a CoreML neural network."""
     kinds = {
         "onnx": "onnx",
         "tfjs": "tfjs",
@@ -26,7 +26,7 @@ def write_bases(artifacts: Mapping[str, Path], home: Path) -> None:
 
 
 def export_all_formats(folder: Path) -> dict[str, Path]:
-    """One file of seeded weights for each format, CoreML's as a zip file."""
+    """Export one file of seeded weights for each format, CoreML's as a zip file."""
     paths = {}
     for name, description in FORMATS.items():
         more = {"fixed": Fixed(width=96, height=64, ratio=0.5), "zip": True} if description.one_size else {}

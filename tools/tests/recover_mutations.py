@@ -1,7 +1,7 @@
 """Ways to spoil files of every format for `recover`, each drawn from a seed: the same number gives the same file.
 
-ONNX files are spoiled as in `mutations.py`. Of the others some are spoiled in their bytes, or in those of a file within
-the archive that they are; most in what they say: sizes, wiring, how weights are stored.
+ONNX files are spoiled as in `mutations.py`. Of the other formats, some files are spoiled in their bytes, or in those of
+a member of the archive. Most are spoiled in their content: sizes, wiring, the storage of weights.
 """
 
 import io
@@ -16,14 +16,14 @@ from exporters.coreml.protobufs import messages
 from tools.tests.mutations import flip_bits, mutant, splice, truncate
 
 BASES = ("onnx", "tfjs", "tensorflow", "mlmodel", "mlpackage", "torchscript")
-"""Kinds of files, which take turns."""
+"""The kinds of files, in turn."""
 
 ODD = (0, -1, 1, 3, 2**31 - 1, 2**31, 2**40, 2**62)
 ODD_FLOATS = (0.0, -1.0, float("nan"), float("inf"), 1e308, 1e-308)
 
 
 def spoiled(number: int, bases: Mapping[str, bytes], folder: Path) -> tuple[str, bytes]:
-    """(kind, content) of the file of that number; `bases` are good files."""
+    """Return (kind, content) of the spoiled file of a number; `bases` are good files."""
     name = BASES[number % len(BASES)]
     turn, random = number // len(BASES), Random(number)
     if name == "onnx":
@@ -35,12 +35,12 @@ def spoiled(number: int, bases: Mapping[str, bytes], folder: Path) -> tuple[str,
 
 
 def spoil_bytes(content: bytes, random: Random) -> bytes:
-    """Of the whole file."""
+    """Spoil the bytes of the whole file."""
     return random.choice((flip_bits, truncate, splice))(content, random)
 
 
 def spoil_member(content: bytes, random: Random) -> bytes:
-    """One of the files in an archive, which itself is whole."""
+    """Spoil a member of an archive, which itself stays valid."""
 
     def change(name: str, inner: bytes) -> bytes:
         return random.choice((_flip, _cut))(inner, random) if name == chosen else inner
@@ -51,7 +51,7 @@ def spoil_member(content: bytes, random: Random) -> bytes:
 
 
 def spoil_names(content: bytes, random: Random) -> bytes:
-    """A file in an archive is missing, or another's place is its own."""
+    """Remove a member of an archive, or replace it by another."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         gone, out = random.choice(names), io.BytesIO()
@@ -65,7 +65,7 @@ def spoil_names(content: bytes, random: Random) -> bytes:
 
 
 def spoil_json(content: bytes, random: Random) -> bytes:
-    """A TensorFlow.js model's graph, manifest or signature."""
+    """Spoil a TensorFlow.js model's graph, manifest or signature."""
 
     def change(name: str, inner: bytes) -> bytes:
         if not name.endswith("model.json"):
@@ -137,7 +137,7 @@ _JSON = (_wire, _shorten, _rename_operation, _change_attribute, _change_stored, 
 
 
 def spoil_network(content: bytes, random: Random) -> bytes:
-    """A CoreML neural network's layers."""
+    """Spoil the layers of a CoreML neural network."""
     model = messages("Model").Model.FromString(content)
     del model.description.metadata.userDefined["graph_sha256"]
     layers = model.neuralNetwork.layers

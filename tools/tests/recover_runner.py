@@ -1,7 +1,7 @@
-"""`recover` on one spoiled file after the other, in a process that may die of it.
+"""Run `recover` on spoiled files, in a process that may crash.
 
-`python -m tools.tests.recover_runner FOLDER START STOP`, where FOLDER holds good files, `<kind>.base`. Prints a JSON
-line before and after each, as `mutation_runner` does.
+`python -m tools.tests.recover_runner FOLDER START STOP` takes a folder of good files, `<kind>.base`. It prints a JSON
+line before and after each file, as `mutation_runner` does.
 """
 
 import faulthandler
@@ -16,11 +16,11 @@ from tools.tests.mutations import SECRET
 from tools.tests.recover_mutations import BASES, spoiled
 
 PATIENCE = 120
-"""Seconds for one file. TensorFlow's import alone takes some."""
+"""Timeout in seconds of one file. TensorFlow's import alone takes some seconds."""
 
 
 def main(home: Path, start: int, stop: int) -> None:
-    """Run the command on every file of these numbers."""
+    """Run the command on every file from number `start` to `stop`."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     reports = os.fdopen(os.dup(1), "w", buffering=1)
     trouble = os.fdopen(os.dup(2), "w")

@@ -1,4 +1,7 @@
-"""What goes wrong with a job of a release, in the tests. A module of its own, which other processes import by name."""
+"""Faulty jobs of a release for the tests.
+
+They are in their own module, which other processes import by name.
+"""
 
 import os
 import resource
@@ -12,13 +15,13 @@ from tools.release.contents import Row
 
 
 def die(row: Row, order: Order, key: str) -> None:
-    """As one that the kernel ends when memory runs out."""
+    """Die like a process that the kernel kills when memory runs out."""
     _count(row, order)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_once(row: Row, order: Order, key: str) -> None:
-    """As one whose machine had a bad moment."""
+    """Die on the first attempt only."""
     if _count(row, order) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     build(row, order, key)
@@ -29,18 +32,18 @@ def hang(row: Row, order: Order, key: str) -> None:
 
 
 def refuse(row: Row, order: Order, key: str) -> None:
-    """As a worker without the format's packages."""
+    """Fail like a worker without the format's packages."""
     _count(row, order)
     raise UserError("onnx needs onnx; run: pip install 'rvm-export[onnx]'")
 
 
 def lose(row: Row, order: Order, key: str) -> None:
-    """As a worker with a folder of its own at the same place."""
+    """Write no file, like a worker that has another folder at the same path."""
     _count(row, order)
 
 
 def starve(row: Row, order: Order, key: str) -> None:
-    """On a machine whose memory is nearly full."""
+    """Run with nearly no memory left."""
     status = Path("/proc/self/status").read_text().splitlines()
     taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
     resource.setrlimit(resource.RLIMIT_DATA, (taken + 30_000_000,) * 2)
@@ -48,7 +51,7 @@ def starve(row: Row, order: Order, key: str) -> None:
 
 
 def tries(out: Path) -> dict[float, int]:
-    """How often each was called, by its row's ratio."""
+    """Return the number of calls of each row, by its ratio."""
     files = out.parent.glob(f"{out.name}.*.tries")
     return {float(path.stem.removeprefix(f"{out.name}.")): len(path.read_text().split()) for path in files}
 

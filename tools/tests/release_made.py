@@ -1,4 +1,4 @@
-"""What a release would say of a file, without making the whole of one."""
+"""Records and manifests of a release for single files, without making a whole release."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ SHA = 64 * "0"
 
 @cache
 def proved(path: Path):
-    """An ONNX file's real figures and picture."""
+    """Return the real proof of an ONNX file, with figures and picture."""
     return prove(path, "onnx", load_checkpoint("seeded"), load_clip(None, 16))
 
 
 @cache
 def built_of(path: Path, name: str, onnx_path: Path) -> Built:
-    """Of a seeded file of any format. Its figures are those of the ONNX file, which are quickly had."""
+    """Return the record of a seeded file of any format, with the ONNX file's figures, which are quick to get."""
     artifact, proof = load_runtime(name).inspect(path), proved(onnx_path)
     options = {"fixed": artifact.fixed} if artifact.fixed else {}
     options |= {"zip": True} if FORMATS[name].one_size else {}
@@ -69,5 +69,5 @@ def manifest_of(*built: Built, **changes) -> Manifest:
 
 
 def clip_frames(count, width, height):
-    """NCHW frames in [0, 1] of the built-in clip."""
+    """Return NCHW frames in [0, 1] of the built-in clip."""
     return [*builtin_clip(16, width, height)][:count]

@@ -1,8 +1,8 @@
-"""The commands on one spoiled file after the other, of any kind, in a process that may die of it.
+"""Run the commands on spoiled files of any kind, in a process that may crash.
 
-`python -m tools.tests.release_mutation_runner HOME START STOP`, where HOME is what `prepare` makes. Reports as
-`mutation_runner` does. `release verify` has its jobs in this process here: what a job's own process would survive is
-seen, and a thousand of them are not started.
+`python -m tools.tests.release_mutation_runner HOME START STOP`, where `prepare` has made HOME. It reports as
+`mutation_runner` does. `release verify` runs its jobs in this process: so a fault that a job's own process would
+contain becomes visible, and no thousand processes are started.
 """
 
 import pickle
@@ -35,18 +35,18 @@ MODELS = {
     "model.mlpackage.zip": ("coreml", {"precision": "fp16", "zip": True}),
     "model.mlmodel": ("coreml", {"precision": "fp16", "target": "ios14"}),
 }
-"""By name, its format and options; those of one size are of `SMALL`."""
+"""By name: format and options; files of one size have `SMALL`."""
 
 SMALL = Fixed(width=96, height=64, ratio=0.5)
 FOLDERS = {"tfjs": ("tfjs.zip", "model.json"), "mlpackage": ("model.mlpackage.zip", "Manifest.json")}
-"""Models that are folders: from which file, and what tells where it lies."""
+"""Models that are folders: the zip file of each, and the file that marks its root."""
 
 CHECKPOINTS = ("weights.pth", "weights.safetensors")
 RELEASE = "release"
 
 
 def make_models(folder: Path) -> dict[str, Path]:
-    """One of each, from seeded weights."""
+    """Export one model of each kind, from seeded weights."""
     checkpoint = load_checkpoint("seeded")
     for name, (format_name, options) in MODELS.items():
         size = {"fixed": SMALL} if FORMATS[format_name].one_size else {}
@@ -56,7 +56,7 @@ def make_models(folder: Path) -> dict[str, Path]:
 
 
 def prepare(home: Path, models: Mapping[str, Path]) -> None:
-    """Good files of every kind, below `bases`, and a clip. `models` are good ones, by their names in `MODELS`."""
+    """Write good files of every kind below `bases`, and a clip. `models` are good files, by their names in `MODELS`."""
     bases = home / "bases"
     bases.mkdir(parents=True)
     for name, path in models.items():
@@ -75,7 +75,7 @@ def prepare(home: Path, models: Mapping[str, Path]) -> None:
 
 
 def targets(bases: Path) -> list[str]:
-    """All files that may be spoiled, in an order in which every range holds all kinds."""
+    """Return all files that may be spoiled, ordered so that every range holds all kinds."""
     folders = [path for name in (*FOLDERS, RELEASE) for path in sorted((bases / name).rglob("[!.]*"))]
     names = [
         path.relative_to(bases).as_posix()
@@ -115,7 +115,7 @@ def main(home: Path, start: int, stop: int) -> None:
 
 
 def _run_here(jobs: Sequence[Job], *_: object) -> list[Result]:
-    """As `run_jobs`, without processes and second tries."""
+    """Run jobs like `run_jobs`, without processes and retries."""
     return [_result(job, _attempt(pickle.dumps((job.function, job.arguments)), (), ""), 1) for job in jobs]
 
 

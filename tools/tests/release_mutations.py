@@ -1,6 +1,6 @@
 """Ways to spoil any file that the command reads, each drawn from a seed: the same number gives the same file.
 
-What a checksum would find at once, in a zip file say, is also done behind it: an entry is spoiled and packed anew.
+Some bypass a checksum, such as a zip file's: an entry is spoiled and packed again.
 """
 
 import io
@@ -13,14 +13,14 @@ from random import Random
 from typing import Any
 
 ESCAPED = "escaped"
-"""What would appear beside the folders if a name in a zip file were trusted, or a pickle's code run."""
+"""A file that appears beside the folders if a name in a zip file is trusted, or a pickle's code runs."""
 
 Files = Mapping[str, bytes]
-"""By a name within `bases`, the contents of good files."""
+"""The contents of good files, by their names within `bases`."""
 
 
 def spoil(number: int, name: str, bases: Files, home: Path) -> tuple[str, bytes]:
-    """(kind, content) in place of the file `name`."""
+    """Return (kind, content) to replace the file `name`."""
     random = Random(number)
     content = bases[name]
     kinds = [flip_bits, truncate, splice, swap]
@@ -50,13 +50,13 @@ def truncate(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
 
 
 def splice(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """Bytes left out, or there twice."""
+    """Remove or duplicate bytes."""
     start, length = random.randrange(len(content)), random.randrange(1, 200)
     return content[:start] + content[max(0, start + random.choice((-1, 1)) * length) :]
 
 
 def swap(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """Another file under this name, or its beginning before this one's end."""
+    """Replace the file by another, or its beginning by another's."""
     other = random.choice([bases[name] for name in sorted(bases) if bases[name] != content])
     if random.random() < 0.5:
         return other
@@ -65,7 +65,7 @@ def swap(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
 
 
 def change_value(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """One value somewhere in it."""
+    """Change one value anywhere in the JSON."""
     told = json.loads(content)
     place, key = random.choice([*_places(told)])
     values = (None, -1, 10**30, 1e308, "", "../" + ESCAPED, "\ud800", [], {}, [[]] * 3, True, "x" * 100_000, place)
@@ -76,7 +76,7 @@ def change_value(content: bytes, random: Random, bases: Files, home: Path) -> by
 
 
 def spoil_entry(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """One file in it, which is packed anew, so that its checksum is right."""
+    """Spoil one entry and pack the archive again, so that its checksum is right."""
     entries = _entries(content)
     name = random.choice(sorted(entries, key=lambda each: (len(entries[each]), each))[:12])
     kind = random.choice((flip_bits, truncate, splice, *([change_value] * 3 if name.endswith(".json") else [])))
@@ -92,13 +92,13 @@ def drop_entry(content: bytes, random: Random, bases: Files, home: Path) -> byte
 
 
 def escape(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """A name that leads out of any folder."""
+    """Add an entry whose name leads out of any folder."""
     name = random.choice((f"../{ESCAPED}", f"../../{ESCAPED}", str(home / ESCAPED), f"a/../../../{ESCAPED}"))
     return _packed({**_entries(content), name: b"out"})
 
 
 def run_code(content: bytes, random: Random, bases: Files, home: Path) -> bytes:
-    """A pickle that makes a file as it is read, in place of one that was there."""
+    """Replace a pickle by one that makes a file when it is read."""
     entries = _entries(content)
     name = random.choice([name for name in entries if name.endswith(".pkl")])
     entries[name] = pickle.dumps(_Code(str(home / ESCAPED)), random.choice((2, 4)))
@@ -127,7 +127,7 @@ def _packed(entries: Mapping[str, bytes]) -> bytes:
 
 
 def _places(value: Any) -> Any:
-    """Every container and key or index in it."""
+    """Yield every container with each of its keys or indices."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield value, key

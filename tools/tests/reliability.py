@@ -1,9 +1,9 @@
-"""Releases killed, files spoiled, extras alone, at length: 50 kills and 1,000 files. Part of `make soak`.
+"""Kill releases, spoil files, and test single extras, at length: 50 kills and 1,000 files. Part of `make soak`.
 
-`python -m tools.tests.reliability [kills-small|kills-light|mutations|extras]...`, by default the last three. Writes one
-line for each kill; one for each kind of file, way to spoil it, command and exit code; and one for each format with its
-extra alone, to `../measure/results/`. Exits 1 if a release was not as an undisturbed one, a command ended in anything
-but a line and an exit code, or a format did not work.
+`python -m tools.tests.reliability [kills-small|kills-light|mutations|extras]...` runs the last three by default. It
+writes to `../measure/results/`: a line for each kill; a line for each kind of file, mutation, command and exit code;
+and a line for each format with only its extra. Exits with 1 if a release differs from an undisturbed one, a command
+does not end with one line and an exit code, or a format does not work.
 """
 
 import csv
@@ -41,7 +41,7 @@ SETS = {
         8,
     ),
 }
-"""What a release is made by, the folder aside, and how many artifacts it has."""
+"""The command of a release, without the folder, and the number of its artifacts."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def kills(name: str) -> list[str]:
-    """Of each kill a line; gives what is wrong."""
+    """Write a line for each kill. Return the faults."""
     command, artifacts = SETS[name]
     lines, wrong = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -75,14 +75,14 @@ def kills(name: str) -> list[str]:
 
 
 def extras() -> list[str]:
-    """Of each format what its extra alone brings, and whether it makes and proves a file; gives what is wrong."""
+    """Write for each format the packages of its extra, and whether it makes and proves a file. Return the faults."""
     lines, wrong = [], []
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         for name, description in FORMATS.items():
             beside = ["tensorflowjs"] if description.afterwards else []
             environment = fresh(wheel, Path(folder) / name, [description.extra], beside)
-            if beside:  # its runtimes, of which `npm ci` says nothing new
+            if beside:  # its runtimes; `npm ci` would only install the same again
                 web = Path("exporters") / name / "web" / "node_modules"
                 (environment / web).symlink_to((ROOT / web).resolve())
             size = ["--resolution", "96x64", "--downsample-ratio", "0.5"] if description.one_size else []
@@ -106,7 +106,7 @@ def extras() -> list[str]:
 
 
 def mutations() -> list[str]:
-    """Spoil and play; gives what is wrong."""
+    """Run the commands on spoiled files. Return the faults."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
         made = Path(folder) / "made"
         made.mkdir()
@@ -122,7 +122,7 @@ def mutations() -> list[str]:
 
 
 def summarise(outcomes: Sequence[dict[str, Any]]) -> list[str]:
-    """Of each kind of file, spoiling, command and code how many, and the longest time; gives what is wrong."""
+    """Write count and longest time for each kind of file, mutation, command and code. Return the faults."""
     groups = defaultdict(list)
     for each in outcomes:
         group = each["file"], each["kind"], each["command"], each.get("code", "killed")
@@ -140,7 +140,7 @@ def summarise(outcomes: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def wrong_with(outcome: dict[str, Any]) -> list[str]:
-    """What must not be of one command on one spoiled file."""
+    """Return the faults of one command on one spoiled file."""
     told = " ".join(str(outcome[key]) for key in ("number", "file", "kind", "command"))
     if "killed" in outcome:
         return [f"{told}: its process was ended: {outcome['killed'][-1000:]}"]

@@ -1,7 +1,8 @@
-"""The command on a file system that is too small, then large enough, then read-only.
+"""Run the command on a file system that is too small, then large enough, then read-only.
 
-`unshare --map-root-user --mount python -m tools.tests.small_disk FOLDER`: mounted where nobody else sees it, and gone
-with the process. Prints a JSON object for each of the three: exit code, what was said, and what lay there afterwards.
+`unshare --map-root-user --mount python -m tools.tests.small_disk FOLDER`: the file system is mounted in a private
+namespace, and disappears with the process. Prints a JSON object for each of the three: exit code, messages, and the
+files that were left.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Releases of a few small files, which tests can afford.
+"""Releases of a few small files, small enough for tests.
 
-`python -m tools.tests.small_release FOLDER [FILES]` makes one in a process of its own, from seeded weights, one job at
-a time.
+`python -m tools.tests.small_release FOLDER [FILES]` makes one in its own process, from seeded weights, one job at a
+time.
 """
 
 import sys
@@ -19,7 +19,7 @@ RATIOS = (0.5, 1.0)
 
 
 def small_row(ratio: float, variant: str = "mobilenetv3") -> Row:
-    """An ONNX file of one small size: made and played in two seconds."""
+    """Return the row of an ONNX file of one small size, which takes two seconds to make and verify."""
     fixed = Fixed(width=96, height=64, ratio=ratio)
     spec = FORMATS["onnx"].spec(variant=variant, refiner="deep_guided_filter", precision="fp32", fixed=fixed)
     return Row(format="onnx", spec=spec, light=True)
@@ -33,7 +33,7 @@ def order_of(out: Path) -> Order:
 
 
 def again(*arguments: Any) -> list[tuple[str, str]]:
-    """`check._again` of these rows, in another process."""
+    """Run `check._again` with these rows, in another process."""
     make.read_table = lambda: ROWS
     _, failures = make.make_release(*arguments)
     return [(each.name, each.error) for each in failures]

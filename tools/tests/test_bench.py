@@ -1,4 +1,4 @@
-"""`rvm-export bench`: what it says is of what was played, and what it cannot measure it refuses in one line."""
+"""`rvm-export bench`: its figures are those of the frames that ran, and it refuses bad input in one line."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ SMALL = ("--resolution", "128x96", "--downsample-ratio", "0.5", "--threads", 1, 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A file for any size and one for one; and one with another number in it, and nothing that tells."""
+    """Make a file for any size, a file for one, and a file with another weight but the same metadata."""
     folder = tmp_path_factory.mktemp("bench")
     paths = {name: folder / f"{name}.onnx" for name in ("dynamic", "fixed", "spoiled")}
     for name, size in (("dynamic", None), ("fixed", Fixed(width=128, height=96, ratio=0.5))):
@@ -56,16 +56,16 @@ def test_files_and_baselines_are_timed_compared_and_reported(files, run, tmp_pat
         *("128x96", 0.5, "cpu", 1, 2, "traced")
     ]
     lines = {line["file"]: line for line in race["contenders"]}
-    two = str(files["dynamic"]), str(namesake)  # called by their place, since both have one name
+    two = str(files["dynamic"]), str(namesake)  # named by their paths, since both have the same file name
     assert [*lines] == ["pytorch", "torchscript", "traced", *two, "fixed.onnx", "spoiled.onnx"]
     assert lines["traced"]["ratio_median"] == 1
     for line in lines.values():
         assert 0 < line["milliseconds_first_quartile"] <= line["milliseconds_median"]
         assert line["frames_per_second"] == pytest.approx(1000 / line["milliseconds_median"], rel=1e-2)
-        assert line["peak_mib_above_before"] > 10  # the weights alone
+        assert line["peak_mib_above_before"] > 10  # the weights alone take more
         assert line["file_bytes"] > 14_000_000
     assert 0 < lines["pytorch"]["pha_max_abs"] < 1e-5, "its own rounding"
-    # What drifts has no speed.
+    # A file that drifts has no ratio.
     spoiled = lines.pop("spoiled.onnx")
     assert (spoiled["ok"], spoiled["ratio_median"]) == (False, None)
     assert all(line["ok"] and line["pha_max_abs"] < 1e-4 for line in lines.values())
@@ -160,7 +160,7 @@ def test_cuda_is_refused_without_a_gpu(run):
 
 
 def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
-    """With players in place of processes."""
+    """Replace the processes by fake players."""
     asked = []
 
     class Player:
@@ -199,7 +199,7 @@ def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
 
 
 def test_the_ratio_is_taken_round_by_round(tmp_path):
-    """The median of ratios, not the ratio of medians: what slows the machine down slows a round's two frames."""
+    """Check for the median of ratios, not the ratio of medians: a slow moment slows both frames of a round."""
 
     def measured(name, *seconds):
         contender = Contender(name=name, path=tmp_path, artifact=None, runtime=None)
@@ -256,7 +256,7 @@ def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
     (race,) = json.loads(result.out)["races"]
     (line,) = race["contenders"]
     assert (race["device"], race["baseline"], line["ratio_median"]) == ("browser", "model.zip", 1)
-    assert line["peak_mib_above_before"] > 100  # of Chromium's own processes
+    assert line["peak_mib_above_before"] > 100  # includes Chromium's processes
 
 
 @pytest.mark.parametrize(("device", "runtime"), [("browser", "chromium-wasm"), ("browser-webgl", "chromium-webgl")])

@@ -1,4 +1,4 @@
-"""`rvm-export benchmark`: every format has a row, a figure is of what was played, and wrong use is one line."""
+"""`rvm-export benchmark`: every format has a row, figures are those of the files that ran, errors are one line."""
 
 import csv
 import io
@@ -45,14 +45,14 @@ CONDITIONS = Conditions(
 
 @pytest.fixture(autouse=True)
 def fp32_alone(monkeypatch):
-    """The formats that are played have one precision, which is quick."""
+    """Leave the formats that the tests play one precision, to be quick."""
     for name in ("onnx", "torchscript"):
         monkeypatch.setitem(FORMATS, name, replace(FORMATS[name], precisions=("fp32",)))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A benchmark of two files. Not to be changed."""
+    """Make a benchmark of two files. Tests must not change it."""
     folder = tmp_path_factory.mktemp("benchmark")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("onnx", "torchscript"):
@@ -95,7 +95,7 @@ def test_files_are_made_proved_timed_and_reported(made):
         assert row["file_bytes"] == (made / row["file"]).stat().st_size
         assert 0 < row["yardsticks"] < 8
         assert 0 < row["milliseconds_first_quartile"] <= row["milliseconds_median"]
-        assert row["peak_mib_above_before"] > 10  # the weights alone
+        assert row["peak_mib_above_before"] > 10  # the weights alone take more
     lines = [*csv.DictReader(io.StringIO((made / "all.csv").read_text()))]
     assert [(line["file"], line["resolution"]) for line in lines] == [(ONNX, "128x96"), (TORCHSCRIPT, "128x96")]
 

@@ -1,4 +1,4 @@
-"""`rvm-export bisect`: what it says, its exit codes, and what it refuses."""
+"""`rvm-export bisect`: its output, its exit codes, and its refusals."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def good(seeded_artifacts):
 
 @pytest.fixture
 def broken(good, tmp_path):
-    """The weights of one convolution are twice what they should be."""
+    """Double the weights of one convolution."""
     model = onnx.load(good)
     weight = next(weight for weight in model.graph.initializer if weight.name == f"{MODULE}.weight")
     weight.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(weight), weight.name))
@@ -86,7 +86,7 @@ def test_a_loose_threshold_sees_no_drift(broken, run):
 
 
 def test_the_trained_weights_on_the_real_clip(shared, run, tmp_path):
-    """The default thresholds, where they were measured."""
+    """Test the default thresholds on the inputs they were measured on."""
     weights, clip = shared / "weights/rvm_mobilenetv3_from_tfjs.safetensors", shared / "clip/frames"
     for precision in ("fp32", "fp16"):
         path = tmp_path / f"{precision}.onnx"

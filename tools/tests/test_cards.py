@@ -1,4 +1,4 @@
-"""Model cards: their lines run as they stand, and what they say is what the file is."""
+"""Model cards: their code runs unchanged, and their facts are those of the file."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ def card(seeded_artifacts):
 
 @pytest.fixture(scope="module")
 def expected():
-    """The last frame's fgr and pha of PyTorch, by ratio."""
+    """Return a function that gives PyTorch's fgr and pha of the last frame, by ratio."""
 
     def play(ratio):
         network, states = load_checkpoint("seeded").network(), [None] * 4
@@ -89,7 +89,7 @@ def test_the_lines_for_an_onnx_file_of_one_size_run(seeded_artifacts, expected, 
 
 
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
-    """CoreML runs on a Mac only: here the evaluator stands in, with the interface that coremltools has there."""
+    """Let the evaluator stand in for CoreML, which runs on a Mac only, with the interface of coremltools."""
     path = seeded_artifacts["coreml"]
     lines, opened, shown = blocks(card("coreml"), "python"), [], []
 
@@ -176,7 +176,7 @@ def test_a_clips_name_means_nothing_in_markdown(seeded_artifacts):
 
 
 def test_files_of_coreml_are_written_once():
-    """The document links to what the cards show."""
+    """Check that the document links to the files that the cards show."""
     folder, document = (
         Path(next(iter(exporters.__path__))) / "coreml",
         Path(__file__).parents[2] / "docs" / "formats" / "coreml.md",

@@ -1,4 +1,4 @@
-"""`rvm-export compare`: what is drawn is what was played, and nothing else is written."""
+"""`rvm-export compare`: it draws the frames that it played, and writes nothing else."""
 
 import av
 import numpy as np
@@ -19,7 +19,7 @@ FRAMES = 16
 
 
 def read(path, height=HEIGHT):
-    """Rows of four panels, each (H, W, 3) float64 in [0, 1]."""
+    """Return rows of four panels, each (H, W, 3) float64 in [0, 1]."""
     pixels = np.asarray(Image.open(path).convert("RGB")) / 255
     assert pixels.shape == (2 * STRIP + ROWS * height, 4 * WIDTH, 3)
     rows = pixels[STRIP:-STRIP].reshape(ROWS, height, 4, WIDTH, 3)[:, :-GAP, :, :-GAP].transpose(0, 2, 1, 3, 4)
@@ -28,7 +28,7 @@ def read(path, height=HEIGHT):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """Weights near the seeded ones."""
+    """Make weights close to the seeded ones."""
     weights = dict(load_checkpoint("seeded").state_dict)
     weights["project_mat.conv.bias"] = weights["project_mat.conv.bias"] + 0.02
     path = tmp_path_factory.mktemp("other") / "other.pth"
@@ -81,7 +81,7 @@ def test_any_format_plays(artifact, run, tmp_path):
 
 
 def test_what_takes_any_size_is_played_at_the_others(run, tmp_path):
-    """And named weights are of the other's variant and refiner."""
+    """Check also that named weights get the other model's variant and refiner."""
     checkpoint = load_checkpoint("seeded", refiner="fast_guided_filter")
     spec = FORMATS["onnx"].spec(
         variant="mobilenetv3",

@@ -1,4 +1,4 @@
-"""What a command shows while it works: a spinner on a terminal, a line for each stage on a pipe."""
+"""The progress of a command: a spinner on a terminal, a line for each stage on a pipe."""
 
 import os
 import pty
@@ -25,7 +25,7 @@ print("a path")
 
 
 def on_a_terminal(command, **environment):
-    """Run a command whose stderr is a terminal of 80 columns; return its exit code, stdout and all that it drew."""
+    """Run a command whose stderr is a terminal of 80 columns. Return its exit code, its stdout and all that it drew."""
     ours, theirs = pty.openpty()
     drawn = bytearray()
 
@@ -50,7 +50,7 @@ def on_a_terminal(command, **environment):
 def read_part(terminal):
     try:
         return os.read(terminal, 4096)
-    except OSError:  # EIO: nobody holds the other end any more
+    except OSError:  # EIO: the other end is closed
         return b""
 
 

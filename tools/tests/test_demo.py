@@ -1,4 +1,4 @@
-"""The page of `rvm-export demo` at work in Chromium, and the command that gives it."""
+"""The page of `rvm-export demo` in Chromium, and the command that serves or writes it."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT, RATIO = 160, 96, 0.5
-COLOUR = "#1f9d83"  # which the page begins with
+COLOUR = "#1f9d83"  # the page's initial colour
 LIMIT = 2 / 255
 TIMES = "\N{MULTIPLICATION SIGN}"
 KIND = {"variant": "mobilenetv3", "refiner": "deep_guided_filter"}
@@ -51,7 +51,7 @@ def checkpoint():
 
 @pytest.fixture(scope="module")
 def other_checkpoint():
-    """Of the second model, so that there is a difference to be seen."""
+    """Return the checkpoint of the second model, so that the two differ visibly."""
     return play_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
 
 
@@ -72,7 +72,7 @@ def files(checkpoint, other_checkpoint, tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def asked(chromium, files, clip, tmp_path_factory) -> dict:
-    """What one session of Chromium, with one page after the other, has to say."""
+    """Return the results of one Chromium session, which opens one page after the other."""
     folder = tmp_path_factory.mktemp("page")
     write_clip(folder / "camera.y4m", clip, "yuv4mpegpipe", "wrapped_avframe")
     write_clip(folder / "clip.webm", clip, "webm", "libvpx-vp9")
@@ -134,12 +134,12 @@ def write_clip(path: Path, clip: Clip, container: str, codec: str) -> None:
 
 
 def shown(asked, name) -> np.ndarray:
-    """What a canvas of the page held: (H, W, 4), in [0, 1]."""
+    """Return the content of a canvas of the page: (H, W, 4), in [0, 1]."""
     return np.fromfile(asked["folder"] / f"{name}.rgba", np.uint8).reshape(HEIGHT, WIDTH, 4) / np.float32(255)
 
 
 def recorded(asked, name) -> Clip:
-    """The frames that the page gave its model since the states were forgotten."""
+    """Return the frames that the page gave its model since the last reset of the states."""
     assert all(size == [WIDTH, HEIGHT] for size in asked[name])
     pixels = np.fromfile(asked["folder"] / f"{name}.rgba", np.uint8).reshape(-1, 1, HEIGHT, WIDTH, 4)
     assert len(pixels) == len(asked[name])
@@ -147,7 +147,7 @@ def recorded(asked, name) -> Clip:
 
 
 def last(checkpoint, clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source, foreground and alpha of a clip's last frame in PyTorch, (C, H, W)."""
+    """Return source, foreground and alpha of a clip's last frame in PyTorch, (C, H, W)."""
     *_, outputs = play_reference(checkpoint.network(), clip, RATIO)
     return [*clip][-1][0], outputs["fgr"][0], outputs["pha"][0]
 
@@ -166,7 +166,7 @@ def test_the_camera_shows_the_clip(asked, clip):
     frames = recorded(asked, "clip").pixels[:, 0] / np.float32(255)
     assert len(frames) >= 8
     nearest = [min(mean_difference(frame, each[0] / np.float32(255)) for each in clip.pixels) for frame in frames]
-    assert max(nearest) < 0.03  # YUV and back
+    assert max(nearest) < 0.03  # loss of YUV and back
     assert (frames != frames[0]).any()
 
 
@@ -253,7 +253,7 @@ def test_a_webm_has_alpha(asked):
     with av.open(asked["folder"] / asked["webm"]) as file:
         stream = file.streams.video[0]
         assert (stream.width, stream.height) == (WIDTH, HEIGHT)
-        decoder = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own leaves alpha out
+        decoder = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own decoder drops alpha
         frames = [frame for packet in file.demux(stream) for frame in decoder.decode(packet)]
     assert len(frames) >= 3
     alpha = frames[-1].to_ndarray(format="rgba")[..., 3]
@@ -294,7 +294,8 @@ def test_memory_stays_over_300_frames(asked):
     assert len({each["tensors"] for each in asked["memory"]}) == 1
     assert len({each["bytes"] for each in asked["memory"]}) == 1
     for heap in ("heap", "worker"):
-        # What was compiled comes and goes, so the least counts. A frame is 61,440 bytes: 18 MB, were they kept.
+        # Compiled code comes and goes, so compare the minima. A frame is 61,440 bytes: a leak of all frames would be 18
+        # MB.
         begin, end = (min(each[heap] for each in some) for some in (measured[:3], measured[-3:]))
         assert end - begin < 500_000
 
@@ -334,7 +335,7 @@ def test_the_console_is_silent(asked):
 def test_nothing_else_is_asked(asked):
     ours = (asked["address"], asked["plain"], "blob:")
     assert [url for url in asked["requests"] if not url.startswith(ours)] == []
-    assert any(url.endswith(".wasm") for url in asked["requests"])  # so that workers are watched, too
+    assert any(url.endswith(".wasm") for url in asked["requests"])  # shows that requests of workers are recorded too
 
 
 def test_errors_are_for_people(asked):

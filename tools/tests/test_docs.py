@@ -1,4 +1,4 @@
-"""What README and docs say is so, in both languages."""
+"""README and docs are correct, in both languages."""
 
 import re
 import shlex

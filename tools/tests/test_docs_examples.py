@@ -1,4 +1,4 @@
-"""The JavaScript and C++ of the docs: run in Node and Chromium, compiled and run, against onnxruntime in Python."""
+"""The JavaScript and C++ of the docs: run in Node and Chromium, or compiled and run, against onnxruntime in Python."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def tfjs_folder(seeded_artifacts, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def alpha(onnx_file) -> np.ndarray:
-    """The alpha of all frames in onnxruntime."""
+    """Return the alpha of all frames in onnxruntime."""
     session = ort.InferenceSession(onnx_file)
     states = {f"r{k}i": np.zeros((1, 1, 1, 1), np.float32) for k in (1, 2, 3, 4)}
     given = []
@@ -92,7 +92,7 @@ def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, tmp_pat
 
 
 def compile_example(name: str, folder: Path, require, include: Path, library: Path) -> Path:
-    """Return the program that the example becomes."""
+    """Compile an example. Return the program."""
     compiler = shutil.which("c++")
     require("c++", compiler is not None, "no C++ compiler on the PATH")
     program = folder / name
@@ -115,7 +115,7 @@ def test_openvino_in_cpp(openvino, onnx_file, alpha, tmp_path, require):
 
 
 def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):
-    """The headers are in no package that this project installs; the library is onnxruntime's own."""
+    """Test with onnxruntime's own library, and headers from ONNXRUNTIME_INCLUDE: no installed package has them."""
     include = os.environ.get("ONNXRUNTIME_INCLUDE")
     require(
         "onnxruntime-headers", include is not None, "ONNXRUNTIME_INCLUDE names no folder with onnxruntime_cxx_api.h"

@@ -1,4 +1,4 @@
-"""The Python blocks of the docs, run one after another, beside a video and an exported file of the page's name."""
+"""The Python blocks of the docs, run in order, beside a video and an exported file of the page's name."""
 
 import re
 import shutil
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def blocks(page: str) -> list[str]:
-    """Return the Python blocks of a page, with what they include."""
+    """Return the Python blocks of a page, with their included files."""
     found = [block for language, block in FENCED.findall(PAGES[page]) if language == "python"]
     return [INCLUDE.sub(lambda match: (ROOT / match[1]).read_text(), block) for block in found]
 
 
 def run(page: str) -> dict[str, object]:
-    """Run the blocks of a page one after another. Return the names that the first one leaves."""
+    """Run the blocks of a page in order. Return the names that the first block defines."""
     names: dict[str, object] = {"__name__": "page"}
     first, *others = blocks(page)
     exec(compile(first, f"{page}, Python block 1", "exec"), names)
@@ -40,7 +40,7 @@ def run(page: str) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def desk(tmp_path, monkeypatch) -> Path:
-    """A folder of one's own, with `talk.mp4`."""
+    """Make a folder with `talk.mp4`, and change into it."""
     monkeypatch.chdir(tmp_path)
     with av.open("talk.mp4", "w") as file:
         stream = file.add_stream("libx264", rate=24)
@@ -113,7 +113,7 @@ def test_coreml_on_a_mac(macos):
 
 
 def test_the_loop_of_coreml_without_a_mac(monkeypatch):
-    """With a stand-in for the model: what the loop asks of it, and what it makes of the answer."""
+    """Replace the model by a fake, and check the loop's requests and its use of the answers."""
     import coremltools as ct
 
     state = type("Shape", (), {"shape": [1, 16, 135, 240]})
@@ -150,4 +150,4 @@ def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
     names = ("torchscript", "onnx", "tensorflow", "coreml")
     run_here = {f"docs/formats/{name}.md" for name in names} | {"docs/tasks/matte.md", "docs/reference/python.md"}
-    assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks show style
+    assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style

@@ -1,4 +1,4 @@
-"""`rvm-export torchscript` and `rvm-export onnx` as their users run them."""
+"""`rvm-export torchscript` and `rvm-export onnx`, run as users run them."""
 
 import json
 import os
@@ -34,7 +34,7 @@ EVERY_FORMAT = pytest.mark.parametrize(
 
 
 ONE_SIZE = {"coreml": ("--resolution", "160x96", "--downsample-ratio", "0.5")}
-"""Options that a format's command cannot do without."""
+"""Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
 
@@ -69,7 +69,7 @@ def test_it_writes_a_verified_file_and_prints_its_path(name, run, tmp_path):
     ],
 )
 def test_trained_weights_pass_their_own_verification(name, precision, run, shared, tmp_path):
-    """Weights that are half already: the yardstick of half precision must not take them for exact."""
+    """Test weights that are already half precision: the yardstick of half precision must not treat them as exact."""
     checkpoint = shared / "weights" / "rvm_mobilenetv3_consensus_fp16.safetensors"
     result = run(name, "--checkpoint", checkpoint, "--precision", precision, "--output", tmp_path)
     path = tmp_path / file_name(name, precision, seeded=False)
@@ -113,7 +113,7 @@ def test_a_folder_that_exists_may_be_called_as_a_file(tmp_path):
     ],
 )
 def test_outputs_are_checked_before_the_checkpoint_is_opened(output, message, run, tmp_path, monkeypatch):
-    """An ONNX file, whose weights take long to be taken out."""
+    """Test with an ONNX file, whose weights take long to recover."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tools.commands.export.open_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
     for name in ("m.onnx", "mine", "mine.torchscript"):
@@ -128,7 +128,7 @@ def test_outputs_are_checked_before_the_checkpoint_is_opened(output, message, ru
 
 
 def test_what_hangs_on_the_weights_is_checked_after_they_are_known(run, seeded_artifacts, tmp_path):
-    """Whether they are seeded: another file would be in the way if they were not."""
+    """Test with seeded weights: unseeded ones would collide with an existing file."""
     there = tmp_path / file_name("torchscript", "fp32", seeded=False)
     there.write_text("mine")
     options = ("--checkpoint", seeded_artifacts["onnx"], "--no-verify")
@@ -201,7 +201,7 @@ def test_files_with_other_edges_are_verified_too(options, run, tmp_path):
 
 
 def test_the_released_coreml_names_come_out_of_one_call(run, tmp_path, monkeypatch):
-    """With what converts left out."""
+    """Replace the conversion by a fake."""
     sizes = ("--resolution", "1280x720", "--downsample-ratio", "0.375")
     sizes += ("--resolution", "1920x1080", "--downsample-ratio", "0.25")
     made = SimpleNamespace(export=lambda checkpoint, spec, path: path.write_text(spec.precision))
@@ -257,7 +257,7 @@ def test_seeded_weights_must_be_told_by_the_name(run, tmp_path):
 
 @pytest.mark.long
 def test_trained_weights_are_proved_at_a_released_size(run, shared, tmp_path):
-    """On the clip that every export is proved on, which no test but this plays at such a size with such weights."""
+    """Test on the clip that every export is verified with; no other test does so at this size with such weights."""
     weights = shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors"
     size = ("--resolution", "1280x720", "--downsample-ratio", "0.375")
     result = run("coreml", "--checkpoint", weights, *size, "--precision", "int8", "--output", tmp_path)
@@ -328,7 +328,7 @@ def test_a_file_is_not_judged_on_the_frames_that_it_was_calibrated_with(run, tmp
 
 
 def test_a_broken_quantisation_is_refused(run, tmp_path, monkeypatch):
-    """Of a range that was taken too narrow: what is beyond is cut off."""
+    """Test with ranges that are too narrow: values beyond them are cut off."""
     monkeypatch.setattr(onnx_export, "value_ranges", lambda *given: narrower(value_ranges(*given)))
     result = run(*INT8, "--output", tmp_path)
     assert (result.code, result.out) == (1, "")
@@ -416,14 +416,14 @@ def test_an_output_folder_that_is_a_file(run, tmp_path):
 
 
 def test_an_output_folder_that_cannot_be_written(run):
-    """/proc, because CI runs as root, whom no mode stops."""
+    """Use /proc, because CI runs as root, which file modes do not stop."""
     result = run("onnx", "--checkpoint", "seeded", "--output", "/proc/self")
     assert result.code == 2
     assert "cannot write into /proc/self" in result.error
 
 
 def limited(limit):
-    """For a child process: no file may grow beyond this, as on a disk that is full."""
+    """Return a function for a child process that limits the size of files, as a full disk does."""
 
     def set_limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

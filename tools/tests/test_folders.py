@@ -1,4 +1,4 @@
-"""A model may be a folder: everywhere that a file can be given, and in every message."""
+"""A model may be a folder wherever a file is accepted, and in every message."""
 
 import json
 import subprocess
@@ -93,7 +93,7 @@ def test_a_file_is_not_replaced_by_a_folder(run, tmp_path):
 
 @pytest.mark.parametrize("fails", [1, 2])
 def test_a_folder_that_cannot_be_replaced_stays(fails, tmp_path, monkeypatch):
-    """The disk fails as the old folder is moved aside, or as the new one takes its place."""
+    """Let the disk fail when the old folder is moved aside, or when the new one replaces it."""
     path, calls, replace = tmp_path / "model", [], Path.replace
     path.mkdir()
     (path / "old").write_text("old")
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_replaced_stays(fails, tmp_path, monkeypatch):
 
 
 def test_a_package_is_a_folder_with_a_suffix(run, tmp_path, monkeypatch):
-    """It can be named, is replaced as a whole, and takes no file's place."""
+    """Check that a package can be named, is replaced as a whole, and does not replace a file."""
 
     def make(checkpoint, spec, path):
         path.mkdir()

@@ -1,4 +1,4 @@
-"""`make soak` and `make speed` on weights and a clip that the user gives."""
+"""`make soak` and `make speed` with the user's weights and clip."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Help is quick and true."""
+"""Help texts: they need no heavy import, and contain the warnings."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Jobs on local processes and on a real Dask cluster, whose scheduler and workers are processes of their own."""
+"""Jobs on local processes and on a real Dask cluster, whose scheduler and workers are separate processes."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def alive(pid):
 
 @contextmanager
 def cluster_of(folder, workers, lacking=()) -> Iterator[str]:
-    """A scheduler and its workers, started as a user does; those that are `lacking` have another project's `tools`."""
+    """Start a scheduler and its workers as a user does; workers in `lacking` have another project's `tools`."""
     (folder / "empty" / "tools").mkdir(parents=True)
     (folder / "empty" / "tools" / "__init__.py").touch()
     file = folder / "scheduler.json"
@@ -70,7 +70,7 @@ def cluster_of(folder, workers, lacking=()) -> Iterator[str]:
                 client.wait_for_workers(workers, PATIENCE)
         yield address
     finally:
-        for process in reversed(started):  # workers first, which otherwise look for their scheduler
+        for process in reversed(started):  # workers first, since they would look for their scheduler
             process.terminate()
             try:
                 process.wait(3)
@@ -87,7 +87,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture(params=["local", "dask"])
 def run(request):
-    """`run_jobs` on either executor."""
+    """Return `run_jobs` on either executor."""
     where = request.getfixturevalue("address") if request.param == "dask" else None
 
     def run(*given):
@@ -203,7 +203,7 @@ def test_no_executor_is_started_for_nothing(tmp_path):
 
 
 def test_a_failure_forgets_what_was_made(tmp_path):
-    """Half of the files may be new by then, and of the same size as the old."""
+    """Check that a failure deletes the record: half of the files may be new by then, and of the old size."""
     path = tmp_path / "file"
     path.touch()
     records.remember([path], "these", None)
@@ -293,7 +293,7 @@ run_jobs([Job(name=n, function=f.{function}, arguments=({folder!r}, n)) for n in
 
 @contextmanager
 def interrupted(function, folder, where=None, began=2):
-    """Such a script in a session of its own, once jobs have begun; their processes' ids."""
+    """Start a script in its own session, and yield it with its processes' ids once jobs have begun."""
     script = folder / "script.py"
     script.write_text(SCRIPT.format(function=function, folder=str(folder), cluster=where))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -307,11 +307,11 @@ def interrupted(function, folder, where=None, began=2):
 def test_ctrl_c_ends_all_processes_and_leaves_nothing_half_written(to, tmp_path):
     with interrupted("half_write", tmp_path) as (process, pids):
         start = time.monotonic()
-        (os.kill if to == "process" else os.killpg)(process.pid, signal.SIGINT)  # the latter as a terminal does
+        (os.kill if to == "process" else os.killpg)(process.pid, signal.SIGINT)  # a terminal signals the whole group
         _, err = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - start < ENDING_SECONDS
     assert process.returncode == -signal.SIGINT
-    assert err.count("Traceback") == 1, err  # the script's own; the command says one line in its place
+    assert err.count("Traceback") == 1, err  # the script's own traceback; the command prints one line instead
     assert not any(map(alive, pids))
     assert [*tmp_path.glob("*.partial")] == []
     assert len([*tmp_path.glob("*.began")]) == 2, "the third was not begun"

@@ -1,4 +1,4 @@
-"""The manifest's form: the published schema, and what is refused of a file that somebody made."""
+"""The manifest's schema: the published file is current, and invalid manifests are refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`rvm-export matte` as its users meet it: any model, any clip, several at a time, and what goes wrong."""
+"""`rvm-export matte` as users run it: any model, any clip, several inputs at a time, and errors."""
 
 import shutil
 import signal
@@ -49,14 +49,14 @@ def export_onnx(path, **options):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, out, run, tmp_path):
-    """In the size that those of one size have."""
+    """Test at the size of the files that have one size."""
     clip = write_clip(tmp_path / "clip.mkv", drawn(5, 160, 96))
     for model, folder in (("seeded", "expected"), (seeded_artifacts[name], "given")):
         result = run("matte", clip, "--model", model, "--alpha", out / folder, *RATIO)
         assert (result.code, result.out) == (0, "")
     difference = read(out / "given").astype(int) - read(out / "expected")
     assert len(difference) == 5
-    limit = 60 if name == "tfjs" else 1  # weights of eight bits, seeded
+    limit = 60 if name == "tfjs" else 1  # int8 weights, seeded
     assert np.abs(difference).max() <= limit
 
 
@@ -95,7 +95,7 @@ def test_a_picture(out, run, tmp_path):
 
 
 def test_a_part_of_a_clip_at_another_size(clip, out, run):
-    """From the third of 25 frames a second, two of them."""
+    """Matte two frames from the third on, at 25 frames a second."""
     arguments = ("--start", "0.08", "--max-frames", "2", "--resize", "48x32")
     assert run("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", *arguments).code == 0
     assert read(out / "a.mp4").shape == (2, 32, 48, 3)
@@ -243,7 +243,7 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     other = run(*arguments, "--quality", "30")
     assert other.code == 2
     assert "exists; use --force" in other.error
-    assert "2 skipped" in run(*arguments).err  # what was refused has forgotten nothing
+    assert "2 skipped" in run(*arguments).err  # a refusal deletes no record
     assert run(*arguments, "--force").code == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.mp4")} != written
     (out / "clip.mp4").unlink()
@@ -253,7 +253,7 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
 
 
 def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
-    """Its workers are in another folder."""
+    """Test with workers that run in another folder."""
     monkeypatch.chdir(tmp_path)
     arguments = ("matte", "in/clip.mkv", "--model", "seeded", "--alpha", "out/{name}.mp4", *RATIO)
     with cluster_of(tmp_path_factory.mktemp("cluster"), workers=1) as address:
@@ -312,7 +312,7 @@ def test_when_one_output_cannot_be_finished_there_is_none(clip, out, run, monkey
 
 
 def test_a_background_is_not_distorted_by_a_file_of_one_size(fixed, clip, out, run, tmp_path):
-    """A picture of the clip's own size comes out pixel by pixel where nothing is in front."""
+    """Check that a picture of the clip's size appears pixel by pixel where nothing is in front."""
     picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "behind.png")
     paths = ("--alpha", out / "alpha", "--composition", out / "com")
@@ -342,7 +342,7 @@ def test_an_interrupted_run_leaves_nothing(number, out, tmp_path):
 
 
 def test_the_real_clip(shared, out, run):
-    """Against the alpha that it was composed with. Measured: 2.5e-3 in the mean."""
+    """Compare with the alpha that the clip was composed with. Measured: a mean difference of 2.5e-3."""
     weights = shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors"
     result = run("matte", shared / "clip/clip.mp4", "--model", weights, "--alpha", out / "pha", *RATIO)
     assert result.code == 0

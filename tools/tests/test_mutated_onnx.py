@@ -1,7 +1,7 @@
-"""Three hundred spoiled ONNX files through `info` and `verify`: one line, an exit code, and nothing outside the file.
+"""Three hundred spoiled ONNX files through `info` and `verify`: one line, an exit code, and no access to other files.
 
-They are played in a process of their own, since a library may crash or hang where no `except` helps. It is started
-again behind a file that killed it.
+They run in their own process, since a library may crash or hang where no `except` helps. The process is restarted after
+each file that crashed it.
 """
 
 import os
@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, seeded_artifacts) -> Path:
-    """Two good files, one for any size and one for one, and a small clip."""
+    """Write two good files, one for any size and one for one, and a small clip."""
     home = tmp_path_factory.mktemp("mutated")
     (home / "any.onnx").write_bytes(seeded_artifacts["onnx"].read_bytes())
     fixed = FORMATS["onnx"].spec(
@@ -52,7 +52,7 @@ def home(tmp_path_factory, seeded_artifacts) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(home) -> list[dict]:
-    """Of each command on each file; of one that the process did not outlive, what it said at its end."""
+    """Return the outcome of each command on each file; for a crash, the process's last output."""
     return play("tools.tests.mutation_runner", home, 0, COUNT)
 
 
@@ -61,7 +61,7 @@ def told(outcome: dict) -> str:
 
 
 def test_none_crashes_or_hangs(outcomes):
-    """Within so much memory, and so much longer than any takes."""
+    """Check with limits of memory and time that no good command reaches."""
     killed = [f"{told(outcome)}: {outcome['killed']}" for outcome in outcomes if "killed" in outcome]
     assert not killed, f"with {MEMORY >> 30} GB and {PATIENCE} s"
     assert [(outcome["number"], outcome["command"]) for outcome in outcomes] == [
@@ -89,12 +89,12 @@ def test_nothing_outside_is_read_or_written(outcomes):
 
 
 def test_what_is_refused_is_refused_by_both(outcomes):
-    """`verify` finds more, since it plays; it finds nothing less."""
+    """Check that `verify` refuses whatever `info` refuses. It refuses more, since it plays the file."""
     codes = defaultdict(dict)
     for outcome in outcomes:
         codes[outcome["number"]][outcome["command"]] = outcome["code"]
     assert all(code["verify"] == 2 for code in codes.values() if code["info"] == 2)
-    # Were everything refused at the first look, nothing behind it would have been tried.
+    # If `info` refused everything, the later checks would not be tested.
     assert sum(code["info"] == 0 for code in codes.values()) >= 50
     assert {code["verify"] for code in codes.values() if code["info"] == 0} == {0, 1, 2}
 
@@ -115,7 +115,7 @@ def test_what_has_no_bound_is_refused_by_name(outcomes):
 
 
 def test_a_branch_is_no_fault(outcomes):
-    """So that the tensors within branches were refused for what they are."""
+    """Check that a branch alone is accepted, so that tensors within branches were refused for their own faults."""
     assert 0 in {outcome["code"] for outcome in outcomes if outcome["kind"] == "add_branch"}
 
 
@@ -137,7 +137,7 @@ def test_the_files_are_the_same_every_time_and_mostly_without_a_checksum(home, t
 
 
 def test_a_suffix_does_not_say_how_a_file_is_read(home, run, tmp_path):
-    """ONNX's own reader would take these for text."""
+    """Test suffixes that ONNX's own reader would parse as text."""
     for suffix in (".json", ".textproto", ".onnxtxt", ".txt"):
         path = tmp_path / f"file{suffix}"
         path.write_bytes((home / "any.onnx").read_bytes())

@@ -1,4 +1,4 @@
-"""report.html: whole, safe, the same every time, and read in a browser."""
+"""report.html: complete, safe, reproducible, and readable in a browser."""
 
 import json
 import re

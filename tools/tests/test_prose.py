@@ -1,4 +1,4 @@
-"""The check of prose finds what it is for, and leaves the rest alone."""
+"""The check of prose finds weak docstrings and long sentences, and nothing else."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path

@@ -23,19 +23,19 @@ pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 30
-"""Of the three hundred spoiled files that `make soak` tries."""
+"""Number of spoiled files here; `make soak` tries three hundred."""
 
 
 @pytest.fixture(scope="module")
 def home(seeded_artifacts, tmp_path_factory) -> Path:
-    """Good files to spoil."""
+    """Write good files to spoil."""
     home = tmp_path_factory.mktemp("spoiled")
     write_bases(seeded_artifacts, home)
     return home
 
 
 def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
-    """All but the words about the checkpoint; coremltools folds batch norm in its own way, in float32."""
+    """Compare all but the texts about the checkpoint; coremltools folds batch norm in its own way, in float32."""
     first = seeded_artifacts["coreml"]
     second = tmp_path / first.name
     spec = CoremlSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE["coreml"])
@@ -45,7 +45,10 @@ def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
 
 @pytest.mark.parametrize("name", ["tensorflow", "tfjs"])
 def test_every_format_gives_weights_that_make_the_same_file(name, seeded_artifacts):
-    """All that an exporter writes of them, to the last bit. `make soak` makes the files themselves, and compares."""
+    """Compare all that an exporter writes of the weights, to the last bit.
+
+    `make soak` compares the files themselves.
+    """
     checkpoint = recover([seeded_artifacts[name]]).checkpoint
     known, given = (lowered_convs(each.network()) for each in (load_checkpoint("seeded"), checkpoint))
     del known["project_seg.conv"]
@@ -107,7 +110,7 @@ def test_what_is_no_file_of_the_network_is_refused(run, tmp_path):
 
 
 def test_a_graph_changed_beyond_its_convolutions_is_found_out(run, seeded_artifacts, tmp_path):
-    """What the matcher does not look at, the clip does."""
+    """Change a part that the matcher ignores: the clip must reveal it."""
     import onnx
 
     model = onnx.load(seeded_artifacts["onnx"])

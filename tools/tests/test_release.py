@@ -1,4 +1,4 @@
-"""A release, made by real processes from seeded weights: what it goes on with, makes again, leaves, and survives."""
+"""A release, made by real processes from seeded weights: resuming, remaking, refusing, and surviving kills."""
 
 import json
 import os
@@ -51,14 +51,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> tuple[Undisturbed, Path]:
-    """A release that nobody disturbed, and its folder. Not to be changed."""
+    """Return an undisturbed release, and its folder. Tests must not change it."""
     folder = tmp_path_factory.mktemp("good") / "release"
     return undisturbed(small_command(), folder, len(ROWS)), folder
 
 
 @pytest.fixture
 def copy(good, tmp_path) -> Path:
-    """Its folder, to be changed."""
+    """Return a copy of its folder, for changes."""
     return Path(shutil.copytree(good[1], tmp_path / "release"))
 
 
@@ -71,12 +71,12 @@ def released(out, rows=ROWS, **checkpoints):
     order = order_of(out)
     if checkpoints:
         order = replace(order, checkpoints={name: str(source) for name, source in checkpoints.items()})
-    make.read_table = lambda: rows  # the fixture puts the real one back
+    make.read_table = lambda: rows  # the fixture restores the real one
     return make.make_release(order, VERSION, [], False, 1, None)
 
 
 def identities(folder):
-    """By name: a file that is made again is another one, whatever its dates."""
+    """Return the inodes of the files, by name: a file that is made again has another one, whatever its dates."""
     return {path.name: path.stat().st_ino for path in folder.glob("rvm_*[!d]")}
 
 
@@ -84,7 +84,7 @@ def made_again(before, folder):
     return sorted(name for name, inode in identities(folder).items() if before.get(name) != inode)
 
 
-# Going on.
+# Resuming.
 
 
 def test_killed_at_random_moments_and_resumed(good, tmp_path):
@@ -100,7 +100,7 @@ def test_killed_at_random_moments_and_resumed(good, tmp_path):
 
 
 def test_killed_while_it_is_described(copy):
-    """At every file: what is there is whole, be it of before or of after, and sums are there only if they are right."""
+    """Check at every file: existing files are whole, old or new, and sums exist only if they are right."""
     process = subprocess.run(
         [sys.executable, "-m", "tools.tests.kills_while_describing", copy],
         cwd=ROOT,
@@ -128,7 +128,7 @@ def test_what_is_made_already_stays(copy, good, run):
 
 
 def test_dates_say_nothing(copy, good):
-    """Neither those of files, nor the clock's."""
+    """Change the dates of files and the clock."""
     before = identities(copy)
     for k, path in enumerate(sorted(copy.rglob("*"))):
         day = (0, 4_000_000_000)[k % 2]
@@ -224,7 +224,7 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
 
 
 def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
-    """As on a cluster's machine that has another onnx."""
+    """Simulate a cluster's machine with another version of onnx."""
     monkeypatch.setattr("tools.release.build.tools_of", lambda name: {"onnx": "0.1"})
     _, failures = released(copy, ROWS[:1])
     assert [each.name for each in failures] == [HALF]
@@ -232,7 +232,7 @@ def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
     assert identities(copy).keys() == {FULL}
 
 
-# What is asked for.
+# Options.
 
 
 def test_only_some_formats_and_the_light_set(monkeypatch):
@@ -319,7 +319,7 @@ def test_nor_is_a_text_or_what_another_command_is_writing(name, run, tmp_path):
 
 
 def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
-    monkeypatch.setattr(check, "_again", again)  # which has the same small table in its own process
+    monkeypatch.setattr(check, "_again", again)  # the process of `again` has the same small table
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
     assert result.code == 0, result.err
     assert "every file is the same bytes" in result.err
@@ -330,7 +330,7 @@ def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
 
 
 def test_without_one_file_it_is_not_whole(copy, run, monkeypatch):
-    """Though it lists none that is missing."""
+    """Check it although the release lists no missing file."""
     monkeypatch.setattr(make, "run_jobs", lambda jobs, *_: [])
     (copy / HALF).unlink()
     assert run("release", "--out", copy, *ARGUMENTS).code == 1
@@ -346,11 +346,11 @@ def test_options_go_behind_verify(copy, run):
     assert "--only goes behind verify" in result.error
 
 
-# Doubts.
+# Checking.
 
 
 def forged(folder, change):
-    """A release whose manifest is changed, with sums to match."""
+    """Change a release's manifest, and its sums to match."""
     path = folder / manifest.NAME
     told = json.loads(path.read_text())
     change(told)
@@ -408,9 +408,7 @@ def swap(folder):
 )
 def test_every_doubt_is_told(spoil, said, copy, run, monkeypatch):
     monkeypatch.setattr(check, "run_jobs", in_this_process)
-    monkeypatch.setattr(
-        check, "prove", lambda *_: SimpleNamespace(reports=())
-    )  # which takes long, and is another test's
+    monkeypatch.setattr(check, "prove", lambda *_: SimpleNamespace(reports=()))  # slow, and covered by another test
     spoil(copy)
     result = run("release", "verify", copy, "--frames", 16)
     assert result.code == 1, result.err
@@ -441,7 +439,7 @@ def test_no_folder_is_wrong_use(run, tmp_path):
     assert "nowhere is no folder; give that of a release" in result.error
 
 
-# Jobs that go wrong.
+# Faulty jobs.
 
 
 @pytest.fixture(params=["local", "dask"])
@@ -454,7 +452,7 @@ def cluster(request, tmp_path_factory) -> Iterator[str | None]:
 
 
 def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good, tmp_path, monkeypatch):
-    """The others go on."""
+    """Check that the other jobs continue."""
     what = {0.25: faults.die, 0.375: faults.hang, 0.875: faults.lose}
     if cluster is None:
         what |= {0.5: faults.die_once, 0.75: faults.refuse}
@@ -512,7 +510,7 @@ def test_without_memory_each_job_says_so(run, tmp_path, monkeypatch):
     assert [*tmp_path.rglob(NO_PARTIAL)] == []
 
 
-# Places.
+# Output folders.
 
 
 def test_a_second_release_into_the_same_folder_is_refused(run, tmp_path):
@@ -524,7 +522,7 @@ def test_a_second_release_into_the_same_folder_is_refused(run, tmp_path):
 
 
 def test_a_full_disk_and_a_read_only_one(good, tmp_path):
-    """Both of a small file system of the process's own; where even that is not allowed, this is skipped."""
+    """Test on a small file system of the process's own; skip the test where mounting is not allowed."""
     script = [sys.executable, "-m", "tools.tests.small_disk", tmp_path]
     process = subprocess.run(
         ["unshare", "--map-root-user", "--mount", *script], cwd=ROOT, capture_output=True, text=True, timeout=1500
@@ -551,7 +549,7 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
 
 
 def test_files_that_must_not_grow(run, tmp_path):
-    """As a disk that is full, where the limit is a file's."""
+    """Limit the size of files, as a full disk does."""
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000,) * 2); "
     code = limited + "from tools.tests.small_release import main; from pathlib import Path; main(Path(sys.argv[1]), 1)"
     process = subprocess.run(

@@ -1,4 +1,4 @@
-"""`rvm-export verify --json --junit --markdown`: what CI reads, and where it is written."""
+"""`rvm-export verify --json --junit --markdown`: the content of the reports, and where they are written."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ UNITS = dict.fromkeys(NAMES, Limit(max_abs=0.01, mean_abs=0.01, high_abs=0.01))
 
 
 def report(name="file.onnx", since=0, **changes) -> ParityReport:
-    """Of a play that moves, each named output of which is changed by a function from one frame on."""
+    """Return the report of a clip that moves. A function changes each named output from frame `since` on."""
     pixels = np.random.default_rng(0).random((16, 1, 1, 2, 2), np.float32)
     expected = [dict.fromkeys(NAMES, frame) for frame in pixels]
     given = [
@@ -66,7 +66,7 @@ ALL = [FINE, DRIFTED, STILL, POISONED, SHORT, REFUSED]
 
 
 def cells(markdown: str) -> list[list[str]]:
-    """The table's rows as a reader sees them, the heading first."""
+    """Return the rendered rows of the table, the heading first."""
     rows = []
     for token in MarkdownIt("commonmark").enable("table").parse(markdown):
         if token.type == "tr_open":
@@ -207,7 +207,7 @@ def test_each_can_have_stdout(option, start, run, tmp_path):
 
 @pytest.fixture
 def unplayed(monkeypatch, seeded_artifacts, tmp_path):
-    """A file that must not be verified: what is wrong with the words is said before."""
+    """Return a file, and fail if it is played: wrong options must be reported before that."""
 
     def play(*_):
         pytest.fail("it was verified first")

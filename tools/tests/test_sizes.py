@@ -1,4 +1,4 @@
-"""`--resolution`, `--downsample-ratio` and `--batch`, right and wrong."""
+"""`--resolution`, `--downsample-ratio` and `--batch`: valid and invalid values."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """A hundred spoiled files of every kind through `info`, `verify` and `release verify`; `make soak` takes a thousand.
 
-As in `test_mutated_onnx.py`, in a process of its own that is started again behind a file that killed it.
+As in `test_mutated_onnx.py`, they run in their own process, which is restarted after each file that crashed it.
 """
 
 import sys
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, seeded_artifacts, node):
-    """With a good one of each, but for `.mlmodel`, which takes long to make, and is read as `.mlpackage` is."""
+    """Prepare a good file of each kind except `.mlmodel`, which is slow to make and is read like `.mlpackage`."""
     home = tmp_path_factory.mktemp("spoiled")
     prepare(home, {name: seeded_artifacts[format_name] for format_name, name in MADE.items()})
     return home
@@ -42,7 +42,7 @@ def outcomes(home):
 
 
 def test_each_ends_in_an_exit_code_and_leaves_nothing(outcomes):
-    """Without a traceback, a hang, a file beside or code of a pickle that was run, see `wrong_with`."""
+    """Check that there is no traceback, hang, stray file or run pickle code, see `wrong_with`."""
     assert [line for each in outcomes for line in wrong_with(each)] == []
     assert {each["number"] for each in outcomes} == {*range(COUNT)}
 
@@ -55,14 +55,14 @@ def test_all_kinds_of_files_and_of_spoiling_are_among_them(outcomes, home):
 
 
 def test_what_is_spoiled_is_told(outcomes):
-    """No release that is spoiled is good, and most models are refused: else nothing would have been tried."""
+    """Check that every spoiled release fails, and that most models are refused: else nothing was tested."""
     assert {each["code"] for each in outcomes if each["command"] == "release verify"} == {1}
     codes = Counter(each["code"] for each in outcomes if each["command"] == "info")
     assert codes[2] > codes[0] > 0
 
 
 def test_what_is_sought_would_be_found(outcomes):
-    """Of each check one outcome that it must not pass."""
+    """Give each check of `wrong_with` an outcome that it must not pass."""
     good = next(each for each in outcomes if each["code"] == 2)
     assert wrong_with(good) == []
     for spoiled in (

@@ -1,4 +1,4 @@
-"""No test waits for a process without a limit, and each has one itself."""
+"""Every test has a timeout, and so has every wait for a process."""
 
 import ast
 import subprocess
@@ -15,7 +15,7 @@ FILES = sorted(
 
 
 def unlimited(code):
-    """Give the lines of a module that wait for a process for as long as it likes."""
+    """Yield the lines of a module that wait for a process without a timeout."""
     for node in ast.walk(ast.parse(code)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
@@ -42,6 +42,6 @@ def test_every_test_has_a_limit(request):
 
 
 def test_ctrl_c_reaches_what_tests_start():
-    """However pytest itself was started; `ctrl_c` in conftest.py."""
+    """Check Ctrl-C however pytest was started; see `ctrl_c` in conftest.py."""
     code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).stdout == b"True\n"

@@ -1,4 +1,4 @@
-"""`rvm-export verify` and `rvm-export info`: on good files, foreign files and damaged ones."""
+"""`rvm-export verify` and `rvm-export info`, on good, foreign and damaged files."""
 
 import json
 import os
@@ -28,7 +28,7 @@ RUNTIMES = {
     "coreml": "coreml" if sys.platform == "darwin" else "evaluator",
     **{"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch"},
 }
-"""By format: what plays a file by default."""
+"""The default runtime of each format."""
 
 
 def test_our_files_verify_without_being_told_anything(seeded_artifacts, run, tmp_path):
@@ -68,20 +68,20 @@ def test_ctrl_c_ends_a_runtimes_process_too(seeded_artifacts, other_runtime):
     def plays(pid):
         try:
             return str(seeded_artifacts["onnx"]) in Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             return False
 
     with started(command, stderr=subprocess.PIPE, start_new_session=True) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while not (found := [*filter(plays, children.read_text().split())]) and time.monotonic() < deadline:
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        os.killpg(process.pid, signal.SIGINT)  # like a terminal, to the whole group
         _, err = process.communicate(timeout=60)
     *stages, last = err.splitlines()
     assert (process.returncode, last) == (130, "rvm-export: error: interrupted; nothing was left half-written")
     assert all(stage.startswith(("rvm-export: reading ", "rvm-export: verifying ")) for stage in stages)
     assert found
-    # Where it was only being started, it is not killed, but finds its input closed.
+    # A process that was still starting is not killed, but finds its input closed.
     while any(map(plays, found)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(map(plays, found))
@@ -157,7 +157,7 @@ def test_names_are_no_markup(seeded_artifacts, run, tmp_path):
 
 
 def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_artifacts, run, tmp_path):
-    """854x480: 512 / 854 would be refused."""
+    """Test 854x480, where ratio 512 / 854 would be refused."""
     for k, (pixels,) in enumerate(builtin_clip(16, 854, 480).pixels):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
     result = run("verify", seeded_artifacts["onnx"], "--clip", tmp_path, "--frames", 16, "--json", "-")
@@ -274,7 +274,7 @@ def test_truncated_files(command, kept, artifact, run):
 
 
 def test_flipped_bits_are_found(artifact, run):
-    """Wherever they change what the file says. Zip dates and filler say nothing."""
+    """Flip bits that change the content; those in zip dates and padding do not."""
     content, generator, found = artifact.read_bytes(), random.Random(0), 0
     for _ in range(25):
         damaged = bytearray(content)

@@ -1,4 +1,4 @@
-"""The built wheel in fresh environments: help and clear messages without extras, a format that works with its own."""
+"""The built wheel in fresh environments: help and clear messages without extras, and a format with its own extra."""
 
 import re
 import zipfile
@@ -17,7 +17,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(wheel, tmp_path_factory) -> Path:
-    """Without extras."""
+    """Make an environment without extras."""
     return fresh(wheel, tmp_path_factory.mktemp("bare") / "environment", [])
 
 
@@ -68,7 +68,7 @@ def test_a_release_without_its_extra(words, bare):
 
 @pytest.mark.parametrize("name", ["torchscript", "onnx"])
 def test_a_format_with_its_extra_alone(name, wheel, tmp_path):
-    """The others take longer; `make soak` tries them."""
+    """Test the quick formats; `make soak` tests the others."""
     environment = fresh(wheel, tmp_path / "environment", [name])
     result = run(environment, name, "--checkpoint", "seeded", "--output", tmp_path / "made")
     assert result.returncode == 0, result.stderr

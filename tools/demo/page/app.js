@@ -1,4 +1,4 @@
-// The page: what was chosen, the loop over frames, and what is shown of them.
+// The page: the user's choices, the loop over frames, and the output.
 
 import { backendsFor, backendsOf, usualBackend } from "./backends.js";
 import { Matte, drawDifference, put } from "./draw.js";
@@ -8,7 +8,7 @@ import { Measure } from "./measure.js";
 import { Recording, savePng } from "./save.js";
 import { openCamera, openFile, openPicture } from "./source.js";
 
-const LOSSES = { most: 3, within: 60_000 }; // of graphics contexts, before wasm takes over; milliseconds
+const LOSSES = { most: 3, within: 60_000 }; // losses of the graphics context before wasm takes over; within milliseconds
 
 const get = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`[name=${name}]:checked`).value;
@@ -16,7 +16,7 @@ const grab = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: tr
 
 const mattes = { a: new Matte(), b: new Matte() };
 const engines = { a: null, b: null };
-const begun = { a: 0, b: 0 }; // how often an engine was asked for: only the latest counts
+const begun = { a: 0, b: 0 }; // number of engines requested for each side; only the latest counts
 const measure = new Measure();
 const losses = [];
 
@@ -25,14 +25,14 @@ let available = {};
 let source = null;
 let picture = null;
 let paused = false;
-let stale = true; // whether a still picture has to be matted again
+let stale = true; // whether a still picture must be matted again
 let looping = false;
 let states = [];
 let recording = null;
 
 // ---- The loop over frames
 
-/** Matte for as long as there is something new. */
+/** Matte while there are new frames. */
 async function play() {
   if (looping) {
     return;
@@ -42,7 +42,7 @@ async function play() {
   while (source && engines.a && !paused && (!source.still || stale)) {
     const time = source.element.currentTime;
     if (!source.still && time === last && !stale) {
-      resume(); // browsers pause what they think nobody sees
+      resume(); // browsers pause videos that they consider invisible
       await painted();
       continue;
     }
@@ -60,7 +60,7 @@ async function play() {
   looping = false;
 }
 
-/** One frame through each engine, and onto the page. */
+/** Run one frame through each engine, and draw the results. */
 async function matte() {
   const from = source;
   const frame = grabbed(source, Number(get("resolution").value));
@@ -68,7 +68,7 @@ async function matte() {
   const sides = ["a", "b"].filter((side) => engines[side]);
   const results = await Promise.all(sides.map((side) => engines[side].matte(frame, ratio, chosen("view") === "states")));
   if (source !== from) {
-    return; // stopped, or another one chosen, while it was at work
+    return; // stopped, or another model or source was chosen meanwhile
   }
   results.forEach((result, k) => mattes[sides[k]].set(frame, result.pixels));
   states = results[0].states;
@@ -77,7 +77,7 @@ async function matte() {
   showFigures(ratio);
 }
 
-/** The frame that is there now, as ImageData. */
+/** Return the current frame as ImageData. */
 function grabbed({ element, width, height }, longest) {
   const scale = longest ? Math.min(longest / Math.max(width, height), 1) : 1;
   const size = [width, height].map((side) => Math.max(Math.round(side * scale), 1));
@@ -95,7 +95,7 @@ function painted() {
   return new Promise((resolve) => requestAnimationFrame(resolve));
 }
 
-// ---- What is shown
+// ---- Output
 
 function draw() {
   const view = chosen("view");
@@ -104,7 +104,7 @@ function draw() {
     return;
   }
   get("stage").style.setProperty("--aspect", width / height);
-  const ofStates = view === "states" && states.length > 0; // which come with the next frame
+  const ofStates = view === "states" && states.length > 0; // the states come with the next frame
   get("states").hidden = !ofStates;
   get("panes").hidden = ofStates;
   if (view === "states") {
@@ -190,7 +190,7 @@ function say(text) {
   }
 }
 
-/** What went wrong, for people, and with what; without a text, nothing did. */
+/** Show an error and its subject to the user, or hide it if the text is empty. */
 function complain(text = "", what = "") {
   get("alert").dataset.what = what;
   get("alert").hidden = !text;
@@ -228,7 +228,7 @@ function inTag(tag, text) {
   return Object.assign(document.createElement(tag), { textContent: text });
 }
 
-/** An engine for what is chosen; the one before is closed, and with it goes all its memory. */
+/** Start an engine for the chosen model and backend. Close the previous one, which frees its memory. */
 async function startEngine(side) {
   const mine = ++begun[side];
   engines[side]?.close();
@@ -262,7 +262,7 @@ async function startEngine(side) {
   }
 }
 
-/** After a lost graphics context: the same again, and wasm if that happens too often. */
+/** Restart after a lost graphics context; switch to wasm if that happens too often. */
 function recover(side) {
   const now = performance.now();
   losses.push(now);
@@ -274,7 +274,7 @@ function recover(side) {
   say(often ? "The graphics context is lost again and again: on to WebAssembly" : "The graphics context was lost: starting again");
 }
 
-/** Matte from the first frame on, since something else was chosen. */
+/** Reset the states after a new choice, and matte again. */
 function again() {
   Object.values(engines).forEach((engine) => engine?.reset().catch(() => {}));
   measure.clear();
@@ -329,7 +329,7 @@ function pause(value) {
 
 function resume() {
   if (source?.element.paused) {
-    source.element.play().catch(() => {}); // which a pause interrupts
+    source.element.play().catch(() => {}); // a pause rejects the promise
   }
 }
 
@@ -357,7 +357,7 @@ function fileName() {
   return `${base}_matte`;
 }
 
-// ---- What people do
+// ---- Input
 
 const DO = {
   camera: () => openSource(openCamera),
@@ -423,7 +423,7 @@ const INPUT = {
   split: ({ value }) => get("stage").style.setProperty("--split", value / 100),
   view({ value }) {
     get("stage").dataset.view = value;
-    stale ||= value === "states"; // a still picture has none yet
+    stale ||= value === "states"; // a still picture has no states yet
     draw();
     play();
   },
@@ -462,7 +462,7 @@ document.addEventListener("change", ({ target }) => CHANGED[target.id]?.(target)
 document.addEventListener("input", ({ target }) => (INPUT[target.id] ?? INPUT[target.name])?.(target));
 get("controls").addEventListener("submit", (event) => event.preventDefault());
 
-// The same file chosen again is a change too.
+// Clear the value, so that choosing the same file again fires a change event.
 ["file", "background-file"].forEach((id) => get(id).addEventListener("click", ({ target }) => (target.value = "")));
 
 let inside = 0; // entering a child leaves its parent
@@ -478,7 +478,7 @@ document.addEventListener("drop", (event) => {
   }
 });
 
-// ---- The beginning
+// ---- Start
 
 try {
   models = await (await fetch("models.json")).json();

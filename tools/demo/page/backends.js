@@ -1,23 +1,23 @@
-// Which backends this browser has, and which suits a model.
+// The backends of this browser, and the default for a model.
 
 const NAMES = { wasm: "WebAssembly", webgl: "WebGL", webgpu: "WebGPU" };
 const OF_FORMAT = { tfjs: ["wasm", "webgl", "webgpu"], onnx: ["wasm", "webgpu"] };
 const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
 
-let slow = true; // whether WebGL is there, but in software
+let slow = true; // whether WebGL is missing, or runs in software
 
-/** Those there are: what each is called, by its name in the libraries. */
+/** Return the available backends: their titles, by their names in the libraries. */
 export async function backendsOf() {
   const there = { wasm: typeof WebAssembly === "object", webgl: hasWebgl(), webgpu: await hasWebgpu() };
   return Object.fromEntries(Object.entries(NAMES).filter(([name]) => there[name]));
 }
 
-/** The backend to begin with. */
+/** Return the default backend. */
 export function usualBackend(format, available) {
   return format === "tfjs" && "webgl" in available && !slow ? "webgl" : "wasm";
 }
 
-/** The backends that a format's library has. */
+/** Return the backends of a format's library. */
 export function backendsFor(format) {
   return OF_FORMAT[format];
 }
@@ -29,7 +29,7 @@ function hasWebgl() {
   }
   const named = gl.getExtension("WEBGL_debug_renderer_info");
   slow = SOFTWARE.test(gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  gl.getExtension("WEBGL_lose_context")?.loseContext(); // there are only so many at a time
+  gl.getExtension("WEBGL_lose_context")?.loseContext(); // the number of contexts is limited
   return true;
 }
 

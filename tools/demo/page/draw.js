@@ -1,13 +1,13 @@
-// Mattes onto canvases.
+// Draw mattes onto canvases.
 
-const RADIUS = 4; // of the blur, in pixels of a small picture
-const SIDE = 1 / 40; // that radius over the longer side, as `rvm-export matte --background blur` has it
+const RADIUS = 4; // radius of the blur, in pixels of a reduced picture
+const SIDE = 1 / 40; // the radius divided by the longer side, as in `rvm-export matte --background blur`
 
 export function canvasOf(width = 1, height = 1) {
   return Object.assign(document.createElement("canvas"), { width, height });
 }
 
-/** A frame and its matte, kept on canvases of their own until the next. */
+/** A frame and its matte, kept on their own canvases until the next frame. */
 export class Matte {
   source = canvasOf();
   cutout = canvasOf();
@@ -51,7 +51,7 @@ export class Matte {
     context.drawImage(this.cutout, 0, 0);
   }
 
-  /** The frame out of focus, without what is in front: no halo of the figure's own colours around it. */
+  /** Draw the blurred background without the person, so that no halo of the person's colours surrounds it. */
   #blur(context) {
     const scale = RADIUS / (SIDE * Math.max(this.width, this.height));
     const [width, height] = [this.width, this.height].map((side) => Math.max(Math.round(side * scale), 1));
@@ -87,7 +87,7 @@ const VIEWS = {
   },
 };
 
-/** Draw how far two alphas of one size are apart, amplified; returns the largest and the mean difference in [0, 1]. */
+/** Draw the amplified difference of two alphas of one size. Return its maximum and its mean, in [0, 1]. */
 export function drawDifference(canvas, one, other, width, height, amplify) {
   const image = new Uint8ClampedArray(one.length).fill(255);
   let [largest, sum] = [0, 0];
@@ -106,7 +106,7 @@ export function put(canvas, image) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-/** Fill with a picture, its proportions kept, cut at its edges. */
+/** Fill the canvas with a picture: keep its proportions, and cut its edges. */
 function cover(context, picture, width, height) {
   const scale = Math.max(width / picture.width, height / picture.height);
   const [w, h] = [picture.width * scale, picture.height * scale];
@@ -121,14 +121,14 @@ function fresh(canvas, width, height) {
   return context;
 }
 
-/** Only when it is another size: it would be cleared, and a recording of it ends. */
+/** Resize a canvas only if its size differs: resizing clears it and ends a recording of it. */
 function resize(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) {
     Object.assign(canvas, { width, height });
   }
 }
 
-/** Three boxes, which are nearly a Gaussian, of colours that count as much as they are opaque. */
+/** Blur by three boxes, nearly a Gaussian, with colours weighted by their opacity. */
 function smooth(image) {
   const { width, height, data } = image;
   let planes = [0, 1, 2, 3].map(() => new Float32Array(width * height));
@@ -147,7 +147,7 @@ function smooth(image) {
   return image;
 }
 
-/** The mean over a box along one axis: `length` steps of `step`, for each of `lines` that are `next` apart. */
+/** Average over a box along one axis: `length` steps of `step`, for each of `lines` lines that are `next` apart. */
 function box(plane, length, lines, step, next) {
   const radius = RADIUS / 2;
   const out = new Float32Array(plane.length);

@@ -6,10 +6,10 @@ export class Engine {
   #calls = 0;
   #closed = null;
 
-  /** Called once, when a graphics context is lost. The engine is of no use then. */
+  /** Called once when the graphics context is lost. The engine cannot be used afterwards. */
   onLost = () => {};
 
-  /** What the backend says of itself: `{threads}`. */
+  /** Facts about the backend: `{threads}`. */
   about = {};
 
   static async start(model, backend) {
@@ -45,19 +45,19 @@ export class Engine {
   }
 
   /**
-   * One frame, and what came of it: `pixels` (RGBA: foreground, not premultiplied, and alpha), `width`, `height`,
-   * `milliseconds`, `states` (images, if asked for), and `memory`, or null where the library does not tell.
+   * Matte one frame. Return `pixels` (RGBA: foreground, not premultiplied, and alpha), `width`, `height`,
+   * `milliseconds`, `states` (images, if asked for), and `memory`, or null if the library does not report it.
    */
   matte(frame, ratio, withStates) {
     return this.#call("matte", frame, ratio, withStates);
   }
 
-  /** Forget the frames before. */
+  /** Reset the recurrent states. */
   reset() {
     return this.#call("reset");
   }
 
-  /** Give back all memory. What is under way fails with `reason`. */
+  /** Free all memory. Requests in progress fail with `reason`. */
   close(reason = new Closed()) {
     this.#worker.terminate();
     this.#closed ??= reason;

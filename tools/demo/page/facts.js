@@ -1,9 +1,9 @@
-// What a model says of itself, for people.
+// A model's facts, for people.
 
 const FORMATS = { tfjs: "TensorFlow.js", onnx: "ONNX" };
 const VARIANTS = { mobilenetv3: "MobileNetV3", resnet50: "ResNet50" };
 
-/** Names and values; only what is known. */
+/** Return the names and values of the known facts. */
 export function factsOf({ format, variant, refiner, precision, bytes, fixed, facts, metadata }) {
   return Object.entries({
     Format: FORMATS[format],

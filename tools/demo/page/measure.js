@@ -1,15 +1,15 @@
-// How long frames take, how many there are in a second, and how much memory that needs.
+// Measure the time for each frame, the frames a second, and the memory.
 
-const SMOOTHING = 0.2; // how much the latest frame counts
-const EVERY = 250; // milliseconds between figures on the page
-const PAGE_EVERY = 10_000; // between measurements of its memory, which are slow
+const SMOOTHING = 0.2; // weight of the latest frame
+const EVERY = 250; // milliseconds between updates of the figures
+const PAGE_EVERY = 10_000; // milliseconds between measurements of the page's memory, which are slow
 
 export class Measure {
   /** Milliseconds per frame, one for each model. */
   times = [];
   /** `{tensors, bytes}` of the first model's library, or null. */
   memory = null;
-  /** Bytes of the whole page with its workers, where the browser tells; else 0. */
+  /** Bytes of the whole page with its workers, or 0 if the browser does not report them. */
   page = 0;
 
   #ends = [];
@@ -33,7 +33,7 @@ export class Measure {
     return last > first ? (1000 * (this.#ends.length - 1)) / (last - first) : 0;
   }
 
-  /** Whether figures are to be shown now: not oftener than one can read. */
+  /** Return whether to update the figures now: no more often than one can read. */
   due() {
     const now = performance.now();
     const due = now - this.#shown > EVERY;

@@ -1,10 +1,10 @@
-// An ONNX file in the worker, by way of onnxruntime-web: for any size or for one, of floats, half floats or bytes.
+// Run an ONNX file in the worker with onnxruntime-web: for any size or for one, with floats, half floats or bytes.
 
 const LIB = new URL("./lib/", import.meta.url).href;
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 const STATES = ["r1", "r2", "r3", "r4"];
 
-/** What plays the model. */
+/** Load the model and return its player. */
 export async function open(model, backend) {
   const ort = await import(`${LIB}${MODULES[backend]}`);
   ort.env.wasm.wasmPaths = LIB;
@@ -15,7 +15,7 @@ export async function open(model, backend) {
   const kept = backend === "webgpu" ? { preferredOutputLocation: locations() } : {};
   const session = await ort.InferenceSession.create(new URL(model.address, import.meta.url).href, {
     executionProviders: [backend],
-    logSeverityLevel: 3, // or it tells the console that shapes are computed on the CPU
+    logSeverityLevel: 3, // errors only: hides the warning that shapes are computed on the CPU
     ...kept,
   });
   const toTensor = inputs.src.dtype === "uint8" ? bytesOf : planesOf;
@@ -37,7 +37,7 @@ export async function open(model, backend) {
   return {
     about: { threads: backend === "wasm" ? ort.env.wasm.numThreads : 1 },
 
-    /** A frame as ImageData to its foreground and alpha as bytes, RGBA. A file of one size has it scaled, and back. */
+    /** Return a frame's foreground and alpha as RGBA bytes. A file of one size gets the frame scaled, and the matte is scaled back. */
     async matte(frame, ratio) {
       const { width, height } = frame;
       const fitted = fixed ? scaled(frame, fixed.width, fixed.height) : frame;
@@ -69,14 +69,14 @@ export async function open(model, backend) {
     },
 
     memory() {
-      return null; // which onnxruntime-web does not tell
+      return null; // onnxruntime-web does not report it
     },
 
     reset,
   };
 }
 
-/** On WebGPU the states stay on the GPU. */
+/** Return the locations of outputs on WebGPU: the states stay on the GPU. */
 function locations() {
   return Object.fromEntries(STATES.map((name) => [`${name}o`, "gpu-buffer"]));
 }
@@ -86,7 +86,7 @@ function zeros(dtype, dims) {
   return dtype === "float16" ? new Float16Array(length) : new Float32Array(length);
 }
 
-/** (1, 3, H, W), in [0, 1]. */
+/** Return a frame as a tensor (1, 3, H, W), in [0, 1]. */
 function planesOf(ort, { data, width, height }, dtype) {
   const area = width * height;
   const planes = dtype === "float16" ? new Float16Array(3 * area) : new Float32Array(3 * area);
@@ -98,7 +98,7 @@ function planesOf(ort, { data, width, height }, dtype) {
   return new ort.Tensor(dtype, planes, [1, 3, height, width]);
 }
 
-/** (1, H, W, 3), 0 to 255, in the file's order of channels. */
+/** Return a frame as a tensor (1, H, W, 3), 0 to 255, in the file's order of channels. */
 function bytesOf(ort, { data, width, height }, dtype, order) {
   const bytes = new Uint8Array(3 * width * height);
   for (let k = 0; k < width * height; k++) {
@@ -107,7 +107,7 @@ function bytesOf(ort, { data, width, height }, dtype, order) {
   return new ort.Tensor(dtype, bytes, [1, height, width, 3]);
 }
 
-/** RGBA. A file without a foreground leaves the frame's own colours. */
+/** Return RGBA bytes. If the file gives no foreground, the colours are the frame's. */
 function toPixels(frame, fgr, pha, order) {
   const area = frame.width * frame.height;
   const pixels = new Uint8ClampedArray(frame.data);
@@ -137,7 +137,7 @@ function scaled(image, width, height) {
   return to.getImageData(0, 0, width, height);
 }
 
-/** Colour and alpha each on their own, since a canvas forgets the colour of what is transparent. */
+/** Scale colour and alpha separately, since a canvas loses the colour of transparent pixels. */
 function restored(pixels, { width, height }, toWidth, toHeight) {
   if (width === toWidth && height === toHeight) {
     return pixels;

@@ -1,6 +1,6 @@
-// What can be taken home: a picture with alpha, and a recording, with alpha where the browser writes it.
+// Save a picture with alpha, or a recording, with alpha if the browser can write it.
 
-const KINDS = ["video/webm;codecs=vp9", "video/webm;codecs=vp8"]; // the two that carry alpha
+const KINDS = ["video/webm;codecs=vp9", "video/webm;codecs=vp8"]; // the two types with alpha
 const OPAQUE = "video/mp4";
 
 export async function savePng(canvas, name) {
@@ -8,12 +8,12 @@ export async function savePng(canvas, name) {
   download(blob, `${name}.png`);
 }
 
-/** A recording that is under way. */
+/** A recording in progress. */
 export class Recording {
   #recorder;
   #parts = [];
 
-  /** Whether the browser can record at all, and with alpha. */
+  /** Return the type that the browser can record, with alpha if possible, or null if it cannot record. */
   static get kind() {
     const supported = (kind) => typeof MediaRecorder !== "undefined" && MediaRecorder.isTypeSupported(kind);
     const alpha = KINDS.find(supported);

@@ -1,4 +1,4 @@
-// Gives every answer of the page's own server the headers of serve.py. Nothing is cached, nothing else is asked.
+// Add the headers of serve.py to every answer of the page's own server. Cache nothing, and request nothing else.
 
 importScripts("headers.js"); // HEADERS
 

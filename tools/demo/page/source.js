@@ -1,4 +1,4 @@
-// Where frames come from: the camera, a video, or a picture. Errors are sentences for people.
+// The source of the frames: the camera, a video, or a picture. Errors are sentences for people.
 
 const CAMERA = {
   NotFoundError: "No camera was found. Connect one and try again, or open a video or a picture.",
@@ -28,7 +28,7 @@ export async function openCamera() {
   return playing({ srcObject: stream }, "Camera", stop);
 }
 
-/** A video or a picture, whichever the file is. */
+/** Open a file, a video or a picture. */
 export async function openFile(file) {
   if (file.type.startsWith("image/")) {
     const element = await openPicture(file);

@@ -1,11 +1,11 @@
-// A TensorFlow.js model in the worker, by way of rvm.js, which is what everybody gets who exports one.
+// Run a TensorFlow.js model in the worker with rvm.js, the file that comes with every exported model.
 
 import { Matting } from "./rvm.js";
 
 const LIB = new URL("./lib/", import.meta.url).href;
 const SCRIPTS = { wasm: "tf-backend-wasm.es2017.min.js", webgl: null, webgpu: "tf-backend-webgpu.es2017.min.js" };
 
-/** What plays the model. `onLost` is called when the graphics driver takes its memory away. */
+/** Load the model and return its player. `onLost` is called when the graphics driver frees its memory. */
 export async function open(model, backend, onLost) {
   await import(`${LIB}tf.es2017.min.js`);
   if (SCRIPTS[backend]) {
@@ -24,7 +24,7 @@ export async function open(model, backend, onLost) {
   return {
     about: { threads: backend === "wasm" && crossOriginIsolated ? tf.wasm.getThreadsCount() : 1 },
 
-    /** A frame as ImageData to its foreground and alpha as bytes, RGBA. */
+    /** Return a frame's foreground and alpha as RGBA bytes. */
     async matte(frame, ratio) {
       matting.downsampleRatio = ratio;
       const image = tf.tidy(() => {

@@ -1,4 +1,4 @@
-// One model on one backend, in a thread of its own, as engine.js asks. To change either, engine.js starts another.
+// Run one model on one backend, in its own thread, for engine.js. To change either, engine.js starts another worker.
 
 const PLAYERS = { tfjs: "./tfjs.js", onnx: "./onnx.js" };
 let player;
@@ -23,7 +23,7 @@ const CALLS = {
   },
 };
 
-/** One after the other: a reset in the middle of a frame would take what it works with. */
+/** Serialises the requests: a reset during a frame would free the tensors that the frame uses. */
 let queue = Promise.resolve();
 onmessage = ({ data }) => {
   queue = queue.then(() => answer(data));
@@ -39,7 +39,7 @@ async function answer({ id, call, given }) {
   }
 }
 
-/** A state's channels as one image, side by side: below zero bluish, zero dark, above zero orange. */
+/** Return a state's channels side by side as one image: bluish below zero, dark at zero, orange above zero. */
 function mosaic({ data, channels, height, width, strides: [c, y, x] }) {
   const columns = Math.ceil(Math.sqrt(channels));
   const rows = Math.ceil(channels / columns);
