@@ -12,7 +12,7 @@ from exporters.format import Format, MissingPackage, UnknownRuntime
 
 if TYPE_CHECKING:
     from exporters.layers import Opener
-    from exporters.recovery.dataflow import Reader
+    from exporters.recovery.dataflow import RecoveryModule
     from exporters.runtime import Exporter, Runtime
 
 NAMES = ("coreml", "onnx", "tensorflow", "tfjs", "torchscript")
@@ -64,11 +64,11 @@ def load_layers(name: str) -> "Opener":
     return cast("Opener", import_module(f"exporters.{name}.layers"))
 
 
-def load_reader(name: str) -> "Reader":
+def load_recovery(name: str) -> "RecoveryModule":
     """Import the module that reads a format's graphs for `match.py`, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
-    return cast("Reader", import_module(f"exporters.{name}.recovery"))
+    return cast("RecoveryModule", import_module(f"exporters.{name}.recovery"))
 
 
 def recognise(path: Path) -> str:

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters import FORMATS, load_reader, load_runtime, recognise
+from exporters import FORMATS, load_recovery, load_runtime, recognise
 from exporters.artifact import Artifact
 from exporters.layers import SEGMENTATION
 from exporters.lowering.folding import folded_convs, folded_state_dict
 from exporters.recovery.architecture import architecture
-from exporters.recovery.dataflow import Known, RecoveryError
+from exporters.recovery.dataflow import Interval, RecoveryError
 from exporters.recovery.match import Weights, match
 from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import REFINERS, VARIANTS
@@ -69,7 +69,7 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
     for path in paths:
         name = recognise_trusted(path, trust)
         artifacts.append(load_runtime(name).inspect(path))
-        reader = load_reader(name)
+        reader = load_recovery(name)
         try:
             graph = reader.dataflow(path)
             weights, state_dict = (match(graph), None) if graph.named is None else _named(graph.named)
@@ -133,22 +133,22 @@ def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tenso
     stored = next(str(array.dtype) for key, array in arrays.items() if key.endswith(".weight"))
     half = {"float16": 2.0**-11, "float32": 2.0**-24}.get(stored, 0.0)
 
-    def known(values: NDArray[np.float64]) -> Known:
-        return Known(values=values, half=np.abs(values) * half, stored=stored)
+    def interval(values: NDArray[np.float64]) -> Interval:
+        return Interval(values=values, half=np.abs(values) * half, stored=stored)
 
     convs = folded_convs(network)
     weights = Weights(
         architecture=architecture(*found),
-        kernels={name: known(conv.weight) for name, conv in convs.items()},
-        offsets={name: None if conv.bias is None else known(conv.bias) for name, conv in convs.items()},
+        kernels={name: interval(conv.weight) for name, conv in convs.items()},
+        offsets={name: None if conv.bias is None else interval(conv.bias) for name, conv in convs.items()},
         remarks=("it has the network's own names, and batch norm as it was trained",),
     )
     return weights, state_dict
 
 
 def _state_dict(weights: Weights) -> dict[str, Tensor]:
-    kernels = {name: known.values for name, known in weights.kernels.items()}
-    offsets = {name: None if known is None else known.values for name, known in weights.offsets.items()}
+    kernels = {name: interval.values for name, interval in weights.kernels.items()}
+    offsets = {name: None if interval is None else interval.values for name, interval in weights.offsets.items()}
     return folded_state_dict(weights.architecture.variant, weights.architecture.refiner, kernels, offsets)
 
 
@@ -162,12 +162,12 @@ def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
                 "of the same weights"
             )
     refiner = min(weights.architecture.refiner for _, weights in read)  # the deep guided filter, if one has it
-    known = architecture(first.architecture.variant, refiner)
-    kernels: dict[str, Known] = {}
-    offsets: dict[str, Known | None] = {}
+    expected = architecture(first.architecture.variant, refiner)
+    kernels: dict[str, Interval] = {}
+    offsets: dict[str, Interval | None] = {}
     contradictions: list[str] = []
     count = total = 0
-    for module in known.modules:
+    for module in expected.modules:
         for target, tables in ((kernels, "kernels"), (offsets, "offsets")):
             given = [each for _, weights in read if (each := getattr(weights, tables).get(module)) is not None]
             target[module], wrong = _middle(given) if given else (None, 0)  # type: ignore[assignment]
@@ -182,24 +182,24 @@ def _intersected(read: Sequence[tuple[Path, Weights]]) -> Weights:
             f"{count} of {total} numbers, {', '.join(contradictions[:_LISTED])}{more}"
         )
     remarks = [f"{path}: {remark}" for path, weights in read for remark in (*weights.remarks, *_dequantised(weights))]
-    return Weights(architecture=known, kernels=kernels, offsets=offsets, remarks=tuple(remarks))
+    return Weights(architecture=expected, kernels=kernels, offsets=offsets, remarks=tuple(remarks))
 
 
-def _middle(given: Sequence[Known]) -> tuple[Known, int]:
+def _middle(given: Sequence[Interval]) -> tuple[Interval, int]:
     """Return the middle of the intersection of intervals, and the number of weights whose intersection is empty."""
     slack = [_SLACK * np.abs(each.values) + _SLACK * each.half for each in given]
     low = np.max([each.values - each.half for each in given], axis=0)
     high = np.min([each.values + each.half for each in given], axis=0)
     wrong = int((low - high > np.max(slack, axis=0)).sum())
-    middle = Known(values=(low + high) / 2, half=np.maximum(high - low, 0) / 2, stored="intervals")
+    middle = Interval(values=(low + high) / 2, half=np.maximum(high - low, 0) / 2, stored="intervals")
     return middle, wrong
 
 
 def _dequantised(weights: Weights) -> list[str]:
     """Return remarks on how kernels and offsets were stored, other than in float32 or as intersected intervals."""
-    known = [each for each in (*weights.kernels.values(), *weights.offsets.values()) if each is not None]
+    intervals = [each for each in (*weights.kernels.values(), *weights.offsets.values()) if each is not None]
     kinds: dict[str, int] = {}
-    for each in known:
+    for each in intervals:
         kinds[each.stored] = kinds.get(each.stored, 0) + 1
     said = {kind: count for kind, count in kinds.items() if kind not in ("float32", "intervals")}
-    return [f"{count} of {len(known)} tensors were stored in {kind}" for kind, count in said.items()]
+    return [f"{count} of {len(intervals)} tensors were stored in {kind}" for kind, count in said.items()]

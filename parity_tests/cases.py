@@ -64,23 +64,23 @@ UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
 """Most pixels at the internal size, over all frames, that a slow format's test plays: half precision on a CPU."""
 
 
-def affordable(play: Case, format_name: str, precision: str) -> bool:
-    """Return False if a play would take minutes."""
+def affordable(case: Case, format_name: str, precision: str) -> bool:
+    """Return False if a case would take minutes."""
     budget = UNAFFORDABLE.get((format_name, precision), math.inf)
-    return play.width * play.height * play.ratio**2 * play.batch * play.frames <= budget
+    return case.width * case.height * case.ratio**2 * case.batch * case.frames <= budget
 
 
-def play_spec(play: Case, format_name: str, precision: str) -> ExportSpec:
-    """Return the options of a play's file: for any size if the format has such files, else for the play's size."""
-    size = Fixed(width=play.width, height=play.height, ratio=play.ratio, batch=play.batch)
+def case_spec(case: Case, format_name: str, precision: str) -> ExportSpec:
+    """Return the options of a case's file: for any size if the format has such files, else for its size."""
+    size = Fixed(width=case.width, height=case.height, ratio=case.ratio, batch=case.batch)
     fixed = {"fixed": size} if FORMATS[format_name].one_size else {}
-    return FORMATS[format_name].spec(variant=play.variant, refiner=play.refiner, precision=precision, **fixed)
+    return FORMATS[format_name].spec(variant=case.variant, refiner=case.refiner, precision=precision, **fixed)
 
 
-def artifact_name(play: Case, format_name: str, precision: str) -> str:
-    """Return the name of a play's artifact. Plays that share a file get equal names."""
-    size = (f"{play.width}x{play.height}-{play.ratio:g}-{play.batch}",) if FORMATS[format_name].one_size else ()
-    return "-".join((play.weights, play.variant, play.refiner, format_name, precision, *size))
+def artifact_name(case: Case, format_name: str, precision: str) -> str:
+    """Return the name of a case's artifact. Cases that share a file get equal names."""
+    size = (f"{case.width}x{case.height}-{case.ratio:g}-{case.batch}",) if FORMATS[format_name].one_size else ()
+    return "-".join((case.weights, case.variant, case.refiner, format_name, precision, *size))
 
 
 def shared_folder() -> Path | None:
@@ -129,7 +129,7 @@ def has_real_data() -> bool:
 
 
 @lru_cache(maxsize=4)
-def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
+def case_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     """Load seeded weights, or trained ones of the shared folder.
 
     Raises:
@@ -141,14 +141,14 @@ def play_checkpoint(weights: str, variant: str, refiner: str) -> Checkpoint:
     return trained if refiner == trained.refiner else trained.with_fast_guided_filter()
 
 
-def play_clip(play: Case) -> Clip:
-    """Return a play's clip, in its size and batch.
+def case_clip(case: Case) -> Clip:
+    """Return a case's clip, in its size and batch.
 
     Raises:
         FileNotFoundError: the real clip is missing on this machine.
     """
-    if play.clip == "builtin":
-        clip = builtin_clip(play.frames, play.width, play.height)
+    if case.clip == "builtin":
+        clip = builtin_clip(case.frames, case.width, case.height)
     else:
-        clip = load_clip(real_clip(), play.frames)
-    return clip.fitted(play.width, play.height, play.batch)
+        clip = load_clip(real_clip(), case.frames)
+    return clip.fitted(case.width, case.height, case.batch)

@@ -14,7 +14,7 @@ import numpy as np
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.coreml.evaluator.features import feature
 from exporters.coreml.evaluator.values import Constant, constant, tensor_type
-from exporters.coreml.package import Stored, read
+from exporters.coreml.package import Stored, read_package
 from exporters.spec import Fixed
 from exporters.support.identify import Shape, identify
 from rvm_model.state import state_shapes
@@ -40,7 +40,7 @@ class _Weight:
 
 def inspect(path: Path) -> Artifact:
     """Describe the file. See `exporters.runtime.Runtime`."""
-    stored = read(path)
+    stored = read_package(path)
     functions = [*stored.model.description.functions] or [stored.model.description]
     named = {getattr(function, "name", ""): function for function in functions}
     default = stored.model.description.defaultFunctionName

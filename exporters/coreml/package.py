@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from exporters.artifact import ArtifactError
 from exporters.coreml import MANIFEST
 from exporters.coreml.blobs import Blob, read_blobs
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 from exporters.support.archive import MOST_BYTES, unpacked
 
 DIGEST = "graph_sha256"
@@ -48,7 +48,7 @@ class Stored:
         return dict(self.model.description.metadata.userDefined)
 
 
-def read(path: Path) -> Stored:
+def read_package(path: Path) -> Stored:
     """Read the whole file, once.
 
     Args:
@@ -69,7 +69,7 @@ def read(path: Path) -> Stored:
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        model = messages("Model").Model.FromString(content)
+        model = protobuf_module("Model").Model.FromString(content)
     except DecodeError as error:
         raise ArtifactError(f"{path} is truncated or damaged: its specification is no CoreML model") from error
     if model.WhichOneof("Type") is None:

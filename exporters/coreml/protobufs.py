@@ -12,7 +12,7 @@ from typing import Any
 _NAME = "_rvm_export_coreml_messages"
 
 
-def messages(name: str) -> Any:
+def protobuf_module(name: str) -> Any:
     """Return the generated module of one of CoreML's .proto files: `Model`, `MIL`, `NeuralNetwork`, `FeatureTypes`."""
     return getattr(_package(), f"{name}_pb2")
 

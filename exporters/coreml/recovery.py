@@ -13,20 +13,20 @@ from exporters.artifact import INPUTS, ArtifactError
 from exporters.coreml.evaluator import mil
 from exporters.coreml.evaluator.bind import Bound
 from exporters.coreml.evaluator.features import feature
-from exporters.coreml.evaluator.graph import Node as Step
+from exporters.coreml.evaluator.graph import Instruction
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.nn_layers import LAYERS, weights
 from exporters.coreml.evaluator.values import tensor_type
-from exporters.coreml.package import Stored, read
+from exporters.coreml.package import Stored, read_package
 from exporters.recovery.dataflow import (
     ALIGNED_CORNERS,
     SAME,
     Apply,
     Array,
     Dataflow,
+    DataflowNode,
+    Interval,
     Kernel,
-    Known,
-    Node,
     RecoveryError,
     in_order,
     with_constants,
@@ -54,7 +54,7 @@ _ALIGNED = ("ALIGN_CORNERS", "STRICT_ALIGN_CORNERS")
 
 def dataflow(path: Path) -> Dataflow:
     """Return the graph of a file or package. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    stored = read(path)
+    stored = read_package(path)
     try:
         nodes, constants, quirk = (
             _program(stored) if stored.model.WhichOneof("Type") == "mlProgram" else _network(stored)
@@ -86,7 +86,7 @@ def _default(description: Any) -> Any:
     return named.get(description.defaultFunctionName) or next(iter(named.values()), description)
 
 
-def _program(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
+def _program(stored: Stored) -> tuple[list[DataflowNode], dict[str, Interval], bool]:
     program = stored.model.mlProgram
     name = getattr(_default(stored.model.description), "name", "") or "main"
     function = mil.function(program, name, stored.weights)
@@ -102,22 +102,24 @@ def _program(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
     return nodes, constants, aligned
 
 
-def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Known]:
+def _stored_as(block: Any, tensors: Mapping[str, Tensor]) -> dict[str, Interval]:
     """Return the constants of a program, with bounds of their rounding errors."""
-    known = {name: Known.exactly(tensor.double().numpy()) for name, tensor in tensors.items()}
+    found = {name: Interval.exactly(tensor.double().numpy()) for name, tensor in tensors.items()}
     for operation in block.operations:
         for output in operation.outputs:
-            if output.name not in known:
+            if output.name not in found:
                 continue
-            values = known[output.name]
+            values = found[output.name]
             dtype = tensor_type(output.type).dtype
             if operation.type == "const" and dtype in ("FLOAT16", "FLOAT32"):
                 floats = values.values
-                known[output.name] = Known.of(floats.astype(np.float16) if dtype == "FLOAT16" else floats.astype("f4"))
+                found[output.name] = Interval.of(
+                    floats.astype(np.float16) if dtype == "FLOAT16" else floats.astype("f4")
+                )
             elif operation.type in CONSTANTS:
                 step = _step_of(operation, tensors, values.values.shape)
-                known[output.name] = replace(values, half=step / 2, stored="8 bits, per channel")
-    return known
+                found[output.name] = replace(values, half=step / 2, stored="8 bits, per channel")
+    return found
 
 
 def _step_of(operation: Any, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> Array:
@@ -138,7 +140,7 @@ def _arguments(operation: Any, parameter: str) -> list[str]:
     return [each.name for each in operation.inputs[parameter].arguments] if parameter in operation.inputs else []
 
 
-def _step(step: Step, constants: Mapping[str, Known]) -> Node:
+def _step(step: Instruction, constants: Mapping[str, Interval]) -> DataflowNode:
     name = step.outputs[0] if step.outputs else step.kind
     if step.kind == "conv" and isinstance(step.compute, Bound):
         given, slots = step.compute.constants, step.compute.slots
@@ -152,12 +154,12 @@ def _step(step: Step, constants: Mapping[str, Known]) -> Node:
             dilation=tuple(given.get("dilations") or (1, 1)),
             groups=int(given.get("groups", 1)),
         )
-        return Node(name=name, inputs=(slots["x"][0],), outputs=step.outputs, kernel=kernel)
+        return DataflowNode(name=name, inputs=(slots["x"][0],), outputs=step.outputs, kernel=kernel)
     inputs = step.inputs
     if isinstance(step.compute, Bound) and {*step.compute.slots} == {"x", "y"}:
         inputs = tuple(step.compute.slots[each][0] for each in ("x", "y"))  # a file may write them in any order
     apply = _FUNCTIONS.get(step.kind) or (_number_by_number(step.compute) if step.kind in _OF_NUMBERS else None)
-    return Node(name=name, inputs=inputs, outputs=step.outputs, apply=apply)
+    return DataflowNode(name=name, inputs=inputs, outputs=step.outputs, apply=apply)
 
 
 def _number_by_number(compute: Callable[..., Any]) -> Apply:
@@ -168,19 +170,21 @@ def _number_by_number(compute: Callable[..., Any]) -> Apply:
     return apply
 
 
-def _network(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
+def _network(stored: Stored) -> tuple[list[DataflowNode], dict[str, Interval], bool]:
     network = stored.model.neuralNetwork
     renamed: dict[str, str] = {}
-    nodes: list[Node] = []
+    nodes: list[DataflowNode] = []
     for each in network.preprocessing:
         name = each.featureName or INPUTS[0]
         scaler = each.scaler
         biases = np.array([scaler.redBias, scaler.greenBias, scaler.blueBias], np.float64)
         renamed[name] = f"{name} scaled"
         nodes.append(
-            Node(name="scaler", inputs=(name,), outputs=(renamed[name],), apply=_scaling(scaler.channelScale, biases))
+            DataflowNode(
+                name="scaler", inputs=(name,), outputs=(renamed[name],), apply=_scaling(scaler.channelScale, biases)
+            )
         )
-    constants: dict[str, Known] = {}
+    constants: dict[str, Interval] = {}
     for layer in network.layers:
         kind = layer.WhichOneof("layer") or "layer without a kind"
         inputs = tuple(renamed.get(name, name) for name in layer.input)
@@ -191,7 +195,9 @@ def _network(stored: Stored) -> tuple[list[Node], dict[str, Known], bool]:
         else:
             kernel = _kernel(layer) if kind == "convolution" else None
             apply = None if kernel else _function(layer, kind, len(inputs))
-            nodes.append(Node(name=layer.name, inputs=inputs, outputs=tuple(layer.output), kernel=kernel, apply=apply))
+            nodes.append(
+                DataflowNode(name=layer.name, inputs=inputs, outputs=tuple(layer.output), kernel=kernel, apply=apply)
+            )
     return nodes, constants, any(map(_aligned, network.layers))
 
 
@@ -228,19 +234,19 @@ def _kernel(layer: Any) -> Kernel:
     )
 
 
-def _known(message: Any, shape: tuple[int, ...]) -> Known:
+def _known(message: Any, shape: tuple[int, ...]) -> Interval:
     try:
         values = weights(message, shape).numpy()
     except (ValueError, TypeError, RuntimeError) as error:
         raise RecoveryError(f"it has weights that make no sense: {str(error)[:200]}") from error
     if len(message.float16Value):
-        return Known.of(values.astype(np.float16))
+        return Interval.of(values.astype(np.float16))
     if not len(message.rawValue):
-        return Known.of(values)
+        return Interval.of(values)
     scales = np.abs(np.array([*message.quantization.linearQuantization.scale] or [1.0], np.float64))
     half = np.broadcast_to(scales.reshape(-1, *[1] * (len(shape) - 1)) / 2, shape).copy()
     per = "channel" if len(scales) > 1 else "tensor"
-    return Known(values=values.astype(np.float64), half=half, stored=f"8 bits, per {per}")
+    return Interval(values=values.astype(np.float64), half=half, stored=f"8 bits, per {per}")
 
 
 def _aligned(layer: Any) -> bool:

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from exporters.artifact import IMAGES, INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
-from exporters.onnx.load import read
+from exporters.onnx.load import read_model
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.identify import identify
 from rvm_model.state import REFINERS, state_shapes
@@ -24,7 +24,7 @@ _PRECISIONS = {
 
 def inspect(path: Path) -> Artifact:
     """Describe the file. See `exporters.runtime.Runtime`."""
-    model = read(path)
+    model = read_model(path)
     graph = model.graph
     found = identify({tuple(weight.dims) for weight in graph.initializer})
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))

@@ -16,8 +16,8 @@ from onnx import GraphProto, NodeProto, ValueInfoProto
 from exporters.artifact import OUTPUTS, Artifact, ArtifactError
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.lowering.folding import conv_modules, divided_convs, folded_convs
-from exporters.onnx.load import read
-from exporters.onnx.recovery import ROUNDING, known_constants
+from exporters.onnx.load import read_model
+from exporters.onnx.recovery import ROUNDING, constant_intervals
 from exporters.onnx.runtimes.onnxruntime import runner
 from exporters.onnx.runtimes.step import to_image, to_matte
 from exporters.recovery.dataflow import RecoveryError
@@ -31,7 +31,7 @@ _LISTED = 3
 
 def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     """Open a file at its convolutions. See `exporters.layers.Opener`."""
-    model = read(artifact.path)
+    model = read_model(artifact.path)
     try:
         convs = _file_convs(model.graph)
     except RecoveryError as error:
@@ -127,7 +127,7 @@ def _file_convs(graph: GraphProto) -> list[_FileConv]:
 
     Some exporters write the same constant once for every use; these nodes count as one convolution.
     """
-    constants = {name: known.values for name, known in known_constants(graph)}
+    constants = {name: interval.values for name, interval in constant_intervals(graph)}
     first: dict[object, str] = {}
     nodes: dict[str, list[NodeProto]] = {}
     for node in graph.node:
@@ -153,15 +153,17 @@ def _match(path: Path, convs: list[_FileConv], network: MattingNetwork) -> dict[
     del folded[SEGMENTATION]
     # Our files have a fourth source channel, and the filter without a module; foreign files have neither.
     lowered = divided_convs(network)
-    known = {name: [conv.weight for conv in (folded.get(name), lowered.get(name)) if conv] for name in folded | lowered}
-    del known[SEGMENTATION]
+    candidates = {
+        name: [conv.weight for conv in (folded.get(name), lowered.get(name)) if conv] for name in folded | lowered
+    }
+    del candidates[SEGMENTATION]
 
     modules: dict[str, str] = {}
     distances: dict[str, float] = {}
     pairs = [
         (conv.weight_name != f"{name}.weight", _distance(conv.weight, weight), conv.weight_name, name)
         for conv in convs
-        for name, weights in known.items()
+        for name, weights in candidates.items()
         for weight in weights
         if conv.weight is not None and conv.weight.shape == weight.shape
     ]

@@ -18,7 +18,7 @@ from rvm_model.errors import first_line
 _REPEATING = ("Loop", "Scan", "SequenceMap")
 
 
-def read(path: Path) -> ModelProto:
+def read_model(path: Path) -> ModelProto:
     """Return the file's message.
 
     Raises:

@@ -10,16 +10,16 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from exporters.artifact import INPUTS
 from exporters.layers import ConvSteps, Step
-from exporters.onnx.load import read
+from exporters.onnx.load import read_model
 from exporters.recovery.dataflow import (
     FUNCTIONS,
     SAME,
     Apply,
     Array,
     Dataflow,
+    DataflowNode,
+    Interval,
     Kernel,
-    Known,
-    Node,
     RecoveryError,
     with_constants,
 )
@@ -58,8 +58,8 @@ def dataflow(path: Path) -> Dataflow:
 
     Raises ArtifactError if the file is damaged, RecoveryError if its convolutions are unusable.
     """
-    graph = read(path).graph
-    constants = dict(known_constants(graph))
+    graph = read_model(path).graph
+    constants = dict(constant_intervals(graph))
     inputs = {value.name: value for value in graph.input if value.name in _ROLES}
     src = inputs.get(INPUTS[0])
     nodes = tuple(_node(node, constants) for node in graph.node if node.op_type != "Constant")
@@ -77,7 +77,7 @@ def activation_steps(path: Path) -> dict[str, ConvSteps]:
 
     Empty for a file whose weights do not have the network's names.
     """
-    graph = read(path).graph
+    graph = read_model(path).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     into = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     back = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
@@ -96,7 +96,7 @@ def activation_steps(path: Path) -> dict[str, ConvSteps]:
     return steps
 
 
-def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
+def constant_intervals(graph: GraphProto) -> Iterator[tuple[str, Interval]]:
     """Yield constants by name; those stored in eight bits are dequantised.
 
     Raises RecoveryError for a damaged constant.
@@ -112,13 +112,13 @@ def known_constants(graph: GraphProto) -> Iterator[tuple[str, Known]]:
         except (ValueError, TypeError) as error:
             raise RecoveryError(f"its constant {name[-80:]!r} is damaged: {str(error)[:200]}") from error
         if arrays[name].dtype in (np.float16, np.float32, np.float64):
-            yield name, Known.of(arrays[name])
+            yield name, Interval.of(arrays[name])
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and {*node.input[:2], *filter(None, node.input[2:])} <= arrays.keys():
             yield node.output[0], _dequantised(node, [arrays.get(name) for name in node.input])
 
 
-def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Known:
+def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Interval:
     """Return a weight stored in eight bits: one step and zero for all, or one of each along an axis."""
     stored, step, zero = (*given, None)[:3]
     assert stored is not None
@@ -140,10 +140,10 @@ def _dequantised(node: NodeProto, given: list[NDArray[Any] | None]) -> Known:
     values = (values * steps.astype("f4")).astype(np.float64)
     per = "channel" if steps.size > 1 else "tensor"
     half = np.broadcast_to(np.abs(steps) / 2, stored.shape).copy()
-    return Known(values=values, half=half, stored=f"{8 * stored.dtype.itemsize} bits, per {per}")
+    return Interval(values=values, half=half, stored=f"{8 * stored.dtype.itemsize} bits, per {per}")
 
 
-def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
+def _node(node: NodeProto, constants: Mapping[str, Interval]) -> DataflowNode:
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     names = tuple(node.input)
     kernel = norm = apply = None
@@ -160,7 +160,7 @@ def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
         names = ()
     elif node.op_type in _BY_SIZE:
         names = names[:1]
-    return Node(
+    return DataflowNode(
         name=_title(node),
         inputs=tuple(name for name in names if name),
         outputs=tuple(name for name in node.output if name),
@@ -170,7 +170,7 @@ def _node(node: NodeProto, constants: Mapping[str, Known]) -> Node:
     )
 
 
-def _kernel(node: NodeProto, attributes: _Attributes, constants: Mapping[str, Known]) -> Kernel:
+def _kernel(node: NodeProto, attributes: _Attributes, constants: Mapping[str, Interval]) -> Kernel:
     weight, bias = constants.get(node.input[1]), None
     if len(node.input) > 2 and node.input[2]:
         bias = constants.get(node.input[2])
@@ -189,7 +189,7 @@ def _kernel(node: NodeProto, attributes: _Attributes, constants: Mapping[str, Kn
     )
 
 
-def _norm(node: NodeProto, attributes: _Attributes, constants: Mapping[str, Known]) -> tuple[Array, Array] | None:
+def _norm(node: NodeProto, attributes: _Attributes, constants: Mapping[str, Interval]) -> tuple[Array, Array] | None:
     given = [constants.get(name) for name in node.input[1:5]]
     if len(given) != 4 or any(each is None or each.values.ndim != 1 for each in given):
         raise RecoveryError(f"its batch norm {_title(node)[-80:]!r} has no constant parameters")

@@ -18,7 +18,7 @@ SOURCE = "src"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layer:
+class NetworkConv:
     """One convolution in a form that a file may have: a whole module, or a module's part for one of its joined images.
 
     `name` is that of the module, or of the part as in `divided_convs`; `part` is the part's own name. `widened` is True
@@ -52,7 +52,7 @@ class Architecture:
     variant: str
     refiner: str
     modules: dict[str, Conv]
-    layers: tuple[Layer, ...]
+    layers: tuple[NetworkConv, ...]
     parts: dict[str, tuple[str, ...]]
     sums: dict[str, str]
 
@@ -105,9 +105,9 @@ def architecture(variant: str, refiner: str) -> Architecture:
 
 def _layer(
     conv: Conv, module: str, ops: "_Ops", sources: frozenset[str], module_of: dict[str, str], *, widened: bool = False
-) -> Layer:
+) -> NetworkConv:
     is_part = conv.name != module
-    return Layer(
+    return NetworkConv(
         name=conv.name,
         module=module,
         shape=conv.weight.shape,

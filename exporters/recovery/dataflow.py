@@ -51,7 +51,7 @@ class RecoveryError(ArtifactError):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
+class Interval:
     """Numbers as a file computes with them, and bounds of their rounding errors.
 
     `half` is half a step of the rounding, in the shape of `values`. `stored` describes for people how they are stored.
@@ -62,12 +62,12 @@ class Known:
     stored: str
 
     @classmethod
-    def exactly(cls, values: Array) -> "Known":
+    def exactly(cls, values: Array) -> "Interval":
         """Return numbers that were not rounded."""
         return cls(values=values, half=np.zeros_like(values), stored="float64")
 
     @classmethod
-    def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> "Known":
+    def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> "Interval":
         """Return the numbers of a floating-point array, which were rounded to its dtype."""
         values = np.asarray(array, np.float64)
         half = np.zeros_like(values)
@@ -76,17 +76,17 @@ class Known:
                 half = np.spacing(np.abs(array)).astype(np.float64) / 2
         return cls(values=values, half=half, stored=str(array.dtype))
 
-    def map(self, change: Callable[[Array], Array]) -> "Known":
+    def map(self, change: Callable[[Array], Array]) -> "Interval":
         """Return the same numbers in another shape or order."""
         return replace(self, values=change(self.values), half=change(self.half))
 
-    def times(self, factor: "Known") -> "Known":
+    def times(self, factor: "Interval") -> "Interval":
         """Return the numbers multiplied by a factor that broadcasts."""
         half = (np.abs(self.values) + self.half) * (np.abs(factor.values) + factor.half)
         values = self.values * factor.values
         return replace(self, values=values, half=half - np.abs(values))
 
-    def plus(self, offset: "Known") -> "Known":
+    def plus(self, offset: "Interval") -> "Interval":
         """Return the numbers added to an offset of the same shape."""
         return replace(self, values=self.values + offset.values, half=self.half + offset.half)
 
@@ -95,15 +95,15 @@ class Known:
 class Kernel:
     """The parameters of a convolution: `weight` (out, in / groups, height, width), `bias` (out,) or None."""
 
-    weight: Known
-    bias: Known | None = None
+    weight: Interval
+    bias: Interval | None = None
     stride: tuple[int, ...] = (1, 1)
     dilation: tuple[int, ...] = (1, 1)
     groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Node:
+class DataflowNode:
     """One operation, and the values that it reads and writes. Sizes and other controls do not count as values.
 
     It is a convolution if it has a `kernel`. It is a batch norm if it has a `norm`: scale and offset of each channel.
@@ -147,10 +147,10 @@ class Dataflow:
     weights of a file that kept the network's own names; such a file needs no nodes.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[DataflowNode, ...]
     inputs: Mapping[str, str]
     outputs: frozenset[str]
-    constants: Mapping[str, Known]
+    constants: Mapping[str, Interval]
     levels: float = 1
     quirks: frozenset[str] = frozenset()
     named: Mapping[str, NDArray[Any]] | None = None
@@ -161,9 +161,9 @@ class Dataflow:
                 raise RecoveryError(f"its {node.name[-80:]!r} has no inputs, or no outputs")
 
     @cached_property
-    def readers(self) -> Mapping[str, list[Node]]:
+    def readers(self) -> Mapping[str, list[DataflowNode]]:
         """Return the nodes that read each value."""
-        found: dict[str, list[Node]] = {}
+        found: dict[str, list[DataflowNode]] = {}
         for node in self.nodes:
             for name in {*node.inputs}:
                 found.setdefault(name, []).append(node)
@@ -214,7 +214,7 @@ class Dataflow:
         while len(readers := self.readers.get(value, [])) == 1 and value not in self.outputs:
             (node,) = readers
             if node.norm is not None and node.inputs[0] == value:
-                scale, offset = (Known.exactly(each) for each in node.norm)
+                scale, offset = (Interval.exactly(each) for each in node.norm)
                 kernel = _scaled(kernel, scale)
                 kernel = replace(kernel, bias=offset if kernel.bias is None else kernel.bias.plus(offset))
                 normalised = True
@@ -230,7 +230,7 @@ class Dataflow:
             value = node.outputs[0]
         return kernel, value, normalised
 
-    def _vector(self, node: Node, value: str, length: int) -> Known | None:
+    def _vector(self, node: DataflowNode, value: str, length: int) -> Interval | None:
         """Return the other operand of a node if it is one number per channel, else None."""
         others = [name for name in node.inputs if name != value]
         if len(others) != 1 or others[0] not in self.constants:
@@ -306,12 +306,12 @@ class Dataflow:
         return constant.values.reshape(-1) if constant.values.size > 1 else constant.values.reshape(())
 
 
-def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
+def in_order(nodes: Iterable[DataflowNode]) -> tuple[DataflowNode, ...]:
     """Return the nodes sorted so that each follows those whose values it reads. Raises RecoveryError for a cycle."""
     nodes = [*nodes]
     makers = {name: node for node in nodes for name in node.outputs}
     begun: set[int] = set()
-    done: dict[int, Node] = {}
+    done: dict[int, DataflowNode] = {}
     for first in nodes:
         stack = [first]
         while stack:
@@ -330,23 +330,23 @@ def in_order(nodes: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(done.values())
 
 
-def with_constants(nodes: Iterable[Node], constants: Mapping[str, Known]) -> dict[str, Known]:
+def with_constants(nodes: Iterable[DataflowNode], constants: Mapping[str, Interval]) -> dict[str, Interval]:
     """Return the constants, and all values computed from constants alone. The nodes must be in order."""
-    known = dict(constants)
+    found = dict(constants)
     for node in nodes:
-        given = [known[name] for name in node.inputs if name in known]
+        given = [found[name] for name in node.inputs if name in found]
         if node.apply is None or not given or len(given) < len(node.inputs) or len(node.outputs) != 1:
             continue
         if node.apply is SAME:
-            known[node.outputs[0]] = given[0]
+            found[node.outputs[0]] = given[0]
             continue
         with suppress(RecoveryError):  # skip a constant that cannot be computed: a node that needs it fails later
             values = np.asarray(_applied(node, [each.values for each in given]), np.float64)
-            known[node.outputs[0]] = Known(values=values, half=np.zeros_like(values), stored=given[0].stored)
-    return known
+            found[node.outputs[0]] = Interval(values=values, half=np.zeros_like(values), stored=given[0].stored)
+    return found
 
 
-class Reader(Protocol):
+class RecoveryModule(Protocol):
     def dataflow(self, path: Path) -> Dataflow:
         """Return the graph of a file. Raises ArtifactError if it is damaged, or has unusable convolutions."""
 
@@ -358,7 +358,7 @@ _MOST_NUMBERS = 1 << 26
 """The limit for a value computed from a file's constants. No kernel of the network has a twentieth of it."""
 
 
-def _applied(node: Node, given: list[Array]) -> Array:
+def _applied(node: DataflowNode, given: list[Array]) -> Array:
     """Return a node's function of these numbers.
 
     Raises RecoveryError if there are too many numbers, or shapes do not fit.
@@ -389,7 +389,7 @@ def _function(values: Array) -> str:
     return "a function that is none of the network's"
 
 
-def _scaled(kernel: Kernel, scale: Known) -> Kernel:
+def _scaled(kernel: Kernel, scale: Interval) -> Kernel:
     """Return the kernel with its outputs multiplied by one number per channel."""
     bias = None if kernel.bias is None else kernel.bias.times(scale)
     return replace(kernel, weight=kernel.weight.times(scale.map(lambda x: x[:, None, None, None])), bias=bias)

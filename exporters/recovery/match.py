@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporters.layers import BOX_FILTER
-from exporters.recovery.architecture import SOURCE, Architecture, Layer, architecture
+from exporters.recovery.architecture import SOURCE, Architecture, NetworkConv, architecture
 from exporters.recovery.dataflow import (
     ROUNDED_NORMALISATION,
     Convolution,
     Dataflow,
+    Interval,
     Kernel,
-    Known,
     RecoveryError,
     is_mean,
 )
@@ -35,8 +35,8 @@ class Weights:
     """
 
     architecture: Architecture
-    kernels: Mapping[str, Known]
-    offsets: Mapping[str, Known | None]
+    kernels: Mapping[str, Interval]
+    offsets: Mapping[str, Interval | None]
     remarks: tuple[str, ...]
     quirks: frozenset[str] = frozenset()
 
@@ -49,10 +49,10 @@ def match(graph: Dataflow) -> Weights:
             not fit.
     """
     convolutions = [*graph.convolutions()]
-    known = identify({conv.kernel.weight.values.shape for conv in convolutions})
-    if known is None:
+    identified = identify({conv.kernel.weight.values.shape for conv in convolutions})
+    if identified is None:
         raise RecoveryError("it has no convolutions like those of a matting network")
-    matcher = _Matcher(graph=graph, architecture=architecture(*known))
+    matcher = _Matcher(graph=graph, architecture=architecture(*identified))
     for conv in convolutions:
         matcher.add(conv)
     return matcher.finish()
@@ -93,8 +93,8 @@ class _Matcher:
     def finish(self) -> Weights:
         """Return the weights after the last convolution."""
         modules = self.architecture.modules
-        kernels: dict[str, Known] = {}
-        offsets: dict[str, Known | None] = {}
+        kernels: dict[str, Interval] = {}
+        offsets: dict[str, Interval | None] = {}
         for module in modules:
             kernel = self._box_filter() if module == BOX_FILTER else self._kernel(module)
             kernels[module], offsets[module] = kernel.weight, kernel.bias
@@ -114,7 +114,7 @@ class _Matcher:
             found |= self.transparent[value] if value in self.transparent else {self.module_of[value]}
         return frozenset(found)
 
-    def _open(self) -> Iterator[Layer]:
+    def _open(self) -> Iterator[NetworkConv]:
         """Yield the layers that have not been found yet, neither in parts nor whole."""
         taken = {layer.module: layer for layer in self.architecture.layers if layer.name in self.found}
         for layer in self.architecture.layers:
@@ -186,7 +186,7 @@ class _Matcher:
             kernel = replace(kernel, bias=None)
         if expects_bias and kernel.bias is None:
             # Some tools leave out a bias of zeros.
-            kernel = replace(kernel, bias=Known.exactly(np.zeros(len(kernel.weight.values))))
+            kernel = replace(kernel, bias=Interval.exactly(np.zeros(len(kernel.weight.values))))
         return kernel
 
     def _without_normalisation(self, conv: Convolution, kernel: Kernel, widened: bool) -> Kernel:
@@ -212,7 +212,7 @@ class _Matcher:
             raise RecoveryError(f"its {module}, which it computes in {len(convs)} parts, is not their sum and {wanted}")
 
 
-def _in_fours(weight: Known) -> list[Known]:
+def _in_fours(weight: Interval) -> list[Interval]:
     count = len(weight.values) // 4
     return [weight.map(lambda x, k=k: x[4 * k : 4 * k + 4]) for k in range(count)]  # type: ignore[misc]
 
@@ -235,7 +235,7 @@ def _joined(kernels: list[Kernel]) -> Kernel:
     return replace(kernels[0], weight=weight, bias=bias)
 
 
-def _differences(layer: Layer, conv: Convolution, sources: frozenset[str]) -> list[str]:
+def _differences(layer: NetworkConv, conv: Convolution, sources: frozenset[str]) -> list[str]:
     """Return, in words, how a convolution differs from a layer."""
     kernel = conv.kernel
     pairs = (

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from exporters.recovery.dataflow import Array, Kernel, Known, RecoveryError
+from exporters.recovery.dataflow import Array, Interval, Kernel, RecoveryError
 from rvm_model.network.mobilenetv3 import MEAN, STD
 
 _MEAN, _STD = (np.array(values, np.float64) for values in (MEAN, STD))
@@ -39,10 +39,10 @@ def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> t
         )
     if error <= _EXACT:
         return kernel, 0
-    weight = kernel.weight.times(Known.exactly(factor[None, :, None, None]))
+    weight = kernel.weight.times(Interval.exactly(factor[None, :, None, None]))
     # The network pads with zeros after the normalisation, so at the border this is off by the same small share.
     moved = (kernel.weight.values * shift[None, :, None, None]).sum((1, 2, 3))
-    bias = Known.exactly(moved) if kernel.bias is None else kernel.bias.plus(Known.exactly(moved))
+    bias = Interval.exactly(moved) if kernel.bias is None else kernel.bias.plus(Interval.exactly(moved))
     return replace(kernel, weight=weight, bias=bias), error
 
 
@@ -64,10 +64,10 @@ def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
     slack = ones_half + (half * mean).sum(1)
     if not (np.abs(own) <= 1.01 * slack + 1e-6 * np.abs(scaled.values).sum(1)).all():
         raise RecoveryError("the fourth channel of its first convolution is not the network's normalisation")
-    weight = scaled.times(Known.exactly(_STD[None, :, None, None]))
+    weight = scaled.times(Interval.exactly(_STD[None, :, None, None]))
     if kernel.weight.stored == "float32":
         return replace(kernel, weight=replace(weight, values=_exact(kernel.weight.values))), 0
-    moved = Known(values=own.sum((1, 2)), half=slack.sum((1, 2)), stored=kernel.weight.stored)
+    moved = Interval(values=own.sum((1, 2)), half=slack.sum((1, 2)), stored=kernel.weight.stored)
     bias = moved if kernel.bias is None else kernel.bias.plus(moved)
     return replace(kernel, weight=weight, bias=bias), float(np.abs(own).max() / np.abs(ones).max())
 

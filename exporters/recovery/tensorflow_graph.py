@@ -14,9 +14,9 @@ from exporters.recovery.dataflow import (
     Apply,
     Array,
     Dataflow,
+    DataflowNode,
+    Interval,
     Kernel,
-    Known,
-    Node,
     RecoveryError,
     in_order,
     is_mean,
@@ -85,7 +85,7 @@ class Operation:
 
 
 def dataflow(
-    operations: Iterable[Operation], constants: Mapping[str, Known], roles: Mapping[str, str], outputs: Iterable[str]
+    operations: Iterable[Operation], constants: Mapping[str, Interval], roles: Mapping[str, str], outputs: Iterable[str]
 ) -> Dataflow:
     """Return the dataflow of a graph without functions.
 
@@ -99,12 +99,12 @@ def dataflow(
         RecoveryError: a convolution's weights are not constant, or the graph has a cycle.
     """
     by_name = {operation.name: operation for operation in operations}
-    known = _aliased(by_name, constants)
+    found = _aliased(by_name, constants)
     outputs = frozenset(map(_value, outputs))
     ports: dict[str, set[str]] = {}
     for value in [*(name for each in by_name.values() for name in each.inputs), *outputs]:
         ports.setdefault(_node_of(value), set()).add(_value(value))
-    builder = _Builder(by_name=by_name, constants=known, ports=ports)
+    builder = _Builder(by_name=by_name, constants=found, ports=ports)
     nodes = in_order(
         [
             node
@@ -117,39 +117,39 @@ def dataflow(
         nodes=nodes,
         inputs=roles,
         outputs=outputs,
-        constants=with_constants(nodes, known),
+        constants=with_constants(nodes, found),
         quirks=frozenset(builder.quirks),
     )
 
 
-def _aliased(by_name: Mapping[str, Operation], constants: Mapping[str, Known]) -> dict[str, Known]:
+def _aliased(by_name: Mapping[str, Operation], constants: Mapping[str, Interval]) -> dict[str, Interval]:
     """Return the constants, plus the nodes that only pass a constant on."""
-    known = dict(constants)
+    found = dict(constants)
     for operation in by_name.values():
         behind, passed = operation, [operation.name]
         while behind.op in _ALIASES and behind.inputs and len(passed) <= len(by_name):
             source = _node_of(behind.inputs[0])
-            if source in known:
+            if source in found:
                 for name in passed:
-                    known |= {name: known[source], f"{name}:1": known[source]}
+                    found |= {name: found[source], f"{name}:1": found[source]}
                 break
             if source not in by_name:
                 break
             behind = by_name[source]
             passed.append(source)
-    return known
+    return found
 
 
 @dataclass(kw_only=True, eq=False)
 class _Builder:
     by_name: Mapping[str, Operation]
-    constants: Mapping[str, Known]
+    constants: Mapping[str, Interval]
     ports: Mapping[str, set[str]]
 
     def __post_init__(self) -> None:
         self.quirks: set[str] = set()
 
-    def add(self, operation: Operation) -> list[Node]:
+    def add(self, operation: Operation) -> list[DataflowNode]:
         """Return the operation's nodes: more than one if an activation is fused into it."""
         op, inputs = operation.op, tuple(map(_value, operation.inputs))
         outputs = tuple(sorted(self.ports.get(operation.name, {operation.name})))
@@ -169,9 +169,9 @@ class _Builder:
             inputs = inputs[:-1]
         elif op in ("Select", "SelectV2"):
             inputs = inputs[1:]
-        return [Node(name=operation.name, inputs=inputs, outputs=outputs, norm=norm, apply=apply)]
+        return [DataflowNode(name=operation.name, inputs=inputs, outputs=outputs, norm=norm, apply=apply)]
 
-    def _convolution(self, operation: Operation, inputs: tuple[str, ...]) -> list[Node]:
+    def _convolution(self, operation: Operation, inputs: tuple[str, ...]) -> list[DataflowNode]:
         weight = self._constant(operation, 1, 4)
         depthwise = operation.op in _DEPTHWISE
         if depthwise:
@@ -200,9 +200,9 @@ class _Builder:
             self.quirks.add(UNPADDED_MEAN)
         value, nodes = operation.name, []
         names = [f"{value} fused {each}" for each in fused] + [value]
-        nodes.append(Node(name=value, inputs=inputs[:1], outputs=(names[0],), kernel=kernel))
+        nodes.append(DataflowNode(name=value, inputs=inputs[:1], outputs=(names[0],), kernel=kernel))
         for each, (given, result) in zip(fused, pairwise(names), strict=True):
-            nodes.append(Node(name=result, inputs=(given,), outputs=(result,), apply=_FUNCTIONS.get(each)))
+            nodes.append(DataflowNode(name=result, inputs=(given,), outputs=(result,), apply=_FUNCTIONS.get(each)))
         return nodes
 
     def _dilation(self, operation: Operation) -> tuple[int, ...]:
@@ -219,12 +219,12 @@ class _Builder:
         scale = gamma / np.sqrt(variance + operation.attributes.get("epsilon", 1e-4))
         return scale, beta - mean * scale
 
-    def _constant(self, operation: Operation, position: int, axes: int) -> Known:
+    def _constant(self, operation: Operation, position: int, axes: int) -> Interval:
         name = operation.inputs[position] if position < len(operation.inputs) else ""
-        known = self.constants.get(_value(name))
-        if known is None or known.values.ndim != axes or not known.values.size:
+        interval = self.constants.get(_value(name))
+        if interval is None or interval.values.ndim != axes or not interval.values.size:
             raise RecoveryError(f"its {operation.op} {operation.name[-80:]!r} has no constant weights of {axes} axes")
-        return known
+        return interval
 
 
 def _node_of(value: str) -> str:

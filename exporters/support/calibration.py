@@ -18,7 +18,7 @@ from exporters.spec import Fixed
 from rvm_model.errors import UserError
 from rvm_model.video.pixels import to_8_bits
 from rvm_model.video.source import open_source
-from rvm_model.video.synthetic.clip import drawn_frames
+from rvm_model.video.synthetic.clip import draw_frames
 
 BUILTIN = "builtin"
 FRAMES = 16
@@ -66,7 +66,7 @@ def load_calibration(clip: str, fixed: Fixed | None) -> Calibration:
     if clip == BUILTIN:
         width, height = _BUILTIN_SIZE if fixed is None else (fixed.width, fixed.height)
         # Later in the figure's motion than the clip that files are judged on, and with other noise.
-        return Calibration(name="built-in", pixels=drawn_frames(FRAMES, width, height, begin=30.5, seed=608))
+        return Calibration(name="built-in", pixels=draw_frames(FRAMES, width, height, begin=30.5, seed=608))
     path = Path(clip)
     with open_source(path, max_frames=FRAMES) as source:
         frames = [to_8_bits(frame.pixels) for frame in source]

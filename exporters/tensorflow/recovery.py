@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from exporters.artifact import INPUTS
-from exporters.recovery.dataflow import Dataflow, Known, RecoveryError
+from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
 from exporters.support.archive import unpacked
@@ -32,15 +32,17 @@ def dataflow(path: Path) -> Dataflow:
         graph = frozen.graph.as_graph_def()
         names = {name: tensor.partition(":")[0] for name, tensor in serve.placeholders.items()}
         outputs = [tensor.name for tensor in frozen.outputs]
-    constants = {node.name: known for node in graph.node if node.op == "Const" and (known := _known(node)) is not None}
+    constants = {
+        node.name: interval for node in graph.node if node.op == "Const" and (interval := _interval(node)) is not None
+    }
     operations = [_operation(node) for node in graph.node]
     roles = {names[name]: role for name, role in _ROLES.items() if name in names}
     return tensorflow_dataflow(operations, constants, roles, outputs)
 
 
-def _known(node: Any) -> Known | None:
+def _interval(node: Any) -> Interval | None:
     array = tf.make_ndarray(node.attr["value"].tensor)
-    return Known.of(array) if array.dtype.kind in "fi" else None
+    return Interval.of(array) if array.dtype.kind in "fi" else None
 
 
 def _operation(node: Any) -> Operation:

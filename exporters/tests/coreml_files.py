@@ -9,7 +9,7 @@ from PIL import Image
 from exporters import FORMATS, load_exporter
 from exporters.coreml import CoremlSpec
 from exporters.coreml.evaluator.evaluator import load_program
-from exporters.coreml.package import read
+from exporters.coreml.package import read_package
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 
@@ -38,7 +38,7 @@ class StandIn:
         self.path, self.program = path, load_program(path, function)
 
     def get_spec(self):
-        return read(self.path).model
+        return read_package(self.path).model
 
     def make_state(self):
         state = self.program.new_state()

@@ -3,7 +3,7 @@
 import shutil
 
 from exporters.coreml.package import DIGEST
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -12,7 +12,7 @@ FRACTION = 1e-4
 
 
 def read(path):
-    return messages("Model").Model.FromString((path / SPECIFICATION if path.is_dir() else path).read_bytes())
+    return protobuf_module("Model").Model.FromString((path / SPECIFICATION if path.is_dir() else path).read_bytes())
 
 
 def edited(source, path, edit):
@@ -86,7 +86,7 @@ def _factor(model):
 
 def factor_of_text(model):
     value = _factor(model)
-    value.type.tensorType.dataType = messages("MIL").DataType.Value("STRING")
+    value.type.tensorType.dataType = protobuf_module("MIL").DataType.Value("STRING")
     value.immediateValue.tensor.strings.values[:] = ["half"]
 
 

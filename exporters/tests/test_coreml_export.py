@@ -14,7 +14,7 @@ from exporters import load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.coreml import convert, function_name
 from exporters.coreml.evaluator.evaluator import load_program
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 from exporters.coreml.runtime_apple import inspect as inspect_in_bytes
 from exporters.coreml.runtime_apple import make_step
 from exporters.coreml.runtime_apple import to_numpy as apple_to_numpy
@@ -39,7 +39,7 @@ STATES = ("r1", "r2", "r3", "r4")
 
 def model_of(path):
     file = path if path.is_file() else path / "Data" / "com.apple.CoreML" / "model.mlmodel"
-    return messages("Model").Model.FromString(file.read_bytes())
+    return protobuf_module("Model").Model.FromString(file.read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -265,7 +265,7 @@ def test_up_to_the_first_convolution_it_is_fp32_if_asked_for(tensors, package):
         (resize, *_), (first, *_) = (
             [each for each in operations if each.type == kind] for kind in ("upsample_bilinear", "conv")
         )
-        names = messages("MIL").DataType.Name
+        names = protobuf_module("MIL").DataType.Name
         return [names(each.outputs[0].type.tensorType.dataType) for each in (resize, first)]
 
     assert dtypes(tensors) == ["FLOAT32", "FLOAT16"]

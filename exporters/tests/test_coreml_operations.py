@@ -14,7 +14,7 @@ from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.mil_ops import OPERATIONS
 from exporters.coreml.evaluator.nn_layers import LAYERS, weights
 from exporters.coreml.evaluator.sampling import RULES, resize_by_rule
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 from exporters.tests.coreml_cases import CASES
 from exporters.tests.coreml_made import MODES, SIZES
 
@@ -199,7 +199,7 @@ def test_weights_of_a_layer_in_every_width(channels):
     rng = np.random.default_rng(0)
     values, shape = rng.standard_normal((4, 3, 2, 2)).astype(np.float32), (4, 3, 2, 2)
     integers, scale, bias = rng.integers(0, 256, shape).astype(np.uint8), rng.random(channels), rng.random(channels)
-    message = messages("NeuralNetwork").WeightParams()
+    message = protobuf_module("NeuralNetwork").WeightParams()
     message.floatValue[:] = values.ravel()
     np.testing.assert_array_equal(weights(message, shape), values)
     message.ClearField("floatValue")

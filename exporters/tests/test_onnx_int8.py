@@ -21,7 +21,7 @@ from exporters.tests.onnx_files import assert_close, export, play
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.video.colour import VideoError
-from rvm_model.video.synthetic.clip import drawn_frames
+from rvm_model.video.synthetic.clip import draw_frames
 
 SIZE = Fixed(width=320, height=180, ratio=0.5)
 INT8 = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "int8"}
@@ -133,7 +133,7 @@ def test_it_computes_nearly_the_same(files):
 def test_it_is_made_again_byte_for_byte_and_says_no_path(files, tmp_path):
     again = export(tmp_path, precision="int8", fixed=SIZE)
     assert again.read_bytes() == files["int8"].read_bytes()
-    folder = frames_folder(tmp_path / "my clip", drawn_frames(FRAMES, 96, 64, seed=5))
+    folder = frames_folder(tmp_path / "my clip", draw_frames(FRAMES, 96, 64, seed=5))
     given = metadata(export(tmp_path, precision="int8", fixed=SIZE, calibration=str(folder)))
     assert (given["precision"], given["calibration"]) == ("int8", "my clip")
     assert len(given["calibration_frames"].split()) == FRAMES
@@ -144,7 +144,7 @@ def test_it_is_made_again_byte_for_byte_and_says_no_path(files, tmp_path):
 
 
 def test_another_clip_gives_other_steps_and_the_same_weights(files, tmp_path):
-    dark = frames_folder(tmp_path / "dark", drawn_frames(FRAMES, 128, 96) // 4)
+    dark = frames_folder(tmp_path / "dark", draw_frames(FRAMES, 128, 96) // 4)
     path = export(tmp_path, precision="int8", fixed=SIZE, calibration=str(dark))
     one, two = (
         {each.name: numpy_helper.to_array(each) for each in onnx.load(each).graph.initializer}
@@ -167,7 +167,7 @@ def test_bytes_are_the_same_frames(files, tmp_path):
 
 
 def test_frames_of_one_colour_are_in_many_clips(tmp_path):
-    moving = drawn_frames(FRAMES, 64, 48)
+    moving = draw_frames(FRAMES, 64, 48)
     one, other = (np.concatenate([np.zeros_like(moving[:4]), part]) for part in (moving[:12], moving[4:] // 2))
     calibration = load_calibration(str(frames_folder(tmp_path / "one", one)), None)
     assert len(calibration.metadata()["calibration_frames"].split()) == 12
@@ -204,15 +204,15 @@ def test_names_tell_what_is_not_usual():
 def test_clips_that_cannot_be_calibrated_with(tmp_path):
     with pytest.raises(VideoError, match="no such file"):
         load_calibration(str(tmp_path / "none.mp4"), None)
-    few = frames_folder(tmp_path / "few", drawn_frames(3, 32, 24))
+    few = frames_folder(tmp_path / "few", draw_frames(3, 32, 24))
     with pytest.raises(CalibrationError, match="few has 3 frames, and calibration takes 16; give a longer clip"):
         load_calibration(str(few), None)
-    still = frames_folder(tmp_path / "still", np.repeat(drawn_frames(1, 32, 24), FRAMES, 0))
+    still = frames_folder(tmp_path / "still", np.repeat(draw_frames(1, 32, 24), FRAMES, 0))
     with pytest.raises(CalibrationError, match=r"frames of .*still are all alike; give a clip that moves, or builtin"):
         load_calibration(str(still), None)
     with pytest.raises(SpecError, match="--calibration is empty"):
         OnnxSpec(**INT8, calibration="")
-    thin = frames_folder(tmp_path / "thin", drawn_frames(FRAMES, 1200, 1))
+    thin = frames_folder(tmp_path / "thin", draw_frames(FRAMES, 1200, 1))
     with pytest.raises(CalibrationError, match="1200x1 are too narrow"):
         export(tmp_path, precision="int8", calibration=str(thin))
     assert not [*tmp_path.glob("*.onnx")]

@@ -6,13 +6,13 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from exporters import FORMATS, load_exporter, load_reader
+from exporters import FORMATS, load_exporter, load_recovery
 from exporters.lowering.folding import folded_convs, lowered_convs
 from exporters.onnx import OnnxSpec
 from exporters.onnx.traced import export_traced
 from exporters.recover import Untrusted, recover
 from exporters.recovery.architecture import architecture
-from exporters.recovery.dataflow import FUNCTIONS, GRID, Known, RecoveryError
+from exporters.recovery.dataflow import FUNCTIONS, GRID, Interval, RecoveryError
 from exporters.recovery.match import match
 from exporters.spec import Fixed
 from exporters.tests.onnx_files import export
@@ -103,7 +103,7 @@ def test_whatever_the_options_it_is_the_same_network(options, tmp_path):
     precision = options.get("precision", "fp32")
     path = export(tmp_path, **options)
     known = {name: conv.weight for name, conv in folded_convs(load_checkpoint("seeded").network()).items()}
-    given = match(load_reader("onnx").dataflow(path)).kernels
+    given = match(load_recovery("onnx").dataflow(path)).kernels
     assert given.keys() == known.keys() - {"project_seg.conv"}
     step = 2.0**-10 if precision == "fp16" else 2.0**-22
     for name, kernel in given.items():
@@ -121,7 +121,7 @@ def test_a_file_of_others_with_other_names_and_shapes(refiner, tmp_path):
     path = tmp_path / "traced.onnx"
     source = load_checkpoint("seeded", refiner=refiner)
     export_traced(source.network("always"), path)
-    weights = match(load_reader("onnx").dataflow(path))
+    weights = match(load_recovery("onnx").dataflow(path))
     assert weights.architecture.refiner == refiner
     known = folded_convs(source.network())
     for name, kernel in weights.kernels.items():
@@ -180,7 +180,7 @@ def test_weights_in_eight_bits_are_known_to_half_a_step(per_channel, tmp_path):
     path.write_bytes(model.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("onnx.checker.check_model", lambda _: None)  # it would refuse other operators at 13
-        known = match(load_reader("onnx").dataflow(path)).kernels["aspp.aspp1.0"]
+        known = match(load_recovery("onnx").dataflow(path)).kernels["aspp.aspp1.0"]
     assert known.stored == ("8 bits, per channel" if per_channel else "8 bits, per tensor")
     assert (np.abs(known.values - exact) <= known.half * 1.0001).all()
     assert known.half.max() == np.float64(np.float32(step.max())) / 2
@@ -354,8 +354,8 @@ def test_files_of_the_same_weights_agree(tmp_path):
 
 
 def test_known_numbers_widen_as_they_are_multiplied():
-    known = Known(values=np.array([2.0]), half=np.array([0.1]), stored="x")
-    factor = Known(values=np.array([-3.0]), half=np.array([0.2]), stored="x")
+    known = Interval(values=np.array([2.0]), half=np.array([0.1]), stored="x")
+    factor = Interval(values=np.array([-3.0]), half=np.array([0.2]), stored="x")
     product = known.times(factor)
     assert product.values[0] == -6
     corners = [a * b for a in (1.9, 2.1) for b in (-3.2, -2.8)]

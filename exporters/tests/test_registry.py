@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from exporters import FORMATS, load_exporter, load_reader, load_runtime, recognise
+from exporters import FORMATS, load_exporter, load_recovery, load_runtime, recognise
 from exporters.artifact import ArtifactError
 from exporters.format import MissingPackage, UnknownRuntime
 
@@ -86,4 +86,4 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_read_for_its_weights(name):
-    assert callable(load_reader(name).dataflow)
+    assert callable(load_recovery(name).dataflow)

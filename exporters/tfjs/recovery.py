@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from exporters.artifact import INPUTS, OUTPUTS
-from exporters.recovery.dataflow import Dataflow, Known, RecoveryError
+from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
 from exporters.support.archive import unpacked
@@ -45,7 +45,7 @@ def _names(side: Mapping[str, Any]) -> dict[str, str]:
     return {key.removesuffix(":0"): str(entry["name"]).removesuffix(":0") for key, entry in side.items()}
 
 
-def _weights(folder: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, Known]]:
+def _weights(folder: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, Interval]]:
     """Yield the values that a runtime computes from the shards, with bounds of their rounding errors."""
     for group in manifest:
         content = b"".join((folder / name).read_bytes() for name in group["paths"])
@@ -57,19 +57,19 @@ def _weights(folder: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str
             values = np.frombuffer(content, stored, count, offset).reshape(entry["shape"])
             offset += count * stored.itemsize
             if entry["dtype"] == "float32":
-                yield str(entry["name"]), _known(Stored(values=values, quantization=quantization))
+                yield str(entry["name"]), _interval(Stored(values=values, quantization=quantization))
             elif entry["dtype"] == "int32":
-                yield str(entry["name"]), Known.of(values)
+                yield str(entry["name"]), Interval.of(values)
 
 
-def _known(stored: Stored) -> Known:
+def _interval(stored: Stored) -> Interval:
     if stored.values.dtype.kind == "f":
-        return Known.of(stored.values)
+        return Interval.of(stored.values)
     assert stored.quantization is not None
     step = float(stored.quantization.get("scale", 1.0))
     values = restored(stored).astype(np.float64)
     bits = 8 * stored.values.dtype.itemsize
-    return Known(values=values, half=np.full_like(values, abs(step) / 2), stored=f"{bits} bits, per tensor")
+    return Interval(values=values, half=np.full_like(values, abs(step) / 2), stored=f"{bits} bits, per tensor")
 
 
 def _operation(node: Mapping[str, Any]) -> Operation:

@@ -20,9 +20,9 @@ from exporters.recovery.dataflow import (
     Apply,
     Array,
     Dataflow,
+    DataflowNode,
+    Interval,
     Kernel,
-    Known,
-    Node,
     RecoveryError,
     with_constants,
 )
@@ -96,8 +96,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, inputs: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.roles = [*inputs]
-        self.nodes: list[Node] = []
-        self.constants: dict[str, Known] = {}
+        self.nodes: list[DataflowNode] = []
+        self.constants: dict[str, Interval] = {}
         self._names = {id(tensor): name for name, tensor in inputs.items()}
         self._live = {*self._names}
         self._held = [*inputs.values()]  # so that no other tensor gets its id
@@ -106,12 +106,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return the name of a tensor's present value, or of a number."""
         if not isinstance(tensor, Tensor):
             name = f"number {float(tensor)!r}"
-            self.constants[name] = Known.exactly(np.array(float(tensor)))
+            self.constants[name] = Interval.exactly(np.array(float(tensor)))
             return name
         if id(tensor) not in self._names:
             name = f"constant {len(self._names)}"
             if tensor.is_floating_point():
-                self.constants[name] = Known.of(tensor.detach().cpu().numpy())
+                self.constants[name] = Interval.of(tensor.detach().cpu().numpy())
             self._keep(tensor, name)
         return self._names[id(tensor)]
 
@@ -138,7 +138,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._keep(tensor, f"{kind} {number}:{k}")
             self._live.add(id(tensor))
         self.nodes.append(
-            Node(
+            DataflowNode(
                 name=f"{kind} {number}",
                 inputs=given,
                 outputs=tuple(f"{kind} {number}:{k}" for k in range(len(results))),
@@ -161,13 +161,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _kernel(self, args: Sequence[Any]) -> Kernel:
         _, weight, bias, stride, _, dilation, transposed, _, groups = args
-        known = self.constants.get(self.name(weight))
-        if known is None or known.values.ndim != 4 or transposed:
+        interval = self.constants.get(self.name(weight))
+        if interval is None or interval.values.ndim != 4 or transposed:
             raise RecoveryError("it has a convolution without constant weights of four axes")
         if bias is not None and self.name(bias) not in self.constants:
             raise RecoveryError("it has a convolution whose bias is computed")
         return Kernel(
-            weight=known,
+            weight=interval,
             bias=None if bias is None else self.constants.get(self.name(bias)),
             stride=tuple(stride),
             dilation=tuple(dilation),

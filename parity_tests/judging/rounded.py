@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from exporters.lowering.folding import Array, folded_convs
-from exporters.recovery.dataflow import ROUNDED_NORMALISATION, Known
+from exporters.recovery.dataflow import ROUNDED_NORMALISATION, Interval
 from exporters.recovery.match import STEM, Weights
 from rvm_model.weights.checkpoint import Checkpoint
 
@@ -50,7 +50,7 @@ def failures(weights: Weights, checkpoint: Checkpoint) -> Iterator[str]:
         )
 
 
-def _excess(known: Known, true: Array, slack: float) -> float:
+def _excess(known: Interval, true: Array, slack: float) -> float:
     """Return how far the worst number is outside its interval, in units of the tensor's largest, less the slack."""
     if known.values.shape != true.shape:
         return float("inf")

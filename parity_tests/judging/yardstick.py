@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from exporters import FORMATS, load_reader
+from exporters import FORMATS, load_recovery
 from exporters.artifact import Artifact
 from exporters.layers import ConvSteps, Step
 from exporters.lowering.folding import conv_modules, folded_convs, folded_state_dict
@@ -103,7 +103,7 @@ def yardstick(
     steps: Mapping[str, ConvSteps] = {}
     saturated: dict[str, float] = {}
     if values == "uint8":
-        steps = load_reader(artifact.format).activation_steps(artifact.path)
+        steps = load_recovery(artifact.format).activation_steps(artifact.path)
         _quantise(network, steps, saturated)
     key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
     return Player(key=key, network=network, half=values == "float16", aligned=aligned, saturated=saturated)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from exporters.runtime import Runtime
 from exporters.spec import ExportSpec
-from parity_tests.cases import Case, play_spec
+from parity_tests.cases import Case, case_spec
 from rvm_model.weights.checkpoint import Checkpoint
 
 GRAPHS = ("torchscript", "onnx", "tensorflow")
@@ -62,4 +62,4 @@ class Mutant:
 
     def spec(self, format_name: str) -> ExportSpec:
         """Return the options of its file, which are also those of the good one."""
-        return play_spec(self.play, format_name, self.precision)
+        return case_spec(self.play, format_name, self.precision)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from exporters import load_runtime
-from parity_tests.cases import Case, has_real_data, play_checkpoint, play_clip
+from parity_tests.cases import Case, case_checkpoint, case_clip, has_real_data
 from parity_tests.clips import Clip
 from parity_tests.judging.judge import figure
 from parity_tests.judging.limits import STATISTICS
@@ -52,7 +52,7 @@ class Court:
 
     def _subject(self, mutant: Mutant, format_name: str) -> Subject:
         spec = mutant.spec(format_name)
-        checkpoint = play_checkpoint(mutant.play.weights, mutant.play.variant, mutant.play.refiner)
+        checkpoint = case_checkpoint(mutant.play.weights, mutant.play.variant, mutant.play.refiner)
         good = self.folder / f"{mutant.play.weights}_{spec.file_name('', checkpoint.seeded)}.{format_name}"
         if not good.exists():
             export(format_name, checkpoint, spec, good)
@@ -95,7 +95,7 @@ def _over(error: float, limit: float) -> float:
 @lru_cache(maxsize=4)
 def _clip(play: Case) -> Clip:
     """Return one object per play, so that verify can reuse its reference."""
-    return play_clip(play)
+    return case_clip(play)
 
 
 def _verified(mutant: Mutant, subject: Subject, path: Path) -> ParityReport:

@@ -8,7 +8,7 @@ import pytest
 from exporters import load_exporter, load_runtime
 from exporters.coreml import CoremlSpec
 from exporters.spec import Fixed
-from parity_tests.cases import REAL_CLIP, play_checkpoint
+from parity_tests.cases import REAL_CLIP, case_checkpoint
 from parity_tests.clips import builtin_clip, load_clip
 from parity_tests.compare import compare
 from parity_tests.play import play_artifact, play_reference
@@ -38,7 +38,7 @@ def export(folder, checkpoint, **options):
 
 @pytest.mark.parametrize(("options", "weights", "pha", "fgr"), FILES.values(), ids=FILES)
 def test_at_the_released_sizes_it_is_as_close_as_expected(options, weights, pha, fgr, shared, tmp_path):
-    checkpoint = play_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     artifact = load_runtime("coreml", "evaluator").inspect(export(tmp_path, checkpoint, **options))
     size = options["fixed"]
     clip = load_clip(shared / REAL_CLIP, 16).fitted(size.width, size.height, 1)
@@ -71,7 +71,7 @@ APPLE = [
 @pytest.mark.parametrize(("options", "runtime"), APPLE)
 def test_in_coreml_itself(options, runtime, macos, tmp_path):
     """Verify in CoreML itself, which runs on a Mac only."""
-    checkpoint = play_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
     path = export(tmp_path, checkpoint, **{"fixed": Fixed(width=160, height=96, ratio=0.5), **options})
     artifact = load_runtime("coreml", runtime).inspect(path)
     for each in (artifact, *artifact.others):
@@ -84,6 +84,6 @@ def test_a_resize_by_aligned_corners_fails_on_the_matte(shared):
     """Verify the released file unchanged. Its weights are PyTorch's, but its resize samples at other places."""
     path = shared / "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel"
     artifact = load_runtime("coreml", "evaluator").inspect(path)
-    checkpoint = play_checkpoint("from_coreml", "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint("from_coreml", "mobilenetv3", "deep_guided_filter")
     report = verify(artifact, checkpoint, load_clip(shared / REAL_CLIP, 16), None, runtime="evaluator")
     assert [failure for failure in report.comparison.failures if failure.startswith("pha is off")]

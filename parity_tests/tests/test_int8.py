@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporters import load_exporter, load_reader, load_runtime
+from exporters import load_exporter, load_recovery, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.recover import recover
 from exporters.recovery.match import match
@@ -58,7 +58,7 @@ def test_what_stays_float32_is_judged_as_such(files, tmp_path):
 def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
     path = files["int8"]
     tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-    known = match(load_reader("onnx").dataflow(path)).kernels
+    known = match(load_recovery("onnx").dataflow(path)).kernels
     name = "decoder.decode3.conv.0"
     stored = tensors[f"{name}.weight.stored"].astype(np.float32)
     computed = stored * tensors[f"{name}.weight.scale"][:, None, None, None]
@@ -73,5 +73,5 @@ def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
     # Between the two only activations are rounded; between the file and its source, weights are too.
     again = tmp_path / "again.onnx"
     load_exporter("onnx").export(recovered.checkpoint, OnnxSpec(**INT8, fixed=SIZE), again)
-    for name, kernel in match(load_reader("onnx").dataflow(again)).kernels.items():
+    for name, kernel in match(load_recovery("onnx").dataflow(again)).kernels.items():
         assert np.abs(kernel.values - known[name].values).max() <= 1e-6 * np.abs(known[name].values).max(), name

@@ -10,9 +10,9 @@ from parity_tests.cases import (
     REAL_CLIP,
     affordable,
     artifact_name,
-    play_checkpoint,
-    play_clip,
-    play_spec,
+    case_checkpoint,
+    case_clip,
+    case_spec,
 )
 from parity_tests.clips import load_clip
 from parity_tests.judging.references import References
@@ -23,18 +23,18 @@ CHEAP = ("onnx", "torchscript")
 
 
 def cases():
-    """Yield a play, a format and a precision. Those with neither the first row nor the usual precision are long."""
-    for play in (*CASES, *ODD_CASES):
+    """Yield a case, a format and a precision. Those with neither the first row nor the usual precision are long."""
+    for case in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():
-            if description.one_size and (play in ODD_CASES or play.batch > 1):
+            if description.one_size and (case in ODD_CASES or case.batch > 1):
                 continue
             for precision in description.precisions:
-                usual = play == CASES[0] or precision == description.precisions[0]
+                usual = case == CASES[0] or precision == description.precisions[0]
                 # ResNet50 costs most, and its precisions repeat those of MobileNetV3.
-                other = name in CHEAP and play.variant == "mobilenetv3"
-                if (usual or other) and affordable(play, name, precision):
+                other = name in CHEAP and case.variant == "mobilenetv3"
+                if (usual or other) and affordable(case, name, precision):
                     marks = [] if usual else [pytest.mark.long]
-                    yield pytest.param(play, name, precision, id=f"{play}-{name}-{precision}", marks=marks)
+                    yield pytest.param(case, name, precision, id=f"{case}-{name}-{precision}", marks=marks)
 
 
 @pytest.fixture(scope="session")
@@ -43,36 +43,36 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("artifacts")
 
 
-@pytest.mark.parametrize(("play", "name", "precision"), [*cases()])
-def test_clip_matches_reference(play, name, precision, request, folder):
-    if play.weights != "seeded":
+@pytest.mark.parametrize(("case", "name", "precision"), [*cases()])
+def test_clip_matches_reference(case, name, precision, request, folder):
+    if case.weights != "seeded":
         request.getfixturevalue("shared")
     if name == "tfjs":
         request.getfixturevalue("node")
-    checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
-    path = folder / artifact_name(play, name, precision)
+    checkpoint = case_checkpoint(case.weights, case.variant, case.refiner)
+    path = folder / artifact_name(case, name, precision)
     if not path.exists():
-        load_exporter(name).export(checkpoint, play_spec(play, name, precision), path)
+        load_exporter(name).export(checkpoint, case_spec(case, name, precision), path)
     artifact = load_runtime(name).inspect(path)
-    report = verify(artifact, checkpoint, play_clip(play), None if artifact.fixed else play.ratio)
-    assert report.comparison.frames == play.frames
+    report = verify(artifact, checkpoint, case_clip(case), None if artifact.fixed else case.ratio)
+    assert report.comparison.frames == case.frames
     assert report.ok, report.comparison.failures
-    if play.refiner == "deep_guided_filter" and play.weights != "seeded" and name in ("onnx", "torchscript"):
+    if case.refiner == "deep_guided_filter" and case.weights != "seeded" and name in ("onnx", "torchscript"):
         # Sharper than the limits: files of these formats lie near 1, whatever their size, ratio and precision.
         assert max(report.multiples.values()) < 2
 
 
 def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
     """Play a clip that is too large to keep again for the next file, and get the same figures."""
-    play = CASES[0]
-    checkpoint = play_checkpoint(play.weights, play.variant, play.refiner)
-    load_exporter("onnx").export(checkpoint, play_spec(play, "onnx", "fp32"), tmp_path / "artifact")
+    case = CASES[0]
+    checkpoint = case_checkpoint(case.weights, case.variant, case.refiner)
+    load_exporter("onnx").export(checkpoint, case_spec(case, "onnx", "fp32"), tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
-    clip = play_clip(play)
+    clip = case_clip(case)
     reports = [
-        verify(artifact, checkpoint, clip, play.ratio, references=References(most_bytes=most)) for most in (0, 1 << 30)
+        verify(artifact, checkpoint, clip, case.ratio, references=References(most_bytes=most)) for most in (0, 1 << 30)
     ]
-    again = verify(artifact, checkpoint, clip, play.ratio)
+    again = verify(artifact, checkpoint, clip, case.ratio)
     assert reports[0] == reports[1] == again
 
 
@@ -86,7 +86,7 @@ def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
     ids=lambda fixed: f"{fixed.width}x{fixed.height}-{fixed.ratio:g}-batch{fixed.batch}",
 )
 def test_fixed_onnx_matches_reference(fixed, precision, shared, tmp_path):
-    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
     spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision=precision, fixed=fixed)
     load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
     artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
@@ -99,7 +99,7 @@ def test_fixed_onnx_matches_reference(fixed, precision, shared, tmp_path):
 def test_full_hd_at_the_automatic_ratio_passes(shared, tmp_path):
     """Verify at a ratio where every implementation samples at rounded places. A table of past errors rejected this."""
     fixed = Fixed(width=1920, height=1080, ratio=512 / 1920)
-    checkpoint = play_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint("from_tfjs", "mobilenetv3", "deep_guided_filter")
     spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=fixed)
     load_exporter("onnx").export(checkpoint, spec, tmp_path / "artifact")
     report = verify(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rvm_model.video.synthetic.clip import CUT, STORY, draw_frame, drawn_frames
+from rvm_model.video.synthetic.clip import CUT, STORY, draw_frame, draw_frames
 from rvm_model.video.synthetic.scenery import scenery
 
 HASHES = {
@@ -114,4 +114,4 @@ def test_frames_between_frames_have_other_noise_and_seeds_matter():
     assert (one.image != between.image).mean() > 0.5
     assert (one.image != other.image).mean() > 0.5
     np.testing.assert_array_equal(one.pha, other.pha)
-    np.testing.assert_array_equal(drawn_frames(2, 64, 36, begin=2)[1], one.image)
+    np.testing.assert_array_equal(draw_frames(2, 64, 36, begin=2)[1], one.image)

@@ -20,7 +20,7 @@ from PIL import Image
 from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.cases import needed_shared_folder, play_checkpoint, real_clip
+from parity_tests.cases import case_checkpoint, needed_shared_folder, real_clip
 from parity_tests.clips import Clip, load_clip
 from parity_tests.compare import AlphaMetrics, AlphaTally
 from parity_tests.play import play_artifact, play_reference
@@ -48,7 +48,7 @@ def main() -> None:
 
 def lines(weights: str, size: Fixed) -> Iterator[dict[str, str]]:
     """Measure two files, one for this size only and one for any. Yield a line for each."""
-    checkpoint = play_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     clip = load_clip(real_clip()).fitted(size.width, size.height, 1)
     true = _true_alpha(clip)
     expected = [frame["pha"] for frame in play_reference(checkpoint.network(), clip, size.ratio)]

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from exporters import FORMATS, load_exporter, load_runtime
-from parity_tests.cases import Case, play_checkpoint, play_spec
+from parity_tests.cases import Case, case_checkpoint, case_spec
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES, FrameOutputs
 from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
@@ -86,14 +86,14 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
 
 def play(clip: Clip, console: Console) -> dict[Key, list[float]]:
     """Return the mean error of every frame."""
-    checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, PLAY.refiner)
+    checkpoint = case_checkpoint(PLAY.weights, PLAY.variant, PLAY.refiner)
     errors: dict[Key, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         players: dict[tuple[str, str], Iterator[FrameOutputs]] = {}
         for name, description in FORMATS.items():
             for precision in {description.precisions[0], "int8"} & {*description.precisions}:
                 path = Path(folder) / f"{name}-{precision}"
-                load_exporter(name).export(checkpoint, play_spec(PLAY, name, precision), path)
+                load_exporter(name).export(checkpoint, case_spec(PLAY, name, precision), path)
                 artifact = load_runtime(name).inspect(path)
                 players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, PLAY.ratio)))
                 own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from parity_tests.cases import REAL_VIDEO, play_checkpoint, real_clip
+from parity_tests.cases import REAL_VIDEO, case_checkpoint, real_clip
 from rvm_model.compat import ToTensor, VideoReader, VideoWriter
 from rvm_model.matting import Kind
 from rvm_model.network.matting_network import MattingNetwork
@@ -44,7 +44,7 @@ GREEN = torch.tensor([0.47, 1, 0.6]).view(3, 1, 1)
 
 def main() -> None:
     """Measure and write."""
-    checkpoint = play_checkpoint("consensus_fp16", "mobilenetv3", "deep_guided_filter")
+    checkpoint = case_checkpoint("consensus_fp16", "mobilenetv3", "deep_guided_filter")
     with tempfile.TemporaryDirectory() as folder:
         code = measure(TABLE, COLUMNS, SIZES, lambda size: lines(size, checkpoint, Path(folder)))
     sys.exit(code)

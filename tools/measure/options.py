@@ -14,7 +14,7 @@ from exporters import load_exporter, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import Fixed
-from parity_tests.cases import Case, play_checkpoint, play_clip
+from parity_tests.cases import Case, case_checkpoint, case_clip
 from parity_tests.compare import NAMES
 from parity_tests.verify import verify
 from tools.measure.table import measure
@@ -87,14 +87,14 @@ def played(row: Row) -> dict[str, str]:
     if row.profile:
         precision = options.get("precision", "fp32")
         options |= PROFILES[row.profile].options(row.profile, precision, {}, options.get("fixed"))
-    checkpoint = play_checkpoint(PLAY.weights, PLAY.variant, "deep_guided_filter")
+    checkpoint = case_checkpoint(PLAY.weights, PLAY.variant, "deep_guided_filter")
     spec = OnnxSpec(**{"variant": PLAY.variant, "refiner": "deep_guided_filter", "precision": "fp32"} | options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / spec.file_name(".onnx", checkpoint.seeded)
         load_exporter("onnx").export(checkpoint, spec, path)
         artifact = load_runtime("onnx").inspect(path)
         ratio = PLAY.ratio if artifact.fixed is None else None
-        report = verify(artifact, checkpoint, play_clip(PLAY), ratio, runtime=row.runtime)
+        report = verify(artifact, checkpoint, case_clip(PLAY), ratio, runtime=row.runtime)
         line = {
             "file": path.name,
             "profile": row.profile,

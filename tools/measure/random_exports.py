@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from exporters import load_exporter, load_runtime
-from parity_tests.cases import play_checkpoint, real_clip
+from parity_tests.cases import case_checkpoint, real_clip
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.compare import NAMES
 from parity_tests.judging.judge import multiples
@@ -52,7 +52,7 @@ def main() -> None:
 def verified(case: RandomCase, folder: Path) -> ParityReport:
     """Export one case and verify it. A file that serves several cases is made once, in `folder`."""
     name, spec = case.recipe.format, case.spec()
-    checkpoint = play_checkpoint(case.weights, case.variant, case.refiner)
+    checkpoint = case_checkpoint(case.weights, case.variant, case.refiner)
     path = folder / f"{case.weights}_{spec.file_name('', checkpoint.seeded)}.{name}"
     if not path.exists():
         load_exporter(name).export(checkpoint, spec, path)

@@ -19,7 +19,7 @@ from exporters import FORMATS, load_exporter, load_runtime
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as WEB
-from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder, trained_weights
+from parity_tests.cases import REAL_CLIP, case_checkpoint, shared_folder, trained_weights
 from parity_tests.clips import Clip, load_clip
 from parity_tests.play import play_artifact
 from tools.commands.matte import MatteOptions, matte_one
@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spec = FORMATS["onnx"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
         path = Path(folder) / spec.file_name(".onnx", seeded=False)
-        load_exporter("onnx").export(play_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
+        load_exporter("onnx").export(case_checkpoint(WEIGHTS, "mobilenetv3", "deep_guided_filter"), spec, path)
         outputs = [*play_artifact(load_runtime("onnx").inspect(path), clip, RATIO)][FRAME]
         page = photograph(path, clip)
         composites = [composite(path, shared / REAL_CLIP, background) for background in (None, "blur", "#b5532f")]

@@ -21,7 +21,7 @@ from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.release.contents import Row
-from tools.release.manifest import Alpha, Entry, Figures, Matte, Parity, Sha256, Tensor, Truth
+from tools.release.manifest import Alpha, MatteErrors, OutputErrors, Parity, ReleasedFile, Sha256, Tensor, Truth
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
@@ -52,7 +52,7 @@ class Built(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     key: Sha256
-    entry: Entry
+    entry: ReleasedFile
     reports: tuple[ParityReport, ...]
     picture: Picture
 
@@ -151,7 +151,7 @@ def parity_of(report: ParityReport) -> Parity:
         height=height,
         downsample_ratio=report.ratio,
         outputs={
-            name: Figures(
+            name: OutputErrors(
                 max_abs=drift.max_abs,
                 mean_abs=drift.mean_abs,
                 high_abs=drift.high_abs,
@@ -172,14 +172,14 @@ def _truth(report: ParityReport) -> Truth | None:
     if quality is None:
         return None
     pytorch, file = (
-        Matte(mad=each.mad, mse=each.mse, grad=each.grad, conn=each.conn, dtssd=each.dtssd)
+        MatteErrors(mad=each.mad, mse=each.mse, grad=each.grad, conn=each.conn, dtssd=each.dtssd)
         for each in (quality.pytorch, quality.file)
     )
     return Truth(pytorch=pytorch, file=file)
 
 
-def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Entry:
-    return Entry(
+def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> ReleasedFile:
+    return ReleasedFile(
         file=path.name,
         bytes=path.stat().st_size,
         sha256=sha256_of(path),

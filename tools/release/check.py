@@ -17,8 +17,19 @@ from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
 from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Order, sha256_of
-from tools.release.make import AGAIN, ENVIRONMENT, JUNIT, MEMORY, REPORT, SECONDS, SUMS, alone, card_of, make_release
-from tools.release.manifest import Entry, Manifest, ManifestError, Tensor, read_manifest
+from tools.release.make import (
+    AGAIN,
+    ENVIRONMENT,
+    JUNIT,
+    MEMORY,
+    REPORT,
+    SECONDS,
+    SUMS,
+    card_of,
+    make_release,
+    release_lock,
+)
+from tools.release.manifest import Manifest, ManifestError, ReleasedFile, Tensor, read_manifest
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed
 from tools.shared.prove import prove
@@ -58,7 +69,7 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
     sources |= order.checkpoints
     results = run_jobs(
         [
-            Job(name=each.file, function=doubts_about, arguments=(each, order, sources), seconds=SECONDS)
+            Job(name=each.file, function=disagreements, arguments=(each, order, sources), seconds=SECONDS)
             for each in present
         ],
         jobs or default_processes(max(1, len(present)), MEMORY),
@@ -71,7 +82,7 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
     return doubts
 
 
-def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list[str]:
+def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str]) -> list[str]:
     """Return the faults of one file. Runs as a job, whose error counts as a fault."""
     path = order.out / entry.file
     digest = sha256_of(path)
@@ -110,7 +121,7 @@ def doubts_about(entry: Entry, order: Order, sources: Mapping[str, str]) -> list
     return [line for report in reports if not report.ok for line in verdict(report)]
 
 
-def _made_with(entry: Entry) -> Iterable[tuple[str, str]]:
+def _made_with(entry: ReleasedFile) -> Iterable[tuple[str, str]]:
     """Yield the facts about a file's making that both its metadata and the manifest may have, by metadata key."""
     yield from ((f"{tool}_version", version) for tool, version in entry.tools.items())
     yield "opset", str(entry.spec.get("opset"))
@@ -130,7 +141,7 @@ def differences(
         UserError: another process makes a release there.
         ExportFailed: the second release could not be made.
     """
-    with alone(order.out), TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
+    with release_lock(order.out), TemporaryDirectory(prefix=AGAIN, dir=order.out / FOLDER) as folder:
         again = Path(folder)
         arguments = (replace(order, out=again), version, only, light, jobs, cluster, OTHERWISE)
         job = Job(name="the release again", function=_again, arguments=arguments)

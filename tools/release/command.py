@@ -50,14 +50,14 @@ def release(
     """
     _require()
     from tools.release.check import differences
-    from tools.release.make import REPORT, chosen, make_release, settle
+    from tools.release.make import REPORT, chosen, make_release, resolve_order
     from tools.shared.models import parse_checkpoints
 
     if not _VERSION.fullmatch(version):
         raise UserError(f"--version {version!r}: give letters, digits and . + - _, such as 1.1.0")
     variants = [*dict.fromkeys(row.spec.variant for row in chosen(only, light))]
     sources = parse_checkpoints(options.checkpoints or ["auto"], variants, options.trust)
-    order = settle(_order(options, sources))
+    order = resolve_order(_order(options, sources))
     paths, failures = make_release(order, version, only, light, options.jobs, options.cluster)
     for path in paths:
         typer.echo(path)
@@ -89,13 +89,13 @@ def verify(options: ReleaseOptions) -> int:
     """
     _require()
     from tools.release.check import check_release
-    from tools.release.make import settle
+    from tools.release.make import resolve_order
     from tools.shared.models import parse_checkpoints
 
     sources = parse_checkpoints(options.checkpoints, VARIANTS, options.trust)
     if "auto" in sources.values():
         raise UserError("--checkpoint auto could be other weights than the release's; give a path, official or seeded")
-    order = settle(_order(options, sources))
+    order = resolve_order(_order(options, sources))
     doubts = check_release(order, options.jobs, options.cluster)
     for doubt in doubts:
         say_error(doubt, 1)

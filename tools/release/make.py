@@ -75,7 +75,7 @@ def make_release(
     """Make the missing files of a release, and describe all files.
 
     Args:
-        order: The inputs of the files, and the folder; see `settle`.
+        order: The inputs of the files, and the folder; see `resolve_order`.
         version: The release's version, for the manifest.
         only: Formats to make; all if it is empty.
         light: Make the small set.
@@ -104,7 +104,7 @@ def make_release(
     if cluster:
         with dask_cluster(cluster):
             pass
-    with alone(order.out, _names(pieces)):
+    with release_lock(order.out, _names(pieces)):
         with working(console, "looking for what is made already"):
             wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
         _make_way(order.out, wanted)
@@ -127,7 +127,7 @@ def make_release(
     return [order.out / each.entry.file for each in built], failures
 
 
-def settle(order: Order) -> Order:
+def resolve_order(order: Order) -> Order:
     """Return the order with absolute paths, and with `auto` resolved once, so that other machines make the same."""
     return replace(
         order,
@@ -159,7 +159,7 @@ def _piece(row: Row, out: Path, loaded: Checkpoint, clip: Clip) -> Piece:
 
 
 @contextmanager
-def alone(out: Path, names: Collection[str] = ()) -> Iterator[None]:
+def release_lock(out: Path, names: Collection[str] = ()) -> Iterator[None]:
     """Lock a release's folder, and remove the half-written files of a killed release.
 
     Args:

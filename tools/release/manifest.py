@@ -31,7 +31,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Figures(Strict):
+class OutputErrors(Strict):
     """Absolute error of one output over the clip against float64 PyTorch, and its limits.
 
     `high` is the 99.9 % quantile; `yardsticks` how many times PyTorch's own rounding the worst of the three is.
@@ -54,7 +54,7 @@ class Alpha(Strict):
     dtssd: float
 
 
-class Matte(Strict):
+class MatteErrors(Strict):
     """Error of an alpha against the clip's true one, in [0, 1] units; `grad` and `conn` are sums over a frame."""
 
     mad: float
@@ -67,8 +67,8 @@ class Matte(Strict):
 class Truth(Strict):
     """Errors of PyTorch's and of the file's mattes against the truth."""
 
-    pytorch: Matte
-    file: Matte
+    pytorch: MatteErrors
+    file: MatteErrors
 
 
 class Parity(Strict):
@@ -81,7 +81,7 @@ class Parity(Strict):
     width: Count
     height: Count
     downsample_ratio: float
-    outputs: dict[str, Figures]
+    outputs: dict[str, OutputErrors]
     alpha: Alpha
     truth: Truth | None
 
@@ -102,7 +102,7 @@ class Weights(Strict):
     weights_sha256: Sha256
 
 
-class Entry(Strict):
+class ReleasedFile(Strict):
     """One file. `tools` are the programs and packages that made and judged it, with their versions."""
 
     file: FileName
@@ -128,7 +128,7 @@ class Manifest(Strict):
     licence: str
     source: str
     checkpoints: dict[str, Weights]
-    artifacts: tuple[Entry, ...]
+    artifacts: tuple[ReleasedFile, ...]
 
 
 def schema() -> dict[str, Any]:

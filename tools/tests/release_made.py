@@ -11,7 +11,7 @@ from exporters.support.metadata import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
 from tools.release.build import Built, parity_of
-from tools.release.manifest import Entry, Manifest, Tensor, Weights
+from tools.release.manifest import Manifest, ReleasedFile, Tensor, Weights
 from tools.release.versions import tools_of
 from tools.shared.prove import prove
 
@@ -37,7 +37,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     def tensors(infos):
         return tuple(Tensor(name=each.name, dtype=each.dtype, shape=each.shape) for each in infos)
 
-    entry = Entry(
+    entry = ReleasedFile(
         file=path.name,
         bytes=path.stat().st_size,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -22,7 +22,7 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
-from parity_tests.cases import REAL_CLIP, play_checkpoint, shared_folder
+from parity_tests.cases import REAL_CLIP, case_checkpoint, shared_folder
 from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
 from parity_tests.play import play_reference
 from rvm_model import load_checkpoint
@@ -46,13 +46,13 @@ OTHER_KIND = {"variant": "mobilenetv3", "refiner": "fast_guided_filter"}
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return play_checkpoint("from_tfjs" if shared_folder() else "seeded", **KIND)
+    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **KIND)
 
 
 @pytest.fixture(scope="module")
 def other_checkpoint():
     """Return the checkpoint of the second model, so that the two differ visibly."""
-    return play_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
+    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +367,7 @@ def onnx_file(tmp_path) -> Path:
 
 
 def export_onnx(path: Path, **options) -> Path:
-    load_exporter("onnx").export(play_checkpoint("seeded", **KIND), OnnxSpec(precision="fp32", **KIND, **options), path)
+    load_exporter("onnx").export(case_checkpoint("seeded", **KIND), OnnxSpec(precision="fp32", **KIND, **options), path)
     return path
 
 
@@ -467,7 +467,7 @@ def test_what_the_page_cannot_show_is_refused(options, said, run, tmp_path):
 
 def test_a_format_for_elsewhere_is_refused(run, tmp_path):
     spec = FORMATS["torchscript"].spec(precision="fp32", **KIND)
-    load_exporter("torchscript").export(play_checkpoint("seeded", **KIND), spec, tmp_path / "model.torchscript")
+    load_exporter("torchscript").export(case_checkpoint("seeded", **KIND), spec, tmp_path / "model.torchscript")
     said = run("demo", "--model", tmp_path / "model.torchscript").error
     assert "browsers do not run; give a TensorFlow.js or ONNX file" in said
 

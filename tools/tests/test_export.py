@@ -21,7 +21,7 @@ from exporters.spec import Fixed
 from exporters.torchscript import export as torchscript_export
 from parity_tests.judging import limits
 from rvm_model import load_checkpoint
-from rvm_model.video.synthetic.clip import drawn_frames
+from rvm_model.video.synthetic.clip import draw_frames
 from tools.shared.outputs import OutputError, resolve_output
 from tools.tests.children import started
 
@@ -310,7 +310,7 @@ INT8 = ("onnx", "--checkpoint", "seeded", "--precision", "int8", "--resolution",
 
 def test_a_file_is_not_judged_on_the_frames_that_it_was_calibrated_with(run, tmp_path):
     (tmp_path / "talk").mkdir()
-    for k, frame in enumerate(drawn_frames(20, 96, 64, seed=5)):
+    for k, frame in enumerate(draw_frames(20, 96, 64, seed=5)):
         Image.fromarray(frame).save(tmp_path / "talk" / f"{k}.png")
     made = run(*INT8, "--calibration", tmp_path / "talk", "--output", tmp_path / "model")
     path = made.out.strip()

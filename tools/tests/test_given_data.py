@@ -49,6 +49,6 @@ def test_without_either_the_error_says_what_to_give(nothing_shared):
 
 def test_seeded_weights_stay_seeded(monkeypatch, tmp_path):
     monkeypatch.setenv("RVM_WEIGHTS", str(tmp_path / "none.pth"))
-    cases.play_checkpoint.cache_clear()
-    given = cases.play_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
+    cases.case_checkpoint.cache_clear()
+    given = cases.case_checkpoint("seeded", "mobilenetv3", "deep_guided_filter")
     assert given.weights_sha256 == load_checkpoint("seeded").weights_sha256

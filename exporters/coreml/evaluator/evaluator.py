@@ -21,7 +21,7 @@ from exporters.artifact import ArtifactError
 from exporters.coreml.evaluator import mil, nn
 from exporters.coreml.evaluator.features import Feature, feature, to_array, to_tensor
 from exporters.coreml.evaluator.graph import Graph
-from exporters.coreml.package import Stored, read
+from exporters.coreml.package import Stored, read_package
 
 Arrays = Mapping[str, NDArray[Any]]
 Size = tuple[int, int]
@@ -117,7 +117,7 @@ def load_program(path: Path, function: str | None = None, size: Size | None = No
     Raises:
         ArtifactError: no CoreML file, damaged, of an unsupported kind, or without such a function.
     """
-    stored = read(path)
+    stored = read_package(path)
     kind = stored.model.WhichOneof("Type")
     makers = {"mlProgram": _ml_program, "neuralNetwork": _neural_network}
     if kind not in makers:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.artifact import ArtifactError
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAYSCALE": 1}
 _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16"}
@@ -54,7 +54,7 @@ def feature(message: Any) -> Feature:
 
 def _image(message: Any) -> Feature:
     image = message.type.imageType
-    spaces = messages("FeatureTypes").ImageFeatureType.ColorSpace
+    spaces = protobuf_module("FeatureTypes").ImageFeatureType.ColorSpace
     colour = spaces.Name(image.colorSpace) if image.colorSpace in spaces.values() else str(image.colorSpace)
     if colour not in _CHANNELS or min(image.width, image.height) < 1:
         raise ArtifactError(f"its image {message.name[:100]!r} is {colour}, {image.width}x{image.height}")
@@ -68,7 +68,7 @@ def _image(message: Any) -> Feature:
 
 
 def _tensor(message: Any, array: Any) -> Feature:
-    kinds = messages("FeatureTypes").ArrayFeatureType.ArrayDataType
+    kinds = protobuf_module("FeatureTypes").ArrayFeatureType.ArrayDataType
     dtype = kinds.Name(array.dataType) if array.dataType in kinds.values() else str(array.dataType)
     if dtype not in _DTYPES or min(array.shape, default=1) < 1:
         raise ArtifactError(

@@ -31,7 +31,7 @@ _FAILURES = (RuntimeError, ValueError, IndexError, TypeError, OverflowError, Zer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Node:
+class Instruction:
     """One operation.
 
     `inputs` are names of constants, of the program's inputs, or of outputs of earlier nodes. `types` are the types of
@@ -50,7 +50,7 @@ class Node:
 class Graph:
     """Nodes in the order in which they run, their shared constants, and the names of the outputs."""
 
-    nodes: Sequence[Node]
+    nodes: Sequence[Instruction]
     constants: Mapping[str, Tensor]
     outputs: Collection[str]
 
@@ -81,7 +81,10 @@ class Graph:
         return self._run(dict(inputs), "cpu", _round if half else _leave)
 
     def _run(
-        self, values: dict[str, Tensor], device: str, after: Callable[[Node, Tensor, TensorType | None, int], Tensor]
+        self,
+        values: dict[str, Tensor],
+        device: str,
+        after: Callable[[Instruction, Tensor, TensorType | None, int], Tensor],
     ) -> dict[str, Tensor]:
         waiting = Counter(name for node in self.nodes for name in node.inputs) + Counter(self.outputs)
         held = sum(value.numel() for value in values.values())
@@ -114,7 +117,7 @@ class _Watch:
     counter: FlopCounterMode
     values: int = 0
 
-    def look(self, node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:
+    def look(self, node: Instruction, value: Tensor, kind: TensorType | None, held: int) -> Tensor:
         found = tuple(value.shape)
         if kind is not None and (found != kind.shape or value.is_floating_point() != kind.is_float):
             raise ArtifactError(
@@ -140,17 +143,17 @@ def refuse_beyond_memory(values: int) -> None:
         )
 
 
-def _round(node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001
+def _round(node: Instruction, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001
     if not value.is_floating_point() or (kind is not None and kind.dtype != "FLOAT16"):
         return value
     return value.half().float()
 
 
-def _leave(node: Node, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001
+def _leave(node: Instruction, value: Tensor, kind: TensorType | None, held: int) -> Tensor:  # noqa: ARG001
     return value
 
 
-def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tensor], node: Node | None) -> Tensor:
+def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tensor], node: Instruction | None) -> Tensor:
     if name in values:
         return values[name]
     if name in constants:
@@ -161,5 +164,5 @@ def _find(name: str, values: Mapping[str, Tensor], constants: Mapping[str, Tenso
     )
 
 
-def _called(node: Node) -> str:
+def _called(node: Instruction) -> str:
     return f"{node.kind} {(node.outputs or ('',))[0][:100]!r}"

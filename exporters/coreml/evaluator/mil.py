@@ -13,7 +13,7 @@ from torch import Tensor
 from exporters.artifact import ArtifactError
 from exporters.coreml.blobs import Blob
 from exporters.coreml.evaluator.bind import bind
-from exporters.coreml.evaluator.graph import Graph, Node, refuse_beyond_memory
+from exporters.coreml.evaluator.graph import Graph, Instruction, refuse_beyond_memory
 from exporters.coreml.evaluator.mil_constants import CONSTANTS
 from exporters.coreml.evaluator.mil_ops import OPERATIONS, identity
 from exporters.coreml.evaluator.values import Constant, TensorType, constant, tensor_type
@@ -70,7 +70,7 @@ class _Builder:
     inputs: dict[str, TensorType] = field(default_factory=dict)
     states: dict[str, TensorType] = field(default_factory=dict)
     current: dict[str, str] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[Instruction] = field(default_factory=list)
     held: int = 0
 
     def add_input(self, name: str, value_type: Any) -> None:
@@ -162,7 +162,7 @@ class _Builder:
 
     def _add_node(self, operation: Any, compute: Any, inputs: tuple[str, ...]) -> None:
         self.nodes.append(
-            Node(
+            Instruction(
                 kind=operation.type,
                 inputs=inputs,
                 outputs=tuple(output.name for output in operation.outputs),
@@ -182,7 +182,7 @@ class _Builder:
             raise ArtifactError(f"its write_state gives {len(names)} values for its state {state[:100]!r}")
         written = f"{state} written {len(self.nodes)}"
         self.nodes.append(
-            Node(
+            Instruction(
                 kind="write_state",
                 inputs=(names[0],),
                 outputs=(written,),

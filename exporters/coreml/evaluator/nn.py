@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from exporters.artifact import ArtifactError
-from exporters.coreml.evaluator.graph import Graph, Node
+from exporters.coreml.evaluator.graph import Graph, Instruction
 from exporters.coreml.evaluator.nn_layers import LAYERS
 
 _MAPPINGS = {"arrayInputShapeMapping": 1, "imageInputShapeMapping": 1}
@@ -38,7 +38,7 @@ def graph(network: Any, outputs: Sequence[str], images: Mapping[str, str]) -> Gr
         raise ArtifactError("it prepares one image twice")
     for layer in network.layers:
         nodes.append(
-            Node(
+            Instruction(
                 kind=layer.WhichOneof("layer") or "layer without a kind",
                 inputs=tuple(renamed.get(name, name) for name in layer.input),
                 outputs=tuple(layer.output),
@@ -59,7 +59,7 @@ def _compute(layer: Any) -> Any:
         raise ArtifactError(f"its {kind} {layer.name[:100]!r} makes no sense: {error}") from error
 
 
-def _preprocessed(message: Any, images: Mapping[str, str]) -> Node:
+def _preprocessed(message: Any, images: Mapping[str, str]) -> Instruction:
     """Scale levels and add a bias per channel. A message without a name means the only image."""
     if message.WhichOneof("preprocessor") != "scaler":
         raise ArtifactError(f"it prepares images by {message.WhichOneof('preprocessor')}, which is not known here")
@@ -73,4 +73,4 @@ def _preprocessed(message: Any, images: Mapping[str, str]) -> Node:
     def compute(x: Tensor) -> Tensor:
         return x * scale + biases.to(x.device).reshape(1, -1, 1, 1)
 
-    return Node(kind="scaler", inputs=(name,), outputs=(f"{name} scaled",), types=(None,), compute=compute)
+    return Instruction(kind="scaler", inputs=(name,), outputs=(f"{name} scaled",), types=(None,), compute=compute)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exporters.artifact import ArtifactError
 from exporters.coreml.blobs import Blob
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 
 Constant = Tensor | str
 """A constant. Floats are float32, whatever their width in the file; integers and booleans keep their type."""
@@ -74,7 +74,7 @@ def tensor_type(value_type: Any) -> TensorType:
     shape = tuple(int(axis.constant.size) for axis in tensor.dimensions)
     if tensor.rank != len(shape):
         raise ArtifactError(f"it has a tensor of rank {tensor.rank} with {len(shape)} axes")
-    known = messages("MIL").DataType
+    known = protobuf_module("MIL").DataType
     dtype = known.Name(tensor.dataType) if tensor.dataType in known.values() else f"type {tensor.dataType}"
     return TensorType(dtype=dtype, shape=shape)
 

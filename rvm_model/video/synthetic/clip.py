@@ -39,7 +39,7 @@ class DrawnFrame:
     fgr: NDArray[np.float32]
 
 
-def drawn_frames(frames: int, width: int, height: int, *, begin: float = 0, seed: int = SEED) -> Pixels:
+def draw_frames(frames: int, width: int, height: int, *, begin: float = 0, seed: int = SEED) -> Pixels:
     """Draw the images of successive frames, (T, H, W, 3) RGB. Arguments as those of `draw_frame`, from `begin` on."""
     return np.array([draw_frame(begin + t, width, height, seed=seed).image for t in range(frames)])
 
