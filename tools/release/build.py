@@ -14,21 +14,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporters import load_exporter
 from exporters.artifact import ArtifactError, TensorInfo
-from exporters.support.metadata import LICENCE
+from exporters.support.licence import LICENCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.release.contents import Row
+from tools.release.files import FOLDER, sha256_of
+from tools.release.integrity import scan_faults
 from tools.release.manifest import Alpha, MatteErrors, OutputErrors, Parity, ReleasedFile, Sha256, Tensor, Truth
+from tools.release.scan import scan_file
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
-
-FOLDER = ".rvm-release"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,8 @@ def build(row: Row, order: Order, key: str) -> None:
         if failures:
             raise ExportFailed("; ".join(failures))
         entry = _entry(row, checkpoint, staged, proof)
+        if faults := [*scan_faults(entry)]:
+            raise ExportFailed("; ".join(faults))
         known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
     # A job of a killed release may still run for a moment, perhaps with other weights. The lock makes this job write
@@ -132,11 +135,6 @@ def made_already(path: Path, key: str) -> Built | None:
 
 def record_of(path: Path) -> Path:
     return path.parent / FOLDER / f"{path.name}.json"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parity_of(report: ParityReport) -> Parity:
@@ -192,6 +190,7 @@ def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Releas
         inputs=tuple(map(_tensor, proof.artifact.inputs)),
         outputs=tuple(map(_tensor, proof.artifact.outputs)),
         parity=tuple(map(parity_of, proof.reports)),
+        scan=scan_file(path, row.format),
     )
 
 
