@@ -9,7 +9,7 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,27 @@ def build(order: Order, variants: tuple[str, ...], key: str) -> None:
         ExportFailed: the file could not be written.
     """
     path = order.out / GOLDEN
-    arrays: dict[str, NDArray[Any]] = {}
-    for size in SIZES:
-        arrays |= _source(size)
-    for variant in variants:
-        checkpoint = load_weights(order.checkpoints[variant], variant, REFINERS[0], order.trust)
-        for size in SIZES:
-            arrays |= _outputs(checkpoint, size, arrays[f"{size}/src"])
+    arrays = vectors(
+        [load_weights(order.checkpoints[variant], variant, REFINERS[0], order.trust) for variant in variants]
+    )
     with FileLock(record_of(path).with_suffix(".lock")):
         publish(path, lambda staged: pack(arrays, staged), lambda _: None, force=True, desk=order.out / FOLDER)
         write_text(json.dumps({"key": key, "sha256": sha256_of(path)}), record_of(path))
+
+
+def vectors(checkpoints: Iterable[Checkpoint]) -> dict[str, NDArray[Any]]:
+    """Return the arrays by name, T frames in each.
+
+    `SIZE/src` is (T, H, W, 3), RGB in uint8; `SIZE/downsample_ratio` is one float32. `VARIANT/SIZE/NAME` is
+    (T, C, h, w) in float32, for each of `fgr`, `pha` and the states `r1o` to `r4o`. Outputs are computed in float64.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for size in SIZES:
+        arrays |= _source(size)
+    for checkpoint in checkpoints:
+        for size in SIZES:
+            arrays |= _outputs(checkpoint, size, arrays[f"{size}/src"])
+    return arrays
 
 
 def pack(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

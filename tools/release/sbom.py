@@ -4,6 +4,7 @@ The same manifest gives the same bytes: there is no date in it, and no random se
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ def to_sbom(manifest: Manifest) -> str:
         metadata=BomMetaData(component=release, tools=ToolRepository(components=_ours(tools))),
         components=[*weights.values(), *tools.values(), *files],
     )
-    bom.register_dependency(release, files)
+    bom.register_dependency(release, [*weights.values(), *files])
     for component, entry in zip(files, manifest.artifacts, strict=True):
         made_of = [each for variant, each in weights.items() if variant == entry.spec.get("variant")]
         bom.register_dependency(component, [*made_of, *(tools[pair] for pair in entry.tools.items())])
-    text = json.loads(JsonV1Dot6(bom).output_as_string())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that nothing depends on anything, in a release without files
+        text = json.loads(JsonV1Dot6(bom).output_as_string())
     del text["serialNumber"], text["metadata"]["timestamp"]
     # The library has no model cards yet.
     cards = {entry.file: _model_card(entry) for entry in manifest.artifacts}
@@ -74,7 +77,10 @@ def disagreements(path: Path, manifest: Manifest) -> Iterator[str]:
 def _facts(bom: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the components by name and version, the release's own first."""
     components = [bom["metadata"]["component"], *bom["components"]]
-    return {" ".join(filter(None, (str(each["name"]), each.get("version")))): dict(each) for each in components}
+    named = {" ".join(filter(None, (str(each["name"]), each.get("version")))): dict(each) for each in components}
+    if len(named) < len(components):
+        raise ValueError("it lists a component twice")
+    return named
 
 
 def _release(manifest: Manifest) -> Component:
