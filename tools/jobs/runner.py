@@ -29,6 +29,9 @@ from tools.shared.console import stderr_console
 from tools.shared.outputs import ExportFailed
 
 ATTEMPTS = 2
+LOOK_SECONDS = 0.25
+"""Between looks at which jobs run."""
+
 _NOTHING = pickle.dumps(None)
 
 
@@ -119,15 +122,17 @@ def run_jobs(
             def submit(k: int, number: int) -> None:
                 future = _submit(place, jobs[k])
                 waiting[future] = (k, number)
-                board.submitted(k, future)
+                board.submitted(k)
 
             for k in range(len(jobs)):
                 if k in results:
-                    board.ended(k, results[k].outcome, 0)
+                    board.ended(k, results[k].outcome)
                 else:
                     submit(k, 1)
             while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                for future, (k, _) in waiting.items():
+                    board.look(k, future)
+                for future in wait(waiting, LOOK_SECONDS, FIRST_COMPLETED).done:
                     k, number = waiting.pop(future)
                     attempt = _attempt_of(future)
                     if attempt.error and number < ATTEMPTS:
@@ -135,7 +140,7 @@ def run_jobs(
                         submit(k, number + 1)
                     else:
                         results[k] = _result(jobs[k], attempt, number)
-                        board.ended(k, results[k].outcome, attempt.seconds)
+                        board.ended(k, results[k].outcome)
                         _say(console, results[k])
     return [results[k] for k in range(len(jobs))]
 
