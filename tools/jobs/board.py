@@ -1,4 +1,4 @@
-"""The state of all jobs as a live table on a terminal. Elsewhere, as in CI, it shows nothing: a line for each suffices."""
+"""A live table of all jobs on a terminal. Elsewhere, as in CI, it shows nothing: a line for each job is enough."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future

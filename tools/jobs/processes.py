@@ -4,9 +4,9 @@ A standard process pool keeps its processes: if one dies, all calls of the pool 
 retry gets a new process, and a job's memory is freed when it ends. The price is starting Python and importing the job's
 module: a second or two with PyTorch, for jobs of minutes.
 
-pebble 5.2 has time limits and a fresh process for each call too. It was tried and not taken: its processes run on after
-the parent is killed, a timeout leaves a call no time to remove its half-written files, and it does not run within a Dask
-worker.
+pebble 5.2 has time limits and a fresh process for each call too. It was tried and not taken: its processes outlive a
+killed parent, a timeout leaves a call no time to remove its half-written files, and Dask's workers need this module
+anyway.
 
 A cluster works the same way. The worker survives if its job dies, and can end a job that nobody waits for.
 """
