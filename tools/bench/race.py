@@ -188,6 +188,6 @@ def _failures(contender: Contender, drift: Mapping[str, Error], limits: Mapping[
         pairs = ((error.max_abs, limit.max_abs), (error.mean_abs, limit.mean_abs), (error.high_abs, limit.high_abs))
         if not all(given <= bound for given, bound in pairs):  # NaN fails
             yield (
-                f"{contender.name} drifts, and has no speed: {name} by {error.max_abs:.1e} (limit "
+                f"{contender.name} drifts, and is not timed: {name} by {error.max_abs:.1e} (limit "
                 f"{limit.max_abs:.1e}), in the mean {error.mean_abs:.1e} (limit {limit.mean_abs:.1e})"
             )
