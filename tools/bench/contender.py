@@ -20,6 +20,8 @@ from tools.jobs.processes import THREADS
 PYTORCH = "pytorch"
 CAPTURED = "captured"
 """The other runtime of a checkpoint on CUDA: see `rvm_model/cuda_graph.py`."""
+COMPILED = "compiled"
+"""A checkpoint through `torch.compile`, which takes minutes to start on CUDA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +115,17 @@ def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any,
         play = captured_play(network, entry.ratio, where)
         return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before
     network = network.to(where, dtype)
+    if entry.runtime == COMPILED:
+        # On the CPU, for tests: only the tracing, without a compiler.
+        options: dict[str, Any] = {"mode": "max-autotune"} if entry.device == "cuda" else {"backend": "eager"}
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.compile(**options)
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         with torch.inference_mode():
             fgr, pha, *after = network(torch.from_numpy(frame).to(where, dtype), *(state or [None] * 4), entry.ratio)
+            if entry.runtime == COMPILED:
+                after = [each.clone() for each in after]  # a compiled network's next run overwrites its outputs
             return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
 
     return step, before
