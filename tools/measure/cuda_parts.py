@@ -113,7 +113,7 @@ def _judged(
     own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
     units = _errors(expected, own.play(clip, size.ratio, sampled_ratio(artifact, size.ratio), device))
     errors = _errors(expected, play_artifact(artifact, clip, size.ratio, device))
-    limits = limits_of(with_floor(units), file.precision, {})
+    limits = limits_of(with_floor(units), file.precision)
     for name, error in errors.items():
         ok = all(
             getattr(error, figure) <= getattr(limits[name], figure) for figure in ("max_abs", "mean_abs", "high_abs")
