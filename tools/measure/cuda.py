@@ -25,7 +25,6 @@ from tools.measure.cuda_parts import COLUMNS, RACERS, Line, Memory, Plan, Race, 
 from tools.shared.machine import machine, versions
 
 _CLOCKS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "memory.used")
-_SECONDS = 240
 
 Part = Callable[[Plan], list[Line]]
 
@@ -89,7 +88,7 @@ def run_part(name: str, part: Part, plan: Plan) -> list[Line]:
     """Run a part in a process of its own. Return its lines, or one that says why there are none."""
     call = pickle.dumps((_guarded, (part, plan)))
     try:
-        lines: list[Line] = in_process(call, lambda: False, {}, seconds=_SECONDS)
+        lines: list[Line] = in_process(call, lambda: False, {}, seconds=plan.seconds)
     except ProcessDied as error:
         lines = [line(part=name, note=f"not measured: {error}")]
     return lines

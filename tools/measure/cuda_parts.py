@@ -39,12 +39,13 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The conditions to measure. Tests shrink them, and set the device to `cpu`."""
+    """The conditions to measure. `seconds` is the time limit of a part. Tests shrink the rest, on the CPU."""
 
     device: Device = "cuda"
     checkpoint: str = "seeded"
     frames: int = 24
     rounds: int = 30
+    seconds: float = 240
     parity_sizes: tuple[Fixed, ...] = PARITY_SIZES
     race_sizes: tuple[Fixed, ...] = (HD, UHD)
     precision: str = "fp16"
