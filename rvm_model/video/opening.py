@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import stat
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,8 +59,11 @@ DEMUXERS = (
 )
 """FFmpeg's names of the file formats that are read: each file of them stands for itself."""
 
-MOST_BYTES_BETWEEN_FRAMES = 2**32
-"""Bytes after which a file without a frame is given up: a sparse file of terabytes would keep FFmpeg searching."""
+MOST_WORK = 10.0
+"""Seconds of a processor after which FFmpeg's search for the next frame ends. In a sparse file it takes hours.
+
+Waiting for a slow disk, or for a user who has stopped the process, does not count.
+"""
 
 _BUFFER = 2**18
 """Bytes that FFmpeg reads at a time. Each read takes Python's lock."""
@@ -84,20 +88,22 @@ class RegularFile(io.FileIO):
 
 
 class ClipFile(RegularFile):
-    """A file for FFmpeg to read. It counts the bytes read since the last frame."""
+    """A file for FFmpeg to read, for at most MOST_WORK between two frames."""
 
     def __init__(self, path: Path):
         super().__init__(path)
         # FFmpeg takes the suffix as a hint. In a whole name it would look for a pattern.
         self.name = f"clip{path.suffix}"
-        self._unframed = 0
+        self._given_up = False
+        self.note_frame()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self._unframed += len(content)
-        if self._unframed > MOST_BYTES_BETWEEN_FRAMES:
-            raise OSError(errno.EFBIG, f"no frame in {MOST_BYTES_BETWEEN_FRAMES} bytes of it")
-        return content
+        if self._given_up:
+            return b""  # PyAV passes one exception on, and prints others
+        if time.thread_time() - self._began > MOST_WORK:
+            self._given_up = True
+            raise OSError(errno.ETIME, f"no frame was found in {MOST_WORK:g} s of work")
+        return super().read(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move, or return a negative number as FFmpeg expects it: a damaged file leads anywhere."""
@@ -107,8 +113,8 @@ class ClipFile(RegularFile):
             return -(error.errno or errno.EINVAL)
 
     def note_frame(self) -> None:
-        """Count from here."""
-        self._unframed = 0
+        """Count from here, in the thread that reads on."""
+        self._began = time.thread_time()
 
 
 def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipFile]:

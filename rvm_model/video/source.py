@@ -196,8 +196,8 @@ class VideoSource(Source):
                 if packet.stream.index == self._stream.index:
                     self._packets += packet.size > 0
                     for frame in self._decode(cast("av.Packet[VideoStream]", packet)):
-                        self._file.note_frame()
                         yield frame
+                        self._file.note_frame()
         except (av.FFmpegError, OSError) as error:
             # Frames that are still in the decoder come before the damage.
             self._note_damage(error.strerror, None)
