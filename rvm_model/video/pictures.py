@@ -1,22 +1,29 @@
 """Sources of pictures: a folder of them as a video, or one."""
 
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
+from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
-from PIL import Image, ImageOps
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rvm_model.video.colour import SRGB, VideoError
-from rvm_model.video.frames import Pixels, Properties, Source, TimedFrame, Window, check_size
+from rvm_model.video.frames import MOST_PIXELS, Pixels, Properties, Source, TimedFrame, Window, check_size
+from rvm_model.video.opening import RegularFile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_RATE = Fraction(30)
 """Pictures per second in a folder, which declares no rate; the released converter's choice."""
+
+_MOST_BYTES = 2**30
+"""Largest file of a picture: the most pixels that Pillow opens, in 16-bit RGB without compression."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -84,25 +91,40 @@ def natural_order(file: Path) -> list[tuple[int, str]]:
 
 
 def read_picture(file: Path) -> Pixels:
-    """Return the picture upright (EXIF), without alpha: (H, W, 3), uint8, or uint16 for a PNG of 16 bits."""
-    try:
-        with Image.open(file) as image:
-            check_size(*image.size, file)
-            if not _has_16_bits(file):
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        # Pillow would cut each channel to 8 bits.
-        with av.open(f"file:{file}") as container:
-            (frame,) = islice(container.decode(video=0), 1)
-            return cast(Pixels, frame.to_ndarray(format="rgb48le"))
-    # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
-        raise VideoError(f"cannot read {file}: {error}") from error
+    """Return the picture upright (EXIF), without alpha: (H, W, 3), uint8, or uint16 for a PNG of 16 bits.
 
-
-def _has_16_bits(file: Path) -> bool:
-    with file.open("rb") as content:
+    Raises:
+        VideoError: it is no regular file, neither PNG nor JPEG (whatever its suffix), damaged, or too large.
+    """
+    with BufferedReader(RegularFile(file)) as content:
+        size = os.fstat(content.fileno()).st_size
+        if size > _MOST_BYTES:
+            raise VideoError(f"{file} has {size} bytes; a picture has at most {_MOST_BYTES}")
         head = content.read(25)
-    return head.startswith(_PNG_SIGNATURE) and head[24] == 16
+        content.seek(0)
+        try:
+            # Of other formats Pillow would start programs, such as Ghostscript for PostScript.
+            with Image.open(content, formats=("JPEG", "PNG")) as image:
+                check_size(*image.size, file)
+                if not (head.startswith(_PNG_SIGNATURE) and head[24] == 16):
+                    ImageOps.exif_transpose(image, in_place=True)
+                    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            content.seek(0)
+            return _decode_16_bits(content.read(size))
+        except UnidentifiedImageError as error:
+            raise VideoError(f"cannot read {file}: it is neither PNG nor JPEG, or damaged; convert it") from error
+        # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
+            raise VideoError(f"cannot read {file}: {error}") from error
+
+
+def _decode_16_bits(content: bytes) -> Pixels:
+    """Decode a PNG with FFmpeg, since Pillow would cut each channel to 8 bits."""
+    decoder = CodecContext.create("png", "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.options = {"max_pixels": str(MOST_PIXELS)}
+    (frame,) = decoder.decode(av.Packet(content))
+    return cast(Pixels, frame.to_ndarray(format="rgb48le"))
 
 
 def _check_alike(file: Path, pixels: Pixels, first_file: Path, first: Pixels) -> None:
