@@ -20,7 +20,7 @@ FOLDER = ".rvm-export-made"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The record of a job: `contents` are the files' hashes, in their order; `said` is the text that the job returned."""
+    """The record of a job: `contents` are the files' hashes, in order; `said` is the text that the job returned."""
 
     made_from: str
     contents: list[str]
