@@ -38,8 +38,7 @@ def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
     several = len(recovered.artifacts) > 1
     for artifact in recovered.artifacts:
         quirks, remainder = recovered.quirks[artifact.path], recovered.weights[artifact.path].remainder
-        # The user has opened it before, so it is trusted.
-        checkpoint = recover([artifact.path], trust=True).checkpoint if several else recovered.checkpoint
+        checkpoint = recover([artifact]).checkpoint if several else recovered.checkpoint
         if artifact.refiner != checkpoint.refiner and artifact.refiner == "fast_guided_filter":
             checkpoint = checkpoint.with_fast_guided_filter()
         for each in (artifact, *artifact.others):

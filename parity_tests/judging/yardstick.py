@@ -137,7 +137,7 @@ def yardstick(
     steps: Mapping[str, ConvSteps] = {}
     saturated: dict[str, float] = {}
     if values == "uint8":
-        steps = load_recovery(artifact.format).activation_steps(artifact.path)
+        steps = load_recovery(artifact.format).activation_steps(artifact)
         _quantise(network, steps, saturated)
     key = (values, own.weights_sha256, refine, departure.key, repr(sorted(steps.items())))
     return Player(key=key, network=network, half=values == "float16", aligned=departure.aligned, saturated=saturated)
@@ -169,7 +169,7 @@ def stored_weights(artifact: Artifact) -> Recovered | None:
     if artifact.precision == "fp32":
         return None
     try:
-        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so it is trusted
+        return recover([artifact])
     except RecoveryError:
         if artifact.precision == "int8":
             raise

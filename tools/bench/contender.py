@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+from exporters.artifact import Artifact
 from rvm_model.errors import UserError
 from tools.bench.memory import forget_peak, peak, resident
 from tools.jobs.processes import THREADS
@@ -26,10 +27,9 @@ COMPILED = "compiled"
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The task of a child: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
+    """The task of a child: an opened file and its format's runtime, or a checkpoint's path."""
 
-    path: Path
-    format: str
+    model: Artifact | Path
     runtime: str | None
     precision: str
     device: str
@@ -87,19 +87,19 @@ def serve(connection: Connection, entry: Assignment) -> None:
 @contextmanager
 def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
     """Yield a step, and this process's memory after all imports and before the file is opened."""
-    if entry.format == PYTORCH:
-        yield _open_checkpoint(entry)
+    if isinstance(entry.model, Path):
+        yield _open_checkpoint(entry.model, entry)
         return
     from exporters import load_runtime
     from exporters.runtime import Device
 
-    runtime = load_runtime(entry.format, entry.runtime)
+    runtime = load_runtime(entry.model.format, entry.runtime)
     before = resident()
-    with runtime.load(runtime.inspect(entry.path), cast(Device, entry.device), entry.ratio) as step:
+    with runtime.load(entry.model, cast(Device, entry.device), entry.ratio) as step:
         yield step, before
 
 
-def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
+def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
     import torch
 
     from exporters.runtime import Frame, Matte, State
@@ -110,7 +110,7 @@ def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any,
     before = resident()
     where = torch_device(entry.device)
     dtype = torch.float16 if entry.precision == "fp16" else torch.float32
-    network = load_checkpoint_file(entry.path).network("always")
+    network = load_checkpoint_file(path).network("always")
     if entry.runtime == CAPTURED:
         play = captured_play(network, entry.ratio, where)
         return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before

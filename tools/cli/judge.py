@@ -133,12 +133,19 @@ def compare(
     frames: FramesOption = None,
     downsample_ratio: RatioOption = "auto",
     amplify: Annotated[float, typer.Option(help="Factor of the drawn difference.")] = 20,
+    trust: TrustOption = False,
     force: ForceOption = False,
 ) -> None:
     from tools.commands.compare import CompareOptions, compare_models
 
     options = CompareOptions(
-        clip=clip, frames=frames, downsample_ratio=downsample_ratio, amplify=amplify, output=output, force=force
+        trust=trust,
+        clip=clip,
+        frames=frames,
+        downsample_ratio=downsample_ratio,
+        amplify=amplify,
+        output=output,
+        force=force,
     )
     typer.echo(compare_models(a, b, options))
 
@@ -169,7 +176,7 @@ def recover(
 
 @app.command(
     short_help="Show a file's inputs, outputs and metadata.",
-    help=f"Show a file's inputs, outputs, metadata and sizes. {CODE_WARNING}",
+    help="Show a file's inputs, outputs, metadata and sizes. Runs nothing of it, even if it is code.",
 )
 def info(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tools.cli.options import CODE_WARNING, app, device_option
+from tools.cli.options import CODE_WARNING, TrustOption, app, device_option
 
 
 @app.command(
@@ -27,6 +27,7 @@ def matte(
             help="File of any format, .pth or .safetensors checkpoint, official or seeded.",
         ),
     ],
+    trust: TrustOption = False,
     composition: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +78,7 @@ def matte(
 
     options = MatteOptions(
         model=model,
+        trust=trust,
         background=background,
         downsample_ratio=parse_ratio(downsample_ratio),
         resize=None if resize is None else parse_resolution("--resize", resize),

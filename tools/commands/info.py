@@ -8,18 +8,18 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from exporters import load_runtime, recognise
+from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
 from tools.shared.console import stderr_console
 
 
 def show(path: Path, as_json: bool) -> None:
-    """Print a file's facts: a table on stderr, or a JSON object on stdout.
+    """Print a file's facts: a table on stderr, or a JSON object on stdout. Runs nothing of it, even if it is code.
 
     Raises:
         UserError: no such file, or one that is damaged or not a matting network.
     """
-    artifact = load_runtime(recognise(path)).inspect(path)
+    artifact = describe(path)
     if as_json:
         typer.echo(json.dumps(to_json(artifact), indent=2))
     else:

@@ -40,9 +40,13 @@ class MatteError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class MatteOptions:
-    """Options of `matte` for all inputs. Sizes are (width, height) in pixels, times in seconds."""
+    """Options of `matte` for all inputs. Sizes are (width, height) in pixels, times in seconds.
+
+    `trust` opens a model that is code.
+    """
 
     model: str
+    trust: bool = False
     background: str | None = None
     downsample_ratio: float | None = None
     resize: tuple[int, int] | None = None
@@ -84,7 +88,7 @@ def matte_all(
     if not outputs:
         raise MatteError("nothing to write; give at least one of --composition, --alpha, --foreground")
     _check_options(options, outputs)
-    _check_model(open_model(options.model), outputs, options)
+    _check_model(open_model(options.model, trust=options.trust), outputs, options)
     clips = [clip for path in inputs for clip in _clips(path)]
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
@@ -116,7 +120,7 @@ def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, pro
         UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. No output
             is left.
     """
-    model = open_model(options.model)
+    model = open_model(options.model, trust=options.trust)
     fixed = _fixed(model)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
@@ -250,7 +254,7 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
     )
     paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
-        whole = {**asdict(options), "outputs": {kind: str(path) for kind, path in paths.items()}}
+        whole = {**asdict(replace(options, trust=False)), "outputs": {kind: str(path) for kind, path in paths.items()}}
         made_from = fingerprint([clip, *_files(options)], whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error

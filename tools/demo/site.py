@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from exporters import load_runtime, recognise
+from exporters import describe, recognise
 from exporters.artifact import Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.node import require_packages
@@ -101,10 +101,9 @@ def write_site(site: Site, folder: Path) -> None:
 
 def _inspect(path: Path) -> Artifact:
     """Inspect a model. Raise ArtifactError if the page cannot show it."""
-    name = recognise(path)
-    if name not in LIBRARIES:
+    if recognise(path) not in LIBRARIES:
         raise ArtifactError(f"{path} is of a format that browsers do not run; give a TensorFlow.js or ONNX file")
-    artifact = load_runtime(name).inspect(path)
+    artifact = describe(path)
     if artifact.facts.get("control flow") == "yes":
         raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
     if all(tensor.name != "pha" for tensor in artifact.outputs):

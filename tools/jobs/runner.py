@@ -25,6 +25,7 @@ from tools.jobs.board import Board
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import Place, ProcessDied, in_process, this_machine
 from tools.jobs.records import forget, made, remember
+from tools.jobs.seals import seal_key
 from tools.shared.console import stderr_console
 from tools.shared.outputs import ExportFailed
 
@@ -173,7 +174,7 @@ def _refuse_same_files(jobs: Sequence[Job]) -> None:
 def _submit(place: Place, job: Job) -> Future[_Attempt]:
     # Pickled twice, so that the job's module is imported within the attempt, and a failed import is reported.
     call = pickle.dumps((job.function, job.arguments))
-    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
+    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from, seal_key(job.made_from))))
     try:
         return place.executor.submit(in_process, attempt, place.stopped, place.environment, seconds=job.seconds)
     except Exception as error:  # from a Dask client that lost its scheduler and is closed
@@ -182,7 +183,7 @@ def _submit(place: Place, job: Job) -> Future[_Attempt]:
         return failed
 
 
-def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
+def _attempt(call: bytes, files: tuple[Path, ...], made_from: str, key: bytes) -> _Attempt:
     """Run a job in its own process. An exception becomes text there."""
     start = time.monotonic()
     value, error, code = _NOTHING, "", 0
@@ -194,7 +195,7 @@ def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
             given = function(*arguments)
             value = pickle.dumps(given)
             if files and made_from:
-                remember(files, made_from, given if isinstance(given, str) else None)
+                remember(files, made_from, given if isinstance(given, str) else None, key)
         except Exception as exception:
             error, code = _describe(exception)
     said = tuple(dict.fromkeys(_one_line(str(each.message)) for each in caught))

@@ -1,4 +1,7 @@
-"""Check a release: sums, manifest, the files' metadata, and parity; or make it again and compare."""
+"""Check a release: sums, manifest, the files' metadata, and parity; or make it again and compare.
+
+No file is opened before its sum, its format and its name agree with the manifest, and none without `SHA256SUMS`.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from exporters import load_runtime, recognise
-from exporters.artifact import TensorInfo
+from exporters import FORMATS, open_artifact, recognise
+from exporters.artifact import ArtifactError, TensorInfo, Untrusted
 from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
@@ -44,8 +47,8 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
     """Return a sentence for each fault of a release; none if it is good.
 
     Args:
-        order: Its folder, as `out`; the clip to play; and the weights by variant, if they are not the seeded or the
-            official ones that the manifest names.
+        order: Its folder, as `out`; the clip to play; the weights by variant, if they are not the seeded or the
+            official ones that the manifest names; and whether files that are code may be run.
         jobs: Number of processes; None for as many as cores and memory allow.
         cluster: The address of a Dask scheduler.
 
@@ -59,39 +62,50 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
         manifest = read_manifest(order.out / manifests.NAME)
     except ManifestError as error:
         return [str(error)]
-    doubts = [*_check_sums(order.out, manifest), *_check_whole(manifest)]
-    present = [entry for entry in manifest.artifacts if (order.out / entry.file).is_file()]
-    doubts += [f"{entry.file} is missing" for entry in manifest.artifacts if entry not in present]
+    doubts = [*_check_whole(manifest)]
+    try:
+        sums = _sums(order.out)
+    except (OSError, ValueError) as error:
+        return [*doubts, f"{SUMS} cannot be read, and without it no file is opened: {error}"]
+    found = {name: _hash(order.out / name) for name in sums}
+    doubts += _check_sums(order.out, sums, found, manifest)
     if not manifest.artifacts:
         doubts.append("the manifest lists no file")
+    sound = []
+    for entry in manifest.artifacts:
+        if entry.file not in sums or found[entry.file] != sums[entry.file]:
+            continue  # which is among the doubts
+        faults = [*_check_unopened(order.out / entry.file, entry, sums[entry.file], order.trust)]
+        doubts += [f"{entry.file}: {fault}" for fault in faults]
+        if not faults:
+            sound.append(entry)
     origins = {variant: each.origin for variant, each in manifest.checkpoints.items()}
     sources = {variant: "seeded" if origin == "seeded" else "official" for variant, origin in origins.items()}
     sources |= order.checkpoints
     results = run_jobs(
         [
             Job(name=each.file, function=disagreements, arguments=(each, order, sources), seconds=SECONDS)
-            for each in present
+            for each in sound
         ],
-        jobs or default_processes(max(1, len(present)), MEMORY),
+        jobs or default_processes(max(1, len(sound)), MEMORY),
         cluster,
         ENVIRONMENT,
     )
     for result in results:
-        found = [result.error] if result.outcome == "failed" else result.value
-        doubts += [f"{result.name}: {doubt}" for doubt in found]
+        faults = [result.error] if result.outcome == "failed" else result.value
+        doubts += [f"{result.name}: {fault}" for fault in faults]
     return doubts
 
 
 def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str]) -> list[str]:
-    """Return the faults of one file. Runs as a job, whose error counts as a fault."""
-    path = order.out / entry.file
-    digest = sha256_of(path)
-    if digest != entry.sha256 or path.stat().st_size != entry.bytes:
-        return [f"it is not the file that the manifest lists (sha256 {digest[:12]}..., not {entry.sha256[:12]}...)"]
-    name = recognise(path)
-    artifact = load_runtime(name).inspect(path)
+    """Return the faults of one file. Runs as a job, whose error counts as a fault.
+
+    Its sum, format and name agree with the manifest.
+    """
+    artifact = open_artifact(order.out / entry.file, trust=order.trust)
+    if artifact.trusted_sha256 not in ("", entry.sha256):
+        return ["it was changed while the release was checked"]
     told = {
-        "format": (name, entry.format),
         **{key: (getattr(artifact, key), entry.spec.get(key)) for key in ("variant", "refiner", "precision")},
         **{
             key: (artifact.metadata.get(key), value)
@@ -117,7 +131,7 @@ def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str])
         checkpoint = load_weights(source, artifact.variant, artifact.refiner, order.trust)
     except UserError as error:
         return [f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH ({error})"]
-    reports = prove(path, name, checkpoint, load_clip(order.clip, order.frames)).reports
+    reports = prove(artifact, checkpoint, load_clip(order.clip, order.frames)).reports
     return [line for report in reports if not report.ok for line in verdict(report)]
 
 
@@ -181,17 +195,32 @@ def _check_whole(manifest: Manifest) -> Iterable[str]:
             yield f"{entry.file}: the manifest has no figures of its parity within their limits"
 
 
-def _check_sums(folder: Path, manifest: Manifest) -> Iterable[str]:
-    try:
-        sums = _sums(folder)
-    except (OSError, ValueError) as error:
-        yield f"{SUMS} cannot be read: {error}"
+def _check_unopened(path: Path, entry: ReleasedFile, digest: str, trust: bool) -> Iterable[str]:
+    """Yield what is wrong with a file, judged by its hash, its size, its first bytes and its name."""
+    if digest != entry.sha256 or path.stat().st_size != entry.bytes:
+        yield f"it is not the file that the manifest lists (sha256 {digest[:12]}..., not {entry.sha256[:12]}...)"
         return
+    try:
+        name = recognise(path)
+    except ArtifactError as error:
+        yield str(error)
+        return
+    description = FORMATS[name]
+    if name != entry.format:
+        yield f"its format is {name}, and {entry.format} in the manifest"
+    elif path.suffix not in description.suffixes:
+        yield f"its name ends in none of {', '.join(description.suffixes)}, as {description.title} files do"
+    elif description.is_code and not trust:
+        yield str(Untrusted.of(path, description.title))
+
+
+def _check_sums(
+    folder: Path, sums: Mapping[str, str], found: Mapping[str, str | None], manifest: Manifest
+) -> Iterable[str]:
     for name, digest in sums.items():
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
+        if found[name] is None:
             yield f"{name} is in {SUMS}, but is no file here"
-        elif sha256_of(path) != digest:
+        elif found[name] != digest:
             yield f"{name} is not the file that {SUMS} lists"
     files = [Path(entry.file) for entry in manifest.artifacts]
     listed = {manifests.NAME, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))}
@@ -199,6 +228,11 @@ def _check_sums(folder: Path, manifest: Manifest) -> Iterable[str]:
     yield from (f"{name} is in {SUMS}, but not in the manifest" for name in sorted({*sums} - listed))
     known = {*sums, SUMS, FOLDER}
     yield from (f"{path.name} is not of this release" for path in sorted(folder.iterdir()) if path.name not in known)
+
+
+def _hash(path: Path) -> str | None:
+    """Return the sha256 of a regular file, or None if there is none, or a link."""
+    return None if path.is_symlink() or not path.is_file() else sha256_of(path)
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import THREADS, default_processes
 from tools.jobs.runner import Job, run_jobs
+from tools.jobs.seals import seal_key
 from tools.release import manifest as manifests
 from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of, sha256_of
 from tools.release.cards import to_card
@@ -110,7 +111,12 @@ def make_release(
         _make_way(order.out, wanted)
         results = run_jobs(
             [
-                Job(name=each.path.name, function=build, arguments=(each.row, order, each.key), seconds=SECONDS)
+                Job(
+                    name=each.path.name,
+                    function=build,
+                    arguments=(each.row, order, each.key, seal_key(each.key)),
+                    seconds=SECONDS,
+                )
                 for each in wanted
             ],
             jobs or default_processes(max(1, len(wanted)), MEMORY),

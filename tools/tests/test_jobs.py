@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from tools.jobs import cluster, processes, records
 from tools.jobs.cluster import ClusterError
 from tools.jobs.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
 from tools.jobs.runner import Job, run_jobs, to_table
+from tools.jobs.seals import seal_key
 from tools.tests import job_functions as f
 from tools.tests.children import started
 
@@ -196,7 +198,7 @@ def test_a_rerun_skips_what_is_whole_and_made_from_the_same(run, tmp_path, capfd
 def test_no_executor_is_started_for_nothing(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     given = job(f.write, path, files=(path,), made_from="these")
     assert run_jobs([given], 1, "tcp://127.0.0.1:9")[0].outcome == "skipped"
     assert run_jobs([], 1, "tcp://127.0.0.1:9") == []
@@ -206,7 +208,7 @@ def test_a_failure_forgets_what_was_made(tmp_path):
     """Check that a failure deletes the record: half of the files may be new by then, and of the old size."""
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     assert run_jobs([job(f.fail, tmp_path / "n", files=(path,), made_from="others")], 1)[0].outcome == "failed"
     assert not records.made([path], "these")
 
@@ -215,7 +217,7 @@ def test_folders_are_files_too(tmp_path):
     folder = tmp_path / "frames"
     (folder / "deeper").mkdir(parents=True)
     (folder / "deeper" / "1.png").write_text("one")
-    records.remember([folder], "these", None)
+    records.remember([folder], "these", None, seal_key("these"))
     assert records.made([folder], "these")
     (folder / "2.png").touch()
     assert not records.made([folder], "these")
@@ -224,9 +226,80 @@ def test_folders_are_files_too(tmp_path):
 def test_a_damaged_record_is_none(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     (tmp_path / records.FOLDER / "file.json").write_text("[")
     assert not records.made([path], "these")
+
+
+def test_a_replaced_file_of_the_same_size_is_made_again(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    records.remember([path], "these", None, seal_key("these"))
+    assert records.made([path], "these")
+    path.write_text("two")
+    assert records.others([path], "these") == [path]
+    path.unlink()
+    os.mkfifo(path)
+    assert records.others([path], "these") == [path]
+
+
+def test_a_forged_record_is_none(tmp_path):
+    """Seal the record of a damaged file with any key but this user's, or with the user's for other work."""
+    path = tmp_path / "file"
+    path.write_text("damaged")
+    for key in (bytes(32), b"", seal_key("others")):
+        records.remember([path], "these", None, key)
+        assert not records.made([path], "these")
+    place = tmp_path / records.FOLDER / "file.json"
+    for text in ("[]", '"x"', '{"seal": 1, "record": 2}', '{"seal": "\\ud800", "record": "{}"}', "[" * 100_000):
+        place.write_text(text)
+        assert not records.made([path], "these"), text[:40]
+
+
+def other_user(folder):
+    """Return a statement for a process whose state folder is this one."""
+    return os.environ | {"XDG_STATE_HOME": str(folder), "HOME": str(folder)}
+
+
+def key_of_another_process(environment):
+    code = "from tools.jobs.seals import seal_key; print(seal_key('these').hex())"
+    return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, timeout=120)
+
+
+def test_the_key_is_kept_for_this_user_alone(tmp_path):
+    one = key_of_another_process(other_user(tmp_path / "state"))
+    assert key_of_another_process(other_user(tmp_path / "state")) == one
+    assert key_of_another_process(other_user(tmp_path / "other")) != one
+    (place,) = (tmp_path / "state").rglob("records.key")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert {path.name for path in place.parent.iterdir()} == {"records.key"}
+    place.chmod(0o644)  # everybody may have read it
+    assert key_of_another_process(other_user(tmp_path / "state")) != one
+
+
+@pytest.mark.parametrize("spoil", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_key_that_is_none_is_replaced_or_not_used(spoil, tmp_path):
+    environment = other_user(tmp_path / "state")
+    one = key_of_another_process(environment)
+    (place,) = (tmp_path / "state").rglob("records.key")
+    place.unlink()
+    spoil(place)
+    assert key_of_another_process(environment) != one
+
+
+def test_without_a_place_for_the_key_the_work_is_done_again(tmp_path):
+    (tmp_path / "state").touch()  # no folder can be made here
+    environment = other_user(tmp_path / "state")
+    assert key_of_another_process(environment) != key_of_another_process(environment)
+    code = (
+        "import sys; from pathlib import Path; from tools.jobs.runner import Job, run_jobs;"
+        "from tools.tests import job_functions as f; path = Path(sys.argv[1]);"
+        "job = Job(name='write', function=f.write, arguments=(path, 'whole'), files=(path,), made_from='these');"
+        "print(*(run_jobs([job], 1)[0].outcome for _ in range(2)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "file")]
+    for _ in range(2):
+        assert subprocess.check_output(command, env=environment, text=True, timeout=120) == "done skipped\n"
 
 
 def test_fingerprints_tell_contents_names_and_options_apart(tmp_path):
@@ -250,7 +323,7 @@ def test_two_jobs_for_one_file_are_refused(tmp_path):
 def test_a_table_shows_what_became_of_all(tmp_path):
     path = tmp_path / "made"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     results = run_jobs(
         [job(f.square, 1), job(f.fail, tmp_path / "[red]n"), job(f.write, path, files=(path,), made_from="these")], 1
     )
