@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from exporters import FORMATS, load_exporter, load_runtime
+from exporters import FORMATS, load_exporter, open_artifact
 from exporters.runtime import Device
 from exporters.spec import Fixed
 from parity_tests.clips import Clip, builtin_clip, held_clip
@@ -110,7 +110,7 @@ def _judged(
     given: Mapping[str, Any],
 ) -> Iterator[Line]:
 
-    artifact = load_runtime(file.format).inspect(export(file, checkpoint, size, folder))
+    artifact = open_artifact(export(file, checkpoint, size, folder), trust=True)
     own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
     units = _errors(expected, own.play(clip, size.ratio, sampled_ratio(artifact, size.ratio), device))
     errors = _errors(expected, play_artifact(artifact, clip, size.ratio, device))
@@ -201,7 +201,7 @@ class Race:
             if self.name in ("onnx", "onnx, one size"):
                 file = File(format="onnx", precision=plan.precision, fixed=self.name != "onnx")
                 path = export(file, checkpoint, size, folder)
-                own = Contender(name=self.name, path=path, artifact=load_runtime("onnx").inspect(path), runtime=None)
+                own = Contender(name=self.name, path=path, artifact=open_artifact(path, trust=True), runtime=None)
             else:
                 runtime = {"captured": CAPTURED, "compiled": COMPILED}.get(self.name)
                 own = replace(pytorch, name=self.name, runtime=runtime)
