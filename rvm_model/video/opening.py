@@ -5,16 +5,15 @@ gets no path here, no protocol, and only demuxers that read one file.
 """
 
 import errno
-import io
-import os
-import stat
 import time
 from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
 
 import av
 from av.container import InputContainer
 
+from rvm_model.files import open_file
 from rvm_model.video.colour import VideoError
 from rvm_model.video.frames import MOST_PIXELS
 
@@ -69,46 +68,29 @@ _BUFFER = 2**18
 """Bytes that FFmpeg reads at a time. Each read takes Python's lock."""
 
 
-class RegularFile(io.FileIO):
-    """A file to read, on a disk.
-
-    Raises:
-        VideoError: it is a pipe, a device or a folder, or cannot be opened.
-    """
-
-    def __init__(self, path: Path):
-        try:
-            super().__init__(path, opener=_open_at_once)
-            regular = stat.S_ISREG(os.fstat(self.fileno()).st_mode)
-        except (OSError, ValueError) as error:
-            raise VideoError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-        if not regular:
-            self.close()
-            raise VideoError(f"{path} is no regular file; give a video, a picture or a folder of pictures")
-
-
-class ClipFile(RegularFile):
+class ClipFile:
     """A file for FFmpeg to read, for at most MOST_WORK between two frames."""
 
-    def __init__(self, path: Path):
-        super().__init__(path)
+    def __init__(self, content: BufferedReader, suffix: str):
         # FFmpeg takes the suffix as a hint. In a whole name it would look for a pattern.
-        self.name = f"clip{path.suffix}"
+        self.name = f"clip{suffix}"
+        self.tell = content.tell
+        self._content = content
         self._given_up = False
         self.note_frame()
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: int) -> bytes:
         if self._given_up:
             return b""  # PyAV passes one exception on, and prints others
         if time.thread_time() - self._began > MOST_WORK:
             self._given_up = True
             raise OSError(errno.ETIME, f"no frame was found in {MOST_WORK:g} s of work")
-        return super().read(size)
+        return self._content.read(size)
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
+    def seek(self, offset: int, whence: int = 0) -> int:
         """Move, or return a negative number as FFmpeg expects it: a damaged file leads anywhere."""
         try:
-            return super().seek(offset, whence)
+            return self._content.seek(offset, whence)
         except OSError as error:
             return -(error.errno or errno.EINVAL)
 
@@ -123,10 +105,10 @@ def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipF
     Raises:
         VideoError: it is no regular file, or no video of one of DEMUXERS.
     """
-    file = opened.enter_context(ClipFile(path))
     options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
     try:
-        container = av.open(file, options=options, metadata_errors="replace", buffer_size=_BUFFER)
+        file = ClipFile(opened.enter_context(open_file(path)), path.suffix)
+        container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
     except av.ArgumentError as error:
         raise VideoError(
             f"cannot read {path} as a video: it is damaged, or of a kind that is not read here, such as a playlist; "
@@ -135,8 +117,3 @@ def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipF
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', None) or error}") from error
     return opened.enter_context(container), file
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,10 +1,8 @@
 """Sources of pictures: a folder of them as a video, or one."""
 
-import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
@@ -12,11 +10,11 @@ import av
 import numpy as np
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from rvm_model.files import check_file, open_file, read_file
 from rvm_model.video.colour import SRGB, VideoError
 from rvm_model.video.frames import MOST_PIXELS, Pixels, Properties, Source, TimedFrame, Window, check_size
-from rvm_model.video.opening import RegularFile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_RATE = Fraction(30)
@@ -24,6 +22,17 @@ PICTURE_RATE = Fraction(30)
 
 _MOST_BYTES = 2**30
 """Largest file of a picture: the most pixels that Pillow opens, in 16-bit RGB without compression."""
+
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture of an Exif orientation is turned upright."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -96,26 +105,32 @@ def read_picture(file: Path) -> Pixels:
     Raises:
         VideoError: it is no regular file, neither PNG nor JPEG (whatever its suffix), damaged, or too large.
     """
-    with BufferedReader(RegularFile(file)) as content:
-        size = os.fstat(content.fileno()).st_size
-        if size > _MOST_BYTES:
-            raise VideoError(f"{file} has {size} bytes; a picture has at most {_MOST_BYTES}")
-        head = content.read(25)
-        content.seek(0)
-        try:
-            # Of other formats Pillow would start programs, such as Ghostscript for PostScript.
+    try:
+        check_file(file, _MOST_BYTES)
+        with open_file(file) as content:
+            deep = _has_16_bits(content.peek(25))
+            # For other formats Pillow would start programs, such as Ghostscript for PostScript.
             with Image.open(content, formats=("JPEG", "PNG")) as image:
                 check_size(*image.size, file)
-                if not (head.startswith(_PNG_SIGNATURE) and head[24] == 16):
-                    ImageOps.exif_transpose(image, in_place=True)
-                    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-            content.seek(0)
-            return _decode_16_bits(content.read(size))
-        except UnidentifiedImageError as error:
-            raise VideoError(f"cannot read {file}: it is neither PNG nor JPEG, or damaged; convert it") from error
-        # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
-            raise VideoError(f"cannot read {file}: {error}") from error
+                if not deep:
+                    return np.asarray(_upright(image).convert("RGB"))
+        return _decode_16_bits(read_file(file, _MOST_BYTES))
+    except UnidentifiedImageError as error:
+        raise VideoError(f"cannot read {file}: it is neither PNG nor JPEG, or damaged; convert it") from error
+    # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
+        raise VideoError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image as its Exif orientation says. Pillow's function also writes Exif, and fails at a damaged one."""
+    image.load()  # Exif may follow the pixels
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
+
+
+def _has_16_bits(head: bytes) -> bool:
+    return head.startswith(_PNG_SIGNATURE) and head[24:25] == b"\x10"
 
 
 def _decode_16_bits(content: bytes) -> Pixels:

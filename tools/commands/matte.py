@@ -1,6 +1,6 @@
 """Matte videos, image folders and pictures with any exported file or checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -97,9 +97,9 @@ def matte_all(
         paths = plans[clips[0]]
         for path in paths.values():
             refuse_existing(path, force)
-        loss = matte_one(clips[0], paths, options)
+        loss = matte_one(clips[0], paths, options, replace=[*paths.values()] if force else [])
         return say_error(_told(loss), 1) if loss else 0
-    jobs = [_job(clip, paths, options) for clip, paths in plans.items()]
+    jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
     for job in jobs:
         if force:
             forget(job.files)
@@ -113,8 +113,16 @@ def matte_all(
     return max([1 if losses else 0, *(result.code for result in results)])
 
 
-def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, progress: bool = True) -> str | None:
+def matte_one(
+    clip: Path,
+    paths: Mapping[Kind, Path],
+    options: MatteOptions,
+    progress: bool = True,
+    replace: Collection[Path] = (),
+) -> str | None:
     """Matte one clip. Return None, or one line about the part that could not be decoded.
+
+    The outputs in `replace` replace what has their name. Others do not, even if it appears meanwhile.
 
     Raises:
         UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. No output
@@ -143,6 +151,7 @@ def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, pro
                     quality=options.quality if is_video else None,
                     mbps=options.mbps if is_video else None,
                     audio=source.audio,
+                    replace=path in replace,
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
@@ -224,9 +233,11 @@ def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind,
             raise MatteError(
                 f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it: out/{PLACEHOLDER}.mp4"
             )
-    name = clip.name or clip.resolve().name
+    name = clip.resolve().name if clip.name in ("", "..") else clip.name
     if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
         name = name.removesuffix(clip.suffix)
+    if name in ("", ".", "..") and any(PLACEHOLDER in output for output in outputs.values()):
+        raise MatteError(f"{clip} is called {name!r} without its suffix, which names no output; rename it")
     paths = {}
     for kind, output in outputs.items():
         # A folder's name must have no suffix.
@@ -240,11 +251,11 @@ def _files(options: MatteOptions) -> list[Path]:
     return [Path(name) for name in (options.model, options.background) if name and Path(name).exists()]
 
 
-def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
+def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: bool) -> Job:
     """Return the job that mattes a clip, without a progress bar.
 
-    It is skipped if its outputs exist and were made from the same. Paths are absolute: a cluster's worker runs in
-    another folder.
+    It is skipped if its outputs exist and were made from the same. If only some exist, it replaces those. Paths are
+    absolute: a cluster's worker runs in another folder.
     """
     model, background = options.model, options.background
     options = replace(
@@ -261,7 +272,7 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
     return Job(
         name=str(clip),
         function=matte_one,
-        arguments=(clip.absolute(), paths, options, False),
+        arguments=(clip.absolute(), paths, options, False, [path for path in paths.values() if force or path.exists()]),
         files=tuple(paths.values()),
         made_from=made_from,
     )
