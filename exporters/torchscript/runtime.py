@@ -16,7 +16,7 @@ from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.support.identify import identify
 from rvm_model.device import torch_device
 from rvm_model.state import STATE_CHANNELS
-from rvm_model.weights.zip_integrity import find_damage
+from rvm_model.zip_files import find_damage
 
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16"}
 _ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]
@@ -24,7 +24,10 @@ _ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]
 
 def inspect(path: Path) -> Artifact:
     """Describe the file. See `exporters.runtime.Runtime`."""
-    damage = find_damage(path)
+    try:
+        damage = find_damage(path)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     if damage:
         raise ArtifactError(f"{path} {damage}")
     module = load_module(path, torch.device("cpu"))

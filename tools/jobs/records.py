@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from rvm_model import __version__
+from rvm_model.files import read_file, sha256_of
 
 FOLDER = ".rvm-export-made"
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,7 @@ def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
     for path in inputs:
         for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
             digest.update(f"\n{file.relative_to(path)} ".encode())
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
+            digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()
 
 
@@ -77,7 +78,7 @@ def forget(files: Sequence[Path]) -> None:
 
 def _read(files: Sequence[Path]) -> Record | None:
     try:
-        return Record(**json.loads(_place(files).read_text()))
+        return Record(**json.loads(read_file(_place(files), _MOST_BYTES)))
     except (OSError, ValueError, TypeError):
         return None
 
