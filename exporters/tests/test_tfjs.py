@@ -9,7 +9,6 @@ import pytest
 
 from exporters import recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
-from exporters.support import archive
 from exporters.support.archive import unpacked
 from exporters.tests.tfjs_files import RELEASED, SHARD, copied, zipped
 from exporters.tfjs import load
@@ -206,7 +205,9 @@ def test_a_model_json_that_is_none(text, tmp_path):
 
 def test_a_model_json_of_any_length(monkeypatch, released):
     monkeypatch.setattr(load, "MOST_JSON", 1000)
-    with pytest.raises(ArtifactError, match=r"model\.json of 626575 bytes; at most 1000 are read"):
+    with pytest.raises(
+        ArtifactError, match=r"'model\.json' cannot be read: it has 626575 bytes; at most 1000 are read"
+    ):
         inspect(released)
 
 
@@ -284,8 +285,8 @@ def test_packed_sizes_that_are_made_up(tmp_path, monkeypatch):
 def test_other_bounds_on_zip_files(name, most, released, tmp_path, monkeypatch):
     path = zipped(released, tmp_path / "model.zip")
     inspect(path)
-    monkeypatch.setattr(archive, name, most)
-    with pytest.raises(ArtifactError, match="is refused: 2 entries"):
+    monkeypatch.setattr(zip_files, name, most)
+    with pytest.raises(ArtifactError, match="is refused: 2 entries|it lists more than 1 entries"):
         inspect(path)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.support.identify import identify
 from rvm_model.state import STATE_CHANNELS
-from rvm_model.weights.zip_integrity import find_damage
+from rvm_model.zip_files import find_damage
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16"}
 _ARGUMENTS = ("src", "r1", "r2", "r3", "r4", "downsample_ratio")

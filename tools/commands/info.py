@@ -10,6 +10,7 @@ from rich.table import Table
 
 from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
+from rvm_model.files import sha256_of
 from tools.shared.console import stderr_console
 
 
@@ -73,11 +74,10 @@ def _content(path: Path) -> tuple[int, str]:
     For a folder: the bytes of all its files, and the hash of the lines that `sha256sum *` prints there.
     """
     if not path.is_dir():
-        content = path.read_bytes()
-        return len(content), hashlib.sha256(content).hexdigest()
-    files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
-    return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
+        return path.stat().st_size, sha256_of(path)
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    lines = [f"{sha256_of(file)}  {name}\n" for name, file in sorted(files.items())]
+    return sum(file.stat().st_size for file in files.values()), hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from exporters.artifact import Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.node import require_packages
 from exporters.tfjs import MODEL
+from rvm_model.files import read_file
 
 PAGE = Path(__file__).parent / "page"
 _EXPORTERS = Path(__file__).parents[2] / "exporters"
@@ -122,7 +123,7 @@ def _libraries(name: str) -> dict[str, Path]:
 
 def _tfjs_files(folder: Path) -> dict[str, Path]:
     """Return model.json and the files that it names. `inspect` has checked that they all lie in the folder."""
-    groups = json.loads((folder / MODEL).read_text())["weightsManifest"]
+    groups = json.loads(read_file(folder / MODEL))["weightsManifest"]
     return {name: folder / name for name in [MODEL, *(shard for group in groups for shard in group["paths"])]}
 
 

@@ -13,9 +13,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from rvm_model import __version__
+from rvm_model.files import read_file, sha256_of
 from tools.jobs.seals import seal_key, sealed, unsealed
 
 FOLDER = ".rvm-export-made"
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def forget(files: Sequence[Path]) -> None:
 
 def _read(files: Sequence[Path], made_from: str) -> Record | None:
     try:
-        return Record(**json.loads(unsealed(_place(files).read_bytes(), seal_key(made_from))))
+        return Record(**json.loads(unsealed(read_file(_place(files), _MOST_BYTES), seal_key(made_from))))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -88,6 +90,5 @@ def _content(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
         digest.update(f"\n{file.relative_to(path)} ".encode())
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()

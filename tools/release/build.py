@@ -20,10 +20,21 @@ from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
+from rvm_model.files import read_file, sha256_of
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.seals import seal_key, sealed, unsealed
 from tools.release.contents import Row
-from tools.release.manifest import Alpha, MatteErrors, OutputErrors, Parity, ReleasedFile, Sha256, Tensor, Truth
+from tools.release.manifest import (
+    MOST_BYTES,
+    Alpha,
+    MatteErrors,
+    OutputErrors,
+    Parity,
+    ReleasedFile,
+    Sha256,
+    Tensor,
+    Truth,
+)
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
@@ -125,13 +136,8 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
 def made_already(path: Path, key: str) -> Built | None:
     """Return a file's record if this user made the file from the inputs of `key`, and it is unchanged; else None."""
     try:
-        built = Built.model_validate_json(unsealed(record_of(path).read_bytes(), seal_key(key)))
-        if (
-            built.key == key
-            and built.entry.file == path.name
-            and path.is_file()
-            and sha256_of(path) == built.entry.sha256
-        ):
+        built = Built.model_validate_json(unsealed(read_file(record_of(path), MOST_BYTES), seal_key(key)))
+        if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
             return built
     except (OSError, ValueError):  # of which pydantic's ValidationError is one
         pass
@@ -140,11 +146,6 @@ def made_already(path: Path, key: str) -> Built | None:
 
 def record_of(path: Path) -> Path:
     return path.parent / FOLDER / f"{path.name}.json"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parity_of(report: ParityReport) -> Parity:

@@ -16,10 +16,11 @@ from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
+from rvm_model.files import read_file, sha256_of
 from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
 from tools.release import manifest as manifests
-from tools.release.build import FOLDER, Order, sha256_of
+from tools.release.build import FOLDER, Order
 from tools.release.make import (
     AGAIN,
     ENVIRONMENT,
@@ -237,8 +238,7 @@ def _hash(path: Path) -> str | None:
 
 def _sums(folder: Path) -> dict[str, str]:
     """Return the sums by file name. Raise ValueError for an invalid line, or a name outside the folder."""
-    with (folder / SUMS).open("rb") as file:
-        text = file.read(_MOST_BYTES).decode("utf-8")
+    text = read_file(folder / SUMS, _MOST_BYTES).decode("utf-8")
     sums = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line)

@@ -14,6 +14,7 @@ from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.junit import to_junit
 from parity_tests.reports.parity_report import Refusal
 from rvm_model.errors import UserError
+from rvm_model.files import sha256_of
 from rvm_model.state import REFINERS
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.cluster import dask_cluster
@@ -21,7 +22,7 @@ from tools.jobs.processes import THREADS, default_processes
 from tools.jobs.runner import Job, run_jobs
 from tools.jobs.seals import seal_key
 from tools.release import manifest as manifests
-from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of, sha256_of
+from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of
 from tools.release.cards import to_card
 from tools.release.contents import Row, read_table
 from tools.release.manifest import Manifest, Weights

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from rvm_model.errors import UserError
+from rvm_model.files import read_file
 
 NAME = "manifest.json"
-_MOST_BYTES = 32_000_000
+MOST_BYTES = 32_000_000
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 """The name of a file in the release's own folder: no folders, nothing hidden."""
@@ -148,12 +149,9 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: no such file, or one that does not match the schema.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+        text = read_file(path, MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}; give the folder of a release") from error
-    if len(text) > _MOST_BYTES:
-        raise ManifestError(f"{path} is larger than any manifest; give the folder of a release")
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
