@@ -11,7 +11,6 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 _REFRESHES = 4  # a second
 
@@ -45,7 +44,7 @@ class Board:
         for column in ("job", "state", "seconds"):
             table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
         for k, name in enumerate(self._names):
-            table.add_row(Text(name), *self._state(k))
+            table.add_row(name, *self._state(k))
         return table
 
     def _state(self, k: int) -> tuple[str, str]:

@@ -7,6 +7,7 @@ again.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -36,7 +37,7 @@ def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
     digest = hashlib.sha256(json.dumps([__version__, options], sort_keys=True, default=str).encode())
     for path in inputs:
         for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-            digest.update(f"\n{file.relative_to(path)} ".encode())
+            digest.update(b"\n%s " % os.fsencode(file.relative_to(path)))
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()
