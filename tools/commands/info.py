@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.table import Table
 
 from exporters import load_runtime, recognise
 from exporters.artifact import Artifact, TensorInfo
 from tools.shared.console import stderr_console
+from tools.shared.stdout import write_stdout
 
 
 def show(path: Path, as_json: bool) -> None:
@@ -21,7 +22,7 @@ def show(path: Path, as_json: bool) -> None:
     """
     artifact = load_runtime(recognise(path)).inspect(path)
     if as_json:
-        typer.echo(json.dumps(to_json(artifact), indent=2))
+        write_stdout(json.dumps(to_json(artifact), indent=2) + "\n")
     else:
         stderr_console().print(to_table(artifact))
 
@@ -75,9 +76,11 @@ def _content(path: Path) -> tuple[int, str]:
     if not path.is_dir():
         content = path.read_bytes()
         return len(content), hashlib.sha256(content).hexdigest()
-    files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
-    return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
+    found = [file for file in path.rglob("*") if file.is_file()]
+    files = {os.fsencode(file.relative_to(path).as_posix()): file.read_bytes() for file in found}
+    sums = [(hashlib.sha256(content).hexdigest().encode(), name) for name, content in sorted(files.items())]
+    lines = b"".join(b"%s  %s\n" % each for each in sums)
+    return sum(map(len, files.values())), hashlib.sha256(lines).hexdigest()
 
 
 def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:
