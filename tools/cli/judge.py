@@ -19,6 +19,7 @@ from tools.cli.options import (
     report_option,
     weights_option,
 )
+from tools.shared.stdout import print_result
 
 
 @app.command(
@@ -147,7 +148,7 @@ def compare(
         output=output,
         force=force,
     )
-    typer.echo(compare_models(a, b, options))
+    print_result(compare_models(a, b, options))
 
 
 @app.command(
@@ -171,7 +172,7 @@ def recover(
 ) -> None:
     from tools.commands.recover import recover_files
 
-    typer.echo(recover_files(artifacts, output, trust, force, verify))
+    print_result(recover_files(artifacts, output, trust, force, verify))
 
 
 @app.command(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tools.cli.options import CODE_WARNING, TrustOption, app, device_option
+from tools.shared.stdout import print_result
 
 
 @app.command(
@@ -123,4 +124,4 @@ def demo(
     if static is None:
         serve(model or [], port, show)
     else:
-        typer.echo(write(model or [], static, force))
+        print_result(write(model or [], static, force))

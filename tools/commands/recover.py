@@ -39,8 +39,9 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
     say_recovered(recovered)
 
     def write(staged: Path) -> None:
-        # No metadata: the same weights give the same file, whichever file they come from.
-        safetensors.torch.save_file(dict(checkpoint.state_dict), staged)
+        # No metadata: the same weights give the same file, whichever file they come from. Written here and not by
+        # safetensors, whose error for a full disk is no OSError.
+        staged.write_bytes(safetensors.torch.save(dict(checkpoint.state_dict)))
 
     def check(_: Path) -> None:
         if prove:

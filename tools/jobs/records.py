@@ -7,6 +7,7 @@ with a key of this user (`seals.py`). It may be deleted at any time: the job the
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -89,6 +90,6 @@ def _content(path: Path) -> str:
     """Return a hash of a file's content, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-        digest.update(f"\n{file.relative_to(path)} ".encode())
+        digest.update(b"\n%s " % os.fsencode(file.relative_to(path)))
         digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()

@@ -88,7 +88,7 @@ def run_part(name: str, part: Part, plan: Plan) -> list[Line]:
     """Run a part in a process of its own. Return its lines, or one that says why there are none."""
     call = pickle.dumps((_guarded, (part, plan)))
     try:
-        lines: list[Line] = in_process(call, lambda: False, {}, seconds=plan.seconds)
+        lines: list[Line] = json.loads(in_process(call, lambda: False, {}, seconds=plan.seconds))
     except ProcessDied as error:
         lines = [line(part=name, note=f"not measured: {error}")]
     return lines

@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import typer
-
 from rvm_model.errors import UserError
 from rvm_model.publishing import move_new, move_over
+from tools.shared.stdout import write_stdout
 
 Results = TypeVar("Results")
 STDOUT = Path("-")
@@ -192,7 +191,7 @@ def write_text(text: str, path: Path, desk: Path | None = None) -> None:
     See `publish` for `desk` and the errors.
     """
     if path == STDOUT:
-        typer.echo(text.encode(), nl=False)
+        write_stdout(text)
     else:
         publish(path, partial(_write, text), check=lambda _: None, force=True, desk=desk)
 
@@ -216,4 +215,4 @@ def _check_file(option: str, path: Path) -> None:
 
 
 def _write(text: str, path: Path) -> None:
-    path.write_bytes(text.encode())
+    path.write_bytes(text.encode(errors="surrogateescape"))

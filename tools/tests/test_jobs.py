@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 
+import dask
 import pytest
 from distributed import Client
 from rich.console import Console
 
 from rvm_model import __version__
 from rvm_model.errors import UserError
-from tools.jobs import cluster, processes, records
+from tools.jobs import cluster, processes, records, runner
 from tools.jobs.cluster import ClusterError
 from tools.jobs.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
 from tools.jobs.runner import Job, run_jobs, to_table
@@ -47,12 +49,15 @@ def alive(pid):
 
 
 @contextmanager
-def cluster_of(folder, workers, lacking=()) -> Iterator[str]:
-    """Start a scheduler and its workers as a user does; workers in `lacking` have another project's `tools`."""
+def cluster_of(folder, workers, lacking=(), certificates=()) -> Iterator[str]:
+    """Start a scheduler and its workers as a user does; workers in `lacking` have another project's `tools`.
+
+    `certificates` are options of both.
+    """
     (folder / "empty" / "tools").mkdir(parents=True)
     (folder / "empty" / "tools" / "__init__.py").touch()
     file = folder / "scheduler.json"
-    options = ["--scheduler-file", file, "--no-dashboard"]
+    options = ["--scheduler-file", file, "--no-dashboard", *certificates]
     started = []
 
     def start(what, *more):
@@ -161,12 +166,12 @@ def test_a_signal_is_named(tmp_path, capfd):
 
 
 def test_what_does_not_travel_is_said(run):
-    odd, unpicklable, missing = run(job(f.raise_odd), job(f.give_unpicklable), job(f.import_missing))
+    odd, unsuitable, missing = run(job(f.raise_odd), job(f.give_what_json_cannot_hold), job(f.import_missing))
     assert "OddError: one and two (" in odd.error
-    assert unpicklable.outcome == "failed"
-    assert "pickle" in unpicklable.error.lower()
+    assert unsuitable.outcome == "failed"
+    assert "TypeError: Object of type function is not JSON serializable" in unsuitable.error
     assert "ModuleNotFoundError: No module named 'missing_package' (" in missing.error
-    assert not any("\n" in each.error for each in (odd, unpicklable, missing))
+    assert not any("\n" in each.error for each in (odd, unsuitable, missing))
 
 
 def test_warnings_come_back(run, capfd):
@@ -484,3 +489,82 @@ def test_a_worker_of_another_version(address, monkeypatch):
         ClusterError, match=rf"^the scheduler has rvm-export {__version__}; install 0.0.1 with the scheduler"
     ):
         run_jobs([job(f.pid)], 1, address)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory, require):
+    """Return a folder with a certificate authority, and a key and certificate that it signed."""
+    require("openssl", which("openssl") is not None, "no openssl on the PATH")
+    folder = tmp_path_factory.mktemp("certificates")
+    new = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    signed = ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+    for name, more in (("authority", []), ("node", signed), ("stranger", [])):
+        words = [*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", *more]
+        subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@contextmanager
+def trusting(folder, name):
+    """Configure Dask as environment variables would: with this certificate, and that of the authority."""
+    with dask.config.set(
+        {
+            "distributed.comm.tls.ca-file": str(folder / "authority.pem"),
+            "distributed.comm.tls.client.cert": str(folder / f"{name}.pem"),
+            "distributed.comm.tls.client.key": str(folder / f"{name}.key"),
+        }
+    ):
+        yield
+
+
+def test_a_cluster_over_tls_admits_only_who_has_a_certificate(certificates, tmp_path, monkeypatch):
+    options = ["--protocol", "tls", "--tls-ca-file", certificates / "authority.pem"]
+    options += ["--tls-cert", certificates / "node.pem", "--tls-key", certificates / "node.key"]
+    with trusting(certificates, "node"), cluster_of(tmp_path, workers=1, certificates=options) as where:
+        assert where.startswith("tls://")
+        assert run_jobs([job(f.square, 3)], 1, where)[0].value == 9
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
+        with (
+            trusting(certificates, "stranger"),
+            pytest.raises(ClusterError, match=f"^no Dask scheduler answers at '{where}'"),
+        ):
+            run_jobs([job(f.square, 3)], 1, where)
+
+
+def test_tls_without_certificates_is_said(monkeypatch):
+    with pytest.raises(ClusterError, match=r"^tls://127.0.0.1:8786 needs certificates, .*; set DASK_.*__CA_FILE, "):
+        run_jobs([job(f.square, 3)], 1, "tls://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize("answer", ["pickle", "[1]", "{}", '{"value": 1, "error": "", "code": "x"}', None])
+def test_an_answer_that_is_not_the_json_of_a_job_fails_it(answer, tmp_path, monkeypatch):
+    answer = pickle.dumps(f.Bomb(tmp_path / "ran")) if answer == "pickle" else answer
+
+    @contextmanager
+    def hostile(_):
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit = lambda *_: ThreadPoolExecutor.submit(executor, lambda: answer)
+            yield processes.Place(executor=executor, stopped=lambda: False)
+
+    monkeypatch.setattr(runner, "this_machine", hostile)
+    (result,) = run_jobs([job(f.square, 3)], 1)
+    assert (result.outcome, result.code) == ("failed", 1)
+    assert result.error.startswith("its answer is not the JSON of a job (")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_process_that_writes_a_pickle_over_its_answer_fails_its_job(tmp_path):
+    (result,) = run_jobs([job(f.answer_with_a_pickle, tmp_path / "ran")], 1)
+    assert result.outcome == "failed"
+    assert not (tmp_path / "ran").exists()
