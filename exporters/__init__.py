@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporters.layers import Opener
     from exporters.recovery.dataflow import RecoveryModule
     from exporters.runtime import Exporter, Runtime
+    from exporters.support.contents import Scanner
 
 NAMES = ("coreml", "onnx", "tensorflow", "tfjs", "torchscript")
 """The formats, each the name of a folder beside this file."""
@@ -74,6 +75,13 @@ def load_recovery(name: str) -> "RecoveryModule":
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
     _require(name, info.packages, info.extra)
     return cast("RecoveryModule", import_module(f"exporters.{name}.recovery"))
+
+
+def load_scan(name: str) -> "Scanner":
+    """Import the function that says what a format's file holds, without running it. Raises MissingPackage."""
+    info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
+    _require(name, info.packages, info.extra)
+    return cast("Scanner", import_module(f"exporters.{name}.scan").scan)
 
 
 def recognise(path: Path) -> str:

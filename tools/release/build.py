@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from exporters import load_exporter, open_artifact
 from exporters.artifact import ArtifactError, TensorInfo
-from exporters.support.metadata import LICENCE
+from exporters.support.licence import LICENCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
@@ -24,6 +24,8 @@ from rvm_model.files import read_file, sha256_of
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.seals import seal_key, sealed, unsealed
 from tools.release.contents import Row
+from tools.release.files import FOLDER
+from tools.release.integrity import scan_faults
 from tools.release.manifest import (
     MOST_BYTES,
     Alpha,
@@ -35,13 +37,12 @@ from tools.release.manifest import (
     Tensor,
     Truth,
 )
+from tools.release.scan import scan_file
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
-
-FOLDER = ".rvm-release"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,8 @@ def build(row: Row, order: Order, key: str, seal: bytes) -> None:
         if failures:
             raise ExportFailed("; ".join(failures))
         entry = _entry(row, checkpoint, staged, proof)
+        if faults := [*scan_faults(entry)]:
+            raise ExportFailed("; ".join(faults))
         known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
     # A job of a killed release may still run for a moment, perhaps with other weights. The lock makes this job write
@@ -201,6 +204,7 @@ def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Releas
         inputs=tuple(map(_tensor, proof.artifact.inputs)),
         outputs=tuple(map(_tensor, proof.artifact.outputs)),
         parity=tuple(map(parity_of, proof.reports)),
+        scan=scan_file(path, row.format),
     )
 
 

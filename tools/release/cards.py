@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import exporters
 from exporters import FORMATS
 from exporters.artifact import INPUTS
-from exporters.support.metadata import SOURCE
+from exporters.support.licence import SOURCE
 from parity_tests.reports.markdown import escaped
 from tools.pages.render import finalize
 from tools.release.build import Built

@@ -3,7 +3,6 @@
 No file is opened before its sum, its format and its name agree with the manifest, and none without `SHA256SUMS`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,74 +11,58 @@ from typing import Any
 
 from exporters import FORMATS, open_artifact, recognise
 from exporters.artifact import ArtifactError, TensorInfo, Untrusted
-from exporters.support.metadata import LICENCE
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
-from rvm_model.files import read_file, sha256_of
+from rvm_model.files import sha256_of
 from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
-from tools.release import manifest as manifests
-from tools.release.build import FOLDER, Order
-from tools.release.make import (
-    AGAIN,
-    ENVIRONMENT,
-    JUNIT,
-    MEMORY,
-    REPORT,
-    SECONDS,
-    SUMS,
-    card_of,
-    make_release,
-    release_lock,
-)
-from tools.release.manifest import Manifest, ManifestError, ReleasedFile, Tensor, read_manifest
+from tools.release.build import Order
+from tools.release.files import FOLDER, SUMS
+from tools.release.integrity import Say, check_integrity, read_sums
+from tools.release.make import AGAIN, ENVIRONMENT, MEMORY, SECONDS, make_release, release_lock
+from tools.release.manifest import ReleasedFile, Tensor
+from tools.release.scan import scan_file
+from tools.release.sign import Verifier
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed
 from tools.shared.prove import prove
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)")
-_MOST_BYTES = 1_000_000
 OTHERWISE = {**ENVIRONMENT, "PYTHONHASHSEED": "4711", "TZ": "Asia/Kolkata"}
 """The environment of the second making."""
 
 
-def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[str]:
+def check_release(
+    order: Order, jobs: int | None, cluster: str | None, verifier: Verifier | None, say: Say
+) -> list[str]:
     """Return a sentence for each fault of a release; none if it is good.
+
+    Models are opened only if all else is right: manifest, sums, signature and SBOM.
 
     Args:
         order: Its folder, as `out`; the clip to play; the weights by variant, if they are not the seeded or the
             official ones that the manifest names; and whether files that are code may be run.
         jobs: Number of processes; None for as many as cores and memory allow.
         cluster: The address of a Dask scheduler.
+        verifier: Says whose signature the release must have; None if it needs none.
+        say: Called after each check.
 
     Raises:
-        UserError: no such folder, or a clip or cluster that cannot be used.
+        UserError: a clip or cluster that cannot be used.
     """
-    if not order.out.is_dir():
-        raise UserError(f"{order.out} is no folder; give that of a release")
     load_clip(order.clip, order.frames)
-    try:
-        manifest = read_manifest(order.out / manifests.NAME)
-    except ManifestError as error:
-        return [str(error)]
-    doubts = [*_check_whole(manifest)]
-    try:
-        sums = _sums(order.out)
-    except (OSError, ValueError) as error:
-        return [*doubts, f"{SUMS} cannot be read, and without it no file is opened: {error}"]
-    found = {name: _hash(order.out / name) for name in sums}
-    doubts += _check_sums(order.out, sums, found, manifest)
-    if not manifest.artifacts:
-        doubts.append("the manifest lists no file")
-    sound = []
-    for entry in manifest.artifacts:
-        if entry.file not in sums or found[entry.file] != sums[entry.file]:
-            continue  # which is among the doubts
-        faults = [*_check_unopened(order.out / entry.file, entry, sums[entry.file], order.trust)]
-        doubts += [f"{entry.file}: {fault}" for fault in faults]
-        if not faults:
-            sound.append(entry)
+    manifest, doubts = check_integrity(order.out, verifier, say)
+    if manifest is None or doubts:
+        say("formats, metadata and parity", "not checked: no model is opened that is not as listed")
+        return doubts
+    sums = read_sums(order.out)
+    unopened = {
+        each.file: [*_check_unopened(order.out / each.file, each, sums[each.file], order.trust)]
+        for each in manifest.artifacts
+    }
+    doubts = [f"{name}: {fault}" for name, faults in unopened.items() for fault in faults]
+    say("formats", "wrong" if doubts else "ok")
+    sound = [each for each in manifest.artifacts if not unopened[each.file]]
     origins = {variant: each.origin for variant, each in manifest.checkpoints.items()}
     sources = {variant: "seeded" if origin == "seeded" else "official" for variant, origin in origins.items()}
     sources |= order.checkpoints
@@ -92,10 +75,13 @@ def check_release(order: Order, jobs: int | None, cluster: str | None) -> list[s
         cluster,
         ENVIRONMENT,
     )
-    for result in results:
-        faults = [result.error] if result.outcome == "failed" else result.value
-        doubts += [f"{result.name}: {fault}" for fault in faults]
-    return doubts
+    found = [
+        f"{result.name}: {doubt}"
+        for result in results
+        for doubt in ([result.error] if result.outcome == "failed" else result.value)
+    ]
+    say("metadata and parity", "wrong" if found else "ok")
+    return [*doubts, *found]
 
 
 def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str]) -> list[str]:
@@ -119,6 +105,7 @@ def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str])
         **{key: (artifact.metadata[key], value) for key, value in _made_with(entry) if key in artifact.metadata},
         "inputs": (_tensors(artifact.inputs), entry.inputs),
         "outputs": (_tensors(artifact.outputs), entry.outputs),
+        "scan": (scan_file(artifact.path, artifact.format), entry.scan),
     }
     doubts = [
         f"its {key} is {ours}, and {theirs} in the manifest" for key, (ours, theirs) in told.items() if ours != theirs
@@ -165,7 +152,7 @@ def differences(
             raise ExportFailed(f"it was not made again: {result.error}")
         if result.value:
             return [f"{name} was not made again: {error}" for name, error in result.value]
-        ours, theirs = ({**_sums(each), SUMS: sha256_of(each / SUMS)} for each in (order.out, again))
+        ours, theirs = ({**read_sums(each), SUMS: sha256_of(each / SUMS)} for each in (order.out, again))
     other = sorted(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
     return [f"{name} is not reproducible: made again, it is other bytes" for name in other]
 
@@ -174,26 +161,6 @@ def _again(*arguments: Any) -> list[tuple[str, str]]:
     """Make the release, and return names and errors of the files that failed. Runs as a job."""
     _, failures = make_release(*arguments)
     return [(each.name, each.error) for each in failures]
-
-
-def _check_whole(manifest: Manifest) -> Iterable[str]:
-    """Yield a sentence for each contradiction in the manifest, and for each file whose parity exceeds its limits."""
-    if manifest.licence != LICENCE:
-        yield f"the manifest's licence is {manifest.licence}, not {LICENCE}"
-    for entry in manifest.artifacts:
-        weights = manifest.checkpoints.get(str(entry.spec.get("variant")))
-        # Do not compare the weights' sum: with the fast guided filter, the deep one's weights are left out of it.
-        if weights is None or weights.sha256 != entry.checkpoint_sha256:
-            yield f"{entry.file}: its checkpoint is not the one that the manifest names for its variant"
-        figures = [each for parity in entry.parity for each in parity.outputs.values()]
-        within = all(
-            each.max_abs <= each.limit_max_abs
-            and each.mean_abs <= each.limit_mean_abs
-            and each.high_abs <= each.limit_high_abs
-            for each in figures
-        )
-        if not figures or not within:
-            yield f"{entry.file}: the manifest has no figures of its parity within their limits"
 
 
 def _check_unopened(path: Path, entry: ReleasedFile, digest: str, trust: bool) -> Iterable[str]:
@@ -213,41 +180,6 @@ def _check_unopened(path: Path, entry: ReleasedFile, digest: str, trust: bool) -
         yield f"its name ends in none of {', '.join(description.suffixes)}, as {description.title} files do"
     elif description.is_code and not trust:
         yield str(Untrusted.of(path, description.title))
-
-
-def _check_sums(
-    folder: Path, sums: Mapping[str, str], found: Mapping[str, str | None], manifest: Manifest
-) -> Iterable[str]:
-    for name, digest in sums.items():
-        if found[name] is None:
-            yield f"{name} is in {SUMS}, but is no file here"
-        elif found[name] != digest:
-            yield f"{name} is not the file that {SUMS} lists"
-    files = [Path(entry.file) for entry in manifest.artifacts]
-    listed = {manifests.NAME, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))}
-    yield from (f"{name} is not in {SUMS}" for name in sorted(listed - {*sums}))
-    yield from (f"{name} is in {SUMS}, but not in the manifest" for name in sorted({*sums} - listed))
-    known = {*sums, SUMS, FOLDER}
-    yield from (f"{path.name} is not of this release" for path in sorted(folder.iterdir()) if path.name not in known)
-
-
-def _hash(path: Path) -> str | None:
-    """Return the sha256 of a regular file, or None if there is none, or a link."""
-    return None if path.is_symlink() or not path.is_file() else sha256_of(path)
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """Return the sums by file name. Raise ValueError for an invalid line, or a name outside the folder."""
-    text = read_file(folder / SUMS, _MOST_BYTES).decode("utf-8")
-    sums = {}
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise ValueError(f"{line[:80]!r} is no sum and name")
-        if match[2] in sums:
-            raise ValueError(f"{match[2]} is there twice")
-        sums[match[2]] = match[1]
-    return sums
 
 
 def _tensors(tensors: Sequence[TensorInfo]) -> tuple[Tensor, ...]:

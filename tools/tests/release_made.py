@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from exporters import FORMATS, describe
-from exporters.support.metadata import LICENCE, SOURCE
+from exporters.support.licence import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
 from tools.release.build import Built, parity_of
-from tools.release.manifest import Manifest, ReleasedFile, Tensor, Weights
+from tools.release.manifest import VERSION, Manifest, ReleasedFile, Tensor, Weights
+from tools.release.scan import scan_file
 from tools.release.versions import tools_of
 from tools.shared.prove import prove
 
@@ -50,6 +51,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
         inputs=tensors(artifact.inputs),
         outputs=tensors(artifact.outputs),
         parity=tuple(map(parity_of, proof.reports)),
+        scan=scan_file(path, name),
     )
     reports = tuple(replace(report, artifact=Path(path.name)) for report in proof.reports)
     return Built(key=SHA, entry=entry, reports=reports, picture=proof.picture)
@@ -57,7 +59,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
 
 def manifest_of(*built: Built, **changes) -> Manifest:
     given = {
-        "manifest": 1,
+        "manifest": VERSION,
         "name": "rvm-export",
         "version": "1.0.0",
         "licence": LICENCE,
