@@ -23,7 +23,6 @@ from rvm_model.files import read_file, sha256_of
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.release.contents import Row
 from tools.release.manifest import (
-    MOST_BYTES,
     Alpha,
     MatteErrors,
     OutputErrors,
@@ -40,6 +39,8 @@ from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
 
 FOLDER = ".rvm-release"
+_MOST_BYTES = 10_000_000
+"""The largest record, which holds a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
 def made_already(path: Path, key: str) -> Built | None:
     """Return a file's record if the file is unchanged and was made from the inputs of `key`, else None."""
     try:
-        built = Built.model_validate_json(read_file(record_of(path), MOST_BYTES))
+        built = Built.model_validate_json(read_file(record_of(path), _MOST_BYTES))
         if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
             return built
     except (OSError, ValidationError):

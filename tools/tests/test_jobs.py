@@ -229,6 +229,13 @@ def test_a_damaged_record_is_none(tmp_path):
     assert not records.made([path], "these")
 
 
+@pytest.mark.timeout(60)
+def test_a_fingerprint_of_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(OSError, match="it is no regular file"):
+        records.fingerprint([tmp_path / "clip.mp4"], {})
+
+
 def test_fingerprints_tell_contents_names_and_options_apart(tmp_path):
     for name, text in (("a", "1"), ("b", "2"), ("same", "1")):
         (tmp_path / name).mkdir()
