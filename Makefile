@@ -12,7 +12,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
-.PHONY: help export release test test-long predict check docs soak speed picture lock clean
+.PHONY: help export release test test-long predict check docs soak speed cuda picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a 
 	$(GIVEN) $(BIN)/python -m tools.measure.int8_alpha
 	$(BIN)/rvm-export bench --export --csv tools/measure/results/export_speed_cpu.csv
 	$(GIVEN) $(BIN)/python -m tools.measure.matte_speed
+
+cuda: $(READY) ## Measure all that runs on CUDA with WEIGHTS=PATH, on a machine with a GPU
+	$(BIN)/python -m tools.measure.cuda --out dist/cuda $(if $(WEIGHTS),--checkpoint $(WEIGHTS))
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.measure.readme_pictures

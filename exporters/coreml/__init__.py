@@ -209,6 +209,7 @@ FORMAT = Format(
     title="CoreML",
     help="Export CoreML: an ML program or a neural network, for one size.",
     suffix=".mlpackage",
+    other_suffixes=(".mlmodel", ".zip"),
     precisions=("fp16", "fp32", "int8"),
     values={"fp16": "float16", "fp32": "float32", "int8": "float16"},
     ratio_dtype="float64",  # a quotient of whole sizes

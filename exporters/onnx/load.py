@@ -60,7 +60,7 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
     if model.functions:
         # A function that calls another twice, which calls a third twice, expands to a graph of any size.
         raise ArtifactError(f"{path} has functions of its own; inline them with onnx.inliner.inline_local_functions")
-    for message in _messages(model):
+    for message in messages(model):
         if isinstance(message, TensorProto) and (
             message.data_location == TensorProto.EXTERNAL or message.external_data
         ):
@@ -71,10 +71,10 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
             raise ArtifactError(f"{path} has a {message.op_type}, which may never end; a matting network has none")
 
 
-def _messages(message: Message) -> Iterator[Message]:
+def messages(message: Message) -> Iterator[Message]:
     """Yield a message and all messages in it. Protobuf reads at most 100 levels of nesting."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
             for each in [value] if isinstance(value, Message) else value:
-                yield from _messages(each)
+                yield from messages(each)

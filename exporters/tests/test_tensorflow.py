@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from exporters import FORMATS, load_exporter, load_runtime, recognise
+from exporters import FORMATS, describe, load_exporter, load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.recover import recover
 from exporters.spec import Fixed
@@ -409,7 +409,7 @@ def test_what_restores_a_file_is_not_run(attack, monkeypatch):
     runtime = load_runtime("tensorflow")
     with runtime.load(runtime.inspect(model), "cpu", 0.5) as step:
         step(np.zeros((1, 3, 64, 96), np.float32), None)
-    recover([model])
+    recover([describe(model)])
     assert not [*written.parent.glob("written*")]
 
 

@@ -48,7 +48,7 @@ class GraphModel:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     weights: tuple[Weight, ...]
-    nodes: int
+    operations: tuple[str, ...]
     control_flow: bool
     converter: str
     metadata: Mapping[str, str]
@@ -94,7 +94,7 @@ def read(folder: Path, path: Path) -> GraphModel:
             inputs=inputs,
             outputs=outputs,
             weights=tuple(listed),
-            nodes=len(nodes),
+            operations=tuple(str(node["op"]) for node in nodes),
             control_flow=any(node["op"] in _CONTROL_FLOW for node in nodes),
             converter=str(content.get("convertedBy")),
             metadata={str(key): value for key, value in metadata.items() if isinstance(value, str)},

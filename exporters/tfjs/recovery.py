@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
@@ -25,10 +25,10 @@ _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
-def dataflow(path: Path) -> Dataflow:
+def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    with unpacked(path, MODEL) as folder:
-        read(folder, path)  # checks everything that is read below
+    with unpacked(artifact.path, MODEL) as folder:
+        read(folder, artifact.path)  # checks everything that is read below
         content = json.loads(read_file(folder / MODEL))
         try:
             constants = dict(_weights(folder, content["weightsManifest"]))

@@ -21,6 +21,7 @@ from rvm_model.errors import UserError, first_line
 from rvm_model.files import check_file, open_file, sha256_of
 from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.bounded_download import BoundedDownloader, RefusedBody
 from rvm_model.weights.seeded import seeded_state_dict
 from rvm_model.zip_files import find_damage, open_zip
 
@@ -28,10 +29,14 @@ RELEASE_URL = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/
 """Release of the `official` checkpoints; the environment variable RVM_RELEASE_URL sets a mirror."""
 
 RELEASED = {
-    "mobilenetv3": ("rvm_mobilenetv3.pth", "3c7c1d92033f7c38d6577c481d13a195d7d80a159b960f4f3119ac7b534cf4f8"),
-    "resnet50": ("rvm_resnet50.pth", "c191a807251164c073dce5fa408e7a816070d539b882b2a3150330a9fec112ce"),
+    "mobilenetv3": (
+        "rvm_mobilenetv3.pth",
+        "3c7c1d92033f7c38d6577c481d13a195d7d80a159b960f4f3119ac7b534cf4f8",
+        15217721,
+    ),
+    "resnet50": ("rvm_resnet50.pth", "c191a807251164c073dce5fa408e7a816070d539b882b2a3150330a9fec112ce", 107905875),
 }
-"""File name and sha256 of the released checkpoints."""
+"""File name, sha256 and size in bytes of the released checkpoints."""
 
 Origin = Literal["file", "official", "seeded"]
 _LISTED = 12
@@ -170,9 +175,10 @@ def download(
         progress: Show a bar.
 
     Raises:
-        DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of these leaves a file.
+        DownloadError: no connection, an HTTP error, a stall, a truncated, wrong or endless file. None of these leaves a
+            file.
     """
-    name, sha256 = RELEASED[variant]
+    name, sha256, most_bytes = RELEASED[variant]
     url = f"{url or os.environ.get('RVM_RELEASE_URL') or RELEASE_URL}/{name}"
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -181,8 +187,10 @@ def download(
             known_hash=f"sha256:{sha256}",
             fname=name,
             path=folder or pooch.os_cache("rvm-export"),
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout),
+            downloader=BoundedDownloader(most_bytes=most_bytes, timeout=timeout, progress=progress),
         )
+    except RefusedBody as error:
+        raise DownloadError(f"cannot download {url}: {error}") from error
     except requests.HTTPError as error:
         raise DownloadError(f"cannot download {url}: HTTP {error.response.status_code}") from error
     except requests.ConnectTimeout as error:

@@ -2,27 +2,28 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.table import Table
 
-from exporters import load_runtime, recognise
+from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
 from rvm_model.files import sha256_of
 from tools.shared.console import stderr_console
+from tools.shared.stdout import write_stdout
 
 
 def show(path: Path, as_json: bool) -> None:
-    """Print a file's facts: a table on stderr, or a JSON object on stdout.
+    """Print a file's facts: a table on stderr, or a JSON object on stdout. Runs nothing of it, even if it is code.
 
     Raises:
         UserError: no such file, or one that is damaged or not a matting network.
     """
-    artifact = load_runtime(recognise(path)).inspect(path)
+    artifact = describe(path)
     if as_json:
-        typer.echo(json.dumps(to_json(artifact), indent=2))
+        write_stdout(json.dumps(to_json(artifact), indent=2) + "\n")
     else:
         stderr_console().print(to_table(artifact))
 
@@ -75,9 +76,10 @@ def _content(path: Path) -> tuple[int, str]:
     """
     if not path.is_dir():
         return path.stat().st_size, sha256_of(path)
-    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-    lines = [f"{sha256_of(file)}  {name}\n" for name, file in sorted(files.items())]
-    return sum(file.stat().st_size for file in files.values()), hashlib.sha256("".join(lines).encode()).hexdigest()
+    found = [file for file in path.rglob("*") if file.is_file()]
+    files = {os.fsencode(file.relative_to(path).as_posix()): file for file in found}
+    lines = b"".join(b"%s  %s\n" % (sha256_of(file).encode(), name) for name, file in sorted(files.items()))
+    return sum(file.stat().st_size for file in found), hashlib.sha256(lines).hexdigest()
 
 
 def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:

@@ -89,7 +89,7 @@ class Trials:
 
 def run_command(home: Path, words: list[object]) -> dict[str, object]:
     """Run the command. Return its exit code, and the output of Python and of the libraries it calls."""
-    sys.argv = ["rvm-export", *map(str, words)]
+    sys.argv = ["rvm-export", "--debug", *map(str, words)]
     with _captured(1, home / "out") as out, _captured(2, home / "err") as err:
         try:
             cli.main()

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from exporters.coreml.protobufs import messages
+from exporters.coreml.protobufs import protobuf_module
 from tools.tests.mutations import flip_bits, mutant, splice, truncate
 
 BASES = ("onnx", "tfjs", "tensorflow", "mlmodel", "mlpackage", "torchscript")
@@ -138,7 +138,7 @@ _JSON = (_wire, _shorten, _rename_operation, _change_attribute, _change_stored, 
 
 def spoil_network(content: bytes, random: Random) -> bytes:
     """Spoil the layers of a CoreML neural network."""
-    model = messages("Model").Model.FromString(content)
+    model = protobuf_module("Model").Model.FromString(content)
     del model.description.metadata.userDefined["graph_sha256"]
     layers = model.neuralNetwork.layers
     convolutions = [layer for layer in layers if layer.WhichOneof("layer") == "convolution"]

@@ -16,7 +16,7 @@ from tools.tests.mutations import SECRET
 from tools.tests.recover_mutations import BASES, spoiled
 
 PATIENCE = 120
-"""Timeout in seconds of one file. TensorFlow's import release_lock takes some seconds."""
+"""Timeout in seconds of one file. TensorFlow's import alone takes some seconds."""
 
 
 def main(home: Path, start: int, stop: int) -> None:

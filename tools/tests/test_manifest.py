@@ -42,9 +42,10 @@ ENTRY = {
             "truth": None,
         }
     ],
+    "scan": {"members": 1, "pickles": [], "external": [], "custom": [], "operations": {"Conv": 3}},
 }
 GOOD = {
-    "manifest": 1,
+    "manifest": 2,
     "name": "Robust Video Matting",
     "version": "1.1.0",
     "licence": "GPL-3.0-or-later",
@@ -79,7 +80,9 @@ def test_what_is_written_is_read_and_holds_the_schema(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        {**GOOD, "manifest": 2},
+        {**GOOD, "manifest": 1},
+        {**GOOD, "manifest": "2"},
+        with_entry(scan={}),
         {**GOOD, "more": 1},
         {key: GOOD[key] for key in GOOD if key != "licence"},
         with_entry(file="../secret"),

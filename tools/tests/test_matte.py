@@ -52,7 +52,7 @@ def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, out,
     """Test at the size of the files that have one size."""
     clip = write_clip(tmp_path / "clip.mkv", drawn(5, 160, 96))
     for model, folder in (("seeded", "expected"), (seeded_artifacts[name], "given")):
-        result = run("matte", clip, "--model", model, "--alpha", out / folder, *RATIO)
+        result = run("matte", clip, "--model", model, "--trust", "--alpha", out / folder, *RATIO)
         assert (result.code, result.out) == (0, "")
     difference = read(out / "given").astype(int) - read(out / "expected")
     assert len(difference) == 5
@@ -235,6 +235,13 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.mp4")}
 
     (clip.parent / "broken.mp4").unlink()
+    content = (out / "clip.mp4").read_bytes()
+    (out / "clip.mp4").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged = run(*arguments)
+    assert damaged.code == 2
+    assert "clip.mp4 exists; use --force" in damaged.error
+    (out / "clip.mp4").write_bytes(content)
+    written[out / "clip.mp4"] = (out / "clip.mp4").stat().st_mtime_ns
     again = run(*arguments)
     assert again.code == 0
     assert "2 skipped" in again.err
