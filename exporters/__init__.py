@@ -3,7 +3,6 @@
 It is also the only door from a path to an `Artifact`: `describe` reads a file, `open_artifact` makes it playable.
 """
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from exporters.artifact import Artifact, ArtifactError, UnknownFormat, Untrusted
 from exporters.format import Format, MissingPackage, UnknownRuntime
+from rvm_model.files import sha256_of
 
 if TYPE_CHECKING:
     from exporters.layers import Opener
@@ -135,8 +135,7 @@ def open_artifact(path: Path, *, trust: bool, runtime: str | None = None) -> Art
         return artifact
     if not trust:
         raise Untrusted.of(path, description.title)
-    with path.open("rb") as file:
-        return replace(artifact, trusted_sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    return replace(artifact, trusted_sha256=sha256_of(path))
 
 
 def _refuse_lie(path: Path, name: str) -> None:

@@ -64,16 +64,18 @@ def names_in_zip(path: Path) -> list[str]:
 def find_damage(path: Path) -> str | None:
     """Return a fault of a file that PyTorch wrote, as words to follow its name, or None.
 
-    Torch itself reads flipped bits without an error, and unpacks a bomb. Raises OSError as `open_zip`.
+    Torch itself reads flipped bits without an error, and unpacks a bomb.
     """
-    with open_file(path) as file:
-        if not zipfile.is_zipfile(file):
-            return "is truncated, or not written by PyTorch in its present (zip) format"
     try:
+        with open_file(path) as file:
+            if not zipfile.is_zipfile(file):
+                return "is truncated, or not written by PyTorch in its present (zip) format"
         with open_zip(path) as archive:
             damaged = archive.testzip()
     except ZipError as error:
         return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
     return f"is damaged: the checksum of {damaged} is wrong" if damaged else None
 
 

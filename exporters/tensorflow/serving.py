@@ -117,6 +117,8 @@ def open_serving(path: Path, folder: Path) -> Serving:
             feeds=[element(name) for name in inputs.values()],
             fetches={name: element(tensor) for name, tensor in outputs.items()},
         )
+    except ArtifactError:
+        raise
     # TensorFlow raises nearly anything for a damaged file, IndexError and AssertionError too.
     except Exception as error:
         raise ArtifactError(f"{path} does not load in TensorFlow: {first_line(error)}") from error

@@ -165,3 +165,39 @@ def test_a_hostile_pickle_is_only_read(content, path, tmp_path):
             assert "\n" not in str(error)
         else:
             assert record == "/constants.pkl"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_a_bomb_is_not_unpacked(method, tmp_path, monkeypatch):
+    path = tmp_path / "bomb.torchscript"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name in ("a/constants.pkl", "a/data.pkl", "a/code/a.py"):
+            archive.writestr(name, "x")
+        archive.writestr("a/data/0", bytes(60_000_000))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", None)
+    with pytest.raises(ArtifactError, match=r"is refused: .*(packed by method 14|would unpack to 6000\d+)"):
+        load_runtime("torchscript").inspect(path)
+
+
+def test_a_sparse_file_is_refused_by_its_size(tmp_path):
+    path = tmp_path / "sparse.torchscript"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/code/a.py", "x")
+    content = path.read_bytes()
+    with path.open("wb") as file:
+        file.seek(300_000_000_000)
+        file.write(content)
+    with pytest.raises(ArtifactError, match=r"cannot be read: it has 300000000\d+ bytes; at most 1000000000 are read"):
+        load_runtime("torchscript").inspect(path)
+
+
+def test_metadata_without_measure_is_not_unpacked(path, tmp_path):
+    """A thousand entries of a few kilobytes could unpack to a gigabyte of text."""
+    flooded = tmp_path / "flooded.torchscript"
+    flooded.write_bytes(path.read_bytes())
+    with zipfile.ZipFile(flooded, "a", zipfile.ZIP_DEFLATED) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        for number in range(3):
+            archive.writestr(f"{root}/extra/{number}", bytes(2_000_000))
+    with pytest.raises(ArtifactError, match=r"its metadata has 600\d+ bytes; at most 4000000 are read"):
+        load_runtime("torchscript").inspect(flooded)

@@ -163,6 +163,9 @@ def _arguments(code: str, class_name: str) -> list[str]:
 
 def _metadata(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
     extra = sorted(name for name in archive.namelist() if "/extra/" in name)
+    size = sum(archive.getinfo(name).file_size for name in extra)
+    if size > _MOST_BYTES:
+        raise ArtifactError(f"{path} is refused: its metadata has {size} bytes; at most {_MOST_BYTES} are read")
     return {name.partition("/extra/")[2]: _read(path, archive, name).decode(errors="replace") for name in extra}
 
 

@@ -14,6 +14,7 @@ from exporters.artifact import Artifact, ArtifactError, Untrusted
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.torchscript.artifact import inspect
 from rvm_model.device import torch_device
+from rvm_model.files import read_file
 
 __all__ = ["inspect", "load", "load_module", "to_numpy"]
 
@@ -56,7 +57,7 @@ def load_module(artifact: Artifact, device: torch.device) -> Any:
     if not artifact.trusted_sha256:
         raise Untrusted.of(path, "TorchScript")
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         if hashlib.sha256(content).hexdigest() != artifact.trusted_sha256:
             raise ArtifactError(f"{path} was changed since it was opened; run the command again")
         with warnings.catch_warnings():

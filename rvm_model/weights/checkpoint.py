@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rvm_model.errors import UserError, first_line
-from rvm_model.files import check_file, sha256_of
+from rvm_model.files import check_file, open_file, sha256_of
 from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.bounded_download import BoundedDownloader, RefusedBody
@@ -43,8 +43,8 @@ _LISTED = 12
 _SOURCES = "a .pth or .safetensors file, official, seeded or auto"
 _WEIGHTS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _COUNTERS = (torch.int64,)
-_MOST_PICKLED = 1_000_000
-"""The largest pickle, in bytes: names, shapes and places of tensors. That of the larger network has 90,000."""
+_MOST_LISTED_BYTES = 1_000_000
+"""The limit of the bytes that name the tensors and say their shapes and places. The larger network has 45,000."""
 
 _PICKLED = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_\w+|torch(\.storage)? \w+Storage"
@@ -302,8 +302,8 @@ def _check_pickle(path: Path, size: int, pickled: IO[bytes]) -> None:
 
     Torch refuses to run code, but calls some functions that make gigabytes of a few bytes.
     """
-    if size > _MOST_PICKLED:
-        raise CheckpointError(f"{path} is refused: its pickle has {size} bytes; at most {_MOST_PICKLED} are read")
+    if size > _MOST_LISTED_BYTES:
+        raise CheckpointError(f"{path} is refused: its pickle has {size} bytes; at most {_MOST_LISTED_BYTES} are read")
     try:
         called = {argument for code, argument, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
     except ValueError as error:
@@ -313,6 +313,12 @@ def _check_pickle(path: Path, size: int, pickled: IO[bytes]) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with open_file(path) as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _MOST_LISTED_BYTES:
+        raise CheckpointError(
+            f"{path} is damaged: its header would have {header} bytes; at most {_MOST_LISTED_BYTES} are read"
+        )
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:

@@ -27,7 +27,6 @@ from tools.release.contents import Row
 from tools.release.files import FOLDER
 from tools.release.integrity import scan_faults
 from tools.release.manifest import (
-    MOST_BYTES,
     Alpha,
     MatteErrors,
     OutputErrors,
@@ -43,6 +42,9 @@ from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
+
+_MOST_BYTES = 10_000_000
+"""The largest record, which holds a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
 def made_already(path: Path, key: str) -> Built | None:
     """Return a file's record if this user made the file from the inputs of `key`, and it is unchanged; else None."""
     try:
-        built = Built.model_validate_json(unsealed(read_file(record_of(path), MOST_BYTES), seal_key(key)))
+        built = Built.model_validate_json(unsealed(read_file(record_of(path), _MOST_BYTES), seal_key(key)))
         if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
             return built
     except (OSError, ValueError):  # of which pydantic's ValidationError is one

@@ -16,7 +16,8 @@ NAME = "manifest.json"
 VERSION: Literal[2] = 2
 """The version of the schema. Raise it whenever a key is added, removed or means something else."""
 
-MOST_BYTES = 32_000_000
+_MOST_BYTES = 1_000_000
+"""The largest manifest. One of 26 files has 200,000. A megabyte of nonsense takes 0.7 GB to say what is wrong."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 """The name of a file in the release's own folder: no folders, nothing hidden."""
@@ -174,7 +175,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: no such file, one of another version, or one that does not match the schema.
     """
     try:
-        text = read_file(path, MOST_BYTES)
+        text = read_file(path, _MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}; give the folder of a release") from error
     _refuse_other_version(path, text)

@@ -236,6 +236,13 @@ def test_a_damaged_record_is_none(tmp_path):
     assert not records.made([path], "these")
 
 
+@pytest.mark.timeout(60)
+def test_a_fingerprint_of_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(OSError, match="it is no regular file"):
+        records.fingerprint([tmp_path / "clip.mp4"], {})
+
+
 def test_a_replaced_file_of_the_same_size_is_made_again(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
