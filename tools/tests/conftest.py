@@ -39,6 +39,7 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
             main.main()
         out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)
+        assert "rvm-export: internal error" not in err, err
         return Result(caught.value.code, out, err)
 
     return command
