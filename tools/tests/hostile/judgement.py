@@ -4,13 +4,10 @@ import re
 from typing import Any
 
 MOST_SECONDS_TO_REFUSE = 20
-"""Of work, which other work on the machine does not make longer. A wait ends after `trial.PATIENCE`."""
+"""Of work, which other work on the machine does not make longer. A wait ends after `patience.PATIENCE`."""
 
 MOST_MEMORY_TO_REFUSE = 1_500_000_000
-"""Bytes. What the imports of a command take is in it, see `IMPORTS`."""
-
-IMPORTS = 500_000_000
-"""Bytes that a fresh process takes for the imports of a command at most. A runner has imported all before."""
+"""Bytes of the largest process."""
 
 ERROR = "rvm-export: error: "
 LONGEST_LINE = 2_000
@@ -47,7 +44,7 @@ def wrong_with(outcome: dict[str, Any]) -> list[str]:
         "left": outcome["left"],
         "written": outcome["written"] if refused else [name for name in outcome["written"] if _is_partial(name)],
         "seconds": refused and outcome["cpu_seconds"] > MOST_SECONDS_TO_REFUSE,
-        "memory": refused and outcome["memory"] > MOST_MEMORY_TO_REFUSE - IMPORTS,
+        "memory": refused and outcome["memory"] > MOST_MEMORY_TO_REFUSE,
         "expected": outcome.get("fault", ""),
     }
     shown = {key: outcome[key] for key in ("code", "err", "cpu_seconds", "memory")}

@@ -17,21 +17,21 @@ RUNNER = (sys.executable, "-m", "tools.tests.hostile.runner")
 
 
 def play(
-    suite: str, home: Home, start: int, stop: int, timeout: float = 3000, under: Sequence[str] = ()
+    suite: str, home: Home, numbers: Sequence[int], timeout: float = 3000, under: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Return the outcome of each command on each file; for a crash, the process's last output.
 
     Args:
         suite: A key of `runner.SUITES`.
         home: Where `write_good_files` has been.
-        start: The first file's number.
-        stop: The number after the last one's.
-        timeout: Seconds for all of them.
+        numbers: The files' numbers.
+        timeout: Seconds of one process.
         under: A command that starts the runner, such as strace's.
     """
     found: list[dict[str, Any]] = []
-    while start < stop:
-        command = [*under, *RUNNER, suite, str(home.root), str(start), str(stop)]
+    waiting = [*numbers]
+    while waiting:
+        command = [*under, *RUNNER, suite, str(home.root), ",".join(map(str, waiting))]
         process = subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, check=False, timeout=timeout
         )
@@ -41,5 +41,5 @@ def play(
             assert process.returncode == 0, process.stderr
             break
         found.append(lines[-1] | {"killed": process.stderr[-2000:]})
-        start = lines[-1]["number"] + 1
+        waiting = waiting[waiting.index(lines[-1]["number"]) + 1 :]
     return found

@@ -1,7 +1,7 @@
 """Run the commands on hostile files, in a process that may crash.
 
-`python -m tools.tests.hostile.runner SUITE HOME START STOP`, where `write_good_files` has made HOME. It prints a JSON
-line before and after each command, so that the reader knows the last file. `release verify` runs its jobs in this
+`python -m tools.tests.hostile.runner SUITE HOME NUMBER,NUMBER...`, where `write_good_files` has made HOME. It prints a
+JSON line before and after each command, so that the reader knows the last file. `release verify` runs its jobs in this
 process: so a fault that a job's own process would contain becomes visible, and no thousand processes are started.
 """
 
@@ -64,12 +64,12 @@ def good_names(home: Home) -> list[str]:
 SUITES = {"mutants": mutated, "constructions": constructed, "good": good}
 
 
-def main(suite: str, home: Home, start: int, stop: int) -> None:
-    """Run all commands on every file of a suite from number `start` to `stop`."""
+def main(suite: str, home: Home, numbers: Sequence[int]) -> None:
+    """Run all commands on the files of a suite with these numbers."""
     check.run_jobs = _run_here
     make.read_table = lambda: ROWS[:1]
     trials = Trials(home)
-    for number in range(start, stop):
+    for number in numbers:
         with SUITES[suite](number, home) as (facts, commands, check_after):
             for command, words in commands.items():
                 trials.run({"number": number, **facts, "command": command}, words, check_after)
@@ -81,4 +81,4 @@ def _run_here(jobs: Sequence[Job], *_: Any) -> list[Result]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Home(Path(sys.argv[2])), *map(int, sys.argv[3:]))
+    main(sys.argv[1], Home(Path(sys.argv[2])), [*map(int, sys.argv[3].split(","))])

@@ -15,14 +15,16 @@ from typing import Any
 
 from tools.cli import main as cli
 from tools.tests.hostile.home import CAPTURED, Home
+from tools.tests.hostile.patience import cpu_seconds, patience
 from tools.tests.hostile.watch import Watch, watched
 
 MEMORY = 8 << 30
 """Memory limit of the process in bytes. An allocation beyond it fails, which the command must report."""
-PATIENCE = 60
-"""Timeout in seconds of one command, which takes a few. A command that hangs dumps its stack and ends.
 
-On a machine with more work than cores it is as many times longer, see `_slowness`.
+IMPORTS = 770_000_000
+"""Bytes that the imports of a command take in a process of its own, at most: PyTorch's with TensorFlow's, measured.
+
+This process has imported all before.
 """
 
 NOWHERE = "http://127.0.0.1:9"
@@ -58,12 +60,10 @@ class Trials:
         before, had = self._there(), {*home.outputs.rglob("*")}
         taken, children = _memory("VmRSS"), _memory_of_children()
         _forget_peak()
-        faulthandler.dump_traceback_later(PATIENCE * _slowness(), exit=True, file=self._trouble)
-        with watched(home.outside) as touched, self._watch.watching() as seen:
-            start, worked = time.monotonic(), _cpu_seconds()
+        with patience(self._trouble), watched(home.outside) as touched, self._watch.watching() as seen:
+            start, worked = time.monotonic(), cpu_seconds()
             outcome = run_command(home.root, words)
-            seconds, worked = time.monotonic() - start, _cpu_seconds() - worked
-        faulthandler.cancel_dump_traceback_later()
+            seconds, worked = time.monotonic() - start, cpu_seconds() - worked
         after = self._there()
         written = sorted(str(path.relative_to(home.outputs)) for path in {*home.outputs.rglob("*")} - had)
         outcome |= {
@@ -75,7 +75,7 @@ class Trials:
             "fault": check_after(),
             "seconds": round(seconds, 2),
             "cpu_seconds": round(worked, 2),
-            "memory": max(0, _memory("VmHWM") - taken, _grown(children)),
+            "memory": max(IMPORTS + _memory("VmHWM") - taken, _grown(children)),
         }
         remove(home.outputs)
         print(json.dumps(outcome), file=self._reports)
@@ -132,17 +132,6 @@ def _memory(key: str) -> int:
     """Return a number of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{key}:"))
-
-
-def _slowness() -> float:
-    """Return how many times longer a command may take, by the machine's other work."""
-    return max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def _cpu_seconds() -> float:
-    """Return the time that this process and its ended children have worked."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _memory_of_children() -> int:
