@@ -11,8 +11,11 @@ from typing import BinaryIO
 from rvm_model.files import MOST_BYTES, check_file, open_file
 
 MOST_ENTRIES = 1000
-MOST_RATIO = 50
-"""The limit of unpacked over packed size, all entries together: weights hardly shrink, and a graph's JSON to a 24th."""
+MOST_RATIO = 10
+"""The limit of unpacked over packed size, all entries together. Graphs shrink to a 24th, but weights hardly do.
+
+A reader takes four times what 20 MB unpack to, so a larger ratio would let them take gigabytes.
+"""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods that `zipfile` reads in pieces. For bzip2 and lzma it unpacks a whole piece, whatever size is claimed."""
