@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import require
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
@@ -64,7 +63,7 @@ def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def hostile_home(tmp_path_factory, seeded_artifacts, node) -> Home:
+def hostile_home(tmp_path_factory, seeded_artifacts, node, require) -> Home:
     """Return a home of hostile files with good files of every kind, see `tools/tests/hostile`. Linux only."""
     require("linux", sys.platform == "linux", "memory limits and watches of files are Linux's here")
     folder = tmp_path_factory.mktemp("hostile")

@@ -20,8 +20,8 @@ from tools.tests.hostile.fault_child import FOREIGN
 from tools.tests.hostile.good_files import RELEASE
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.patience import PATIENCE, slowness
-from tools.tests.hostile.play import ENVIRONMENT, ROOT
-from tools.tests.hostile.watch import watched
+from tools.tests.hostile.play import ENVIRONMENT
+from tools.tests.hostile.watch import ROOT, watched
 
 INTERRUPTED = 130
 

@@ -119,6 +119,8 @@ def written(mutant: Mutant, home: Home) -> Iterator[Path]:
     if top != mutant.name:
         shutil.copytree(home.good / top, home.files / top)
     (home.files / mutant.name).write_bytes(mutant.content)
-    yield home.files / top
-    shutil.rmtree(home.files)
-    home.files.mkdir()
+    try:
+        yield home.files / top
+    finally:
+        shutil.rmtree(home.files)
+        home.files.mkdir()

@@ -5,13 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tools.jobs.processes import THREADS
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.watch import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": str(ROOT)}
 RUNNER = (sys.executable, "-m", "tools.tests.hostile.runner")
 

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tensorflow.core.framework import attr_value_pb2
-from tensorflow.core.protobuf import saved_model_pb2
-
+from exporters.tensorflow.serving import saved_model_pb2  # which sets TensorFlow's environment before its import
 from tools.tests.hostile.home import SECRET, Home
 from tools.tests.hostile.spoil_bytes import Mutation
 
@@ -46,7 +44,8 @@ def wire(graph: Any, random: Random, home: Home) -> None:
 
 def change_attribute(graph: Any, random: Random, home: Home) -> None:
     node = random.choice([each for each in _nodes(graph) if each.attr])
-    value = attr_value_pb2.AttrValue()
+    value = node.attr[random.choice(sorted(node.attr))]
+    value.Clear()
     random.choice(
         (
             lambda: setattr(value, "i", random.choice((-1, 0, 2**62))),
@@ -58,7 +57,6 @@ def change_attribute(graph: Any, random: Random, home: Home) -> None:
             lambda: None,
         )
     )()
-    node.attr[random.choice(sorted(node.attr))].CopyFrom(value)
 
 
 def change_constant(graph: Any, random: Random, home: Home) -> None:

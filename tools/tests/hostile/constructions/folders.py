@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tensorflow.core.protobuf import saved_model_pb2
-
 from exporters.coreml.protobufs import protobuf_module
+from exporters.tensorflow.serving import saved_model_pb2  # which sets TensorFlow's environment before its import
 from tools.tests.hostile.constructions.construction import ESC, Build, Construction, changed_json, copied
 from tools.tests.hostile.home import SECRET, Home
 from tools.tests.hostile.spoil_coreml import operations
