@@ -20,9 +20,9 @@ help: ## Show this help
 export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
 	$(BIN)/rvm-export release --light --checkpoint auto --out dist
 
-release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V
+release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V, SIGN=KEY
 	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
-		$(if $(VERSION),--version $(VERSION))
+		$(if $(VERSION),--version $(VERSION)) $(if $(SIGN),--sign $(SIGN))
 
 test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones
 	$(TEST) -m "not long"
@@ -33,12 +33,13 @@ test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
 	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
 
-check: $(READY) ## Lint, types, the import contract, and prose
+check: $(READY) ## Lint, types, the import contract, prose, and CI's workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/prose.py
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 docs: $(READY) ## Write the page of commands, then build the site of docs/ in dist/site
 	$(BIN)/python docs/cli_reference.py

@@ -258,7 +258,7 @@ class VideoSource(Source):
             bits=min(max(8, *(component.bits for component in frame.format.components)), 16),
             colour=colour_of(frame, self.path),
             frames=self._clock.expected_frames(self._container, self._stream, self.window),
-            still=False,
+            still=self._container.format.name.endswith("_pipe"),
             pixel_aspect=1 / aspect if layout.transposed else aspect,
         )
 

@@ -33,6 +33,9 @@ INTERRUPTED = 130  # as typer and shells do
 TIDYING_SECONDS = 10
 """Time for an interrupted command to remove its half-written files, in which a second signal is ignored."""
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "failed to map segment")
+"""Words of PyTorch, CUDA, C++ and the dynamic linker in errors that are no MemoryError."""
+
 
 @dataclass
 class Settings:
@@ -104,8 +107,8 @@ def _say(error: Exception, debug: bool) -> int:
             return say_error(str(error), 1)
         case OSError():  # stdout is closed, or a file has disappeared
             return say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
-        case MemoryError():
-            return say_error("memory ran out; give a smaller size, or run it where more memory is free", 1)
+    if isinstance(error, MemoryError) or any(each in str(error) for each in _NO_MEMORY):
+        return say_error("memory ran out; give a smaller size, or run it where more memory is free", 1)
     if isinstance(error, typer.Abort) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # typer takes any EOFError for the end of a prompt
     if debug:

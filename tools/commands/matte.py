@@ -90,6 +90,8 @@ def matte_all(
     _check_options(options, outputs)
     _check_model(open_model(options.model, trust=options.trust), outputs, options)
     clips = [clip for path in inputs for clip in _clips(path)]
+    for path in (*clips, *_files(options)):
+        _check_regular(path)
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
     check_places([*read], [path for paths in plans.values() for path in paths.values()])
@@ -193,6 +195,15 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
         raise MatteError(f"{model.path} was made for a batch of {fixed.batch}; give one that was made for a batch of 1")
     if options.downsample_ratio not in (None, fixed.ratio):
         raise MatteError(f"{model.path} has the ratio {fixed.ratio:g} baked in; leave --downsample-ratio out")
+
+
+def _check_regular(path: Path) -> None:
+    """Raise MatteError for a pipe or a device: reading it may wait for ever, or never end."""
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise MatteError(f"{path} is no regular file; give a video, a picture or a folder")
+    except OSError as error:
+        raise MatteError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _fixed(model: Model) -> Fixed | None:

@@ -108,7 +108,7 @@ class Weights(Strict):
 
 
 class Scan(Strict):
-    """What a file holds, read from its bytes without running it; `tools/release/scan.py` says what is looked for.
+    """The contents of a file, read from its bytes without running it; `tools/release/scan.py` says what is looked for.
 
     `members` is the number of files in it, itself if it is no archive. `pickles` are the members that are pickles.
     `external` are the references to data outside of it. `custom` are the operations that no runtime of the format

@@ -125,6 +125,11 @@ def test_debug_shows_the_traceback_of_an_unexpected_error():
     ("error", "said"),
     [
         ("MemoryError", "rvm-export: error: memory ran out; "),
+        (
+            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried')",
+            "rvm-export: error: memory ran out; ",
+        ),
+        ("ImportError('libtorch_cpu.so: failed to map segment from x')", "rvm-export: error: memory ran out; "),
         ("RecursionError('deep')", "rvm-export: internal error: RecursionError: deep; "),
         ("EOFError('end')", "rvm-export: internal error: EOFError: end; "),
         (f"OSError({errno.EMFILE}, 'Too many open files', 'x')", "rvm-export: error: Too many open files: x"),

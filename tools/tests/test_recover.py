@@ -1,9 +1,4 @@
-"""`recover` and `--checkpoint` on the command line: round trips through every format, and spoiled files."""
-
-import json
-import subprocess
-import sys
-from pathlib import Path
+"""`recover` and `--checkpoint` on the command line: round trips through every format."""
 
 import numpy as np
 import pytest
@@ -14,24 +9,10 @@ from exporters.coreml import CoremlSpec
 from exporters.lowering.folding import lowered_convs
 from exporters.recover import recover
 from rvm_model import load_checkpoint
-from tools.measure.recover_soak import READING, same_file
+from tools.measure.recover_soak import same_file
 from tools.tests.conftest import ONE_SIZE
-from tools.tests.recover_bases import write_bases
-from tools.tests.recover_mutations import BASES, spoiled
 
 pytestmark = pytest.mark.timeout(1800)
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = 30
-"""Number of spoiled files here; `make soak` tries three hundred."""
-
-
-@pytest.fixture(scope="module")
-def home(seeded_artifacts, tmp_path_factory) -> Path:
-    """Write good files to spoil."""
-    home = tmp_path_factory.mktemp("spoiled")
-    write_bases(seeded_artifacts, home)
-    return home
 
 
 def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
@@ -124,35 +105,3 @@ def test_a_graph_changed_beyond_its_convolutions_is_found_out(run, seeded_artifa
     assert result.code == 1
     assert "does not show in its convolutions" in result.error
     assert not output.exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="memory limits and file watches are Linux's here")
-def test_spoiled_files_end_in_one_line_and_write_nothing(home):
-    command = [sys.executable, "-m", "tools.tests.recover_runner", home, 0, SAMPLE]
-    process = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=1500)
-    lines = [json.loads(line) for line in process.stdout.splitlines()]
-    assert process.returncode == 0, (lines[-1:], process.stderr[-2000:])
-    outcomes = [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=True)]
-    assert len(outcomes) == SAMPLE
-    for outcome in outcomes:
-        assert outcome["code"] in (0, 2), outcome
-        assert "Traceback" not in outcome["err"], outcome
-        assert outcome["wrote"] == (outcome["code"] == 0), outcome
-        assert (outcome["touched"], outcome["left"]) == ([], False), outcome
-        if outcome["code"] == 2:
-            stage, line = outcome["err"].splitlines()
-            assert stage.startswith(READING)
-            assert line.startswith("rvm-export: error: "), outcome
-            assert len(line) < 2_000, outcome
-        if outcome["kind"].startswith("torchscript"):
-            assert outcome["code"] == 2, outcome
-    refused = sum(outcome["code"] == 2 for outcome in outcomes)
-    assert refused >= SAMPLE // 2
-
-
-def test_spoiled_files_are_the_same_every_time(home, tmp_path):
-    bases = {name: (home / f"{name}.base").read_bytes() for name in BASES}
-    for number in range(len(BASES)):
-        first = spoiled(number, bases, tmp_path)
-        assert first == spoiled(number, bases, tmp_path)
-        assert first[1] != bases[BASES[number]], first[0]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -23,6 +24,8 @@ from tools.jobs.seals import seal_key, sealed
 from tools.release import check, make, manifest
 from tools.release.build import made_already, record_of
 from tools.release.contents import read_table
+from tools.release.files import SBOM
+from tools.release.sbom import to_sbom
 from tools.shared.models import load_weights, parse_checkpoints, resolve_source
 from tools.tests import release_faults as faults
 from tools.tests.children import started
@@ -113,7 +116,8 @@ def test_killed_while_it_is_described(copy):
     assert process.returncode == 0, process.stderr
     told = json.loads(process.stdout)
     assert told["as_undisturbed"]
-    assert len(told["kills"]) == 2 * (len(ROWS) + 4), "cards, parity.xml, report.html, manifest.json, SHA256SUMS"
+    described = ("parity.xml", "report.html", "LICENSE", "sbom.cdx.json", "manifest.json", "SHA256SUMS")
+    assert len(told["kills"]) == 2 * (len(ROWS) + len(described)), "and a card for each file"
     for each in told["kills"]:
         assert each["wrong"] == [], each
         assert each["missing"] == ["SHA256SUMS"], each
@@ -344,7 +348,7 @@ def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
     assert result.code == 0, result.err
     assert "every file is the same bytes" in result.err
-    monkeypatch.setattr(check, "_sums", lambda folder: {"report.html": str(folder)})
+    monkeypatch.setattr(check, "read_sums", lambda folder: {"report.html": str(folder)})
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
     assert result.code == 1
     assert "report.html is not reproducible" in result.err
@@ -371,11 +375,13 @@ def test_options_go_behind_verify(copy, run):
 
 
 def forged(folder, change):
-    """Change a release's manifest, and its sums to match."""
+    """Change a release's manifest, and its bill of materials and sums to match."""
     path = folder / manifest.NAME
     told = json.loads(path.read_text())
     change(told)
     path.write_text(json.dumps(told))
+    with suppress(manifest.ManifestError):
+        (folder / SBOM).write_text(to_sbom(manifest.read_manifest(path)))
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(folder).items()) if name != make.SUMS)
     (folder / make.SUMS).write_text(sums)
 
@@ -418,8 +424,8 @@ def swap(folder):
         (lambda out: forged(out, put_at("artifacts", 0, "spec", "precision", value="fp16")), ["its precision is fp32"]),
         (lambda out: forged(out, put_at("artifacts", 0, "spec", "opset", value=11)), ["its opset is", "and 11 in"]),
         (lambda out: forged(out, put_at("artifacts", 0, "tools", "onnx", value="1.0")), ["its onnx_version is"]),
-        (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["it is not the file that the manifest"]),
-        (lambda out: forged(out, put_at("checkpoints", value={})), ["the manifest names no checkpoint of mobilenetv3"]),
+        (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["bytes, expected is one of 3 bytes"]),
+        (lambda out: forged(out, put_at("checkpoints", value={})), ["its checkpoint is not the one that the"]),
     ],
     ids=[
         *("missing", "stranger", "no sums", "no sum", "sum outside", "sums no text", "no line", "card", "swapped"),
@@ -483,7 +489,7 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
     genuine = make.run_jobs
 
     def run_jobs(jobs, *more):
-        changed = [replace(job, function=function[job.name]) for job in jobs]
+        changed = [replace(job, function=function.get(job.name, job.function)) for job in jobs]
         return genuine([replace(job, seconds=1) if job.function is faults.hang else job for job in changed], *more)
 
     monkeypatch.setattr(make, "read_table", lambda: tuple(rows.values()))

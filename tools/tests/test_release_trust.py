@@ -20,7 +20,7 @@ from rvm_model import load_checkpoint
 from tools.release import check, golden, make, manifest, sbom
 from tools.release.files import GOLDEN, LICENCE_TEXT, SBOM, SIGNATURE, SUMS
 from tools.release.integrity import scan_faults
-from tools.release.sign import GITHUB, Verifier, check_signature
+from tools.release.sign import GITHUB, Signer, Verifier, check_signature, sign_release
 from tools.tests.kills import ROOT, hashes, small_command
 from tools.tests.signers import Person, pem, person
 from tools.tests.small_release import ROWS, VERSION, order_of
@@ -58,9 +58,13 @@ def others(tmp_path_factory) -> Person:
     return person(tmp_path_factory.mktemp("others"), "somebody else")
 
 
+def sign(folder, signer):
+    sign_release(folder, Signer(key=signer.private, certificates=None))
+
+
 @pytest.fixture
-def sign(run, monkeypatch):
-    """Return a function that signs a release by making it again, which finds all its files."""
+def again(run, monkeypatch):
+    """Return a function that makes a release again, which finds all its files."""
     monkeypatch.setattr(make, "read_table", lambda: ROWS[:1])
 
     def command(folder, *words):
@@ -94,9 +98,9 @@ def change(path, edit):
 # Signatures.
 
 
-def test_a_release_is_signed_and_the_signature_covers_every_file(copy, sign, run, mine):
+def test_a_release_is_signed_and_the_signature_covers_every_file(copy, again, run, mine):
     before = hashes(copy)
-    result = sign(copy, "--sign", mine.private)
+    result = again(copy, "--sign", mine.private)
     assert f"signed: {copy / SIGNATURE}" in result.err
     assert hashes(copy).keys() - before.keys() == {SIGNATURE}
     assert SIGNATURE not in (copy / SUMS).read_text()
@@ -114,8 +118,8 @@ def test_a_release_is_signed_and_the_signature_covers_every_file(copy, sign, run
     assert [*check_signature(copy, Verifier(key=mine.public))] == []
 
 
-def test_a_signature_by_a_certificate(copy, sign, run, mine, others):
-    sign(copy, "--sign", mine.private, "--certificate", mine.chain)
+def test_a_signature_by_a_certificate(copy, again, run, mine, others):
+    again(copy, "--sign", mine.private, "--certificate", mine.chain)
     assert run("release", "verify", copy, "--no-play", "--certificate", mine.authority).code == 0
     result = run("release", "verify", copy, "--no-play", "--certificate", others.authority)
     assert result.code == 1
@@ -123,8 +127,8 @@ def test_a_signature_by_a_certificate(copy, sign, run, mine, others):
 
 
 @pytest.mark.parametrize("play", [[], ["--no-play"]], ids=["play", "no play"])
-def test_a_signature_by_somebody_else_is_refused_before_a_model_is_opened(play, copy, sign, listed, mine, others):
-    sign(copy, "--sign", others.private)
+def test_a_signature_by_somebody_else_is_refused_before_a_model_is_opened(play, copy, listed, mine, others):
+    sign(copy, others)
     result = listed(copy, *play, "--key", mine.public)
     assert result.code == 1
     assert f"{SIGNATURE} is no signature of this release by {mine.public}: " in result.error
@@ -136,8 +140,8 @@ def test_a_missing_signature_is_refused_where_one_is_demanded(good, listed, mine
     assert f"{SIGNATURE} is not there; a signature by {mine.public} was demanded" in result.error
 
 
-def test_a_changed_file_with_sums_that_match_is_found_by_the_signature(copy, sign, listed, mine):
-    sign(copy, "--sign", mine.private)
+def test_a_changed_file_with_sums_that_match_is_found_by_the_signature(copy, listed, mine):
+    sign(copy, mine)
     (copy / LICENCE_TEXT).write_text("do what you like")
     sum_again(copy)
     result = listed(copy, "--key", mine.public)
@@ -146,8 +150,8 @@ def test_a_changed_file_with_sums_that_match_is_found_by_the_signature(copy, sig
     assert "sums: ok" in result.err
 
 
-def test_nobody_is_told_that_an_unchecked_signature_is_good(copy, sign, run, mine, good):
-    sign(copy, "--sign", mine.private)
+def test_nobody_is_told_that_an_unchecked_signature_is_good(copy, run, mine, good):
+    sign(copy, mine)
     result = run("release", "verify", copy, "--no-play")
     assert result.code == 0
     assert "signature: not checked; give --key, --certificate or --identity" in result.err
@@ -172,10 +176,10 @@ def test_a_signature_that_is_no_file_is_not_read(copy, listed, mine, tmp_path):
     assert f"{SIGNATURE} is not there" in listed(copy, "--key", mine.public).error
 
 
-def test_a_release_that_is_described_again_loses_its_signature(copy, sign, mine):
+def test_a_release_that_is_described_again_loses_its_signature(copy, again, mine):
     """It would be of other files."""
-    sign(copy, "--sign", mine.private)
-    sign(copy)
+    sign(copy, mine)
+    again(copy)
     assert not (copy / SIGNATURE).exists()
 
 
@@ -331,8 +335,8 @@ def test_the_licence_is_in_the_release_and_each_card_says_what_it_asks(good):
 # Checks without PyTorch.
 
 
-def test_a_release_is_checked_without_importing_pytorch(copy, sign, mine):
-    sign(copy, "--sign", mine.private)
+def test_a_release_is_checked_without_importing_pytorch(copy, mine):
+    sign(copy, mine)
     code = (
         "import sys; from tools.cli import main\n"
         "try: main.main()\n"
