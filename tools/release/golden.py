@@ -47,8 +47,11 @@ class Size:
         return f"{self.width}x{self.height}"
 
 
-SIZES = (Size(width=96, height=64, ratio=0.5), Size(width=80, height=45, ratio=1.0))
-"""A size with the refiner, and one without it that no power of two divides."""
+SIZES = (Size(width=96, height=64, ratio=0.5), Size(width=80, height=45, ratio=0.75))
+"""A size that powers of two divide, and one whose rounding and padding show.
+
+No ratio is 1: there PyTorch leaves the refiner out, and ONNX files for any size do not.
+"""
 
 
 def key_of(checkpoints: Mapping[str, Checkpoint]) -> str:
