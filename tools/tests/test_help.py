@@ -54,7 +54,7 @@ def test_it_says_that_torchscript_is_code(command, run):
 def test_nothing_asked_for_shows_help(run):
     result = run()
     assert "Usage" in result.out + result.err
-    assert "error" not in result.err
+    assert "rvm-export: error" not in result.err
 
 
 def test_version(run):
