@@ -136,7 +136,7 @@ def make_release(
         ]
         if not golden.made_already(vectors, vectors_key):
             remade.append(vectors)
-            arguments = (order, tuple(used), vectors_key)
+            arguments = (order, tuple(used), seal_key(vectors_key))
             wanted_jobs.append(Job(name=GOLDEN, function=golden.build, arguments=arguments, seconds=SECONDS))
         _make_way(order.out, remade)
         results = run_jobs(

@@ -9,11 +9,13 @@ import torch
 
 from exporters import FORMATS, describe, load_exporter, open_artifact
 from exporters.artifact import ArtifactError, Untrusted
-from exporters.support.metadata import LICENCE, SOURCE
+from exporters.support.licence import LICENCE, SOURCE
 from exporters.torchscript.runtime import load_module
 from rvm_model import load_checkpoint
-from tools.release import make, manifest
-from tools.release.manifest import Manifest, ReleasedFile, Weights
+from tools.release import manifest
+from tools.release.files import SBOM, SUMS, summed
+from tools.release.manifest import Alpha, Manifest, OutputErrors, Parity, ReleasedFile, Scan, Weights
+from tools.release.sbom import to_sbom
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "rvm_mobilenetv3_fp32_seeded.torchscript"
@@ -173,6 +175,20 @@ def test_one_place_loads_torchscript():
 
 # Releases.
 
+NONE = dict.fromkeys(("max_abs", "mean_abs", "high_abs", "limit_max_abs", "limit_mean_abs", "limit_high_abs"), 0.0)
+PARITY = Parity(
+    function="",
+    runtime="torch",
+    clip="builtin",
+    frames=16,
+    width=96,
+    height=64,
+    downsample_ratio=0.5,
+    outputs={"pha": OutputErrors(**NONE, yardsticks=0.0)},
+    alpha=Alpha(mad=0.0, mse=0.0, dtssd=0.0),
+    truth=None,
+)
+
 
 def release_of(folder: Path, source: Path, name: str, format_name: str) -> Path:
     """Write a release of one file, whose sums and manifest agree."""
@@ -190,7 +206,8 @@ def release_of(folder: Path, source: Path, name: str, format_name: str) -> Path:
         tools={},
         inputs=(),
         outputs=(),
-        parity=(),
+        parity=(PARITY,),
+        scan=Scan(members=1, pickles=(), external=(), custom=(), operations={}),
     )
     whole = Manifest(
         manifest=1,
@@ -202,10 +219,11 @@ def release_of(folder: Path, source: Path, name: str, format_name: str) -> Path:
         artifacts=(entry,),
     )
     (folder / manifest.NAME).write_text(manifest.to_text(whole))
-    for text in (make.JUNIT, make.REPORT, make.card_of(path).name):
+    (folder / SBOM).write_text(to_sbom(whole))
+    for text in summed([name]) - {manifest.NAME, SBOM, name}:
         (folder / text).touch()
     sums = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}\n" for each in sorted(folder.iterdir())]
-    (folder / make.SUMS).write_text("".join(sums))
+    (folder / SUMS).write_text("".join(sums))
     return folder
 
 
@@ -222,10 +240,10 @@ def release_of(folder: Path, source: Path, name: str, format_name: str) -> Path:
 def test_a_release_is_not_run_without_trust(name, format_name, said, sums, hostile, written, run, tmp_path):
     folder = release_of(tmp_path / "release", hostile[0], name, format_name)
     if not sums:
-        (folder / make.SUMS).unlink()
+        (folder / SUMS).unlink()
     result = run("release", "verify", folder)
     assert (result.code, result.out) == (1, "")
-    assert (said if sums else "SHA256SUMS cannot be read, and without it no file is opened") in result.err
+    assert (said if sums else "SHA256SUMS cannot be read: ") in result.err
     assert (UNTRUSTED in result.err) == (sums and name == NAME and format_name == "torchscript")
     assert not written.exists()
 
@@ -236,6 +254,6 @@ def test_trust_is_no_way_round_sums_and_names(hostile, written, run, tmp_path):
     folder = release_of(tmp_path / "other", hostile[0], NAME, "torchscript")
     (folder / NAME).write_bytes((folder / NAME).read_bytes() + b"\0")
     assert run("release", "verify", folder, "--trust").code == 1
-    (folder / make.SUMS).unlink()
+    (folder / SUMS).unlink()
     assert run("release", "verify", folder, "--trust").code == 1
     assert not written.exists()
