@@ -220,7 +220,7 @@ def test_a_full_stdout_is_said(artifact):
         command = [sys.executable, "-c", "from tools.cli.main import main; main()", "info", artifact, "--json"]
         process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 1
-    assert process.stderr == "rvm-export: error: No space left on device\n"
+    assert process.stderr == "rvm-export: error: No space left on device: stdout\n"
 
 
 def test_a_clip_too_narrow_for_the_automatic_ratio(seeded_artifacts, run, tmp_path):
