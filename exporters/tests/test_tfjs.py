@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,7 +220,9 @@ FOLDERS = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("attack", "message"), FOLDERS.items())
-@pytest.mark.parametrize("read", [inspect, dataflow])
+@pytest.mark.parametrize(
+    "read", [inspect, lambda path: dataflow(SimpleNamespace(path=path))], ids=["inspect", "dataflow"]
+)
 def test_a_shard_that_is_no_file_of_the_folder_is_not_opened(read, attack, message, released, tmp_path):
     path = copied(released, tmp_path / "model")
     attack(path)

@@ -14,7 +14,7 @@ from exporters.torchscript.runtime import load_module
 from rvm_model import load_checkpoint
 from tools.release import manifest
 from tools.release.files import SBOM, SUMS, summed
-from tools.release.manifest import Alpha, Manifest, OutputErrors, Parity, ReleasedFile, Scan, Weights
+from tools.release.manifest import VERSION, Alpha, Manifest, OutputErrors, Parity, ReleasedFile, Scan, Weights
 from tools.release.sbom import to_sbom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,7 +210,7 @@ def release_of(folder: Path, source: Path, name: str, format_name: str) -> Path:
         scan=Scan(members=1, pickles=(), external=(), custom=(), operations={}),
     )
     whole = Manifest(
-        manifest=1,
+        manifest=VERSION,
         name="rvm-export",
         version="1.0.0",
         licence=LICENCE,
