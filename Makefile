@@ -28,7 +28,7 @@ test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but
 	$(TEST) -m "not long"
 
 test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make test` leaves out
-	$(TEST) -m long
+	$(TEST) -m "long and not soak"
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
 	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
@@ -45,7 +45,8 @@ docs: $(READY) ## Write the page of commands, then build the site of docs/ in di
 	$(BIN)/python docs/cli_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-soak: test-long ## Run the long tests, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
+soak: test-long ## Run all tests that are left out elsewhere, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
+	$(TEST) -m soak
 	$(GIVEN) $(BIN)/python -m tools.measure.mutants
 	$(GIVEN) $(BIN)/python -m tools.measure.random_exports
 	$(GIVEN) $(BIN)/python -m tools.measure.long_plays

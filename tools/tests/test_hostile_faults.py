@@ -1,6 +1,6 @@
 """Commands with faults in their input, output, limits, streams and environment: `tools/tests/hostile/faults.py`.
 
-One command for each fault runs in `make test`, the others are marked `long`.
+One command for each fault runs in `make test`, the others in `make soak`.
 """
 
 import pytest
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.mark.parametrize(
-    ("fault", "subject"), [pytest.param(*case, marks=[] if case in SHORT else [pytest.mark.long]) for case in CASES]
+    ("fault", "subject"),
+    [pytest.param(*case, marks=[] if case in SHORT else [pytest.mark.soak, pytest.mark.long]) for case in CASES],
 )
 def test_it_ends_in_an_exit_code_and_leaves_nothing_half_written(fault, subject, hostile_home):
     outcome = run_fault(fault, subject, hostile_home)
