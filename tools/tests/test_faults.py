@@ -225,7 +225,8 @@ import tools.commands.recover as recover
 from exporters.recover import Recovered
 from rvm_model import load_checkpoint
 seeded = Recovered(checkpoint=load_checkpoint("seeded"), remarks=(), artifacts=(), quirks={}, weights={})
-recover.recover = lambda paths, trust: seeded
+recover.open_artifact = lambda path, trust: path
+recover.recover = lambda artifacts: seeded
 """
     done = script(code, "recover", "x.onnx", "--no-verify", "--output", tmp_path, before="ulimit -f 1000;")
     assert done.returncode == 1
