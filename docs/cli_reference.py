@@ -76,7 +76,7 @@ def _default(parameter: Any) -> str:
         return ""
     if default is True:
         return f"`{parameter.opts[0]}`"
-    return f"`{_cell(', '.join(map(str, default if isinstance(default, list) else [default])))}`"
+    return f"`{_cell(', '.join(map(str, default if isinstance(default, list | tuple) else [default])))}`"
 
 
 def _cell(text: str) -> str:

@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a file's graph holds.
+    """The contents of a file's graph.
 
     `operations` are the numbers of operations by kind. `custom` are those kinds that no runtime of the format brings
     along, or that a matting network does not need. `external` are references to data outside of the file.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporters.artifact import ArtifactError
 from exporters.support.contents import Contents
-from rvm_model.weights.zip_integrity import find_damage
+from rvm_model.zip_files import find_damage
 
 _CALL = re.compile(r"(?<![\w.])(torch|ops\.\w+)\.(\w+)\(")
 """A call of an operation in the source that TorchScript stores: `torch.relu(...)`, `ops.prim.dtype(...)`."""

@@ -18,7 +18,7 @@ from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
-from tools.bench.contender import PYTORCH, Assignment, Memory, Turn, serve
+from tools.bench.contender import Assignment, Memory, Turn, serve
 from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
@@ -133,8 +133,7 @@ def _process(contender: Contender, course: Course) -> Iterator[Connection]:
     """Start a contender's process, wait until it has loaded, and yield the connection. End the process afterwards."""
     artifact = contender.artifact
     entry = Assignment(
-        path=contender.path,
-        format=PYTORCH if artifact is None else artifact.format,
+        model=contender.path if artifact is None else artifact,
         runtime=contender.runtime,
         precision=course.precision,
         device="cuda" if course.device == "cuda" else "cpu",
@@ -188,6 +187,6 @@ def _failures(contender: Contender, drift: Mapping[str, Error], limits: Mapping[
         pairs = ((error.max_abs, limit.max_abs), (error.mean_abs, limit.mean_abs), (error.high_abs, limit.high_abs))
         if not all(given <= bound for given, bound in pairs):  # NaN fails
             yield (
-                f"{contender.name} drifts, and has no speed: {name} by {error.max_abs:.1e} (limit "
+                f"{contender.name} drifts, and is not timed: {name} by {error.max_abs:.1e} (limit "
                 f"{limit.max_abs:.1e}), in the mean {error.mean_abs:.1e} (limit {limit.mean_abs:.1e})"
             )

@@ -86,9 +86,7 @@ def to_table(race: Race) -> Table:
         drift = each.drift.get("pha")
         table.add_row(
             each.contender.name,
-            f"{own.milliseconds[1]:.1f}",
-            f"{own.frames_per_second:.1f}",
-            *(("drifts", "") if each.failures else (f"{own.ratio[1]:.2f}", f"{own.ratio[0]:.2f}-{own.ratio[2]:.2f}")),
+            *(("", "", "drifts", "") if each.failures else _times(own)),
             "?" if own.memory is None else f"{own.memory:.0f}",
             f"{each.file_bytes / MIB:.1f}",
             "no alpha" if drift is None else f"{drift.max_abs:.1e}",
@@ -96,8 +94,13 @@ def to_table(race: Race) -> Table:
     return table
 
 
+def _times(own: Speeds) -> tuple[str, str, str, str]:
+    first, median, third = own.ratio
+    return f"{own.milliseconds[1]:.1f}", f"{own.frames_per_second:.1f}", f"{median:.2f}", f"{first:.2f}-{third:.2f}"
+
+
 def to_json_text(bench: Bench) -> str:
-    """Return the bench as a JSON object. The ratio of a file that drifts is null."""
+    """Return the bench as a JSON object. The times of a file that drifts are null."""
     races = [{**_setting(race), "contenders": [_line(race, each) for each in race.measured]} for race in bench.races]
     return json.dumps({"machine": bench.machine, "versions": bench.versions, "races": races}, indent=2) + "\n"
 
@@ -134,12 +137,12 @@ def _setting(race: Race) -> dict[str, Any]:
 
 
 def _line(race: Race, each: Measured) -> dict[str, Any]:
-    own, contender = speeds(race, each), each.contender
+    own, contender, agrees = speeds(race, each), each.contender, not each.failures
     return {
         "file": contender.name,
-        **dict(_quartile_columns("milliseconds", own.milliseconds, 3)),
-        "frames_per_second": round(own.frames_per_second, 3),
-        **dict(_quartile_columns("ratio", own.ratio, 3, known=not each.failures)),
+        **dict(_quartile_columns("milliseconds", own.milliseconds, agrees)),
+        "frames_per_second": round(own.frames_per_second, 3) if agrees else None,
+        **dict(_quartile_columns("ratio", own.ratio, agrees)),
         "peak_mib_above_before": own.memory if own.memory is None else round(own.memory, 1),
         "before_mib": each.memory.before and round(each.memory.before / MIB, 1),
         "file_bytes": each.file_bytes,
@@ -148,15 +151,13 @@ def _line(race: Race, each: Measured) -> dict[str, Any]:
             for name in ("fgr", "pha")
             for figure in ("max_abs", "mean_abs")
         },
-        "ok": not each.failures,
+        "ok": agrees,
     }
 
 
-def _quartile_columns(
-    name: str, values: tuple[float, ...], digits: int, known: bool = True
-) -> Iterator[tuple[str, float | None]]:
+def _quartile_columns(name: str, values: tuple[float, ...], agrees: bool) -> Iterator[tuple[str, float | None]]:
     for which, value in zip(("first_quartile", "median", "third_quartile"), values, strict=True):
-        yield f"{name}_{which}", round(value, digits) if known else None
+        yield f"{name}_{which}", round(value, 3) if agrees else None
 
 
 def quartiles(values: Any) -> tuple[float, float, float]:

@@ -1,68 +1,41 @@
-"""A live table of the jobs' states on a terminal.
+"""A live table of all jobs on a terminal. Elsewhere, as in CI, it shows nothing: a line for each job is enough."""
 
-Elsewhere, such as in CI, nothing is shown: the line that each job prints at its end is enough.
-"""
-
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
 
-_REFRESHES = 4  # a second
+from rvm_model.printable import printable
 
 
-class Board:
-    """A live table that stays below the printed lines while the `with` block runs, and then disappears."""
+class Board(Progress):
+    """A line for each job while its `with` lasts, below whatever is printed: name, state, and how long it runs or took.
+
+    The k-th task is the k-th job.
+    """
 
     def __init__(self, console: Console, names: Sequence[str]) -> None:
-        self._names = names
-        self._running: dict[int, Future[Any]] = {}
-        self._since: dict[int, float] = {}
-        self._ended: dict[int, tuple[str, float]] = {}
-        self._live = (
-            Live(get_renderable=self.table, console=console, transient=True, refresh_per_second=_REFRESHES)
-            if console.is_terminal
-            else None
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
         )
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+        for name in names:
+            self.add_task(printable(name), start=False, state="waiting")
 
-    def submitted(self, k: int, future: Future[Any]) -> None:
-        """Note that the k-th job is submitted: it waits, or runs."""
-        self._running[k] = future
-        self._since.pop(k, None)
+    def submitted(self, k: int) -> None:
+        """Show that the job waits, perhaps for another attempt."""
+        self.reset(TaskID(k), start=False, state="waiting")
 
-    def ended(self, k: int, outcome: str, seconds: float) -> None:
-        self._running.pop(k, None)
-        self._ended[k] = (outcome, seconds)
+    def look(self, k: int, future: Future[Any]) -> None:
+        """Show that the job runs, once it does."""
+        if future.running() and not self.tasks[k].started:
+            self.start_task(TaskID(k))
+            self.update(TaskID(k), state="running")
 
-    def table(self) -> Table:
-        """Return a table with a line for each job: its name, its state, and how long it has run or took."""
-        table = Table(title=f"{len(self._ended)} of {len(self._names)} jobs have ended", title_justify="left")
-        for column in ("job", "state", "seconds"):
-            table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
-        for k, name in enumerate(self._names):
-            table.add_row(Text(name), *self._state(k))
-        return table
-
-    def _state(self, k: int) -> tuple[str, str]:
-        if k in self._ended:
-            outcome, seconds = self._ended[k]
-            return outcome, f"{seconds:.0f}" if seconds else ""
-        future = self._running.get(k)
-        if future is None or not future.running():
-            return "waiting", ""
-        since = self._since.setdefault(k, time.monotonic())
-        return "running", f"{time.monotonic() - since:.0f}"
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
+    def ended(self, k: int, outcome: str) -> None:
+        self.stop_task(TaskID(k))
+        self.update(TaskID(k), state=outcome)

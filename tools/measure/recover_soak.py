@@ -1,12 +1,9 @@
-"""Recover weights from files of every format and from 300 spoiled files: part of `make soak`.
+"""Recover weights from files of every format: part of `make soak`.
 
 Writes `results/recover_cpu.csv`: for each file, the worst drift between it and the network rebuilt from it, and
-whether a file exported from the recovered weights is the same, except for what it says about its checkpoint. Writes
-`results/recover_spoiled.csv`: the outcome of each spoiled file.
+whether a file exported from the recovered weights is the same, except for what it says about its checkpoint.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -15,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exporters import FORMATS, load_exporter, load_runtime
+from exporters import FORMATS, load_exporter, load_runtime, open_artifact
 from exporters.coreml import CoremlSpec
 from exporters.recover import recover
 from exporters.spec import ExportSpec, Fixed
@@ -25,12 +22,8 @@ from parity_tests.recovered import verify_recovered
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import load_checkpoint
 from tools.measure.table import measure
-from tools.tests.recover_bases import export_all_formats, write_bases
 
 TABLE = "recover_cpu.csv"
-SPOILED = "recover_spoiled.csv"
-COUNT = 300
-READING = "rvm-export: reading "  # the command's first stage, in which it refuses a file
 SIZE = Fixed(width=96, height=64, ratio=0.5)
 OF_THE_CHECKPOINT = ("checkpoint", "checkpoint_sha256", "weights_sha256", "graph_sha256")
 COLUMNS = [
@@ -53,11 +46,10 @@ def main() -> None:
     """Measure, write, judge."""
     with tempfile.TemporaryDirectory() as desk:
         folder = Path(desk)
-        code = measure(SPOILED, ["number", "kind", "code", "good", "said"], [folder], spoiled, judged=["good"])
         shared = shared_folder()
         released = [partial(measured, Path(name).name, shared / name, "") for name in RELEASED if shared is not None]
         made = [partial(ours, *spec, folder) for spec in (*specs(), *_neural_networks())]
-        code |= measure(TABLE, COLUMNS, [*released, *made], lambda lines: lines(), judged=["ok", "same_file"])
+        code = measure(TABLE, COLUMNS, [*released, *made], lambda lines: lines(), judged=["ok", "same_file"])
     sys.exit(code)
 
 
@@ -89,7 +81,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
     load_exporter(name).export(load_checkpoint("seeded", spec.variant, spec.refiner), spec, first)
     same = ""
     if spec.precision == "fp32":
-        load_exporter(name).export(recover([first], trust=True).checkpoint, spec, second)
+        load_exporter(name).export(recover([open_artifact(first, trust=True)]).checkpoint, spec, second)
         same = "yes" if same_file(name, first, second) else "no"
     yield from measured(first.name, first, same)
     for path in (first, second):
@@ -98,7 +90,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
 
 def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
     """Recover a file's weights and verify them. Yield a line for each report."""
-    recovered = recover([path], trust=True)
+    recovered = recover([open_artifact(path, trust=True)])
     for report in verify_recovered(recovered):
         line = {
             "file": name,
@@ -133,41 +125,6 @@ def _contents(path: Path) -> dict[str, bytes]:
         return {"": path.read_bytes()}
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def spoiled(folder: Path) -> Iterator[dict[str, str]]:
-    """Run `recover` on each spoiled file and yield the outcomes.
-
-    After a crash, go to the next file in a new process.
-    """
-    home = folder / "home"
-    home.mkdir()
-    write_bases(export_all_formats(folder), home)
-    start = 0
-    while start < COUNT:
-        command = [sys.executable, "-m", "tools.tests.recover_runner", home, start, COUNT]
-        process = subprocess.run([*map(str, command)], capture_output=True, text=True)  # noqa: S603 (our own module)
-        lines = [json.loads(line) for line in process.stdout.splitlines()]
-        for begun, ended in zip(lines[::2], lines[1::2], strict=False):
-            code, said = ended["code"], ended["err"].strip()
-            good = (
-                code in (0, 2)
-                and "Traceback" not in said
-                and ended["wrote"] == (code == 0)
-                and not ended["touched"]
-                and not ended["left"]
-                and (code == 0 or len([line for line in said.splitlines() if not line.startswith(READING)]) == 1)
-            )
-            said = said.rpartition("spoiled.file")[2][:120] if code else ""
-            yield _outcome(begun, str(code), "yes" if good else "no", said)
-        if len(lines) % 2 == 0:
-            return
-        yield _outcome(lines[-1], "killed", "no", process.stderr[-200:])
-        start = lines[-1]["number"] + 1
-
-
-def _outcome(begun: dict[str, Any], code: str, good: str, said: str) -> dict[str, str]:
-    return {"number": str(begun["number"]), "kind": begun["kind"], "code": code, "good": good, "said": said}
 
 
 if __name__ == "__main__":

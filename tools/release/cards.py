@@ -12,6 +12,7 @@ from exporters import FORMATS
 from exporters.artifact import INPUTS
 from exporters.support.licence import SOURCE
 from parity_tests.reports.markdown import escaped
+from tools.pages.render import finalize
 from tools.release.build import Built
 from tools.release.manifest import Tensor
 
@@ -52,6 +53,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
+        finalize=finalize,
     )
     environment.filters |= {"md": escaped, "shape": _shape, "range": _range}
     return environment

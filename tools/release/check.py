@@ -1,4 +1,7 @@
-"""Check a release: sums, manifest, the files' metadata, and parity; or make it again and compare."""
+"""Check a release: sums, manifest, the files' metadata, and parity; or make it again and compare.
+
+No file is opened before its sum, its format and its name agree with the manifest, and none without `SHA256SUMS`.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -6,15 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from exporters import load_runtime, recognise
-from exporters.artifact import TensorInfo
+from exporters import FORMATS, open_artifact, recognise
+from exporters.artifact import ArtifactError, TensorInfo, Untrusted
 from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
+from rvm_model.files import sha256_of
 from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
 from tools.release.build import Order
-from tools.release.files import FOLDER, SUMS, sha256_of
+from tools.release.files import FOLDER, SUMS
 from tools.release.integrity import Say, check_integrity, read_sums
 from tools.release.make import AGAIN, ENVIRONMENT, MEMORY, SECONDS, make_release, release_lock
 from tools.release.manifest import ReleasedFile, Tensor
@@ -36,8 +40,8 @@ def check_release(
     Models are opened only if all else is right: manifest, sums, signature and SBOM.
 
     Args:
-        order: Its folder, as `out`; the clip to play; and the weights by variant, if they are not the seeded or the
-            official ones that the manifest names.
+        order: Its folder, as `out`; the clip to play; the weights by variant, if they are not the seeded or the
+            official ones that the manifest names; and whether files that are code may be run.
         jobs: Number of processes; None for as many as cores and memory allow.
         cluster: The address of a Dask scheduler.
         verifier: Says whose signature the release must have; None if it needs none.
@@ -49,17 +53,25 @@ def check_release(
     load_clip(order.clip, order.frames)
     manifest, doubts = check_integrity(order.out, verifier, say)
     if manifest is None or doubts:
-        say("metadata and parity", "not checked: no model is opened that is not as listed")
+        say("formats, metadata and parity", "not checked: no model is opened that is not as listed")
         return doubts
+    sums = read_sums(order.out)
+    unopened = {
+        each.file: [*_check_unopened(order.out / each.file, each, sums[each.file], order.trust)]
+        for each in manifest.artifacts
+    }
+    doubts = [f"{name}: {fault}" for name, faults in unopened.items() for fault in faults]
+    say("formats", "wrong" if doubts else "ok")
+    sound = [each for each in manifest.artifacts if not unopened[each.file]]
     origins = {variant: each.origin for variant, each in manifest.checkpoints.items()}
     sources = {variant: "seeded" if origin == "seeded" else "official" for variant, origin in origins.items()}
     sources |= order.checkpoints
     results = run_jobs(
         [
             Job(name=each.file, function=disagreements, arguments=(each, order, sources), seconds=SECONDS)
-            for each in manifest.artifacts
+            for each in sound
         ],
-        jobs or default_processes(max(1, len(manifest.artifacts)), MEMORY),
+        jobs or default_processes(max(1, len(sound)), MEMORY),
         cluster,
         ENVIRONMENT,
     )
@@ -73,15 +85,14 @@ def check_release(
 
 
 def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str]) -> list[str]:
-    """Return the faults of one file. Runs as a job, whose error counts as a fault."""
-    path = order.out / entry.file
-    digest = sha256_of(path)
-    if digest != entry.sha256 or path.stat().st_size != entry.bytes:
-        return [f"it is not the file that the manifest lists (sha256 {digest[:12]}..., not {entry.sha256[:12]}...)"]
-    name = recognise(path)
-    artifact = load_runtime(name).inspect(path)
+    """Return the faults of one file. Runs as a job, whose error counts as a fault.
+
+    Its sum, format and name agree with the manifest.
+    """
+    artifact = open_artifact(order.out / entry.file, trust=order.trust)
+    if artifact.trusted_sha256 not in ("", entry.sha256):
+        return ["it was changed while the release was checked"]
     told = {
-        "format": (name, entry.format),
         **{key: (getattr(artifact, key), entry.spec.get(key)) for key in ("variant", "refiner", "precision")},
         **{
             key: (artifact.metadata.get(key), value)
@@ -94,7 +105,7 @@ def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str])
         **{key: (artifact.metadata[key], value) for key, value in _made_with(entry) if key in artifact.metadata},
         "inputs": (_tensors(artifact.inputs), entry.inputs),
         "outputs": (_tensors(artifact.outputs), entry.outputs),
-        "scan": (scan_file(path, name), entry.scan),
+        "scan": (scan_file(artifact.path, artifact.format), entry.scan),
     }
     doubts = [
         f"its {key} is {ours}, and {theirs} in the manifest" for key, (ours, theirs) in told.items() if ours != theirs
@@ -108,7 +119,7 @@ def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str])
         checkpoint = load_weights(source, artifact.variant, artifact.refiner, order.trust)
     except UserError as error:
         return [f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH ({error})"]
-    reports = prove(path, name, checkpoint, load_clip(order.clip, order.frames)).reports
+    reports = prove(artifact, checkpoint, load_clip(order.clip, order.frames)).reports
     return [line for report in reports if not report.ok for line in verdict(report)]
 
 
@@ -150,6 +161,25 @@ def _again(*arguments: Any) -> list[tuple[str, str]]:
     """Make the release, and return names and errors of the files that failed. Runs as a job."""
     _, failures = make_release(*arguments)
     return [(each.name, each.error) for each in failures]
+
+
+def _check_unopened(path: Path, entry: ReleasedFile, digest: str, trust: bool) -> Iterable[str]:
+    """Yield what is wrong with a file, judged by its hash, its size, its first bytes and its name."""
+    if digest != entry.sha256 or path.stat().st_size != entry.bytes:
+        yield f"it is not the file that the manifest lists (sha256 {digest[:12]}..., not {entry.sha256[:12]}...)"
+        return
+    try:
+        name = recognise(path)
+    except ArtifactError as error:
+        yield str(error)
+        return
+    description = FORMATS[name]
+    if name != entry.format:
+        yield f"its format is {name}, and {entry.format} in the manifest"
+    elif path.suffix not in description.suffixes:
+        yield f"its name ends in none of {', '.join(description.suffixes)}, as {description.title} files do"
+    elif description.is_code and not trust:
+        yield str(Untrusted.of(path, description.title))
 
 
 def _tensors(tensors: Sequence[TensorInfo]) -> tuple[Tensor, ...]:

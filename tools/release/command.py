@@ -7,12 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from exporters.format import MissingPackage
 from rvm_model.errors import UserError
 from rvm_model.state import VARIANTS
 from tools.shared.console import say_error, stderr_console
+from tools.shared.stdout import print_result
 
 if TYPE_CHECKING:
     from tools.release.build import Order
@@ -89,7 +88,7 @@ def release(
     order = resolve_order(_order(options, sources))
     paths, failures = make_release(order, version, only, light, options.jobs, options.cluster)
     for path in paths:
-        typer.echo(path)
+        print_result(path)
     console = stderr_console()
     console.print(f"the report: {order.out / REPORT}", soft_wrap=True)
     for failure in failures:

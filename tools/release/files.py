@@ -1,6 +1,5 @@
 """The names of a release's files. Nothing heavy is imported."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,9 +32,3 @@ def summed(models: Iterable[str]) -> set[str]:
     """Return the names of all files in the sums of a release of these models."""
     files = [Path(name) for name in models]
     return {*DESCRIBING, *(each.name for path in files for each in (path, card_of(path)))}
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

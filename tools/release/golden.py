@@ -20,16 +20,19 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from exporters.artifact import OUTPUTS
+from rvm_model.files import read_file, sha256_of
 from rvm_model.state import REFINERS
 from rvm_model.video.synthetic.clip import VERSION, draw_frames
 from rvm_model.weights.checkpoint import Checkpoint
+from tools.jobs.seals import seal_key, sealed, unsealed
 from tools.release.build import Order, record_of
-from tools.release.files import FOLDER, GOLDEN, sha256_of
+from tools.release.files import FOLDER, GOLDEN
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import publish, write_text
 
 FRAMES = 8
+_MOST_RECORD = 10_000
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file; a real date would change the bytes
 
 
@@ -61,16 +64,15 @@ def key_of(checkpoints: Mapping[str, Checkpoint]) -> str:
 
 
 def made_already(path: Path, key: str) -> bool:
-    """Return whether the vectors are unchanged and were made from the inputs of `key`."""
+    """Return whether this user made the vectors from the inputs of `key`, and they are unchanged."""
     try:
-        record = json.loads(record_of(path).read_bytes())
-        return bool(record == {"key": key, "sha256": sha256_of(path)})
+        return unsealed(read_file(record_of(path), _MOST_RECORD), seal_key(key)) == sha256_of(path)
     except (OSError, ValueError):
         return False
 
 
-def build(order: Order, variants: tuple[str, ...], key: str) -> None:
-    """Write the vectors of these variants, and their record. Runs as a job.
+def build(order: Order, variants: tuple[str, ...], seal: bytes) -> None:
+    """Write the vectors of these variants, and their record, sealed with the result of `seal_key`. Runs as a job.
 
     Raises:
         UserError: weights that cannot be used.
@@ -82,7 +84,7 @@ def build(order: Order, variants: tuple[str, ...], key: str) -> None:
     )
     with FileLock(record_of(path).with_suffix(".lock")):
         publish(path, lambda staged: pack(arrays, staged), lambda _: None, force=True, desk=order.out / FOLDER)
-        write_text(json.dumps({"key": key, "sha256": sha256_of(path)}), record_of(path))
+        write_text(sealed(sha256_of(path), seal), record_of(path))
 
 
 def vectors(checkpoints: Iterable[Checkpoint]) -> dict[str, NDArray[Any]]:

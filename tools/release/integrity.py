@@ -6,8 +6,9 @@ from pathlib import Path
 
 from exporters import FORMATS
 from exporters.support.licence import LICENCE
+from rvm_model.files import read_file, sha256_of
 from tools.release import manifest as manifests
-from tools.release.files import FOLDER, SBOM, SIGNATURE, SUMS, sha256_of, summed
+from tools.release.files import FOLDER, SBOM, SIGNATURE, SUMS, summed
 from tools.release.manifest import Manifest, ManifestError, ReleasedFile, read_manifest
 from tools.release.sbom import disagreements
 from tools.release.sign import Verifier, check_signature
@@ -58,8 +59,7 @@ def check_integrity(folder: Path, verifier: Verifier | None, say: Say) -> tuple[
 
 def read_sums(folder: Path) -> dict[str, str]:
     """Return the sums by file name. Raise ValueError for an invalid line, or a name outside the folder."""
-    with (folder / SUMS).open("rb") as file:
-        text = file.read(_MOST_SUMS).decode("utf-8")
+    text = read_file(folder / SUMS, _MOST_SUMS).decode("utf-8")
     sums = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line)

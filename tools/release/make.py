@@ -14,11 +14,13 @@ from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.junit import to_junit
 from parity_tests.reports.parity_report import Refusal
 from rvm_model.errors import UserError
+from rvm_model.files import sha256_of
 from rvm_model.state import REFINERS
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import THREADS, default_processes
 from tools.jobs.runner import Job, run_jobs
+from tools.jobs.seals import seal_key
 from tools.release import golden
 from tools.release import manifest as manifests
 from tools.release.build import Built, Order, build, key_of, made_already, record_of
@@ -34,7 +36,6 @@ from tools.release.files import (
     SIGNATURE,
     SUMS,
     card_of,
-    sha256_of,
     summed,
 )
 from tools.release.manifest import Manifest, Weights
@@ -125,12 +126,17 @@ def make_release(
             wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
         remade = [each.path for each in wanted]
         wanted_jobs = [
-            Job(name=each.path.name, function=build, arguments=(each.row, order, each.key), seconds=SECONDS)
+            Job(
+                name=each.path.name,
+                function=build,
+                arguments=(each.row, order, each.key, seal_key(each.key)),
+                seconds=SECONDS,
+            )
             for each in wanted
         ]
         if not golden.made_already(vectors, vectors_key):
             remade.append(vectors)
-            arguments = (order, tuple(used), vectors_key)
+            arguments = (order, tuple(used), seal_key(vectors_key))
             wanted_jobs.append(Job(name=GOLDEN, function=golden.build, arguments=arguments, seconds=SECONDS))
         _make_way(order.out, remade)
         results = run_jobs(

@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from rvm_model.errors import UserError
+from rvm_model.files import read_file
 
 NAME = "manifest.json"
 VERSION: Literal[2] = 2
 """The version of the schema. Raise it whenever a key is added, removed or means something else."""
 
-_MOST_BYTES = 32_000_000
+_MOST_BYTES = 1_000_000
+"""The largest manifest. One of 26 files has 200,000. A megabyte of nonsense takes 0.7 GB to say what is wrong."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 """The name of a file in the release's own folder: no folders, nothing hidden."""
@@ -106,7 +108,7 @@ class Weights(Strict):
 
 
 class Scan(Strict):
-    """What a file holds, read from its bytes without running it; `tools/release/scan.py` says what is looked for.
+    """The contents of a file, read from its bytes without running it; `tools/release/scan.py` says what is looked for.
 
     `members` is the number of files in it, itself if it is no archive. `pickles` are the members that are pickles.
     `external` are the references to data outside of it. `custom` are the operations that no runtime of the format
@@ -173,12 +175,9 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: no such file, one of another version, or one that does not match the schema.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+        text = read_file(path, _MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}; give the folder of a release") from error
-    if len(text) > _MOST_BYTES:
-        raise ManifestError(f"{path} is larger than any manifest; give the folder of a release")
     _refuse_other_version(path, text)
     try:
         manifest = Manifest.model_validate_json(text)

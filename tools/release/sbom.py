@@ -16,13 +16,14 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 
+from rvm_model.files import read_file
 from tools.release.files import SBOM
 from tools.release.manifest import Manifest, Parity, ReleasedFile, Tensor, Weights
 
 PAPER = "https://arxiv.org/abs/2108.11515"
 OURS = "rvm-export"
 
-_MOST_BYTES = 32_000_000
+_MOST_BYTES = 8_000_000
 _FACTS = ("type", "name", "version", "hashes", "licenses", "modelCard", "properties")
 """The keys of a component that a manifest determines."""
 
@@ -56,8 +57,7 @@ def to_sbom(manifest: Manifest) -> str:
 def disagreements(path: Path, manifest: Manifest) -> Iterator[str]:
     """Yield a sentence for each component of a bill of materials that is not as the manifest has it."""
     try:
-        with path.open("rb") as file:
-            given = _facts(json.loads(file.read(_MOST_BYTES)))
+        given = _facts(json.loads(read_file(path, _MOST_BYTES)))
     except OSError as error:
         yield f"{SBOM} cannot be read: {error.strerror}"
         return

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rvm_model.errors import UserError, first_line
-from tools.release.files import FOLDER, SIGNATURE, sha256_of
+from rvm_model.files import open_file, read_file, sha256_of
+from tools.release.files import FOLDER, SIGNATURE
 from tools.shared.outputs import ExportFailed, publish
 
 KEYLESS = "keyless"
@@ -209,7 +210,7 @@ def _readable(path: Path, what: str) -> Path:
     try:
         if not path.is_file():
             raise SigningError(f"no such file: {path}; give {what}")
-        with path.open("rb"):
+        with open_file(path):
             return path
     except OSError as error:
         raise SigningError(f"cannot read {path}: {error.strerror}; give {what}") from error
@@ -225,7 +226,7 @@ def _usable(use: Callable[[], Any], fault: str) -> Any:
 
 def _signed(path: Path) -> dict[str, str]:
     """Return the sha256 of each file that a verified signature covers."""
-    envelope = json.loads(path.read_bytes())["dsseEnvelope"]
+    envelope = json.loads(read_file(path, _MOST_BYTES))["dsseEnvelope"]
     resources = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
     return {each["name"]: each["digest"] for each in resources}
 

@@ -12,6 +12,8 @@ from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 from tools.cli import main
+from tools.tests.hostile import good_files
+from tools.tests.hostile.home import Home
 
 ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
 """Options that a format's files require. CoreML writes a zip file, since most tests take a file, not a folder."""
@@ -39,6 +41,7 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
             main.main()
         out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)
+        assert "rvm-export: internal error" not in err, err
         return Result(caught.value.code, out, err)
 
     return command
@@ -57,6 +60,20 @@ def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
         paths[name] = folder / spec.file_name(spec.suffix(description.suffix), seeded=True)
         load_exporter(name).export(checkpoint, spec, paths[name])
     return paths
+
+
+@pytest.fixture(scope="session")
+def hostile_home(tmp_path_factory, seeded_artifacts, node, require) -> Home:
+    """Return a home of hostile files with good files of every kind, see `tools/tests/hostile`. Linux only."""
+    require("linux", sys.platform == "linux", "memory limits and watches of files are Linux's here")
+    folder = tmp_path_factory.mktemp("hostile")
+    made = {name: seeded_artifacts[format_name] for name, (format_name, _) in good_files.ANY_SIZE.items()}
+    # In eight bits, whose weights are one shard, as constructions expect.
+    fresh = {**good_files.ONE_SIZE, "tfjs.zip": good_files.ANY_SIZE["tfjs.zip"]}
+    home = Home(folder / "home")
+    good_files.write_good_files(home, {**made, **good_files.make_models(folder, fresh)})
+    home.make()
+    return home
 
 
 @pytest.fixture(params=FORMATS)

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-from exporters import FORMATS, load_runtime
+from exporters import FORMATS, describe
 from exporters.support.licence import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
@@ -22,13 +22,13 @@ SHA = 64 * "0"
 @cache
 def proved(path: Path):
     """Return the real proof of an ONNX file, with figures and picture."""
-    return prove(path, "onnx", load_checkpoint("seeded"), load_clip(None, 16))
+    return prove(describe(path), load_checkpoint("seeded"), load_clip(None, 16))
 
 
 @cache
 def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     """Return the record of a seeded file of any format, with the ONNX file's figures, which are quick to get."""
-    artifact, proof = load_runtime(name).inspect(path), proved(onnx_path)
+    artifact, proof = describe(path), proved(onnx_path)
     options = {"fixed": artifact.fixed} if artifact.fixed else {}
     options |= {"zip": True} if FORMATS[name].one_size else {}
     spec = FORMATS[name].spec(

@@ -1,35 +1,27 @@
-"""Kill releases, spoil files, and test single extras, at length: 50 kills and 1,000 files. Part of `make soak`.
+"""Kill releases, try hostile files and faults, and test single extras, at length. Part of `make soak`.
 
-`python -m tools.tests.reliability [kills-small|kills-light|mutations|extras]...` runs the last three by default. It
-writes to `../measure/results/`: a line for each kill; a line for each kind of file, mutation, command and exit code;
-and a line for each format with only its extra. Exits with 1 if a release differs from an undisturbed one, a command
-does not end with one line and an exit code, or a format does not work.
+`python -m tools.tests.reliability [kills-small|kills-light|mutations|constructions|faults|traces|extras]...` runs all
+but the first by default. It writes a table for each to `../measure/results/`. Exits with 1 if a release differs from an
+undisturbed one, `hostile/judgement.py` finds anything wrong, or a format does not work with its extra alone.
 """
 
-import csv
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from exporters import FORMATS
 from tools.tests.fresh import ROOT, build_wheel, fresh, run
+from tools.tests.hostile import soak
+from tools.tests.hostile.soak import write
 from tools.tests.kills import Resumed, kill_and_resume, small_command, undisturbed
-from tools.tests.play_mutants import play
-from tools.tests.release_mutation_runner import make_models, prepare
 from tools.tests.small_release import ROWS
 
-RESULTS = Path(__file__).parents[1] / "measure" / "results"
 RELEASES, EACH = 10, 5
-FILES, WORKERS = 1000, 2
 LIGHT = "from tools.cli.main import main; main()"
 SETS = {
     "small": (small_command(), len(ROWS)),
@@ -45,9 +37,9 @@ SETS = {
 
 
 def main() -> None:
-    """Kill, spoil, write, judge."""
-    wanted = sys.argv[1:] or ["kills-light", "mutations", "extras"]
-    tasks = {"mutations": mutations, "extras": extras, **{f"kills-{name}": partial(kills, name) for name in SETS}}
+    """Try, write, judge."""
+    tasks = {**{f"kills-{name}": partial(kills, name) for name in SETS}, **soak.TASKS, "extras": extras}
+    wanted = sys.argv[1:] or [name for name in tasks if name != "kills-small"]
     wrong = [line for each in wanted for line in tasks[each]()]
     for line in wrong:
         Console(stderr=True).print(f"FAILED: {line}", highlight=False, soft_wrap=True)
@@ -70,7 +62,7 @@ def kills(name: str) -> list[str]:
                     wrong += [f"{each}"] * bool(each.wrong)
                 elif each.code or each.differing or each.left_behind:
                     wrong.append(f"{each}")
-            write(RESULTS / f"kills_{name}_cpu.csv", lines)
+            write(f"kills_{name}_cpu.csv", lines)
     return wrong
 
 
@@ -101,65 +93,8 @@ def extras() -> list[str]:
             )
             if result.returncode:
                 wrong.append(f"{name} with its extra alone: {result.stderr}")
-    write(RESULTS / "extras_cpu.csv", lines)
+    write("extras_cpu.csv", lines)
     return wrong
-
-
-def mutations() -> list[str]:
-    """Run the commands on spoiled files. Return the faults."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
-        made = Path(folder) / "made"
-        made.mkdir()
-        models = make_models(made)
-
-        def work(k: int) -> list[dict[str, Any]]:
-            home = Path(folder) / f"home{k}"
-            prepare(home, models)
-            share = FILES // WORKERS
-            return play("tools.tests.release_mutation_runner", home, k * share, (k + 1) * share)
-
-        return summarise([each for part in pool.map(work, range(WORKERS)) for each in part])
-
-
-def summarise(outcomes: Sequence[dict[str, Any]]) -> list[str]:
-    """Write count and longest time for each kind of file, mutation, command and code. Return the faults."""
-    groups = defaultdict(list)
-    for each in outcomes:
-        group = each["file"], each["kind"], each["command"], each.get("code", "killed")
-        groups[group].append(each.get("seconds", 0))
-    lines = [
-        {
-            **dict(zip(("file", "kind", "command", "code"), group, strict=True)),
-            "count": len(seconds),
-            "longest_seconds": f"{max(seconds):.1f}",
-        }
-        for group, seconds in sorted(groups.items(), key=str)
-    ]
-    write(RESULTS / "mutations_cpu.csv", lines)
-    return [line for each in outcomes for line in wrong_with(each)]
-
-
-def wrong_with(outcome: dict[str, Any]) -> list[str]:
-    """Return the faults of one command on one spoiled file."""
-    told = " ".join(str(outcome[key]) for key in ("number", "file", "kind", "command"))
-    if "killed" in outcome:
-        return [f"{told}: its process was ended: {outcome['killed'][-1000:]}"]
-    lines = [line for line in outcome["err"].splitlines() if line.startswith("rvm-export: error: ")]
-    faults = {
-        "exit code": outcome["code"] not in (0, 1, 2),
-        "traceback": "Traceback" in outcome["err"],
-        "no error, or more than one": outcome["code"] == 2 and len(lines) != 1,
-        "files opened": outcome["opened"],
-        "a file beside": outcome["touched"] or outcome["left"],
-    }
-    return [f"{told}: {what}: {outcome}" for what, found in faults.items() if found]
-
-
-def write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
 
 
 if __name__ == "__main__":

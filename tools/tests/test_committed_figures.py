@@ -43,3 +43,20 @@ def test_every_mutant_was_caught():
     tried = lines("mutants_cpu.csv")
     assert [(each["mutant"], each["format"]) for each in tried] == [(mutant.name, name) for mutant, name in CASES]
     assert {each["caught"] for each in tried} == {"yes"}
+
+
+def test_no_spoiled_file_crashed_a_command():
+    assert {each["code"] for each in lines("mutations_cpu.csv")} == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("name", ["constructions_cpu.csv", "faults_cpu.csv"])
+def test_no_attack_and_no_fault_did_harm(name):
+    if not (RESULTS / name).exists():
+        pytest.skip("not measured yet")
+    assert {each["good"] for each in lines(name)} == {"yes"}
+
+
+def test_no_system_call_was_forbidden():
+    if not (RESULTS / "traces_cpu.csv").exists():
+        pytest.skip("not measured yet")
+    assert {each["forbidden"] for each in lines("traces_cpu.csv")} == {"0"}

@@ -1,5 +1,6 @@
 """A release, made by real processes from seeded weights: resuming, remaking, refusing, and surviving kills."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
 from rvm_model.state import VARIANTS
 from tools.jobs.runner import Result
+from tools.jobs.seals import seal_key, sealed
 from tools.release import check, make, manifest
 from tools.release.build import made_already, record_of
 from tools.release.contents import read_table
@@ -156,7 +158,7 @@ def test_a_clock_that_was_set_back(good, tmp_path):
     subprocess.run([*small_command(), tmp_path / "release", "1"], cwd=ROOT, env=environment, check=True, timeout=1500)
     for name in (HALF, f"{HALF}.md"):
         assert hashes(tmp_path / "release")[name] == good[0].files[name]
-    assert made_already(tmp_path / "release" / HALF, json.loads(record_of(good[1] / HALF).read_text())["key"])
+    assert made_already(tmp_path / "release" / HALF, record_text(good[1] / HALF)["key"])
 
 
 CLOCK = """
@@ -189,15 +191,34 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 """
 
 
+def record_text(path):
+    return json.loads(json.loads(record_of(path).read_text())["record"])
+
+
+def forge(path, seal):
+    """Damage a file, and say in its record that this is the file that was made."""
+    record = record_text(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    record["entry"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    record_of(path).write_text(seal(json.dumps(record)))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        lambda path: forge(path, str),
+        lambda path: forge(path, lambda record: sealed(record, bytes(32))),
+        lambda path: forge(path, lambda record: sealed(record, seal_key("other work"))),
+        lambda path: path.unlink() or os.mkfifo(path),
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: record_of(path).write_text("{"),
         lambda path: record_of(path).unlink() or path.unlink(),
     ],
-    ids=["gone", "changed", "record changed", "both gone"],
+    ids=[
+        *("forged", "forged with another key", "forged with the key of other work"),
+        *("pipe", "gone", "changed", "record changed", "both gone"),
+    ],
 )
 def test_only_what_is_spoiled_is_made_again(spoil, copy, good, monkeypatch):
     wanted = []

@@ -17,7 +17,10 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from exporters.support.licence import licence_text
 from rvm_model import load_checkpoint
+from rvm_model.files import sha256_of
+from tools.jobs.seals import seal_key, sealed
 from tools.release import check, golden, make, manifest, sbom
+from tools.release.build import record_of
 from tools.release.files import GOLDEN, LICENCE_TEXT, SBOM, SIGNATURE, SUMS
 from tools.release.integrity import scan_faults
 from tools.release.sign import GITHUB, Signer, Verifier, check_signature, sign_release
@@ -379,12 +382,18 @@ def test_the_vectors_are_the_same_bytes_each_time_and_hold_no_date(good, tmp_pat
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
-def test_spoiled_vectors_are_made_again(copy, monkeypatch):
+@pytest.mark.parametrize(
+    "seal", [None, str, lambda digest: sealed(digest, bytes(32)), lambda digest: sealed(digest, seal_key("other work"))]
+)
+def test_spoiled_vectors_are_made_again(seal, copy, monkeypatch):
+    """Spoil them, without or with a forged record that says that these are the vectors that were made."""
     wanted = []
     monkeypatch.setattr(make, "read_table", lambda: ROWS[:1])
     monkeypatch.setattr(make, "run_jobs", lambda jobs, *_: wanted.extend(jobs) or [])
     content = (copy / GOLDEN).read_bytes()
     (copy / GOLDEN).write_bytes(content[:-1] + b"x")
+    if seal is not None:
+        record_of(copy / GOLDEN).write_text(seal(sha256_of(copy / GOLDEN)))
     _, failures = make.make_release(order_of(copy), VERSION, [], True, 1, None)
     assert [job.name for job in wanted] == [GOLDEN]
     assert [failure.name for failure in failures] == [GOLDEN]

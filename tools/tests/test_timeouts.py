@@ -10,7 +10,7 @@ FILES = sorted(
     path
     for package in ("rvm_model", "exporters", "parity_tests", "tools")
     for path in (ROOT / package).rglob("*.py")
-    if path.name.startswith("test_") or path.parent.name == "tests"
+    if path.name.startswith("test_") or "tests" in path.parts
 )
 
 

@@ -1,74 +1,33 @@
-"""Ways to spoil an ONNX file, each drawn from a seed: the same number gives the same file.
-
-Most mutate the message, some its bytes. Every fourth file keeps its checksum, which detects nearly all mutations.
-Foreign files have none, so all that the checksum would detect must be detected without it.
-"""
+"""Ways to spoil an ONNX file. Most change its message, some its bytes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-SECRET = "secret.bin"
-"""A file beside the folder of the spoiled file, with the content that the spoiled file claims it has."""
+from tools.tests.hostile.home import SECRET, Home
+from tools.tests.hostile.spoil_bytes import BYTES, Mutation
+
+CHECKSUM = "graph_sha256"
+LINK = "link.bin"
+"""A link to the secret, beside the spoiled file."""
 
 LARGE = (0, -1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
-Mutation = Callable[[ModelProto, Random, Path], None]
-RawMutation = Callable[[bytes, Random], bytes]
-
-
-def mutant(number: int, base: bytes, folder: Path) -> tuple[str, bytes]:
-    """Return (kind, content) of the spoiled file of a number, made from a good one.
-
-    Args:
-        number: From 0; the kinds take turns.
-        base: A file that rvm-export wrote.
-        folder: The future folder of the file. `SECRET` is in its parent; links may be made in it.
-    """
-    random = Random(number)
-    mutate = MUTATIONS[number % len(MUTATIONS)]
-    model = ModelProto.FromString(base)
-    if number // len(MUTATIONS) % 4:
-        _forget(model, "graph_sha256")
-    if mutate in RAW:
-        return mutate.__name__, mutate(model.SerializeToString(deterministic=True), random)
-    mutate(model, random, folder)
-    return mutate.__name__, model.SerializeToString(deterministic=True)
+Change = Callable[[ModelProto, Random, Home], None]
 
 
 # Bytes. Weights fill all but the first hundred thousandth of a file, so the rest is chosen on purpose.
 
 
-def flip_bits(content: bytes, random: Random) -> bytes:
-    damaged = bytearray(content)
-    for _ in range(random.choice((1, 8))):
-        start, end = random.choice(((0, 40_000), (len(content) - 4_000, len(content)), (0, len(content))))
-        damaged[random.randrange(start, end)] ^= 1 << random.randrange(8)
-    return bytes(damaged)
-
-
-def truncate(content: bytes, random: Random) -> bytes:
-    return content[
-        : random.choice((random.randrange(2, 100), random.randrange(40_000), random.randrange(len(content))))
-    ]
-
-
-def splice(content: bytes, random: Random) -> bytes:
-    """Remove or duplicate bytes."""
-    start, length = random.randrange(40_000), random.randrange(1, 200)
-    return content[:start] + content[start + random.choice((-1, 1)) * min(length, start) :]
-
-
-def break_utf8(content: bytes, random: Random) -> bytes:
+def break_utf8(content: bytes, random: Random, home: Home) -> bytes:
     name = random.choice(
         [b"Conv", b"backbone", b"pha", b"src", b"licence", b"linear", b"rvm-export", b"r1o", b"Resize"]
     )
     return content.replace(name, b"\xff\xfe" + name[2:], random.choice((1, -1)))
 
 
-def nest_deeply(content: bytes, random: Random) -> bytes:
+def nest_deeply(content: bytes, random: Random, home: Home) -> bytes:
     """Nest graphs in attributes of nodes of graphs, deeper than a recursive reader can go."""
     graph = b"\x12\x01g"
     for _ in range(random.choice((20, 40, 5_000))):
@@ -81,42 +40,42 @@ def nest_deeply(content: bytes, random: Random) -> bytes:
 # Names and order.
 
 
-def swap_nodes(model: ModelProto, random: Random, _: Path) -> None:
+def swap_nodes(model: ModelProto, random: Random, home: Home) -> None:
     nodes = [*model.graph.node]
     a, b = random.sample(range(len(nodes)), 2)
     nodes[a], nodes[b] = nodes[b], nodes[a]
     _replace(model.graph.node, nodes)
 
 
-def remove_nodes(model: ModelProto, random: Random, _: Path) -> None:
+def remove_nodes(model: ModelProto, random: Random, home: Home) -> None:
     nodes = [*model.graph.node]
     _replace(model.graph.node, random.choice(([], nodes[1:], nodes[:-1], random.sample(nodes, len(nodes) - 3))))
 
 
-def repeat_node(model: ModelProto, random: Random, _: Path) -> None:
+def repeat_node(model: ModelProto, random: Random, home: Home) -> None:
     model.graph.node.append(random.choice(model.graph.node))
 
 
-def make_cycle(model: ModelProto, random: Random, _: Path) -> None:
+def make_cycle(model: ModelProto, random: Random, home: Home) -> None:
     node = random.choice([node for node in model.graph.node if node.input])
     later = random.choice((node, random.choice(model.graph.node), model.graph.node[-1]))
     node.input[0] = later.output[0]
 
 
-def rename_value(model: ModelProto, random: Random, _: Path) -> None:
+def rename_value(model: ModelProto, random: Random, home: Home) -> None:
     node = random.choice(model.graph.node)
     names = random.choice((node.input, node.output))
     other = random.choice(model.graph.node)
     names[0] = random.choice(("", "\x00", "nowhere", "x" * 100_000, other.output[0], model.graph.initializer[0].name))
 
 
-def repeat_name(model: ModelProto, random: Random, _: Path) -> None:
+def repeat_name(model: ModelProto, random: Random, home: Home) -> None:
     values = random.choice((model.graph.initializer, model.graph.input, model.graph.output, model.graph.node))
     a, b = random.sample(range(len(values)), 2)
     random.choice((lambda: _set_name(values[a], values[b].name), lambda: values.append(values[a])))()
 
 
-def rename_ports(model: ModelProto, random: Random, _: Path) -> None:
+def rename_ports(model: ModelProto, random: Random, home: Home) -> None:
     ports = random.choice((model.graph.input, model.graph.output))
     action = random.randrange(4)
     if action == 0:
@@ -129,7 +88,7 @@ def rename_ports(model: ModelProto, random: Random, _: Path) -> None:
         _replace(ports, [*ports][::-1])
 
 
-def change_operator(model: ModelProto, random: Random, _: Path) -> None:
+def change_operator(model: ModelProto, random: Random, home: Home) -> None:
     node = random.choice(model.graph.node)
     node.op_type = random.choice(("", "Nonsense", "Loop", "If", "Relu", "Conv", "Reshape", "Tile", "Gather"))
     if random.random() < 0.3:
@@ -139,22 +98,22 @@ def change_operator(model: ModelProto, random: Random, _: Path) -> None:
 # Types, shapes and data.
 
 
-def change_weight_type(model: ModelProto, random: Random, _: Path) -> None:
+def change_weight_type(model: ModelProto, random: Random, home: Home) -> None:
     random.choice(model.graph.initializer).data_type = random.choice((*range(30), 99, -1, 2**31 - 1))
 
 
-def change_port_type(model: ModelProto, random: Random, _: Path) -> None:
+def change_port_type(model: ModelProto, random: Random, home: Home) -> None:
     port = random.choice((*model.graph.input, *model.graph.output))
     port.type.tensor_type.elem_type = random.choice((*range(30), 99, -1, 2**31 - 1))
 
 
-def change_port_kind(model: ModelProto, random: Random, _: Path) -> None:
+def change_port_kind(model: ModelProto, random: Random, home: Home) -> None:
     port = random.choice((*model.graph.input, *model.graph.output))
     kind = port.type.sequence_type.elem_type if random.random() < 0.5 else port.type.optional_type.elem_type
     kind.tensor_type.elem_type = TensorProto.FLOAT
 
 
-def change_port_shape(model: ModelProto, random: Random, _: Path) -> None:
+def change_port_shape(model: ModelProto, random: Random, home: Home) -> None:
     shape = random.choice((*model.graph.input, *model.graph.output)).type.tensor_type.shape
     if random.random() < 0.3:
         del shape.dim[random.randrange(len(shape.dim)) :]
@@ -162,7 +121,7 @@ def change_port_shape(model: ModelProto, random: Random, _: Path) -> None:
         random.choice(shape.dim).dim_value = random.choice((*LARGE, 1, 3))
 
 
-def change_weight_shape(model: ModelProto, random: Random, _: Path) -> None:
+def change_weight_shape(model: ModelProto, random: Random, home: Home) -> None:
     dims = random.choice(model.graph.initializer).dims
     if dims and random.random() < 0.8:
         dims[random.randrange(len(dims))] = random.choice((*LARGE, 1, 7))
@@ -170,7 +129,7 @@ def change_weight_shape(model: ModelProto, random: Random, _: Path) -> None:
         dims.extend([random.choice(LARGE)] * random.choice((1, 3, 20)))
 
 
-def enlarge_weight(model: ModelProto, random: Random, _: Path) -> None:
+def enlarge_weight(model: ModelProto, random: Random, home: Home) -> None:
     """Set dims for terabytes without data, or dims whose product overflows 64 bits to the actual size."""
     weight = random.choice(model.graph.initializer)
     dims = random.choice(([2**40], [2**20, 2**20, 2**20], [2**32, 2**32, *weight.dims], [2**62, 4, *weight.dims]))
@@ -179,7 +138,7 @@ def enlarge_weight(model: ModelProto, random: Random, _: Path) -> None:
         weight.ClearField("raw_data")
 
 
-def change_data(model: ModelProto, random: Random, _: Path) -> None:
+def change_data(model: ModelProto, random: Random, home: Home) -> None:
     weight = random.choice(model.graph.initializer)
     data = weight.raw_data
     action = random.randrange(5)
@@ -192,19 +151,19 @@ def change_data(model: ModelProto, random: Random, _: Path) -> None:
         weight.string_data.append(b"\xff")
 
 
-def spoil_integers(model: ModelProto, random: Random, _: Path) -> None:
+def spoil_integers(model: ModelProto, random: Random, home: Home) -> None:
     """Spoil integers, which say where to cut and how far to stretch."""
     weight = random.choice([each for each in model.graph.initializer if each.data_type == TensorProto.INT64])
     weight.raw_data = random.choice(LARGE).to_bytes(8, "little", signed=True) * (len(weight.raw_data) // 8)
 
 
-def poison_weights(model: ModelProto, random: Random, _: Path) -> None:
+def poison_weights(model: ModelProto, random: Random, home: Home) -> None:
     """Make weights NaN: the file runs, and its outputs are NaN."""
     weight = random.choice([each for each in model.graph.initializer if len(each.dims) == 4])
     weight.raw_data = b"\xff" * len(weight.raw_data)
 
 
-def change_scales(model: ModelProto, random: Random, _: Path) -> None:
+def change_scales(model: ModelProto, random: Random, home: Home) -> None:
     """Spoil the factors by which images are resized: to nothing, or to terabytes."""
     weight = random.choice([weight for weight in model.graph.initializer if weight.name.startswith("scale_")])
     value = random.choice(
@@ -213,7 +172,7 @@ def change_scales(model: ModelProto, random: Random, _: Path) -> None:
     weight.raw_data = value * (len(weight.raw_data) // 4)
 
 
-def add_huge_constant(model: ModelProto, random: Random, _: Path) -> None:
+def add_huge_constant(model: ModelProto, random: Random, home: Home) -> None:
     """Add a node whose output is huge, which the file's own size does not show."""
     model.graph.initializer.append(
         helper.make_tensor("own.huge", TensorProto.INT64, [2], [random.choice(LARGE), 2**20])
@@ -227,17 +186,17 @@ def add_huge_constant(model: ModelProto, random: Random, _: Path) -> None:
 # Attributes.
 
 
-def change_attribute(model: ModelProto, random: Random, _: Path) -> None:
+def change_attribute(model: ModelProto, random: Random, home: Home) -> None:
     _spoil(random.choice(random.choice([node for node in model.graph.node if node.attribute]).attribute), random)
 
 
-def change_convolution(model: ModelProto, random: Random, _: Path) -> None:
+def change_convolution(model: ModelProto, random: Random, home: Home) -> None:
     """Set strides and the like to values such as zero, by which readers divide."""
     node = random.choice([node for node in model.graph.node if node.op_type in ("Conv", "AveragePool", "MaxPool")])
     _spoil(random.choice(node.attribute), random)
 
 
-def drop_attributes(model: ModelProto, random: Random, _: Path) -> None:
+def drop_attributes(model: ModelProto, random: Random, home: Home) -> None:
     node = random.choice([node for node in model.graph.node if node.attribute])
     if random.random() < 0.5:
         del node.attribute[random.randrange(len(node.attribute))]
@@ -248,7 +207,7 @@ def drop_attributes(model: ModelProto, random: Random, _: Path) -> None:
 # Metadata.
 
 
-def change_opset(model: ModelProto, random: Random, _: Path) -> None:
+def change_opset(model: ModelProto, random: Random, home: Home) -> None:
     opsets = model.opset_import
     number = random.randrange(4)
     if number == 0:
@@ -261,29 +220,29 @@ def change_opset(model: ModelProto, random: Random, _: Path) -> None:
         _replace(opsets, random.choice(([], [*opsets] * 2, [*opsets, helper.make_opsetid("", 21)])))
 
 
-def set_opset(model: ModelProto, random: Random, _: Path) -> None:
+def set_opset(model: ModelProto, random: Random, home: Home) -> None:
     model.opset_import[0].version = random.choice((0, 2**31, -1, 2**63 - 1))
 
 
-def change_ir_version(model: ModelProto, random: Random, _: Path) -> None:
+def change_ir_version(model: ModelProto, random: Random, home: Home) -> None:
     model.ir_version = random.choice((3, 9, 32, 127))
 
 
-def change_metadata(model: ModelProto, random: Random, _: Path) -> None:
+def change_metadata(model: ModelProto, random: Random, home: Home) -> None:
     entry = random.choice(model.metadata_props)
     entry.value = random.choice(("", "nan", "-1", "0", "1e999", "x" * 100_000, "\x1b[2J\n", "seeded", "1"))
     if random.random() < 0.3:
         model.metadata_props.append(entry)
 
 
-def drop_metadata(model: ModelProto, random: Random, _: Path) -> None:
+def drop_metadata(model: ModelProto, random: Random, home: Home) -> None:
     if random.random() < 0.3:
         del model.metadata_props[:]
     else:
         _forget(model, random.choice(model.metadata_props).key)
 
 
-def drop_field(model: ModelProto, random: Random, _: Path) -> None:
+def drop_field(model: ModelProto, random: Random, home: Home) -> None:
     message, field = random.choice(
         [
             (model, "graph"),
@@ -305,11 +264,11 @@ def drop_field(model: ModelProto, random: Random, _: Path) -> None:
 # Nested graphs.
 
 
-def add_branch(model: ModelProto, random: Random, _: Path) -> None:
+def add_branch(model: ModelProto, random: Random, home: Home) -> None:
     _add_if(model, helper.make_tensor("own.inner", TensorProto.FLOAT, [1], [0.0]), depth=random.choice((1, 8, 20)))
 
 
-def add_loop(model: ModelProto, random: Random, _: Path) -> None:
+def add_loop(model: ModelProto, random: Random, home: Home) -> None:
     """Add a loop that runs forever."""
     body = helper.make_graph(
         [
@@ -331,7 +290,7 @@ def add_loop(model: ModelProto, random: Random, _: Path) -> None:
     _feed(model, "own.result")
 
 
-def add_function(model: ModelProto, random: Random, _: Path) -> None:
+def add_function(model: ModelProto, random: Random, home: Home) -> None:
     """Add a function that calls itself, or another that calls it back, or doubles its calls."""
     model.opset_import.append(helper.make_opsetid("own", 1))
     model.ir_version = max(model.ir_version, 8)
@@ -355,28 +314,28 @@ def add_function(model: ModelProto, random: Random, _: Path) -> None:
 # External weights.
 
 
-def point_outside(model: ModelProto, random: Random, folder: Path) -> None:
+def point_outside(model: ModelProto, random: Random, home: Home) -> None:
     weight = random.choice([weight for weight in model.graph.initializer if len(weight.raw_data) > 100])
-    _send_away(weight, random, folder)
+    _send_away(weight, random, home)
 
 
-def point_outside_in_branch(model: ModelProto, random: Random, folder: Path) -> None:
+def point_outside_in_branch(model: ModelProto, random: Random, home: Home) -> None:
     inner = helper.make_tensor("own.inner", TensorProto.FLOAT, [1], bytes(4), raw=True)
-    _send_away(inner, random, folder)
+    _send_away(inner, random, home)
     _add_if(model, inner, depth=random.choice((1, 3)))
 
 
-def point_outside_in_attribute(model: ModelProto, random: Random, folder: Path) -> None:
+def point_outside_in_attribute(model: ModelProto, random: Random, home: Home) -> None:
     value = helper.make_tensor("value", TensorProto.FLOAT, [1], bytes(4), raw=True)
-    _send_away(value, random, folder)
+    _send_away(value, random, home)
     model.graph.node.insert(0, helper.make_node("Constant", [], ["own.result"], value=value))
     _feed(model, "own.result")
 
 
-def point_outside_in_sparse(model: ModelProto, random: Random, folder: Path) -> None:
+def point_outside_in_sparse(model: ModelProto, random: Random, home: Home) -> None:
     values = helper.make_tensor("own.sparse", TensorProto.FLOAT, [1], bytes(4), raw=True)
     indices = helper.make_tensor("where", TensorProto.INT64, [1], bytes(8), raw=True)
-    _send_away(random.choice((values, indices)), random, folder)
+    _send_away(random.choice((values, indices)), random, home)
     sparse = helper.make_sparse_tensor(values, indices, [1])
     if random.random() < 0.5:
         model.graph.sparse_initializer.append(sparse)
@@ -386,9 +345,9 @@ def point_outside_in_sparse(model: ModelProto, random: Random, folder: Path) -> 
         _feed(model, "own.result")
 
 
-def point_outside_in_function(model: ModelProto, random: Random, folder: Path) -> None:
+def point_outside_in_function(model: ModelProto, random: Random, home: Home) -> None:
     value = helper.make_tensor("value", TensorProto.FLOAT, [1], bytes(4), raw=True)
-    _send_away(value, random, folder)
+    _send_away(value, random, home)
     model.ir_version = max(model.ir_version, 8)
     model.opset_import.append(helper.make_opsetid("own", 1))
     nodes = [helper.make_node("Constant", [], ["c"], value=value), helper.make_node("Add", ["x", "c"], ["y"])]
@@ -397,23 +356,21 @@ def point_outside_in_function(model: ModelProto, random: Random, folder: Path) -
     _feed(model, "own.result")
 
 
-def _send_away(tensor: TensorProto, random: Random, folder: Path) -> None:
+def _send_away(tensor: TensorProto, random: Random, home: Home) -> None:
     """Make a tensor's data external, where a trusting reader finds it complete."""
-    absolute = folder.parent / SECRET
-    link = folder / "link.bin"
+    link = home.files / LINK
     if not link.is_symlink():
-        link.symlink_to(absolute)
-    location = random.choice(
-        (f"../{SECRET}", str(absolute), link.name, f"./x/../../{SECRET}", "/proc/self/mem", "", "\x00")
-    )
-    absolute.write_bytes(tensor.raw_data)
+        link.symlink_to(home.secret)
+    outside = f"../{home.outside.name}/{SECRET}"
+    location = random.choice((outside, str(home.secret), LINK, f"./x/../{outside}", "/proc/self/mem", "", "\x00"))
+    home.secret.write_bytes(tensor.raw_data)
     length = len(tensor.raw_data)
     set_external_data(tensor, location, random.choice((0, 0, None, -1, 2**62)), random.choice((length, None, -1)))
     if random.random() < 0.8:
         tensor.ClearField("raw_data")
     if random.random() < 0.15:
         tensor.data_location = TensorProto.DEFAULT  # external entries in spite of that
-        tensor.raw_data = absolute.read_bytes()
+        tensor.raw_data = home.secret.read_bytes()
 
 
 def _add_if(model: ModelProto, inner: TensorProto, depth: int) -> None:
@@ -497,9 +454,40 @@ def _replace(field, values) -> None:
     field.extend(values)
 
 
-RAW: tuple[RawMutation, ...] = (flip_bits, truncate, splice, break_utf8, nest_deeply)
-MUTATIONS: tuple[Mutation | RawMutation, ...] = (
-    *RAW,
+def on_message(change: Change) -> Mutation:
+    """Return a mutation of a file that changes its message.
+
+    Every fourth file keeps its checksum, which detects nearly all mutations. Foreign files have none, so all that the
+    checksum would detect must be detected without it.
+    """
+
+    def mutate(content: bytes, random: Random, home: Home) -> bytes:
+        model = _foreign(content, random)
+        change(model, random, home)
+        return model.SerializeToString(deterministic=True)
+
+    mutate.__name__ = change.__name__
+    return mutate
+
+
+def on_bytes(mutation: Mutation) -> Mutation:
+    """Return a mutation of a file's bytes, whose checksum is removed as in `on_message`."""
+
+    def mutate(content: bytes, random: Random, home: Home) -> bytes:
+        return mutation(_foreign(content, random).SerializeToString(deterministic=True), random, home)
+
+    mutate.__name__ = mutation.__name__
+    return mutate
+
+
+def _foreign(content: bytes, random: Random) -> ModelProto:
+    model = ModelProto.FromString(content)
+    if random.randrange(4):
+        _forget(model, CHECKSUM)
+    return model
+
+
+CHANGES: tuple[Change, ...] = (
     swap_nodes,
     remove_nodes,
     repeat_node,
@@ -537,3 +525,4 @@ MUTATIONS: tuple[Mutation | RawMutation, ...] = (
     point_outside_in_sparse,
     point_outside_in_function,
 )
+ONNX: tuple[Mutation, ...] = (*map(on_bytes, (*BYTES, break_utf8, nest_deeply)), *map(on_message, CHANGES))
