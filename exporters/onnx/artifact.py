@@ -54,7 +54,7 @@ def inspect(path: Path) -> Artifact:
     if opset is None:
         raise ArtifactError(f"{path} does not say which version of ONNX's operators it uses")
     variant, refiner = found
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata = {_text(entry.key): _text(entry.value) for entry in model.metadata_props}
     fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
     if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
         refiner = metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
@@ -114,3 +114,8 @@ def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
             axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "any") for axis in tensor.shape.dim
         ),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """Return a protobuf string as text: one that is no UTF-8 comes as bytes."""
+    return value if isinstance(value, str) else value.decode(errors="replace")

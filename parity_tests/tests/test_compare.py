@@ -23,7 +23,7 @@ def compare(reference, candidate, units=UNITS, precision="fp32", trained=False) 
     comparison = measure(reference, candidate)
     if comparison.failures:
         return comparison
-    limits = judge.limits_of(units, precision, {})
+    limits = judge.limits_of(units, precision)
     return replace(comparison, failures=tuple(judge.failures(comparison, units, limits, precision, trained)))
 
 

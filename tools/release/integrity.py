@@ -33,6 +33,10 @@ def check_integrity(folder: Path, verifier: Verifier | None, say: Say) -> tuple[
     Returns:
         The manifest, or None if it cannot be read, and a sentence for each fault.
     """
+    links = [path.name for path in sorted(folder.glob("*")) if path.is_symlink()]
+    if links:
+        say("links", "wrong")
+        return None, [f"{name} is a link, and no release has one" for name in links]
     try:
         manifest = read_manifest(folder / manifests.NAME)
     except ManifestError as error:

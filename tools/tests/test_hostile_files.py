@@ -118,6 +118,7 @@ def test_a_pipe_is_not_waited_for(command, run, tmp_path):
         assert "no regular file" in result.error
 
 
+@pytest.mark.soak
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 class TestGoodFiles:

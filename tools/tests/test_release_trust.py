@@ -176,7 +176,7 @@ def test_a_damaged_signature_is_one_line(content, good, listed, mine, tmp_path):
 
 def test_a_signature_that_is_no_file_is_not_read(copy, listed, mine, tmp_path):
     (copy / SIGNATURE).symlink_to("/dev/zero")
-    assert f"{SIGNATURE} is not there" in listed(copy, "--key", mine.public).error
+    assert f"{SIGNATURE} is a link" in listed(copy, "--key", mine.public).error
 
 
 def test_a_release_that_is_described_again_loses_its_signature(copy, again, mine):

@@ -33,7 +33,7 @@ def report(name="file.onnx", since=0, **changes) -> ParityReport:
         {output: changes.get(output, np.copy)(array) if k >= since else array for output, array in frame.items()}
         for k, frame in enumerate(expected)
     ]
-    comparison, limits = compare(expected, given), judge.limits_of(UNITS, "fp32", {})
+    comparison, limits = compare(expected, given), judge.limits_of(UNITS, "fp32")
     if not comparison.failures:
         failures = judge.failures(comparison, UNITS, limits, "fp32", trained=False)
         comparison = replace(comparison, failures=tuple(failures))
