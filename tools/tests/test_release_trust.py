@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -249,6 +250,45 @@ def test_a_keyless_signature_is_checked_without_the_network(tmp_path, monkeypatc
     (tmp_path / "signme-1").write_text("something else")
     (fault,) = check_signature(tmp_path, Verifier(**SIGNER))
     assert fault.endswith("it is of other files: signme-1")
+
+
+def add_stranger(folder):
+    with (folder / "stranger").open("wb") as file:
+        file.truncate(300_000_000_000)
+
+
+def enlarge_model(folder):
+    """Make the model a sparse file of a size that the manifest claims."""
+    with (folder / MODEL).open("r+b") as file:
+        file.truncate(300_000_000_000)
+    path = folder / manifest.NAME
+    content = json.loads(path.read_text())
+    content["artifacts"][0]["bytes"] = 300_000_000_000
+    path.write_text(json.dumps(content))
+
+
+def enlarge_text(folder):
+    with (folder / LICENCE_TEXT).open("r+b") as file:
+        file.truncate(300_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("enlarge", "said"),
+    [
+        (add_stranger, "stranger is not of this release"),
+        (enlarge_model, "it has 300000000000 bytes, expected is one of at most 1000000000 bytes"),
+        (enlarge_text, "it has 300000000000 bytes, expected is one of at most 100000000 bytes"),
+    ],
+)
+def test_a_sparse_file_is_not_hashed_for_its_sum_or_its_signature(enlarge, said, copy, listed, mine):
+    sign(copy, mine)
+    enlarge(copy)
+    before = time.process_time()
+    result = listed(copy, "--key", mine.public)
+    assert time.process_time() - before < 20
+    assert result.code == 1
+    assert said in result.err
+    assert "signature: not checked: the files are not as listed" in result.err
 
 
 # Manifest, SBOM, licence.
