@@ -12,7 +12,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
-.PHONY: help export release test test-long predict check docs soak speed picture lock clean
+.PHONY: help export release test test-long predict check docs soak speed cuda picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,31 +20,33 @@ help: ## Show this help
 export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
 	$(BIN)/rvm-export release --light --checkpoint auto --out dist
 
-release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V
+release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V, SIGN=KEY
 	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
-		$(if $(VERSION),--version $(VERSION))
+		$(if $(VERSION),--version $(VERSION)) $(if $(SIGN),--sign $(SIGN))
 
 test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones
 	$(TEST) -m "not long"
 
 test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make test` leaves out
-	$(TEST) -m long
+	$(TEST) -m "long and not soak"
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
 	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
 
-check: $(READY) ## Lint, types, the import contract, and prose
+check: $(READY) ## Lint, types, the import contract, prose, and CI's workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/prose.py
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 docs: $(READY) ## Write the page of commands, then build the site of docs/ in dist/site
 	$(BIN)/python docs/cli_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-soak: test-long ## Run the long tests, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
+soak: test-long ## Run all tests that are left out elsewhere, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
+	$(TEST) -m soak
 	$(GIVEN) $(BIN)/python -m tools.measure.mutants
 	$(GIVEN) $(BIN)/python -m tools.measure.random_exports
 	$(GIVEN) $(BIN)/python -m tools.measure.long_plays
@@ -64,6 +66,9 @@ speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a 
 	$(GIVEN) $(BIN)/python -m tools.measure.int8_alpha
 	$(BIN)/rvm-export bench --export --csv tools/measure/results/export_speed_cpu.csv
 	$(GIVEN) $(BIN)/python -m tools.measure.matte_speed
+
+cuda: $(READY) ## Measure all that runs on CUDA with WEIGHTS=PATH, on a machine with a GPU
+	$(BIN)/python -m tools.measure.cuda --out dist/cuda $(if $(WEIGHTS),--checkpoint $(WEIGHTS))
 
 picture: $(READY) ## Draw the README's picture from the real clip (needs ../shared)
 	$(BIN)/python -m tools.measure.readme_pictures

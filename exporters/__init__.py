@@ -1,5 +1,9 @@
-"""The exporters, one folder per format. This module lists the formats; it alone imports their heavy packages."""
+"""The exporters, one folder per format. This module lists the formats; it alone imports their heavy packages.
 
+It is also the only door from a path to an `Artifact`: `describe` reads a file, `open_artifact` makes it playable.
+"""
+
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -7,13 +11,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from exporters.artifact import ArtifactError
+from exporters.artifact import Artifact, ArtifactError, UnknownFormat, Untrusted
 from exporters.format import Format, MissingPackage, UnknownRuntime
+from rvm_model.files import sha256_of
 
 if TYPE_CHECKING:
     from exporters.layers import Opener
     from exporters.recovery.dataflow import RecoveryModule
     from exporters.runtime import Exporter, Runtime
+    from exporters.support.contents import Scanner
 
 NAMES = ("coreml", "onnx", "tensorflow", "tfjs", "torchscript")
 """The formats, each the name of a folder beside this file."""
@@ -71,23 +77,77 @@ def load_recovery(name: str) -> "RecoveryModule":
     return cast("RecoveryModule", import_module(f"exporters.{name}.recovery"))
 
 
+def load_scan(name: str) -> "Scanner":
+    """Import the function that says what a format's file holds, without running it. Raises MissingPackage."""
+    info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
+    _require(name, info.packages, info.extra)
+    return cast("Scanner", import_module(f"exporters.{name}.scan").scan)
+
+
 def recognise(path: Path) -> str:
     """Return the name of a file's or folder's format, judged by its content.
 
     Raises:
-        ArtifactError: the path does not exist, is a pipe or device, or is none of the formats.
+        ArtifactError: the path does not exist, is a pipe or device, or its suffix is another format's.
+        UnknownFormat: it is none of the formats.
     """
     try:
         path.stat()
         if not (path.is_file() or path.is_dir()):
             raise ArtifactError(f"{path} is no regular file; write what it gives into one first")
-        for name, description in FORMATS.items():
-            if description.recognise(path):
-                return name
+        name = next((name for name, description in FORMATS.items() if description.recognise(path)), None)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    titles = ", ".join(description.title for description in FORMATS.values())
-    raise ArtifactError(f"{path} is none of the formats known here ({titles}), or is damaged")
+    if name is None:
+        titles = ", ".join(description.title for description in FORMATS.values())
+        raise UnknownFormat(f"{path} is none of the formats known here ({titles}), or is damaged")
+    _refuse_lie(path, name)
+    return name
+
+
+def describe(path: Path, runtime: str | None = None) -> Artifact:
+    """Describe an exported file or folder, for a runtime or the format's default one. Runs none of it.
+
+    A file that is code cannot be played from this description. See `open_artifact`.
+
+    Raises:
+        ArtifactError: as `recognise`, or the file is damaged or no matting network.
+        UnknownRuntime, MissingPackage: see `load_runtime`.
+    """
+    return load_runtime(recognise(path), runtime).inspect(path)
+
+
+def open_artifact(path: Path, *, trust: bool, runtime: str | None = None) -> Artifact:
+    """Open an exported file or folder to play it. No other function gives an artifact that may be run as code.
+
+    Args:
+        path: The file or folder.
+        trust: Whether a file that is code may be run: the user trusts it, or this command has just written it.
+        runtime: The runtime to describe it for; None for the format's default one.
+
+    Raises:
+        Untrusted: the file is code, and is not trusted.
+        ArtifactError, UnknownRuntime, MissingPackage: as `describe`.
+    """
+    artifact = describe(path, runtime)
+    description = FORMATS[artifact.format]
+    if not description.is_code:
+        return artifact
+    if not trust:
+        raise Untrusted.of(path, description.title)
+    return replace(artifact, trusted_sha256=sha256_of(path))
+
+
+def _refuse_lie(path: Path, name: str) -> None:
+    """Raise ArtifactError if a file's suffix says that it is of another format than its content is."""
+    suffix = path.suffix.lower()
+    others = [each.title for each in FORMATS.values() if suffix in each.suffixes]
+    if others and FORMATS[name].title not in others:
+        title = FORMATS[name].title
+        raise ArtifactError(
+            f"{path} is {title} by its content, and {' or '.join(others)} by its name; give the right file, or a name "
+            f"that ends in {FORMATS[name].suffix}"
+        )
 
 
 def _require(what: str, packages: tuple[str, ...], extra: str, afterwards: str = "") -> None:

@@ -28,6 +28,8 @@ class Artifact:
     `refine` is its behaviour at ratio 1, as in `MattingNetwork(refine=...)`. `fixed` is None if it takes any size.
     `metadata` is empty if the file has none. `facts` are properties that only this format has, such as an opset.
     `others` describe the other sizes in a file that holds the network at several.
+
+    `trusted_sha256` is the hash of the content that may be run if the file is code. Empty: nobody trusts it.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Artifact:
     metadata: Mapping[str, str]
     facts: Mapping[str, int | str]
     others: tuple["Artifact", ...] = ()
+    trusted_sha256: str = ""
 
     @property
     def function(self) -> str:
@@ -64,3 +67,16 @@ class Artifact:
 
 class ArtifactError(UserError):
     """The file is damaged, or is not an exported matting network. The message is one line for the user."""
+
+
+class UnknownFormat(ArtifactError):
+    """The file is of none of the formats, or is damaged. The message is one line for the user."""
+
+
+class Untrusted(ArtifactError):
+    """The file is code, and nobody has declared it trusted. The message is one line for the user."""
+
+    @classmethod
+    def of(cls, path: Path, title: str) -> "Untrusted":
+        """Return the error for a file of the format with this title."""
+        return cls(f"{path} is a {title} file, which is code and would be run; give --trust if you trust it")

@@ -35,7 +35,8 @@ class Format:
       the name, and never fails on another kind.
     * `spec`: the class of the format's options.
     * `one_size`: True if every file is made for one size.
-    * `is_code`: True if a file is a program. It is not opened for its weights unless the user trusts it.
+    * `other_suffixes`: suffixes that its files may have besides `suffix`.
+    * `is_code`: True if a file is a program that runs when it is loaded. It is not loaded unless the user trusts it.
     * `values`: the dtype between layers for each precision: `float32`, `float16`, or `uint8` in the quantised layers.
     * `ratio_dtype`: the dtype in which a file holds the downsample ratio, by which it samples the source.
     """
@@ -54,7 +55,13 @@ class Format:
     ratio_dtype: Literal["float32", "float64"] = "float32"
     afterwards: str = ""
     one_size: bool = False
+    other_suffixes: tuple[str, ...] = ()
     is_code: bool = False
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Return all suffixes of the format's files, in lower case."""
+        return (self.suffix, *self.other_suffixes)
 
     @property
     def default_runtime(self) -> str:

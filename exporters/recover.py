@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters import FORMATS, load_recovery, load_runtime, recognise
+from exporters import load_recovery
 from exporters.artifact import Artifact
 from exporters.layers import SEGMENTATION
 from exporters.lowering.folding import folded_convs, folded_state_dict
@@ -29,10 +29,6 @@ _SLACK = 1e-5
 """The relative error that float32 arithmetic adds to a rounded number."""
 
 _LISTED = 3
-
-
-class Untrusted(RecoveryError):
-    """The file is a program, and the caller has not declared it trusted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,28 +46,24 @@ class Recovered:
     weights: Mapping[Path, Weights]
 
 
-def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
+def recover(artifacts: Sequence[Artifact]) -> Recovered:
     """Recover the weights that files hold.
 
     Args:
-        paths: Files or folders of any format, of the same weights.
-        trust: Open files that are code.
+        artifacts: Opened files or folders of any format, of the same weights.
 
     Raises:
         ArtifactError: a file is damaged.
         RecoveryError: a file is not a matting network as we know it, or files contradict each other.
         MissingPackage: a package that a format needs is not installed.
-        Untrusted: a file is code.
+        Untrusted: a file is code, and was not opened as trusted.
     """
     read: list[tuple[Path, Weights]] = []
-    artifacts: list[Artifact] = []
     quirks: dict[Path, frozenset[str]] = {}
-    for path in paths:
-        name = recognise_trusted(path, trust)
-        artifacts.append(load_runtime(name).inspect(path))
-        reader = load_recovery(name)
+    for artifact in artifacts:
+        path, reader = artifact.path, load_recovery(artifact.format)
         try:
-            graph = reader.dataflow(path)
+            graph = reader.dataflow(artifact)
             weights, state_dict = (match(graph), None) if graph.named is None else _named(graph.named)
         except RecoveryError as error:
             raise RecoveryError(f"{path} cannot be recovered: {error}") from error
@@ -85,7 +77,7 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
         variant=weights.architecture.variant,
         refiner=weights.architecture.refiner,
         origin=origin,
-        name=" and ".join(map(str, paths)),
+        name=" and ".join(str(each.path) for each in artifacts),
         # No checkpoint file exists to hash. The hash of the weights is the same for every file of these weights.
         sha256=weights_sha256(state_dict),
         state_dict=state_dict,
@@ -99,19 +91,6 @@ def recover(paths: Sequence[Path], *, trust: bool = False) -> Recovered:
     return Recovered(
         checkpoint=checkpoint, remarks=tuple(remarks), artifacts=tuple(artifacts), quirks=quirks, weights=dict(read)
     )
-
-
-def recognise_trusted(path: Path, trust: bool) -> str:
-    """Return the name of the file's format.
-
-    Raises ArtifactError if it has none, and Untrusted for code without `trust`.
-    """
-    name = recognise(path)
-    if FORMATS[name].is_code and not trust:
-        raise Untrusted(
-            f"{path} is a {FORMATS[name].title} file, which is code and would be run; give --trust if you trust it"
-        )
-    return name
 
 
 def _named(arrays: Mapping[str, NDArray[Any]]) -> tuple[Weights, dict[str, Tensor] | None]:

@@ -8,25 +8,19 @@ same.
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from exporters.artifact import Artifact
 from exporters.recover import Recovered, recover
-from exporters.recovery.dataflow import ALIGNED_CORNERS, ROUNDED_NORMALISATION, UNPADDED_MEAN
+from exporters.recovery.dataflow import ALIGNED_CORNERS, UNPADDED_MEAN
 from parity_tests.clips import builtin_clip
 from parity_tests.compare import NAMES
-from parity_tests.judging.drift import Error
+from parity_tests.judging.yardstick import Departure
 from parity_tests.verify import BUILTIN_RATIO, ParityReport, verify
 from rvm_model.weights.checkpoint import Checkpoint
 
 _STATES = NAMES[2:]
-
-ABSORBED = {
-    "fgr": Error(max_abs=1.1e-3, mean_abs=2.3e-5, high_abs=1.1e-3),
-    "pha": Error(max_abs=9.0e-4, mean_abs=2.6e-5, high_abs=9.0e-4),
-    **dict.fromkeys(_STATES, Error(max_abs=9.0e-3, mean_abs=6.6e-5, high_abs=9.0e-3)),
-}
-"""Errors to allow for a file whose normalisation is rounded: three times those of the released TensorFlow.js file and
-of files of ours. The rebuilt network's first convolution makes up for the rounding, except at the border.
-"""
 
 # Files of these formats are rounded when stored; their runtimes compute in float32 with the rounded weights.
 _STORED = ("tfjs", "coreml")
@@ -43,15 +37,14 @@ def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
     """
     several = len(recovered.artifacts) > 1
     for artifact in recovered.artifacts:
-        quirks = recovered.quirks[artifact.path]
-        # The user has opened it before, so it is trusted.
-        checkpoint = recover([artifact.path], trust=True).checkpoint if several else recovered.checkpoint
+        quirks, remainder = recovered.quirks[artifact.path], recovered.weights[artifact.path].remainder
+        checkpoint = recover([artifact]).checkpoint if several else recovered.checkpoint
         if artifact.refiner != checkpoint.refiner and artifact.refiner == "fast_guided_filter":
             checkpoint = checkpoint.with_fast_guided_filter()
         for each in (artifact, *artifact.others):
             # The fast guided filter's mean is rounded in such files too, and its division amplifies that.
             exact = each.refiner == "deep_guided_filter" or UNPADDED_MEAN in quirks
-            yield from _reports(_claiming(each, checkpoint, exact), checkpoint, quirks)
+            yield from _reports(_claiming(each, checkpoint, exact), checkpoint, quirks, remainder)
 
 
 def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifact:
@@ -68,16 +61,18 @@ def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifa
     return replace(artifact, metadata=metadata, refiner=refiner, precision=precision)
 
 
-def _reports(artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str]) -> Iterator[ParityReport]:
+def _reports(
+    artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str], remainder: NDArray[np.float64] | None
+) -> Iterator[ParityReport]:
     clip = builtin_clip()
     ratio = None if artifact.fixed is not None else BUILTIN_RATIO
-    allowed = ABSORBED if ROUNDED_NORMALISATION in quirks else {}
+    departure = Departure(aligned=ALIGNED_CORNERS in quirks, remainder=remainder)
     if UNPADDED_MEAN in quirks:
         # At a ratio of 1 the guided filter is left out, and the states never depend on it.
-        yield verify(artifact, checkpoint, clip, 1.0, allowed=allowed)
-        yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, allowed=allowed)
+        yield verify(artifact, checkpoint, clip, 1.0, departure=departure)
+        yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, departure=departure)
     else:
-        yield verify(artifact, checkpoint, clip, ratio, allowed=allowed, aligned=ALIGNED_CORNERS in quirks)
+        yield verify(artifact, checkpoint, clip, ratio, departure=departure)
 
 
 def describe(quirks: Collection[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from parity_tests.judging import judge, rounded
 from parity_tests.judging.drift import Error
 from parity_tests.judging.quality import Quality, QualityTally
 from parity_tests.judging.references import REFERENCES, References
-from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
+from parity_tests.judging.yardstick import NO_DEPARTURE, Departure, sampled_ratio, stored_weights, truth, yardstick
 from parity_tests.play import play_artifact
 from rvm_model.errors import UserError
 from rvm_model.network.matting_network import Refine
@@ -103,8 +103,7 @@ def verify(
     runtime: str | None = None,
     watch: Callable[[FrameOutputs, FrameOutputs], None] | None = None,
     outputs: Collection[str] = NAMES,
-    allowed: Mapping[str, Error] | None = None,
-    aligned: bool = False,
+    departure: Departure = NO_DEPARTURE,
     on_frame: Callable[[int], object] = lambda _: None,
     references: References = REFERENCES,
 ) -> ParityReport:
@@ -119,8 +118,7 @@ def verify(
         runtime: The artifact's runtime; None for its format's default.
         watch: See `compare`.
         outputs: The outputs to compare, of `compare.NAMES`.
-        allowed: By output, errors that pass regardless of the yardstick.
-        aligned: Compare with a network whose every resize aligns corners.
+        departure: Compare with a network that departs from ours in the same way as the artifact.
         on_frame: Called with each frame's number before it is played.
         references: A cache of PyTorch's outputs on clips that were played before.
 
@@ -133,8 +131,8 @@ def verify(
     clip, ratio = fit(artifact, checkpoint, clip, ratio)
     refine, stored = refine_of(artifact), stored_weights(artifact)
     played = references.play(
-        truth(checkpoint, refine, aligned),
-        yardstick(artifact, checkpoint, refine, stored, aligned),
+        truth(checkpoint, refine, departure),
+        yardstick(artifact, checkpoint, refine, stored, departure),
         clip,
         ratio,
         sampled_ratio(artifact, ratio),
@@ -165,7 +163,7 @@ def verify(
     trained = not checkpoint.seeded
     if played.units is not None:
         units = judge.with_floor({name: played.units[name] for name in names})
-        limits = judge.limits_of(units, artifact.precision, allowed or {})
+        limits = judge.limits_of(units, artifact.precision)
         found = [
             *judge.failures(comparison, units, limits, artifact.precision, trained),
             *judge.saturation_failures(played.saturated),

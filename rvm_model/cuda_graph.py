@@ -123,9 +123,12 @@ class CapturedNetwork:
 
 
 def captured_play(network: MattingNetwork, ratio: float, device: torch.device) -> Play:
-    """Return a `Play` of the network in half precision on a GPU. Elsewhere, use `rvm_model.matting.network_play`."""
+    """Return a `Play` of the network in half precision on a GPU.
+
+    On the CPU it runs kernel by kernel, for tests. There, use `rvm_model.matting.network_play`.
+    """
     on_device = network.to(device, torch.float16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    captured = CapturedNetwork(on_device, ratio)
+    captured = CapturedNetwork(on_device, ratio, cuda_graph if device.type == "cuda" else lambda run: run)
 
     def play(src: Images) -> tuple[Images, Images]:
         fgr, pha = captured(torch.from_numpy(src))

@@ -9,6 +9,7 @@ from typing import BinaryIO, Self
 from exporters.format import Format, RuntimeInfo
 from exporters.spec import FixableSpec, Fixed, SpecError
 from exporters.support.archive import holds
+from rvm_model.files import open_file
 
 MANIFEST = "Manifest.json"
 TARGETS = ("ios14", "ios16", "ios18")
@@ -17,6 +18,7 @@ _LEAST_KIND = 200
 """The lowest field number of CoreML's kinds of model. The field numbers of an ONNX file are all below."""
 
 _VERSION = b"\x08"  # field 1, a number
+_MOST_FIELDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ def recognise(path: Path) -> bool:
     """
     if path.is_dir() or holds(path, MANIFEST):
         return holds(path, MANIFEST)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return any(number >= _LEAST_KIND for number in _messages(file))
 
 
@@ -158,7 +160,9 @@ def _messages(file: BinaryIO) -> Iterator[int]:
     if file.read(1) != _VERSION:
         return
     file.seek(0)
-    while file.tell() < end:
+    for _ in range(_MOST_FIELDS):  # a model has a dozen; a hostile file can have one in two bytes
+        if file.tell() >= end:
+            return
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
         if kind == 0 and number:
@@ -205,6 +209,7 @@ FORMAT = Format(
     title="CoreML",
     help="Export CoreML: an ML program or a neural network, for one size.",
     suffix=".mlpackage",
+    other_suffixes=(".mlmodel", ".zip"),
     precisions=("fp16", "fp32", "int8"),
     values={"fp16": "float16", "fp32": "float32", "int8": "float16"},
     ratio_dtype="float64",  # a quotient of whole sizes

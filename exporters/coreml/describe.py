@@ -6,7 +6,7 @@ The messages are CoreML's specification. This module imports nothing for them.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporters.support.metadata import LICENCE
+from exporters.support.licence import LICENCE
 from rvm_model import __version__
 
 AUTHOR = "Shanchuan Lin, Linjie Yang, Imran Saleemi, Soumyadip Sengupta"

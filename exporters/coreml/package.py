@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,7 +21,9 @@ from exporters.artifact import ArtifactError
 from exporters.coreml import MANIFEST
 from exporters.coreml.blobs import Blob, read_blobs
 from exporters.coreml.protobufs import protobuf_module
-from exporters.support.archive import MOST_BYTES, unpacked
+from exporters.support.archive import member, read_member, unpacked
+from exporters.support.protobuf import parse
+from rvm_model.files import MOST_BYTES, open_file, read_file
 
 DIGEST = "graph_sha256"
 """The key of the user-defined metadata that holds the expected `digest` of the file."""
@@ -59,17 +61,17 @@ def read_package(path: Path) -> Stored:
             outside the package, or with weights that do not match their headers.
     """
     try:
+        if not path.exists():
+            raise ArtifactError(f"cannot read {path}: no such file or package")
         if path.is_dir() or _starts_with_zip(path):
             with unpacked(path, MANIFEST) as folder:
                 content, files = _package(folder, path)
-        elif path.is_file():
-            content, files = _bytes(path, path, MOST_BYTES), {}
         else:
-            raise ArtifactError(f"cannot read {path}: no such file or package")
+            content, files = read_file(path), {}
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        model = protobuf_module("Model").Model.FromString(content)
+        model = parse(protobuf_module("Model").Model, content, path)
     except DecodeError as error:
         raise ArtifactError(f"{path} is truncated or damaged: its specification is no CoreML model") from error
     if model.WhichOneof("Type") is None:
@@ -102,30 +104,29 @@ def digest(model: Any, files: Mapping[str, bytes]) -> str:
 
 
 def _starts_with_zip(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(len(_ZIP)) == _ZIP
 
 
 def _package(folder: Path, path: Path) -> tuple[bytes, dict[str, bytes]]:
     """Return the specification and the weights that the manifest lists."""
     root, others = _items(folder, path)
-    model = _inside(folder, root, path)
+    model = member(folder, root, path)
     files: dict[str, bytes] = {}
     budget = MOST_BYTES
     for item in others:
-        place = _inside(folder, item, path)
+        place = member(folder, item, path)
         for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            file = _inside(folder, file.relative_to(folder.resolve()).as_posix(), path)  # resolve links again
+            name = file.relative_to(folder.resolve()).as_posix()
+            file = member(folder, name, path)  # resolve links again
             if file.is_dir() or not file.is_relative_to(model.parent):
                 continue
             if len(files) == MOST_FILES:
                 raise ArtifactError(f"{path} is refused: it lists more than {MOST_FILES} files")
-            content = _bytes(file, path, budget)
+            content = read_member(folder, name, path, budget)
             budget -= len(content)
             files[file.relative_to(model.parent).as_posix()] = content
-    return _bytes(model, path, MOST_BYTES), files
+    return read_member(folder, root, path), files
 
 
 def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
@@ -133,7 +134,7 @@ def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{path} is a folder without a {MANIFEST}; give a CoreML package (.mlpackage)")
     try:
-        manifest = json.loads(_bytes(_inside(folder, MANIFEST, path), path, MOST_JSON))
+        manifest = json.loads(read_member(folder, MANIFEST, path, MOST_JSON))
         entries, root = manifest["itemInfoEntries"], manifest["rootModelIdentifier"]
         places = {key: f"{_DATA}/{entry['path']}" for key, entry in entries.items()}
         return places[root], [place for key, place in places.items() if key != root]
@@ -141,33 +142,6 @@ def _items(folder: Path, path: Path) -> tuple[str, list[str]]:
         raise ArtifactError(f"{path} has a {MANIFEST} that is truncated, or no JSON") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} has a {MANIFEST} that is not as CoreML packages have it: no {error}") from error
-
-
-def _inside(folder: Path, place: str, path: Path) -> Path:
-    """Return the real path of an item in the package. Raises ArtifactError if it is outside or does not exist."""
-    pure = PurePosixPath(place)
-    outside = ArtifactError(f"{path} is refused: it points outside itself, to {place[:200]!r}")
-    if ".." in pure.parts or pure.is_absolute() or any(odd in place for odd in ("//", "\\", "\0")):
-        raise outside
-    try:
-        found = (folder / pure).resolve()
-        if not found.is_relative_to(folder.resolve()):
-            raise outside
-        if not found.exists():
-            raise ArtifactError(f"{path} lacks {place[:200]!r}, which its {MANIFEST} lists")
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, or a cycle of links
-        raise ArtifactError(f"{path} has a {MANIFEST} that lists {place[:200]!r}, which cannot be opened") from error
-    return found
-
-
-def _bytes(file: Path, path: Path, most: int) -> bytes:
-    """Return the content of a regular file. Reading a pipe would block."""
-    if not file.is_file():
-        raise ArtifactError(f"{path} is refused: {file.name[:100]!r} is no regular file")
-    size = file.stat().st_size
-    if size > most:
-        raise ArtifactError(f"{path} is refused: {file.name[:100]!r} has {size} bytes; at most {most} are read")
-    return file.read_bytes()
 
 
 def write_package(model: Path, folder: Path) -> None:

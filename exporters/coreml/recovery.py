@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exporters.artifact import INPUTS, ArtifactError
+from exporters.artifact import INPUTS, Artifact, ArtifactError
 from exporters.coreml.evaluator import mil
 from exporters.coreml.evaluator.bind import Bound
 from exporters.coreml.evaluator.features import feature
@@ -52,9 +51,9 @@ _OF_NUMBERS = ("relu", "sigmoid", "sigmoid_hard", "tanh", "clip", "thresholded_r
 _ALIGNED = ("ALIGN_CORNERS", "STRICT_ALIGN_CORNERS")
 
 
-def dataflow(path: Path) -> Dataflow:
+def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file or package. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    stored = read_package(path)
+    stored = read_package(artifact.path)
     try:
         nodes, constants, quirk = (
             _program(stored) if stored.model.WhichOneof("Type") == "mlProgram" else _network(stored)

@@ -6,6 +6,7 @@ from pathlib import Path
 from exporters.format import Format, RuntimeInfo
 from exporters.onnx.profiles import PROFILES
 from exporters.spec import FixableSpec, SpecError
+from rvm_model.files import open_file
 
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
 """DequantizeLinear supports a step per channel from opset 13 on."""
@@ -118,7 +119,7 @@ def recognise(path: Path) -> bool:
     """
     if path.is_dir():
         return False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(2)
     return len(head) == 2 and head[0] == 0x08 and 3 <= head[1] <= 32
 

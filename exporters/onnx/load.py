@@ -13,7 +13,9 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from exporters.artifact import ArtifactError
+from exporters.support.protobuf import parse
 from rvm_model.errors import first_line
+from rvm_model.files import read_file
 
 _REPEATING = ("Loop", "Scan", "SequenceMap")
 
@@ -27,14 +29,14 @@ def read_model(path: Path) -> ModelProto:
     """
     try:
         # Not `onnx.load`, which goes by the file's suffix and would read .json as text.
-        model: ModelProto = ModelProto.FromString(path.read_bytes())
+        model: ModelProto = parse(ModelProto, read_file(path), path)
         _refuse_unbounded(path, model)
         onnx.checker.check_model(model)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except DecodeError as error:
         raise ArtifactError(f"{path} is truncated or damaged: it is no ONNX file as it stands") from error
-    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: no UTF-8, or beyond 2 GB
+    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: no UTF-8
         raise ArtifactError(f"{path} is damaged or no valid ONNX file: {first_line(error)}") from error
     claimed = next((entry.value for entry in model.metadata_props if entry.key == "graph_sha256"), None)
     if claimed is not None and claimed != graph_sha256(model):
@@ -58,7 +60,7 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
     if model.functions:
         # A function that calls another twice, which calls a third twice, expands to a graph of any size.
         raise ArtifactError(f"{path} has functions of its own; inline them with onnx.inliner.inline_local_functions")
-    for message in _messages(model):
+    for message in messages(model):
         if isinstance(message, TensorProto) and (
             message.data_location == TensorProto.EXTERNAL or message.external_data
         ):
@@ -69,10 +71,10 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
             raise ArtifactError(f"{path} has a {message.op_type}, which may never end; a matting network has none")
 
 
-def _messages(message: Message) -> Iterator[Message]:
+def messages(message: Message) -> Iterator[Message]:
     """Yield a message and all messages in it. Protobuf reads at most 100 levels of nesting."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
             for each in [value] if isinstance(value, Message) else value:
-                yield from _messages(each)
+                yield from messages(each)

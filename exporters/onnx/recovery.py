@@ -1,14 +1,13 @@
 """Read an ONNX graph as a `Dataflow`, ours or another's."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from exporters.artifact import INPUTS
+from exporters.artifact import INPUTS, Artifact
 from exporters.layers import ConvSteps, Step
 from exporters.onnx.load import read_model
 from exporters.recovery.dataflow import (
@@ -53,12 +52,12 @@ _FUNCTIONS: Mapping[str, Callable[[_Attributes], Apply]] = {
 }
 
 
-def dataflow(path: Path) -> Dataflow:
+def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file.
 
     Raises ArtifactError if the file is damaged, RecoveryError if its convolutions are unusable.
     """
-    graph = read_model(path).graph
+    graph = read_model(artifact.path).graph
     constants = dict(constant_intervals(graph))
     inputs = {value.name: value for value in graph.input if value.name in _ROLES}
     src = inputs.get(INPUTS[0])
@@ -72,12 +71,12 @@ def dataflow(path: Path) -> Dataflow:
     )
 
 
-def activation_steps(path: Path) -> dict[str, ConvSteps]:
+def activation_steps(artifact: Artifact) -> dict[str, ConvSteps]:
     """Return the rounding around each convolution in eight bits, by the name of its weights' module.
 
     Empty for a file whose weights do not have the network's names.
     """
-    graph = read_model(path).graph
+    graph = read_model(artifact.path).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     into = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     back = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.artifact import ArtifactError
+from exporters.artifact import Artifact, ArtifactError
 from exporters.layers import ConvSteps
 from rvm_model.errors import first_line
 
@@ -347,10 +346,10 @@ def with_constants(nodes: Iterable[DataflowNode], constants: Mapping[str, Interv
 
 
 class RecoveryModule(Protocol):
-    def dataflow(self, path: Path) -> Dataflow:
+    def dataflow(self, artifact: Artifact) -> Dataflow:
         """Return the graph of a file. Raises ArtifactError if it is damaged, or has unusable convolutions."""
 
-    def activation_steps(self, path: Path) -> Mapping[str, ConvSteps]:
+    def activation_steps(self, artifact: Artifact) -> Mapping[str, ConvSteps]:
         """Return the rounding of each convolution's input and output, by name. Only quantising formats have it."""
 
 

@@ -13,6 +13,7 @@ from exporters.layers import BOX_FILTER
 from exporters.recovery.architecture import SOURCE, Architecture, NetworkConv, architecture
 from exporters.recovery.dataflow import (
     ROUNDED_NORMALISATION,
+    Array,
     Convolution,
     Dataflow,
     Interval,
@@ -32,6 +33,9 @@ class Weights:
     """The network's weights in a file, by module: kernels (out, in / groups, height, width) and offsets (out,).
 
     The offset of a module without one is None. `remarks` describe for people how a file's numbers were changed.
+
+    A file whose normalisation is rounded also convolves an image of ones by `remainder` (out, height, width), and adds
+    the result to its first convolution. The offset here has the sum of `remainder`: the same, but for the border.
     """
 
     architecture: Architecture
@@ -39,6 +43,7 @@ class Weights:
     offsets: Mapping[str, Interval | None]
     remarks: tuple[str, ...]
     quirks: frozenset[str] = frozenset()
+    remainder: Array | None = None
 
 
 def match(graph: Dataflow) -> Weights:
@@ -68,6 +73,7 @@ class _Matcher:
         self.boxes: list[Convolution] = []
         self.remarks: list[str] = []
         self.quirks = set(graph.quirks)
+        self.remainder: Array | None = None
 
     def add(self, conv: Convolution) -> None:
         """Match the next convolution of the file."""
@@ -106,6 +112,7 @@ class _Matcher:
             offsets=offsets,
             remarks=tuple(self.remarks),
             quirks=frozenset(self.quirks),
+            remainder=self.remainder,
         )
 
     def _sources(self, conv: Convolution) -> frozenset[str]:
@@ -192,11 +199,12 @@ class _Matcher:
     def _without_normalisation(self, conv: Convolution, kernel: Kernel, widened: bool) -> Kernel:
         if widened:
             self.remarks.append("the image's normalisation was folded into the first convolution")
-            kernel, rounding = without_ones(kernel)
+            kernel, rounding, remainder = without_ones(kernel)
         else:
-            kernel, rounding = with_network_normalisation(kernel, *self.graph.colours(conv.input))
+            kernel, rounding, remainder = with_network_normalisation(kernel, *self.graph.colours(conv.input))
         if rounding:
             self.quirks.add(ROUNDED_NORMALISATION)
+            self.remainder = remainder
             self.remarks.append(
                 f"the image's normalisation was rounded, by up to {rounding:.0e}, and is absorbed by the first "
                 "convolution"

@@ -17,10 +17,11 @@ _SAME = 0.05
 """The largest difference that counts as a rounding of the network's normalisation."""
 
 
-def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> tuple[Kernel, float]:
+def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> tuple[Kernel, float, Array | None]:
     """Convert the first convolution of a file that normalises colours itself to the network's normalisation.
 
-    Return it, and the largest difference between the two normalisations, or 0 if they are equal.
+    Return it, the largest difference between the two normalisations or 0 if they are equal, and the remainder (see
+    `Weights`).
 
     Args:
         kernel: The file's kernel, three channels.
@@ -38,21 +39,21 @@ def with_network_normalisation(kernel: Kernel, scale: Array, offset: Array) -> t
             "its image is not normalised as the network's, by mean and standard deviation of each channel"
         )
     if error <= _EXACT:
-        return kernel, 0
+        return kernel, 0, None
     weight = kernel.weight.times(Interval.exactly(factor[None, :, None, None]))
-    # The network pads with zeros after the normalisation, so at the border this is off by the same small share.
-    moved = (kernel.weight.values * shift[None, :, None, None]).sum((1, 2, 3))
+    remainder = (kernel.weight.values * shift[None, :, None, None]).sum(1)
+    moved = remainder.sum((1, 2))
     bias = Interval.exactly(moved) if kernel.bias is None else kernel.bias.plus(Interval.exactly(moved))
-    return replace(kernel, weight=weight, bias=bias), error
+    return replace(kernel, weight=weight, bias=bias), error, remainder
 
 
-def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
+def without_ones(kernel: Kernel) -> tuple[Kernel, float, Array | None]:
     """Convert the first convolution of four channels, which includes the normalisation (see `folding.py`), to three.
 
     If the fourth channel and the others were each rounded, there may be no three channels that give all four again. For
     float32 weights, it finds the channels whose export has the same bytes. Otherwise it takes the file's three, and
     adds the remainder of the fourth to the offset, which is exact except at the border. It also returns the largest
-    remainder, relative to the fourth channel.
+    remainder, relative to the fourth channel, and the remainder (see `Weights`).
 
     Raises:
         RecoveryError: the fourth channel does not follow from the others by the network's normalisation.
@@ -66,10 +67,10 @@ def without_ones(kernel: Kernel) -> tuple[Kernel, float]:
         raise RecoveryError("the fourth channel of its first convolution is not the network's normalisation")
     weight = scaled.times(Interval.exactly(_STD[None, :, None, None]))
     if kernel.weight.stored == "float32":
-        return replace(kernel, weight=replace(weight, values=_exact(kernel.weight.values))), 0
+        return replace(kernel, weight=replace(weight, values=_exact(kernel.weight.values))), 0, None
     moved = Interval(values=own.sum((1, 2)), half=slack.sum((1, 2)), stored=kernel.weight.stored)
     bias = moved if kernel.bias is None else kernel.bias.plus(moved)
-    return replace(kernel, weight=weight, bias=bias), float(np.abs(own).max() / np.abs(ones).max())
+    return replace(kernel, weight=weight, bias=bias), float(np.abs(own).max() / np.abs(ones).max()), own
 
 
 def _exact(weight: Array) -> Array:

@@ -1,12 +1,10 @@
 """Build the metadata of an artifact. It holds no date, path or machine: the same inputs give the same text."""
 
 from exporters.spec import ExportSpec
+from exporters.support.licence import LICENCE, SOURCE
 from rvm_model import __version__
 from rvm_model.state import STATE_CHANNELS
 from rvm_model.weights.checkpoint import Checkpoint
-
-LICENCE = "GPL-3.0-or-later"
-SOURCE = "https://github.com/PeterL1n/RobustVideoMatting"
 
 
 def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str, str]:

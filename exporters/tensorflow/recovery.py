@@ -1,7 +1,6 @@
 """Read a SavedModel as a `Dataflow`: `runtime.py` checks its operations, then TensorFlow freezes its function."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,7 +9,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from exporters.artifact import INPUTS
+from exporters.artifact import INPUTS, Artifact
 from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
@@ -21,10 +20,10 @@ from exporters.tensorflow.serving import first_line, open_serving
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 
 
-def dataflow(path: Path) -> Dataflow:
+def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    with unpacked(path, GRAPH) as folder:
-        serve = open_serving(path, folder)
+    with unpacked(artifact.path, GRAPH) as folder:
+        serve = open_serving(artifact.path, folder)
         try:
             frozen = convert_variables_to_constants_v2(serve.function, lower_control_flow=False)
         except Exception as error:  # TensorFlow raises nearly anything, see `serving.py`

@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import Fixed
-from exporters.support.archive import unpacked
+from exporters.support.archive import read_member, unpacked
 from exporters.support.identify import identify
 from exporters.tensorflow import GRAPH, METADATA
-from exporters.tensorflow.serving import SIGNATURE, first_line, open_serving, read_graph
+from exporters.tensorflow.serving import SIGNATURE, first_line, open_serving, open_weights, read_graph
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
+
+_MOST_METADATA = 1_000_000
 
 
 def inspect(path: Path) -> Artifact:
     """Describe the file. See `exporters.runtime.Runtime`."""
     with unpacked(path, GRAPH) as folder:
         graph = read_graph(path, folder)
-        shapes = _weight_shapes(path, folder)
+        shapes = [tuple(shape) for shape in open_weights(path, folder).get_variable_to_shape_map().values()]
         metadata = _read_metadata(path, folder)
     signature = graph.signature_def.get(SIGNATURE)
     found = identify({(shape[3], shape[2], *shape[:2]) for shape in shapes if len(shape) == 4})
@@ -98,20 +100,12 @@ def _nchw(tensor: tf.Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.numpy().transpose(0, 3, 1, 2))
 
 
-def _weight_shapes(path: Path, folder: Path) -> list[tuple[int, ...]]:
-    try:
-        reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-        return [tuple(shape) for shape in reader.get_variable_to_shape_map().values()]
-    except (tf.errors.OpError, ValueError, IndexError) as error:
-        raise ArtifactError(f"{path} has no weights that can be read: {first_line(error)}") from error
-
-
 def _read_metadata(path: Path, folder: Path) -> dict[str, str]:
-    try:
-        found = json.loads((folder / METADATA).read_text())
-    except FileNotFoundError:
+    if not (folder / METADATA).exists():
         return {}
-    except ValueError as error:
+    try:
+        found = json.loads(read_member(folder, METADATA, path, _MOST_METADATA))
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: its {METADATA} is no JSON") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ArtifactError(f"{path} is damaged: its {METADATA} is not text by name")

@@ -6,6 +6,7 @@ checkpoint reader reads the weights.
 """
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from exporters.artifact import ArtifactError
+from exporters.support.protobuf import parse
 from exporters.tensorflow import GRAPH
 from exporters.tensorflow.allowed_ops import OPERATIONS, SAVING
+from rvm_model.files import read_file
 
 SIGNATURE = "serving_default"
 
@@ -55,7 +58,7 @@ class Serving:
 def read_graph(path: Path, folder: Path) -> Any:
     """Return the only graph of a SavedModel. Raises ArtifactError unless its operations and objects are all allowed."""
     try:
-        model = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
+        model = parse(saved_model_pb2.SavedModel, read_file(folder / GRAPH), path)
     except DecodeError as error:
         raise ArtifactError(f"{path} is truncated or damaged: its {GRAPH} is no SavedModel") from error
     if len(model.meta_graphs) != 1:
@@ -94,7 +97,7 @@ def open_serving(path: Path, folder: Path) -> Serving:
     outputs = {name: info.name for name, info in signature.outputs.items()}
     try:
         nodes = _needed(graph, (*inputs.values(), *outputs.values()))
-        variables = _variables(folder, [node for node in nodes if node.op == "VarHandleOp"])
+        variables = _variables(path, folder, [node for node in nodes if node.op == "VarHandleOp"])
         definition = graph_pb2.GraphDef(versions=graph.graph_def.versions)
         definition.node.extend(node for node in nodes if node.op != "VarHandleOp")
         functions = _functions(graph)
@@ -114,10 +117,31 @@ def open_serving(path: Path, folder: Path) -> Serving:
             feeds=[element(name) for name in inputs.values()],
             fetches={name: element(tensor) for name, tensor in outputs.items()},
         )
+    except ArtifactError:
+        raise
     # TensorFlow raises nearly anything for a damaged file, IndexError and AssertionError too.
     except Exception as error:
         raise ArtifactError(f"{path} does not load in TensorFlow: {first_line(error)}") from error
     return Serving(function=function, placeholders=inputs, variables=tuple(variables.values()))
+
+
+def open_weights(path: Path, folder: Path) -> Any:
+    """Return TensorFlow's reader of the weights in a folder of `unpacked`.
+
+    Raises ArtifactError if there are none, or if they claim to be more than the bytes that they are stored in.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    except (tf.errors.OpError, ValueError, IndexError) as error:
+        raise ArtifactError(f"{path} has no weights that can be read: {first_line(error)}") from error
+    claimed = sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items())
+    stored = sum(file.stat().st_size for file in (folder / "variables").iterdir())
+    if claimed > stored:
+        raise ArtifactError(
+            f"{path} is damaged: its weights would have {claimed} bytes, and their files have {stored} together"
+        )
+    return reader
 
 
 def first_line(error: Exception) -> str:
@@ -157,10 +181,10 @@ def _rename_functions(definition: Any, suffix: str) -> None:
                     called.name += suffix
 
 
-def _variables(folder: Path, nodes: Iterable[Any]) -> dict[str, tf.Variable]:
+def _variables(path: Path, folder: Path, nodes: Iterable[Any]) -> dict[str, tf.Variable]:
     """Return a variable for each handle, by the handle's name, with its value of the checkpoint."""
-    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-    objects = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+    reader = open_weights(path, folder)
+    objects = parse(trackable_object_graph_pb2.TrackableObjectGraph, reader.get_tensor(_OBJECT_GRAPH), path)
     keys = {value.full_name: value.checkpoint_key for node in objects.nodes for value in node.attributes}
     return {
         node.name: tf.Variable(reader.get_tensor(keys[node.attr["shared_name"].s.decode()]), trainable=False)

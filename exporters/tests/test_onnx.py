@@ -5,7 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from exporters import load_runtime
+from exporters import load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.onnx import OPSETS, OnnxSpec
 from exporters.onnx.traced import export_traced
@@ -330,3 +330,25 @@ def test_sizes_that_do_not_go_together_are_refused(tmp_path):
         odd.write_bytes(model.SerializeToString())
         with pytest.raises(ArtifactError):
             load_runtime("onnx").inspect(odd)
+
+
+def test_a_sparse_file_is_refused_by_its_size(tmp_path):
+    path = tmp_path / "sparse.onnx"
+    with path.open("wb") as file:
+        file.write(b"\x08\x07")
+        file.truncate(300_000_000_000)
+    assert recognise(path) == "onnx"
+    with pytest.raises(ArtifactError, match="it has 300000000000 bytes; at most 1000000000 are read"):
+        load_runtime("onnx").inspect(path)
+
+
+@pytest.mark.parametrize("field", [b"\x0a\x00", b"\x2a\x00"], ids=["nodes", "weights"])
+def test_a_graph_of_millions_of_empty_parts_is_not_built(field, tmp_path, monkeypatch):
+    """In 20 MB they would take 4.7 GB."""
+    graph = field * 1_000_100
+    length = bytes([len(graph) & 0x7F | 0x80, len(graph) >> 7 & 0x7F | 0x80, len(graph) >> 14])
+    path = tmp_path / "parts.onnx"
+    path.write_bytes(b"\x08\x07\x3a" + length + graph)
+    monkeypatch.setattr("onnx.checker.check_model", None)
+    with pytest.raises(ArtifactError, match="it has more than 1000000 fields"):
+        load_runtime("onnx").inspect(path)

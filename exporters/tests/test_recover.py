@@ -6,11 +6,12 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from exporters import FORMATS, load_exporter, load_recovery
+from exporters import FORMATS, describe, load_exporter, load_recovery, open_artifact
+from exporters.artifact import Untrusted
 from exporters.lowering.folding import folded_convs, lowered_convs
 from exporters.onnx import OnnxSpec
 from exporters.onnx.traced import export_traced
-from exporters.recover import Untrusted, recover
+from exporters.recover import recover
 from exporters.recovery.architecture import architecture
 from exporters.recovery.dataflow import FUNCTIONS, GRID, Interval, RecoveryError
 from exporters.recovery.match import match
@@ -27,7 +28,7 @@ OURS = ("checkpoint", "checkpoint_sha256", "weights_sha256")
 
 
 def recovered(path):
-    return recover([path]).checkpoint
+    return recover([describe(path)]).checkpoint
 
 
 def again(checkpoint, folder, spec):
@@ -103,7 +104,7 @@ def test_whatever_the_options_it_is_the_same_network(options, tmp_path):
     precision = options.get("precision", "fp32")
     path = export(tmp_path, **options)
     known = {name: conv.weight for name, conv in folded_convs(load_checkpoint("seeded").network()).items()}
-    given = match(load_recovery("onnx").dataflow(path)).kernels
+    given = match(load_recovery("onnx").dataflow(describe(path))).kernels
     assert given.keys() == known.keys() - {"project_seg.conv"}
     step = 2.0**-10 if precision == "fp16" else 2.0**-22
     for name, kernel in given.items():
@@ -121,7 +122,7 @@ def test_a_file_of_others_with_other_names_and_shapes(refiner, tmp_path):
     path = tmp_path / "traced.onnx"
     source = load_checkpoint("seeded", refiner=refiner)
     export_traced(source.network("always"), path)
-    weights = match(load_recovery("onnx").dataflow(path))
+    weights = match(load_recovery("onnx").dataflow(describe(path)))
     assert weights.architecture.refiner == refiner
     known = folded_convs(source.network())
     for name, kernel in weights.kernels.items():
@@ -180,7 +181,7 @@ def test_weights_in_eight_bits_are_known_to_half_a_step(per_channel, tmp_path):
     path.write_bytes(model.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("onnx.checker.check_model", lambda _: None)  # it would refuse other operators at 13
-        known = match(load_recovery("onnx").dataflow(path)).kernels["aspp.aspp1.0"]
+        known = match(load_recovery("onnx").dataflow(describe(path))).kernels["aspp.aspp1.0"]
     assert known.stored == ("8 bits, per channel" if per_channel else "8 bits, per tensor")
     assert (np.abs(known.values - exact) <= known.half * 1.0001).all()
     assert known.half.max() == np.float64(np.float32(step.max())) / 2
@@ -260,7 +261,7 @@ def one_more(graph, nodes, weights):
 def test_a_changed_graph_is_refused_with_the_layer(change, said, tmp_path):
     path = edited(tmp_path, change)
     with pytest.raises(RecoveryError, match=said) as caught:
-        recover([path])
+        recover([describe(path)])
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -271,8 +272,8 @@ def test_code_is_not_run_unless_it_is_trusted(tmp_path):
     path = tmp_path / "a.torchscript"
     load_exporter("torchscript").export(source, spec, path)
     with pytest.raises(Untrusted, match="--trust"):
-        recover([path])
-    checkpoint = recover([path], trust=True).checkpoint
+        recover([describe(path)])
+    checkpoint = recover([open_artifact(path, trust=True)]).checkpoint
     assert all(torch.equal(source.state_dict[key], value) for key, value in checkpoint.state_dict.items())
     load_exporter("torchscript").export(checkpoint, spec, tmp_path / "b.torchscript")
     assert (tmp_path / "b.torchscript").read_bytes() == path.read_bytes()
@@ -285,7 +286,7 @@ def test_a_frozen_module_is_watched(refiner, tmp_path):
     path = tmp_path / "a.torchscript"
     load_exporter("torchscript").export(source, spec, path)
     torch.jit.freeze(torch.jit.load(path).eval()).save(path)
-    checkpoint = recover([path], trust=True).checkpoint
+    checkpoint = recover([open_artifact(path, trust=True)]).checkpoint
     assert checkpoint.refiner == refiner
     known, given = folded_convs(source.network()), folded_convs(checkpoint.network())
     for name in known.keys() - {"project_seg.conv"}:
@@ -322,7 +323,7 @@ def test_two_released_files_leave_the_middle(shared):
     In the layers whose batch norm the TensorFlow.js file keeps apart, our result is narrower.
     """
     known = load_checkpoint(shared / "weights/rvm_mobilenetv3_consensus_fp16.safetensors").state_dict
-    result = recover([shared / TFJS, shared / COREML])
+    result = recover([describe(shared / TFJS), describe(shared / COREML)])
     given = result.checkpoint.state_dict
     assert result.checkpoint.refiner == "deep_guided_filter"
     apart = {f"backbone.features.{k}.block.1.{part}" for k in (13, 14, 15) for part in ("0.weight", "1.bias")}
@@ -343,13 +344,13 @@ def test_files_of_other_weights_contradict_each_other(shared, tmp_path):
     path = tmp_path / "seeded.onnx"
     load_exporter("onnx").export(load_checkpoint("seeded"), spec, path)
     with pytest.raises(RecoveryError, match=r"contradict each other in \d+ of \d+ numbers, backbone.features.0.0 in"):
-        recover([path, shared / COREML])
+        recover([describe(path), describe(shared / COREML)])
 
 
 def test_files_of_the_same_weights_agree(tmp_path):
     """In full and in half precision, the middle is the finer one."""
     fine, coarse = (export(tmp_path, precision=precision) for precision in ("fp32", "fp16"))
-    both, one = recover([fine, coarse]).checkpoint.state_dict, recovered(fine).state_dict
+    both, one = recover([describe(fine), describe(coarse)]).checkpoint.state_dict, recovered(fine).state_dict
     assert all((both[key] - one[key]).abs().max() <= 2.0**-22 * one[key].abs().max() for key in one if one[key].numel())
 
 

@@ -87,3 +87,50 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_read_for_its_weights(name):
     assert callable(load_recovery(name).dataflow)
+
+
+ZIPS = {
+    "tensorflow": ("saved_model.pb",),
+    "tfjs": ("model.json",),
+    "coreml": ("Manifest.json",),
+    "torchscript": ("archive/constants.pkl", "archive/code/network.py"),
+}
+
+
+def written(path, name):
+    """Write the least by which a format is recognised."""
+    if name == "onnx":
+        path.write_bytes(b"\x08\x08")
+        return path
+    with zipfile.ZipFile(path, "w") as archive:
+        for record in ZIPS[name]:
+            archive.writestr(record, b"")
+    return path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_suffix_that_is_another_formats_is_refused(name, tmp_path):
+    suffixes = {suffix for description in FORMATS.values() for suffix in description.suffixes}
+    assert suffixes == {".mlmodel", ".mlpackage", ".onnx", ".torchscript", ".zip"}
+    for suffix in (*suffixes, *map(str.upper, suffixes)):
+        path = written(tmp_path / f"file{suffix}", name)
+        if suffix.lower() in FORMATS[name].suffixes:
+            assert recognise(path) == name
+        else:
+            message = rf"is {FORMATS[name].title} by its content, and .* by its name; give the right file, or a name"
+            with pytest.raises(ArtifactError, match=message):
+                recognise(path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("suffix", ["", ".bin", ".pt", ".v1.0"])
+def test_a_name_that_says_nothing_is_taken(name, suffix, tmp_path):
+    assert recognise(written(tmp_path / f"file{suffix}", name)) == name
+
+
+def test_a_folder_has_a_suffix_too(tmp_path):
+    folder = tmp_path / "folder.onnx"
+    folder.mkdir()
+    (folder / "saved_model.pb").touch()
+    with pytest.raises(ArtifactError, match="is TensorFlow by its content, and ONNX by its name"):
+        recognise(folder)

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from exporters import FORMATS, load_exporter, load_runtime, recognise
+from exporters import FORMATS, describe, load_exporter, load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.recover import recover
 from exporters.spec import Fixed
 from exporters.support.archive import pack
 from exporters.tensorflow import METADATA, TensorflowSpec
+from exporters.tests.tensorflow_index import edited
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes
 
@@ -275,6 +276,81 @@ def test_a_spoiled_one_is_refused(spoil, message, copy):
     assert "\n" not in str(caught.value)
 
 
+def weights_elsewhere(folder):
+    shard = next((folder / "variables").glob("*.data*"))
+    shard.rename(folder.parent / "elsewhere")
+    shard.symlink_to(folder.parent / "elsewhere")
+
+
+def weights_from_a_pipe(folder):
+    shard = next((folder / "variables").glob("*.data*"))
+    shard.unlink()
+    os.mkfifo(shard)
+
+
+def index_of_a_device(folder):
+    index = next((folder / "variables").glob("*.index"))
+    index.unlink()
+    index.symlink_to("/dev/zero")
+
+
+def graph_from_a_pipe(folder):
+    (folder / "saved_model.pb").unlink()
+    os.mkfifo(folder / "saved_model.pb")
+
+
+def metadata_from_a_pipe(folder):
+    (folder / METADATA).unlink()
+    os.mkfifo(folder / METADATA)
+
+
+def folder_for_metadata(folder):
+    (folder / METADATA).unlink()
+    (folder / METADATA).mkdir()
+
+
+def nested_metadata(folder):
+    (folder / METADATA).write_text("[" * 100_000)
+
+
+def large_metadata(folder):
+    (folder / METADATA).write_text(f'{{"a": "{"b" * 1_000_000}"}}')
+
+
+def huge_weights(folder):
+    """Claim a terabyte for a weight of 512 bytes."""
+
+    def grow(name, entry):
+        if name.startswith("weights/aspp..aspp1..0..bias"):
+            del entry.shape.dim[:]
+            entry.shape.dim.add(size=2**38)
+
+    index = next((folder / "variables").glob("*.index"))
+    index.write_bytes(edited(index.read_bytes(), grow))
+
+
+FOLDERS = {
+    weights_elsewhere: "it points outside itself, to 'variables/variables.data-00000-of-00001'",
+    weights_from_a_pipe: "'variables/variables.data-00000-of-00001' is no regular file",
+    index_of_a_device: "it points outside itself, to 'variables/variables.index'",
+    graph_from_a_pipe: "'saved_model.pb' is no regular file",
+    metadata_from_a_pipe: f"'{METADATA}' is no regular file",
+    folder_for_metadata: "cannot be read: Is a directory",
+    nested_metadata: "is no JSON",
+    large_metadata: "at most 1000000 are read",
+    huge_weights: r"its weights would have \d{13} bytes, and their files have \d{8} together",
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("attack", FOLDERS, ids=lambda attack: attack.__name__)
+def test_a_folder_that_leads_elsewhere_or_never_ends_is_refused(attack, copy):
+    attack(copy)
+    with pytest.raises(ArtifactError, match=FOLDERS[attack]) as caught:
+        load_runtime("tensorflow").inspect(copy)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture(scope="module")
 def attack(folder, tmp_path_factory) -> tuple[Path, Path]:
     """A network that writes a file when `tf.saved_model.load` restores it, and the file."""
@@ -333,7 +409,7 @@ def test_what_restores_a_file_is_not_run(attack, monkeypatch):
     runtime = load_runtime("tensorflow")
     with runtime.load(runtime.inspect(model), "cpu", 0.5) as step:
         step(np.zeros((1, 3, 64, 96), np.float32), None)
-    recover([model])
+    recover([describe(model)])
     assert not [*written.parent.glob("written*")]
 
 

@@ -44,7 +44,7 @@ def inspect(path: Path) -> Artifact:
         metadata=model.metadata,
         facts={
             "converter": model.converter,
-            "nodes": model.nodes,
+            "nodes": len(model.operations),
             "control flow": "yes" if model.control_flow else "no",
             "parameters": sum(math.prod(weight.shape) for weight in model.weights if weight.dtype == "float32"),
         },

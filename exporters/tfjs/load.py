@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from exporters.artifact import ArtifactError, TensorInfo
+from exporters.support.archive import read_member
 from exporters.tfjs import MODEL
 from rvm_model.errors import first_line
+from rvm_model.files import check_file
 
-MOST_JSON = 64_000_000
+MOST_JSON = 16_000_000
 """The largest model.json, in bytes. The released one has 626,575."""
 
 _GRAPH_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
@@ -46,7 +48,7 @@ class GraphModel:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     weights: tuple[Weight, ...]
-    nodes: int
+    operations: tuple[str, ...]
     control_flow: bool
     converter: str
     metadata: Mapping[str, str]
@@ -63,7 +65,7 @@ def read(folder: Path, path: Path) -> GraphModel:
         ArtifactError: it is no JSON or no graph model, weights do not match its graph, or shards are missing or do not
             have the size of the weights.
     """
-    content = _json(folder / MODEL, path)
+    content = _json(folder, path)
     if not isinstance(content, dict) or content.get("format") != "graph-model":
         kind = content.get("format") if isinstance(content, dict) else None
         raise ArtifactError(f"{path} has a {MODEL} of format {str(kind)[:50]!r}; give a TensorFlow.js graph-model")
@@ -82,6 +84,9 @@ def read(folder: Path, path: Path) -> GraphModel:
         missing = sorted({*constants} - {weight.name for weight in listed})
         if missing:
             raise ArtifactError(f"{path} has no weights for {missing[0][-100:]!r}, a constant of its graph")
+        named = [name for shards, _ in groups for name in shards]
+        if len({*named}) < len(named):  # a runtime would read it each time
+            raise ArtifactError(f"{path} names a file of weights twice, among {', '.join(named)[:200]}")
         for shards, weights in groups:
             _check_shards(path, folder, shards, sum(weight.nbytes for weight in weights))
         metadata = content.get("userDefinedMetadata") or {}
@@ -89,7 +94,7 @@ def read(folder: Path, path: Path) -> GraphModel:
             inputs=inputs,
             outputs=outputs,
             weights=tuple(listed),
-            nodes=len(nodes),
+            operations=tuple(str(node["op"]) for node in nodes),
             control_flow=any(node["op"] in _CONTROL_FLOW for node in nodes),
             converter=str(content.get("convertedBy")),
             metadata={str(key): value for key, value in metadata.items() if isinstance(value, str)},
@@ -99,13 +104,9 @@ def read(folder: Path, path: Path) -> GraphModel:
         raise ArtifactError(f"{path} has a {MODEL} that is no graph model as converters write it: {what}") from error
 
 
-def _json(file: Path, path: Path) -> Any:
+def _json(folder: Path, path: Path) -> Any:
     try:
-        if file.stat().st_size > MOST_JSON:
-            raise ArtifactError(f"{path} has a {MODEL} of {file.stat().st_size} bytes; at most {MOST_JSON} are read")
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}: {MODEL}") from error
+        return json.loads(read_member(folder, MODEL, path, MOST_JSON))
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} has a {MODEL} that is truncated, or no JSON: {error}") from error
 
@@ -145,9 +146,10 @@ def _check_constant(path: Path, weight: Weight, node: dict[str, Any] | None) -> 
 def _check_shards(path: Path, folder: Path, shards: list[str], needed: int) -> None:
     found = 0
     for name in shards:
-        if Path(name).name != name or name == "..":
+        if Path(name).name != name or name in ("", ".."):
             raise ArtifactError(f"{path} names weights outside its folder: {name[:100]!r}")
         try:
+            check_file(folder / name)
             found += (folder / name).stat().st_size
         except OSError as error:
             raise ArtifactError(f"{path} lacks its weights in {name[:100]!r}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
@@ -19,16 +19,17 @@ from exporters.tfjs.graph import Stored
 from exporters.tfjs.load import read
 from exporters.tfjs.quantise import restored
 from rvm_model.errors import first_line
+from rvm_model.files import read_file
 
 _ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
-def dataflow(path: Path) -> Dataflow:
+def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file or folder. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    with unpacked(path, MODEL) as folder:
-        read(folder, path)  # checks everything that is read below
-        content = json.loads((folder / MODEL).read_bytes())
+    with unpacked(artifact.path, MODEL) as folder:
+        read(folder, artifact.path)  # checks everything that is read below
+        content = json.loads(read_file(folder / MODEL))
         try:
             constants = dict(_weights(folder, content["weightsManifest"]))
             operations = [_operation(node) for node in content["modelTopology"]["node"]]
@@ -48,7 +49,7 @@ def _names(side: Mapping[str, Any]) -> dict[str, str]:
 def _weights(folder: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, Interval]]:
     """Yield the values that a runtime computes from the shards, with bounds of their rounding errors."""
     for group in manifest:
-        content = b"".join((folder / name).read_bytes() for name in group["paths"])
+        content = b"".join(read_file(folder / name) for name in group["paths"])
         offset = 0
         for entry in group["weights"]:
             quantization = entry.get("quantization")

@@ -1,21 +1,17 @@
 """TorchScript: the reference itself, scripted."""
 
-import zipfile
 from pathlib import Path
 
 from exporters.format import Format, RuntimeInfo
 from exporters.spec import ExportSpec
+from rvm_model.zip_files import names_in_zip
 
 
 def recognise(path: Path) -> bool:
     """Return True for a zip archive with code in it; a checkpoint has none."""
     if path.is_dir():
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two from flipped bits in its directory
-        return False
+    names = names_in_zip(path)
     return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
 
 

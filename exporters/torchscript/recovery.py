@@ -6,7 +6,6 @@ its inputs: this runs one frame, at a ratio below 1, and records the operations.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from exporters.artifact import Artifact
 from exporters.recovery.dataflow import (
     FUNCTIONS,
     SAME,
@@ -26,7 +26,7 @@ from exporters.recovery.dataflow import (
     RecoveryError,
     with_constants,
 )
-from exporters.torchscript.runtime import inspect, load_module
+from exporters.torchscript.runtime import load_module
 from rvm_model.state import state_shapes
 
 _SIZE, _RATIO = 64, 0.5
@@ -51,10 +51,12 @@ _FUNCTIONS: Mapping[str, Apply] = {
 _NORMS = ("aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::cudnn_batch_norm")
 
 
-def dataflow(path: Path) -> Dataflow:
-    """Return the operations of the file. Raises ArtifactError if it is damaged, or cannot be recovered."""
-    artifact = inspect(path)
-    module = load_module(path, torch.device("cpu"))
+def dataflow(artifact: Artifact) -> Dataflow:
+    """Return the operations of the file.
+
+    Raises Untrusted if nobody trusts it, ArtifactError if it is damaged, or cannot be recovered.
+    """
+    module = load_module(artifact, torch.device("cpu"))
     named = dict(module.state_dict())
     if artifact.facts["frozen"] == "no":
         nothing: dict[str, str] = {}

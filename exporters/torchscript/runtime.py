@@ -1,64 +1,29 @@
-"""Run TorchScript files with torch.jit. Such a file is code: load only what you trust."""
+"""Run TorchScript files with torch.jit. Such a file is code: this loads only content that somebody trusts."""
 
+import hashlib
+import io
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.artifact import Artifact, ArtifactError, Untrusted
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.support.identify import identify
+from exporters.torchscript.artifact import inspect
 from rvm_model.device import torch_device
-from rvm_model.state import STATE_CHANNELS
-from rvm_model.weights.zip_integrity import find_damage
+from rvm_model.files import read_file
 
-_PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16"}
-_ARGUMENTS = ["self", "src", "r1", "r2", "r3", "r4", "downsample_ratio"]
-
-
-def inspect(path: Path) -> Artifact:
-    """Describe the file. See `exporters.runtime.Runtime`."""
-    damage = find_damage(path)
-    if damage:
-        raise ArtifactError(f"{path} {damage}")
-    module = load_module(path, torch.device("cpu"))
-    callable_like_the_model = _arguments(module) == _ARGUMENTS
-    weights = [*_weights(module)] if callable_like_the_model else []
-    found = identify({tuple(weight.shape) for weight in weights})
-    if found is None:
-        raise ArtifactError(f"{path} is TorchScript, but not a matting network as rvm-export and RVM v1.0.0 write it")
-    dtypes = {weight.dtype for weight in weights if weight.is_floating_point() and weight.dim() == 4}
-    if len(dtypes) != 1 or not dtypes <= _PRECISIONS.keys():
-        raise ArtifactError(f"{path} has weights of {', '.join(map(str, dtypes))}; known are float32 and float16")
-    variant, refiner = found
-    (dtype,) = dtypes
-    inputs, outputs = _contract(variant, str(dtype).removeprefix("torch."))
-    return Artifact(
-        path=path,
-        format="torchscript",
-        variant=variant,
-        refiner=refiner,
-        precision=_PRECISIONS[dtype],
-        refine="auto",
-        fixed=None,
-        inputs=inputs,
-        outputs=outputs,
-        metadata=_metadata(path),
-        facts={"frozen": "no" if any(True for _ in module.parameters()) else "yes"},
-    )
+__all__ = ["inspect", "load", "load_module", "to_numpy"]
 
 
 @contextmanager
 def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     """Yield the step function. See `exporters.runtime.Runtime`."""
     where = torch_device(device)
-    module = load_module(artifact.path, where)
+    module = load_module(artifact, where)
     dtype = torch.float16 if artifact.precision == "fp16" else torch.float32
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
@@ -78,51 +43,28 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     return tuple(tensor.cpu().numpy().copy() for tensor in state)
 
 
-def load_module(path: Path, device: torch.device) -> Any:
-    """Load the module in a file. This may run the file's code. Raises ArtifactError."""
+def load_module(artifact: Artifact, device: torch.device) -> Any:
+    """Load the module in a file. The only place where TorchScript is run.
+
+    Loading runs code: a class's `__setstate__` runs, and may write any file by `aten::save` or `aten::from_file`
+    (`test_loading_alone_runs_code`, with torch 2.13).
+
+    Raises:
+        Untrusted: nobody trusts the file.
+        ArtifactError: it does not load, or is not the content that was trusted.
+    """
+    path = artifact.path
+    if not artifact.trusted_sha256:
+        raise Untrusted.of(path, "TorchScript")
     try:
+        content = read_file(path)
+        if hashlib.sha256(content).hexdigest() != artifact.trusted_sha256:
+            raise ArtifactError(f"{path} was changed since it was opened; run the command again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # for all of torch.jit, since torch 2.9
-            return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+            return torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise ArtifactError(f"{path} does not load as TorchScript: {_last_line(error)}") from error
-
-
-def _arguments(module: Any) -> list[str]:
-    """Return the names of the first arguments of `forward`, as many as the network needs."""
-    if not module._c._has_method("forward"):
-        return []
-    return [argument.name for argument in module._c._get_method("forward").schema.arguments][: len(_ARGUMENTS)]
-
-
-def _weights(module: Any) -> Iterator[Tensor]:
-    """Yield the state of a plain module, or the constants in the graph of a frozen one."""
-    yield from module.state_dict().values()
-    for node in module.graph.findAllNodes("prim::Constant"):
-        if node.hasAttribute("value") and node.kindOf("value") == "t":
-            yield node.t("value")
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with zipfile.ZipFile(path) as archive:
-        extra = [name for name in archive.namelist() if "/extra/" in name]
-        return {name.partition("/extra/")[2]: archive.read(name).decode(errors="replace") for name in sorted(extra)}
-
-
-def _contract(variant: str, dtype: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Return the inputs and outputs of the network, because a scripted module keeps no shapes."""
-
-    def image(name: str, channels: int) -> TensorInfo:
-        return TensorInfo(name=name, dtype=dtype, shape=("batch", channels, "height", "width"))
-
-    def states(names: tuple[str, ...]) -> list[TensorInfo]:
-        return [
-            TensorInfo(name=name, dtype=dtype, shape=("batch", channels, f"{name}_height", f"{name}_width"))
-            for name, channels in zip(names, STATE_CHANNELS[variant], strict=True)
-        ]
-
-    ratio = TensorInfo(name=INPUTS[5], dtype="float", shape=())
-    return (image("src", 3), *states(INPUTS[1:5]), ratio), (image("fgr", 3), image("pha", 1), *states(OUTPUTS[2:]))
 
 
 def _last_line(error: Exception) -> str:

@@ -9,21 +9,17 @@ from parity_tests.judging.limits import FACTORS, FLOOR, MOST_SATURATED, STATISTI
 _WORDS = {"max": "the largest error", "mean": "the mean error", "high": "the 99.9 % quantile of the error"}
 
 
-def limits_of(units: Mapping[str, Error], precision: str, allowed: Mapping[str, Error]) -> dict[str, Error]:
+def limits_of(units: Mapping[str, Error], precision: str) -> dict[str, Error]:
     """Return the largest errors that pass, by output.
 
     Args:
         units: The yardstick's errors, from `with_floor`.
         precision: The artifact's.
-        allowed: Errors that pass regardless of the yardstick; may be empty.
     """
-    limits = {}
-    for name, unit in units.items():
-        figures = {each: FACTORS[precision, each].limit * figure(unit, each) for each in STATISTICS}
-        if name in allowed:
-            figures = {each: max(value, figure(allowed[name], each)) for each, value in figures.items()}
-        limits[name] = _error(figures)
-    return limits
+    return {
+        name: _error({each: FACTORS[precision, each].limit * figure(unit, each) for each in STATISTICS})
+        for name, unit in units.items()
+    }
 
 
 def with_floor(units: Mapping[str, Error]) -> dict[str, Error]:

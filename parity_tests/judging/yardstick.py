@@ -4,12 +4,15 @@ Both sample the source where the artifact does. Most files hold their ratio as a
 elsewhere than float64 would, and no arithmetic makes up for that.
 """
 
+import hashlib
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -20,6 +23,7 @@ from exporters.layers import ConvSteps, Step
 from exporters.lowering.folding import conv_modules, folded_convs, folded_state_dict
 from exporters.recover import Recovered, recover
 from exporters.recovery.dataflow import RecoveryError
+from exporters.recovery.match import STEM
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
 from rvm_model.device import torch_device
@@ -31,11 +35,32 @@ _MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Departure:
+    """How a file computes something else than the network, whatever its weights. Some released files do.
+
+    `aligned` makes every resize align corners. `remainder` is that of a rounded normalisation, see
+    `exporters.recovery.match.Weights`.
+    """
+
+    aligned: bool = False
+    remainder: NDArray[np.float64] | None = None
+
+    @property
+    def key(self) -> str:
+        """Differs for different departures."""
+        content = b"" if self.remainder is None else self.remainder.tobytes()
+        return f"{self.aligned} {hashlib.sha256(content).hexdigest()}"
+
+
+NO_DEPARTURE = Departure()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Player:
     """A network and the arithmetic that it plays in.
 
     `key` differs for players that compute differently; `half` rounds to half precision after each operation; `aligned`
-    makes every resize align corners, as some released files do. Playing fills `saturated`: for each rounding to eight
+    makes every resize align corners. Playing fills `saturated`: for each rounding to eight
     bits, the largest share of a frame's values that lies more than a step beyond its range.
     """
 
@@ -71,14 +96,20 @@ class Player:
             yield {name: tensor.cpu().numpy() for name, tensor in zip(NAMES, (fgr, pha, *after), strict=True)}
 
 
-def truth(checkpoint: Checkpoint, refine: Refine, aligned: bool = False) -> Player:
+def truth(checkpoint: Checkpoint, refine: Refine, departure: Departure = NO_DEPARTURE) -> Player:
     """Return the network in float64, whose rounding is a billionth of float32's."""
-    key = ("float64", checkpoint.weights_sha256, refine, str(aligned))
-    return Player(key=key, network=checkpoint.network(refine).double(), aligned=aligned)
+    key = ("float64", checkpoint.weights_sha256, refine, departure.key)
+    network = checkpoint.network(refine).double()
+    _add_remainder(network, departure.remainder)
+    return Player(key=key, network=network, aligned=departure.aligned)
 
 
 def yardstick(
-    artifact: Artifact, checkpoint: Checkpoint, refine: Refine, stored: Recovered | None, aligned: bool = False
+    artifact: Artifact,
+    checkpoint: Checkpoint,
+    refine: Refine,
+    stored: Recovered | None,
+    departure: Departure = NO_DEPARTURE,
 ) -> Player:
     """Return PyTorch in an artifact's own arithmetic.
 
@@ -93,20 +124,38 @@ def yardstick(
         checkpoint: The weights it should hold.
         refine: See `MattingNetwork`.
         stored: From `stored_weights`.
-        aligned: See `Player`.
+        departure: How both sides depart from the network.
     """
     values = FORMATS[artifact.format].values[artifact.precision]
     own = checkpoint
     if artifact.precision != "fp32":
         own = half_weights(checkpoint) if stored is None else _for_refiner(stored.checkpoint, checkpoint.refiner)
+        if stored is not None:
+            departure = replace(departure, remainder=stored.weights[artifact.path].remainder)
     network = own.network(refine)
+    _add_remainder(network, departure.remainder)
     steps: Mapping[str, ConvSteps] = {}
     saturated: dict[str, float] = {}
     if values == "uint8":
-        steps = load_recovery(artifact.format).activation_steps(artifact.path)
+        steps = load_recovery(artifact.format).activation_steps(artifact)
         _quantise(network, steps, saturated)
-    key = (values, own.weights_sha256, refine, str(aligned), repr(sorted(steps.items())))
-    return Player(key=key, network=network, half=values == "float16", aligned=aligned, saturated=saturated)
+    key = (values, own.weights_sha256, refine, departure.key, repr(sorted(steps.items())))
+    return Player(key=key, network=network, half=values == "float16", aligned=departure.aligned, saturated=saturated)
+
+
+def _add_remainder(network: MattingNetwork, remainder: NDArray[np.float64] | None) -> None:
+    """Make the first convolution end at the image's border as it does in a file of rounded normalisation."""
+    if remainder is None:
+        return
+    (conv,) = [conv for name, conv, _ in conv_modules(network) if name == STEM[network.variant]]
+    kernel = torch.from_numpy(remainder)[:, None].to(conv.weight)
+
+    def at_border(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        ones = torch.ones_like(args[0][:1, :1])
+        of_ones = F.conv2d(ones, kernel, stride=conv.stride, padding=conv.padding)
+        return output + (of_ones - kernel.sum((1, 2, 3))[:, None, None])
+
+    conv.register_forward_hook(at_border)
 
 
 def stored_weights(artifact: Artifact) -> Recovered | None:
@@ -120,7 +169,7 @@ def stored_weights(artifact: Artifact) -> Recovered | None:
     if artifact.precision == "fp32":
         return None
     try:
-        return recover([artifact.path], trust=True)  # whoever compares a file has opened it, so it is trusted
+        return recover([artifact])
     except RecoveryError:
         if artifact.precision == "int8":
             raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from exporters import load_runtime
+from exporters import load_runtime, open_artifact
 from parity_tests.cases import Case, case_checkpoint, case_clip, has_real_data
 from parity_tests.clips import Clip
 from parity_tests.judging.judge import figure
@@ -99,9 +99,8 @@ def _clip(play: Case) -> Clip:
 
 
 def _verified(mutant: Mutant, subject: Subject, path: Path) -> ParityReport:
-    runtime = load_runtime(subject.format)
-    artifact = runtime.inspect(path)
-    with mutant.defect.playing(runtime):
+    artifact = open_artifact(path, trust=True)
+    with mutant.defect.playing(load_runtime(subject.format)):
         return verify(artifact, subject.checkpoint, _clip(mutant.play), None if artifact.fixed else mutant.play.ratio)
 
 

@@ -11,8 +11,9 @@ from junitparser import Error, Failure, JUnitXml, SystemOut, TestCase, TestSuite
 from parity_tests.judging.drift import Drift
 from parity_tests.judging.drift import Error as Limit
 from parity_tests.judging.limits import STATISTICS
-from parity_tests.reports.parity_report import Refusal, printable, said
+from parity_tests.reports.parity_report import Refusal, said
 from parity_tests.verify import ParityReport
+from rvm_model.printable import printable
 
 
 def to_junit(results: Sequence[ParityReport | Refusal]) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 from tabulate import tabulate
 
 from parity_tests.compare import NAMES
-from parity_tests.reports.parity_report import Refusal, printable
+from parity_tests.reports.parity_report import Refusal
 from parity_tests.verify import ParityReport
+from rvm_model.printable import printable
 
 _GROUPS = {"fgr": NAMES[:1], "pha": NAMES[1:2], "states": NAMES[2:]}
 _HEADINGS = (

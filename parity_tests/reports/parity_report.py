@@ -1,22 +1,19 @@
 """Renderings of a `ParityReport`: JSON for scripts, a table for people. Those for CI: `junit.py`, `markdown.py`."""
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from parity_tests.judging.drift import Error
 from parity_tests.judging.judge import figure, multiples
 from parity_tests.judging.limits import STATISTICS, Statistic
 from parity_tests.judging.quality import as_dict, in_papers
 from parity_tests.verify import ParityReport
-
-# Control characters, which XML cannot hold, and surrogates, which stand for undecodable bytes of a file name.
-_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\u2028\\u2029\\ufffe\\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +95,8 @@ def to_table(report: ParityReport) -> Table:
     table = Table(
         title=f"{report.name} in {report.runtime} against float64 PyTorch on {report.device}: {report.clip}, "
         f"{comparison.frames} frames, {width}x{height}, ratio {report.ratio:g}",
-        caption="\n".join(["x: times PyTorch's own rounding", *([alpha, *matte_lines(report)] if alpha else [])]),
+        # Figures only: a `Text` is not escaped, and may have several lines.
+        caption=Text("\n".join(["x: times PyTorch's own rounding", *([alpha, *matte_lines(report)] if alpha else [])])),
         title_justify="left",
         caption_justify="left",
     )
@@ -143,11 +141,6 @@ def _advice(report: ParityReport) -> Iterable[str]:
     if abs(steps - round(steps)) > 1e-9:
         near = 8 / max(8, round(steps))
         yield f"--downsample-ratio {near:g} samples the source at whole places, where no format rounds"
-
-
-def printable(text: str) -> str:
-    """Escape, as Python does, the characters that a name may hold but a text file may not."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def number(value: float) -> float | None:

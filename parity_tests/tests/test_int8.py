@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporters import load_exporter, load_recovery, load_runtime
+from exporters import describe, load_exporter, load_recovery, load_runtime
 from exporters.onnx import OnnxSpec
 from exporters.recover import recover
 from exporters.recovery.match import match
@@ -58,7 +58,7 @@ def test_what_stays_float32_is_judged_as_such(files, tmp_path):
 def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
     path = files["int8"]
     tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-    known = match(load_recovery("onnx").dataflow(path)).kernels
+    known = match(load_recovery("onnx").dataflow(describe(path))).kernels
     name = "decoder.decode3.conv.0"
     stored = tensors[f"{name}.weight.stored"].astype(np.float32)
     computed = stored * tensors[f"{name}.weight.scale"][:, None, None, None]
@@ -66,12 +66,12 @@ def test_what_is_recovered_is_what_it_computes_with(files, tmp_path):
     parts = [f"decoder.decode2.gru.hh.0.{part}.weight" for part in ("x", "h")]
     joined = [tensors[f"{part}.stored"] * tensors[f"{part}.scale"][:, None, None, None] for part in parts]
     assert np.array_equal(known["decoder.decode2.gru.hh.0"].values, np.concatenate(joined, 1).astype(np.float64))
-    recovered = recover([path])
+    recovered = recover([describe(path)])
     assert "8 bits, per channel" in " ".join(recovered.remarks)
     (report,) = verify_recovered(recovered)
     assert report.ok, report.comparison.failures
     # Between the two only activations are rounded; between the file and its source, weights are too.
     again = tmp_path / "again.onnx"
     load_exporter("onnx").export(recovered.checkpoint, OnnxSpec(**INT8, fixed=SIZE), again)
-    for name, kernel in match(load_recovery("onnx").dataflow(again)).kernels.items():
+    for name, kernel in match(load_recovery("onnx").dataflow(describe(again))).kernels.items():
         assert np.abs(kernel.values - known[name].values).max() <= 1e-6 * np.abs(known[name].values).max(), name

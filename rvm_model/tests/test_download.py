@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import warnings
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class Release(BaseHTTPRequestHandler):
 
     content = b""
     requests: list[str] = []
+    sent = 0
+    """Bytes of endless answers."""
 
     def do_GET(self):
         type(self).requests.append(self.path)
@@ -38,6 +41,23 @@ class Release(BaseHTTPRequestHandler):
             self.reply(b"wrong" + self.content[5:], len(self.content))
         elif kind == "truncated":
             self.reply(self.content[:-100], len(self.content))
+        elif kind in ("endless", "endless-chunks"):
+            self.send_response(200)
+            if kind == "endless-chunks":
+                self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            part = bytes(1 << 20)
+            with suppress(OSError):  # the client has had enough
+                while True:
+                    self.wfile.write(b"100000\r\n%s\r\n" % part if kind == "endless-chunks" else part)
+                    type(self).sent += len(part)
+        elif kind == "dripping":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.content)))
+            self.end_headers()
+            with suppress(OSError):
+                while not STALL.wait(0.1):
+                    self.wfile.write(b"x")
         elif kind == "stalled":
             self.reply(self.content[:1000], len(self.content))
             self.wfile.flush()
@@ -65,9 +85,9 @@ def content(tmp_path_factory):
 @pytest.fixture
 def server(content, monkeypatch):
     """Serve a release whose MobileNetV3 checkpoint is the seeded one."""
-    Release.content, Release.requests = content, []
-    name, _ = checkpoint.RELEASED["mobilenetv3"]
-    monkeypatch.setitem(checkpoint.RELEASED, "mobilenetv3", (name, hashlib.sha256(content).hexdigest()))
+    Release.content, Release.requests, Release.sent = content, [], 0
+    name, *_ = checkpoint.RELEASED["mobilenetv3"]
+    monkeypatch.setitem(checkpoint.RELEASED, "mobilenetv3", (name, hashlib.sha256(content).hexdigest(), len(content)))
     STALL.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Release) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -99,6 +119,9 @@ def test_a_damaged_cache_is_downloaded_again(server, content, tmp_path):
         ("wrong", "sha256 is not"),
         ("truncated", "broke off"),
         ("stalled", "nothing came for 0.5 s"),
+        ("dripping", "it comes slower than 4096 bytes a second"),
+        ("endless", "it is larger than the .* bytes that the file has"),
+        ("endless-chunks", "it is larger than the .* bytes that the file has"),
     ],
 )
 def test_a_bad_download_is_said_and_not_kept(kind, why, server, tmp_path):
@@ -106,6 +129,7 @@ def test_a_bad_download_is_said_and_not_kept(kind, why, server, tmp_path):
         download("mobilenetv3", tmp_path, f"{server}/{kind}", timeout=(1, 0.5))
     assert "\n" not in str(caught.value)
     assert [*tmp_path.iterdir()] == []
+    assert Release.sent < len(Release.content) + (16 << 20), "the socket's buffers, and no more"
 
 
 @pytest.mark.parametrize("url", ["foo", "http://", "gopher://127.0.0.1"])

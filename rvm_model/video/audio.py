@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from rvm_model.video.frames import Audio
+from rvm_model.video.opening import open_container
 
 _TRACKS_APART = 2
 """Most seconds by which the sound tracks of a file may be out of step. After the end plus this, reading stops."""
@@ -27,7 +28,9 @@ class AudioCopy:
 
     def __init__(self, audio: Audio, output: OutputContainer, path: Path, negative_times: bool):
         self._audio, self._output, self._negative_times = audio, output, negative_times
-        self._input = av.open(f"file:{audio.path}", metadata_errors="replace")
+        with ExitStack() as opened:
+            self._input, self._file = open_container(audio.path, opened)
+            self._opened = opened.pop_all()
         self._copies: dict[int, AudioStream] = {}
         for stream in self._input.streams.audio:
             try:
@@ -44,7 +47,7 @@ class AudioCopy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._input.close()
+        self._opened.close()
 
     def copy_until(self, time: Fraction) -> None:
         """Write the packets that begin up to `time`, in seconds of the output."""
@@ -68,11 +71,12 @@ class AudioCopy:
         if not streams:
             return
         if audio.start is not None:
-            with suppress(av.FFmpegError):
+            with suppress(av.FFmpegError, OSError):
                 self._input.seek(int(audio.start * av.time_base))
         # Damage to the sound ends it; the video's source reports damage to the file.
-        with suppress(av.FFmpegError):
+        with suppress(av.FFmpegError, OSError):
             for packet in cast("Iterator[av.Packet[AudioStream]]", self._input.demux(*streams)):
+                self._file.note_frame()
                 if packet.pts is None or packet.dts is None or packet.dts <= last[packet.stream_index]:
                     continue
                 last[packet.stream_index] = packet.dts

@@ -76,36 +76,42 @@ def blurred(src: Image, pha: Image, _seconds: float) -> Image:
 
 
 def _playing(path: Path, width: int, height: int) -> Background:
-    """Return a background that shows the frame of a video at a time, or a picture at any time."""
-    frames = _endless(path, width, height)
-    (_, shown), coming = next(frames), next(frames, None)
+    """Return a background that shows the frame of a video at a time, in a loop, or a picture at any time."""
+    with open_source(path) as source:
+        own = source.properties
+    scale = max(width / own.width, height / own.height)
+    scaled = max(math.ceil(own.width * scale), width), max(math.ceil(own.height * scale), height)
+    frames = _frames(path, scaled, width, height, warn=True)
+    (last, shown), coming, began = next(frames), next(frames, None), 0.0
+
+    def play_until(time: float) -> None:
+        nonlocal last, shown, coming
+        while coming is not None and coming[0] <= time:
+            (last, shown), coming = coming, next(frames, None)
 
     def background(_src: Image, _pha: Image, seconds: float) -> Image:
-        nonlocal shown, coming
-        while coming is not None and coming[0] <= seconds:
-            (_, shown), coming = coming, next(frames, None)
+        nonlocal frames, coming, began
+        play_until(seconds - began)
+        length = last + float(1 / own.frame_rate)
+        if coming is None and seconds - began >= length and not own.still:
+            # Whole rounds are skipped: the timestamps of a clip may jump by years.
+            time = (seconds - began) % length
+            began, frames = seconds - time, _frames(path, scaled, width, height, warn=False)
+            coming = next(frames)
+            play_until(time)
         return shown
 
     return background
 
 
-def _endless(path: Path, width: int, height: int) -> Iterator[tuple[float, Image]]:
-    """Yield seconds and frames, looping without end; a single picture once."""
-    with open_source(path) as source:
-        own = source.properties
-    scale = max(width / own.width, height / own.height)
-    scaled = max(math.ceil(own.width * scale), width), max(math.ceil(own.height * scale), height)
+def _frames(path: Path, scaled: tuple[int, int], width: int, height: int, warn: bool) -> Iterator[tuple[float, Image]]:
+    """Yield seconds from the first frame, and frames, cut to their middle."""
     left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-    began = 0.0
-    while True:
-        with open_source(path, resize=scaled) as source:
-            first = None
-            for frame in source:
-                first = frame.pts if first is None else first
-                seconds = began + float((frame.pts - first) * own.time_base)
-                yield seconds, to_floats(frame.pixels[top : top + height, left : left + width])
-            if source.loss is not None and began == 0:
-                warnings.warn(f"of the background, {source.loss}", stacklevel=2)
-        if own.still:
-            return
-        began = seconds + float(1 / own.frame_rate)
+    with open_source(path, resize=scaled) as source:
+        first = None
+        for frame in source:
+            first = frame.pts if first is None else first
+            seconds = float((frame.pts - first) * source.properties.time_base)
+            yield seconds, to_floats(frame.pixels[top : top + height, left : left + width])
+        if warn and source.loss is not None:
+            warnings.warn(f"of the background, {source.loss}", stacklevel=2)

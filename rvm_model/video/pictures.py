@@ -3,20 +3,36 @@
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
-from PIL import Image, ImageOps
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from rvm_model.files import check_file, open_file, read_file
 from rvm_model.video.colour import SRGB, VideoError
-from rvm_model.video.frames import Pixels, Properties, Source, TimedFrame, Window, check_size
+from rvm_model.video.frames import MOST_PIXELS, Pixels, Properties, Source, TimedFrame, Window, check_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_RATE = Fraction(30)
 """Pictures per second in a folder, which declares no rate; the released converter's choice."""
+
+_MOST_BYTES = 2**30
+"""Largest file of a picture: the most pixels that Pillow opens, in 16-bit RGB without compression."""
+
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture of an Exif orientation is turned upright."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -84,25 +100,46 @@ def natural_order(file: Path) -> list[tuple[int, str]]:
 
 
 def read_picture(file: Path) -> Pixels:
-    """Return the picture upright (EXIF), without alpha: (H, W, 3), uint8, or uint16 for a PNG of 16 bits."""
+    """Return the picture upright (EXIF), without alpha: (H, W, 3), uint8, or uint16 for a PNG of 16 bits.
+
+    Raises:
+        VideoError: it is no regular file, neither PNG nor JPEG (whatever its suffix), damaged, or too large.
+    """
     try:
-        with Image.open(file) as image:
-            check_size(*image.size, file)
-            if not _has_16_bits(file):
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        # Pillow would cut each channel to 8 bits.
-        with av.open(f"file:{file}") as container:
-            (frame,) = islice(container.decode(video=0), 1)
-            return cast(Pixels, frame.to_ndarray(format="rgb48le"))
+        check_file(file, _MOST_BYTES)
+        with open_file(file) as content:
+            deep = _has_16_bits(content.peek(25))
+            # For other formats Pillow would start programs, such as Ghostscript for PostScript.
+            with Image.open(content, formats=("JPEG", "PNG")) as image:
+                check_size(*image.size, file)
+                if not deep:
+                    return np.asarray(_upright(image).convert("RGB"))
+        return _decode_16_bits(read_file(file, _MOST_BYTES))
+    except UnidentifiedImageError as error:
+        raise VideoError(f"cannot read {file}: it is neither PNG nor JPEG, or damaged; convert it") from error
     # Errors of Pillow for damaged files and for pictures so large that they look like an attack; errors of FFmpeg.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
-        raise VideoError(f"cannot read {file}: {error}") from error
+        raise VideoError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _has_16_bits(file: Path) -> bool:
-    with file.open("rb") as content:
-        head = content.read(25)
-    return head.startswith(_PNG_SIGNATURE) and head[24] == 16
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image as its Exif orientation says. Pillow's function also writes Exif, and fails at a damaged one."""
+    image.load()  # Exif may follow the pixels
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
+
+
+def _has_16_bits(head: bytes) -> bool:
+    return head.startswith(_PNG_SIGNATURE) and head[24:25] == b"\x10"
+
+
+def _decode_16_bits(content: bytes) -> Pixels:
+    """Decode a PNG with FFmpeg, since Pillow would cut each channel to 8 bits."""
+    decoder = CodecContext.create("png", "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.options = {"max_pixels": str(MOST_PIXELS)}
+    (frame,) = decoder.decode(av.Packet(content))
+    return cast(Pixels, frame.to_ndarray(format="rgb48le"))
 
 
 def _check_alike(file: Path, pixels: Pixels, first_file: Path, first: Pixels) -> None:

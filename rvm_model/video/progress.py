@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from rvm_model.printable import printable
+
 SECONDS_BETWEEN_LINES = 10
 
 
@@ -22,6 +24,7 @@ def frames_progress(name: str, total: int | None, shown: bool = True) -> Iterato
         total: Number of frames, None if unknown.
         shown: False shows nothing.
     """
+    name = printable(name)
     if shown and sys.stderr.isatty():
         with tqdm(desc=name, total=total, unit="frames", dynamic_ncols=True) as bar:
             yield bar.update

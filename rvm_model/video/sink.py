@@ -5,6 +5,7 @@ nothing. It holds only the few frames that its encoder looks ahead. One thread o
 """
 
 import math
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
+from rvm_model.publishing import move_new, move_over
 from rvm_model.video.audio import AudioCopy
 from rvm_model.video.colour import INTERPOLATION, Colour, VideoError
 from rvm_model.video.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
@@ -153,12 +155,13 @@ def open_sink(
     quality: int | None = None,
     mbps: float | None = None,
     audio: Audio | None = None,
+    replace: bool = True,
 ) -> Iterator[Sink]:
     """Open a file or folder for frames with the size, timestamps, depth and colours of `like`.
 
     The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, in H.264 (VP9 for WebM) unless `codec` is
-    given; .png, .jpg or .jpeg is one picture; no suffix is a folder of 0000.png and so on. It replaces a file of that
-    name, or a folder that holds nothing but PNG.
+    given; .png, .jpg or .jpeg is one picture; no suffix is a folder of 0000.png and so on. With
+    `replace`, it replaces a file of that name, or a folder that holds nothing but PNG.
 
     With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. Depths above 8 bits are kept (as 10 in a lossy
     video, as 16 in PNG and lossless ones) if the codec can.
@@ -181,6 +184,7 @@ def open_sink(
             and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
         audio: Sound to copy, packet by packet. Tracks that the container cannot hold are left out, with a UserWarning.
+        replace: Replace what has that name. Without it, not even an output that appears while this one is written.
 
     Raises:
         VideoError: an unknown suffix, a place that cannot be written to, a codec that is missing or cannot do what is
@@ -200,7 +204,7 @@ def open_sink(
         raise VideoError(f"{path} holds one picture only; give a video's name, or a folder's, which has no suffix")
     if alpha and suffix in (".jpg", ".jpeg"):
         raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}, or a .png")
-    with _staged(path, folder=not suffix) as staged, ExitStack() as opened:
+    with _staged(path, folder=not suffix, replace=replace) as staged, ExitStack() as opened:
         sink: Sink
         if encoder is not None:
             sink = _VideoSink(path, like, channels, staged, encoder, audio, opened)
@@ -348,11 +352,13 @@ class _JpegSink(Sink):
 
 
 @contextmanager
-def _staged(path: Path, folder: bool) -> Iterator[Path]:
+def _staged(path: Path, folder: bool, replace: bool) -> Iterator[Path]:
     """Yield a hidden name beside `path`. Rename it to `path` at the end, or remove it after an exception."""
     if not path.name:
         raise VideoError(f"{str(path)!r} is no name for an output; give a file's or a folder's")
     try:
+        if not replace and os.path.lexists(path):
+            raise _taken(path)
         path = path.resolve() if path.is_symlink() else path
         staged = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
         if path.exists() and folder != path.is_dir():
@@ -370,28 +376,23 @@ def _staged(path: Path, folder: bool) -> Iterator[Path]:
         raise VideoError(f"cannot write {path}: {error.strerror}; give another place") from error
     try:
         yield staged
+        aside = staged.with_name(f"{staged.name}-old")
         try:
-            _replace(staged, path)
+            if replace:
+                move_over(staged, path, aside)
+            else:
+                move_new(staged, path)
+        except FileExistsError as error:
+            raise _taken(path) from error
         except OSError as error:
             raise VideoError(f"cannot write {path}: {error.strerror}") from error
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         _remove(staged)
 
 
-def _replace(staged: Path, path: Path) -> None:
-    """Rename. A folder cannot replace another, so move the old one aside first, and back if the rename fails."""
-    if not path.is_dir():
-        staged.replace(path)
-        return
-    aside = staged.with_name(f"{staged.name}-old")
-    try:
-        path.replace(aside)
-        staged.replace(path)
-    except BaseException:
-        if aside.exists():
-            aside.replace(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+def _taken(path: Path) -> VideoError:
+    return VideoError(f"{path} exists; use --force to replace it, or write elsewhere")
 
 
 def _remove(staged: Path) -> None:

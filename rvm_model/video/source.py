@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from rvm_model.video.colour import VideoError, colour_of
 from rvm_model.video.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
 from rvm_model.video.frames import Properties as Properties
+from rvm_model.video.opening import ClipFile, open_container
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
 
 _FIRST_STEP_BACK = Fraction(2)
@@ -66,19 +67,11 @@ def _open(path: Path, window: Window, opened: ExitStack) -> Source:
             return PictureSource(path, window)
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
-    container = _open_container(path, opened)
+    container, file = open_container(path, opened)
     try:
-        return VideoSource(path, window, container)
-    except av.FFmpegError as error:
+        return VideoSource(path, window, container, file)
+    except (av.FFmpegError, OSError) as error:
         raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
-
-
-def _open_container(path: Path, opened: ExitStack) -> InputContainer:
-    try:
-        # With the protocol given, a colon in the name is part of the name, and a playlist cannot reach the network.
-        return opened.enter_context(av.open(f"file:{path}", metadata_errors="replace"))
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', error)}") from error
 
 
 def _video_of(container: InputContainer, path: Path) -> VideoStream:
@@ -103,16 +96,20 @@ def frame_times(path: Path) -> list[Fraction]:
     """
     window = Window()
     with ExitStack() as opened:
-        container = _open_container(path, opened)
+        container, file = open_container(path, opened)
         stream = _video_of(container, path)
         clock = _Clock.of(container, stream, window)
+        times = []
         try:
-            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        except av.FFmpegError as error:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    times.append(None if packet.pts is None else packet.pts * packet.time_base)
+                    file.note_frame()
+        except (av.FFmpegError, OSError) as error:
             raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
     if clock.counted:
-        return [k / clock.frame_rate for k in range(len(packets))]
-    return sorted(packet.pts * packet.time_base - clock.origin for packet in packets if packet.pts is not None)
+        return [k / clock.frame_rate for k in range(len(times))]
+    return sorted(time - clock.origin for time in times if time is not None)
 
 
 class VideoSource(Source):
@@ -122,13 +119,13 @@ class VideoSource(Source):
     at the frame rate. MPEG streams start at any time of day, so theirs are counted from the beginning.
     """
 
-    def __init__(self, path: Path, window: Window, container: InputContainer):
+    def __init__(self, path: Path, window: Window, container: InputContainer, file: ClipFile):
         stream = _video_of(container, path)
         codec = stream.codec_context
         check_size(codec.width, codec.height, path)
         codec.options = {"max_pixels": str(MOST_PIXELS)}
         codec.thread_type = "AUTO"
-        self._container, self._stream = container, stream
+        self._container, self._file, self._stream = container, file, stream
         self._clock = _Clock.of(container, stream, window)
         self.audio = self._clock.audio(container, path, window)
         self._shown = 0
@@ -176,7 +173,7 @@ class VideoSource(Source):
         at, earliest = begin, self._clock.ticks(self._clock.origin - _FIRST_STEP_BACK)
         while True:
             # If a file cannot seek, all of it is decoded.
-            with suppress(av.FFmpegError):
+            with suppress(av.FFmpegError, OSError):
                 self._container.seek(at, stream=self._stream)
             self._packets, self._reached, self._damage = 0, {}, None
             frames = self._played()
@@ -198,8 +195,10 @@ class VideoSource(Source):
                 # The packet that ends a stream has no index of its own.
                 if packet.stream.index == self._stream.index:
                     self._packets += packet.size > 0
-                    yield from self._decode(cast("av.Packet[VideoStream]", packet))
-        except av.FFmpegError as error:
+                    for frame in self._decode(cast("av.Packet[VideoStream]", packet)):
+                        yield frame
+                        self._file.note_frame()
+        except (av.FFmpegError, OSError) as error:
             # Frames that are still in the decoder come before the damage.
             self._note_damage(error.strerror, None)
             yield from self._decode(None)
@@ -259,7 +258,7 @@ class VideoSource(Source):
             bits=min(max(8, *(component.bits for component in frame.format.components)), 16),
             colour=colour_of(frame, self.path),
             frames=self._clock.expected_frames(self._container, self._stream, self.window),
-            still=False,
+            still=self._container.format.name.endswith("_pipe"),
             pixel_aspect=1 / aspect if layout.transposed else aspect,
         )
 
@@ -294,17 +293,15 @@ class _Layout:
 
         It is rounded to the nearest of eight right-angled positions.
         """
-        # PyAV's types list motion vectors only.
-        side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5] if side_data else (1, 0, 0, 0, 1)
-        transposed = bool(abs(int(b)) > abs(int(a)))
+        a, b, c, d = _display_matrix(frame)
+        transposed = abs(b) > abs(a)
         x, y = (c, b) if transposed else (a, d)
         return cls(
             width=frame.width,
             height=frame.height,
             transposed=transposed,
-            mirrored_x=bool(x < 0),
-            mirrored_y=bool(y < 0),
+            mirrored_x=x < 0,
+            mirrored_y=y < 0,
         )
 
     @property
@@ -321,6 +318,20 @@ class _Layout:
         turned = pixels.swapaxes(0, 1) if self.transposed else pixels
         turned = turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
         return cast(Pixels, np.ascontiguousarray(turned))
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    try:
+        # PyAV's types list motion vectors only.
+        side_data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV cannot list side data of a kind that it does not know, such as Exif. It still tells the angle.
+        cosine, sine = (round(part(math.radians(frame.rotation))) for part in (math.cos, math.sin))
+        return cosine, -sine, sine, cosine
+    if side_data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    return a, b, c, d
 
 
 class _Clock:

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import pickle
+import pickletools
+import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import pooch
 import requests
@@ -17,25 +18,39 @@ import torch
 from torch import Tensor
 
 from rvm_model.errors import UserError, first_line
+from rvm_model.files import check_file, open_file, sha256_of
 from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.weights.bounded_download import BoundedDownloader, RefusedBody
 from rvm_model.weights.seeded import seeded_state_dict
-from rvm_model.weights.zip_integrity import find_damage
+from rvm_model.zip_files import find_damage, open_zip
 
 RELEASE_URL = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 """Release of the `official` checkpoints; the environment variable RVM_RELEASE_URL sets a mirror."""
 
 RELEASED = {
-    "mobilenetv3": ("rvm_mobilenetv3.pth", "3c7c1d92033f7c38d6577c481d13a195d7d80a159b960f4f3119ac7b534cf4f8"),
-    "resnet50": ("rvm_resnet50.pth", "c191a807251164c073dce5fa408e7a816070d539b882b2a3150330a9fec112ce"),
+    "mobilenetv3": (
+        "rvm_mobilenetv3.pth",
+        "3c7c1d92033f7c38d6577c481d13a195d7d80a159b960f4f3119ac7b534cf4f8",
+        15217721,
+    ),
+    "resnet50": ("rvm_resnet50.pth", "c191a807251164c073dce5fa408e7a816070d539b882b2a3150330a9fec112ce", 107905875),
 }
-"""File name and sha256 of the released checkpoints."""
+"""File name, sha256 and size in bytes of the released checkpoints."""
 
 Origin = Literal["file", "official", "seeded"]
 _LISTED = 12
 _SOURCES = "a .pth or .safetensors file, official, seeded or auto"
 _WEIGHTS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _COUNTERS = (torch.int64,)
+_MOST_LISTED_BYTES = 1_000_000
+"""The limit of the bytes that name the tensors and say their shapes and places. The larger network has 45,000."""
+
+_PICKLED = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_\w+|torch(\.storage)? \w+Storage"
+    r"|torch (Size|[a-z]\w+)|torch\.serialization _get_layout"
+)
+"""The classes and functions that the pickle of tensors names, whatever their kind, dtype and layout."""
 
 
 class CheckpointError(UserError):
@@ -160,9 +175,10 @@ def download(
         progress: Show a bar.
 
     Raises:
-        DownloadError: no connection, an HTTP error, a stall, a truncated or wrong file. None of these leaves a file.
+        DownloadError: no connection, an HTTP error, a stall, a truncated, wrong or endless file. None of these leaves a
+            file.
     """
-    name, sha256 = RELEASED[variant]
+    name, sha256, most_bytes = RELEASED[variant]
     url = f"{url or os.environ.get('RVM_RELEASE_URL') or RELEASE_URL}/{name}"
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -171,8 +187,10 @@ def download(
             known_hash=f"sha256:{sha256}",
             fname=name,
             path=folder or pooch.os_cache("rvm-export"),
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=timeout),
+            downloader=BoundedDownloader(most_bytes=most_bytes, timeout=timeout, progress=progress),
         )
+    except RefusedBody as error:
+        raise DownloadError(f"cannot download {url}: {error}") from error
     except requests.HTTPError as error:
         raise DownloadError(f"cannot download {url}: HTTP {error.response.status_code}") from error
     except requests.ConnectTimeout as error:
@@ -227,7 +245,7 @@ def _from_file(path: Path, origin: Origin, variant: str, refiner: str) -> Checkp
         refiner=refiner,
         origin=origin,
         name=str(path) if origin == "file" else origin,
-        sha256=_file_sha256(path),
+        sha256=sha256_of(path),
         state_dict=widened,
     )
 
@@ -239,6 +257,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"no such checkpoint: {path}; give {_SOURCES}")
         if path.suffix not in readers or not path.is_file():
             raise CheckpointError(f"{path} is no checkpoint; give {_SOURCES}")
+        check_file(path)
         state_dict = readers[path.suffix](path)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
@@ -259,9 +278,13 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     damage = find_damage(path)
     if damage:
         raise CheckpointError(f"{path} {damage}")
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         if any("/code/" in name for name in archive.namelist()):
             raise CheckpointError(f"{path} is TorchScript, not a checkpoint; give {_SOURCES}")
+        for entry in archive.infolist():
+            if entry.filename.endswith("/data.pkl"):
+                with archive.open(entry) as pickled:
+                    _check_pickle(path, entry.file_size, pickled)
     try:
         state_dict: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     # For a pickle that is no checkpoint, torch may raise any exception.
@@ -274,7 +297,28 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     return state_dict
 
 
+def _check_pickle(path: Path, size: int, pickled: IO[bytes]) -> None:
+    """Raise CheckpointError for a pickle that is large, or calls anything but what builds tensors.
+
+    Torch refuses to run code, but calls some functions that make gigabytes of a few bytes.
+    """
+    if size > _MOST_LISTED_BYTES:
+        raise CheckpointError(f"{path} is refused: its pickle has {size} bytes; at most {_MOST_LISTED_BYTES} are read")
+    try:
+        called = {argument for code, argument, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no PyTorch checkpoint: {first_line(error)}") from error
+    if not all(_PICKLED.fullmatch(str(each)) for each in called):
+        raise CheckpointError(f"{path} is refused: its pickle asks for more than tensors, and could run code")
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with open_file(path) as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _MOST_LISTED_BYTES:
+        raise CheckpointError(
+            f"{path} is damaged: its header would have {header} bytes; at most {_MOST_LISTED_BYTES} are read"
+        )
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -322,8 +366,3 @@ def _shapes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def _listed(keys: list[str]) -> str:
     rest = len(keys) - _LISTED
     return ", ".join(keys[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

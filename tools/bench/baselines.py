@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from exporters import load_runtime
+from exporters import open_artifact
 from exporters.onnx.traced import export_traced
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench.contender import CAPTURED, PYTORCH
@@ -21,7 +21,6 @@ def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: 
     Raises:
         MissingPackage: onnx or onnxruntime is not installed.
     """
-    onnx = load_runtime("onnx")
     weights, scripted, traced = (
         folder / name for name in ("pytorch.safetensors", "frozen.torchscript", "traced_opset12.onnx")
     )
@@ -35,8 +34,8 @@ def make_baselines(checkpoint: Checkpoint, precision: str, device: str, folder: 
     return [
         *([captured] if device == "cuda" and precision == "fp16" else []),
         Contender(name=PYTORCH, path=weights, artifact=None, runtime=None),
-        Contender(
-            name="torchscript", path=scripted, artifact=load_runtime("torchscript").inspect(scripted), runtime=None
+        *(
+            Contender(name=name, path=path, artifact=open_artifact(path, trust=True), runtime=None)
+            for name, path in (("torchscript", scripted), ("traced", traced))
         ),
-        Contender(name="traced", path=traced, artifact=onnx.inspect(traced), runtime=None),
     ]

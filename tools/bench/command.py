@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 from rich.console import Console
 
-from exporters import FORMATS, load_runtime, recognise
+from exporters import FORMATS, open_artifact, recognise
 from exporters.artifact import Artifact
 from exporters.runtime import Device
 from exporters.spec import Fixed
@@ -127,7 +127,7 @@ def bench_files(paths: Sequence[Path], baseline: str | None, options: BenchOptio
     console = stderr_console()
     if conditions.device == "cuda":
         torch_device("cuda")
-    files = _contenders(paths, conditions)
+    files = _contenders(paths, conditions, options.trust)
     checkpoint = _checkpoint(files, options.checkpoint, options.trust)
     races: list[Race] = []
     with tempfile.TemporaryDirectory(prefix="rvm-bench-") as folder:
@@ -194,7 +194,7 @@ def _race(
         return race(contenders, judges, course, clip, on_round)
 
 
-def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender]:
+def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> list[Contender]:
     """Return the user's files, each with its file name, or with its path if two have the same name."""
     if conditions.device in BROWSERS and not paths:
         raise UserError(
@@ -209,7 +209,7 @@ def _contenders(paths: Sequence[Path], conditions: Conditions) -> list[Contender
             raise UserError(
                 f"{path} does not run in a browser here; --device {conditions.device} takes files of TensorFlow.js"
             )
-        artifact = load_runtime(form, runtime).inspect(path)
+        artifact = open_artifact(path, trust=trust, runtime=runtime)
         if artifact.fixed is not None:
             _refuse_size(artifact, artifact.fixed, conditions)
         name = path.name if names.count(path.name) == 1 else str(path)

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+from exporters.artifact import Artifact
 from rvm_model.errors import UserError
 from tools.bench.memory import forget_peak, peak, resident
 from tools.jobs.processes import THREADS
@@ -20,14 +21,15 @@ from tools.jobs.processes import THREADS
 PYTORCH = "pytorch"
 CAPTURED = "captured"
 """The other runtime of a checkpoint on CUDA: see `rvm_model/cuda_graph.py`."""
+COMPILED = "compiled"
+"""A checkpoint through `torch.compile`, which takes minutes to start on CUDA."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The task of a child: a file and its format's runtime, or a checkpoint, whose format is `PYTORCH`."""
+    """The task of a child: an opened file and its format's runtime, or a checkpoint's path."""
 
-    path: Path
-    format: str
+    model: Artifact | Path
     runtime: str | None
     precision: str
     device: str
@@ -85,19 +87,19 @@ def serve(connection: Connection, entry: Assignment) -> None:
 @contextmanager
 def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
     """Yield a step, and this process's memory after all imports and before the file is opened."""
-    if entry.format == PYTORCH:
-        yield _open_checkpoint(entry)
+    if isinstance(entry.model, Path):
+        yield _open_checkpoint(entry.model, entry)
         return
     from exporters import load_runtime
     from exporters.runtime import Device
 
-    runtime = load_runtime(entry.format, entry.runtime)
+    runtime = load_runtime(entry.model.format, entry.runtime)
     before = resident()
-    with runtime.load(runtime.inspect(entry.path), cast(Device, entry.device), entry.ratio) as step:
+    with runtime.load(entry.model, cast(Device, entry.device), entry.ratio) as step:
         yield step, before
 
 
-def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
+def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
     import torch
 
     from exporters.runtime import Frame, Matte, State
@@ -108,15 +110,22 @@ def _open_checkpoint(entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any,
     before = resident()
     where = torch_device(entry.device)
     dtype = torch.float16 if entry.precision == "fp16" else torch.float32
-    network = load_checkpoint_file(entry.path).network("always")
+    network = load_checkpoint_file(path).network("always")
     if entry.runtime == CAPTURED:
         play = captured_play(network, entry.ratio, where)
         return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before
     network = network.to(where, dtype)
+    if entry.runtime == COMPILED:
+        # On the CPU, for tests: only the tracing, without a compiler.
+        options: dict[str, Any] = {"mode": "max-autotune"} if entry.device == "cuda" else {"backend": "eager"}
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.compile(**options)
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         with torch.inference_mode():
             fgr, pha, *after = network(torch.from_numpy(frame).to(where, dtype), *(state or [None] * 4), entry.ratio)
+            if entry.runtime == COMPILED:
+                after = [each.clone() for each in after]  # a compiled network's next run overwrites its outputs
             return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
 
     return step, before

@@ -71,7 +71,8 @@ def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, 
             for name, each in made.items():
                 stage.update("timing the exporters", f"round {k + 1} of {rounds}, {name}")
                 try:
-                    each.append(in_process(pickle.dumps((make, (name, size))), lambda: False, environment))
+                    answer = in_process(pickle.dumps((make, (name, size))), lambda: False, environment)
+                    each.append(Made(**json.loads(answer)))
                 except ProcessDied as error:
                     raise ExportFailed(f"exporting {name} did not end: {error}") from error
     lines = [_line(name, each, made[TRACED]) for name, each in made.items()]
@@ -79,8 +80,8 @@ def bench_exports(size: Fixed, threads: int, rounds: int, reports: Mapping[str, 
     write_reports(RENDERINGS, lines, reports)
 
 
-def make(name: str, size: Fixed) -> Made:
-    """Export once in this process, delete the file, and return the figures."""
+def make(name: str, size: Fixed) -> dict[str, Any]:
+    """Export once in this process, delete the file, and return the figures, the fields of `Made`."""
     checkpoint = load_checkpoint("seeded")
     if name == TRACED:
         from exporters.onnx.traced import export_traced
@@ -103,7 +104,8 @@ def make(name: str, size: Fixed) -> Made:
         export(path)
         seconds, most = time.perf_counter() - start, peak()
         total = bytes_of(path)
-    return Made(seconds=seconds, memory=None if before is None or most is None else most - before, bytes=total)
+    memory = None if before is None or most is None else most - before
+    return asdict(Made(seconds=seconds, memory=memory, bytes=total))
 
 
 def _line(name: str, made: Sequence[Made], traced: Sequence[Made]) -> Exporting:

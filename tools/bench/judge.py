@@ -31,5 +31,5 @@ def make_judge(
     played = REFERENCES.play(truth(checkpoint, "always"), own, clip, ratio, sampled, device)
     expected = [*played.frames]
     assert played.units is not None
-    limits = limits_of(with_floor(played.units), artifact.precision, {})
+    limits = limits_of(with_floor(played.units), artifact.precision)
     return Judge(expected=expected, limits=limits, slack=LEVEL / 2 if artifact.image_bytes else 0)

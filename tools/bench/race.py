@@ -18,7 +18,7 @@ from parity_tests.clips import Clip
 from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
-from tools.bench.contender import PYTORCH, Assignment, Memory, Turn, serve
+from tools.bench.contender import Assignment, Memory, Turn, serve
 from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
@@ -133,8 +133,7 @@ def _process(contender: Contender, course: Course) -> Iterator[Connection]:
     """Start a contender's process, wait until it has loaded, and yield the connection. End the process afterwards."""
     artifact = contender.artifact
     entry = Assignment(
-        path=contender.path,
-        format=PYTORCH if artifact is None else artifact.format,
+        model=contender.path if artifact is None else artifact,
         runtime=contender.runtime,
         precision=course.precision,
         device="cuda" if course.device == "cuda" else "cpu",

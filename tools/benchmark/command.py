@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from exporters import FORMATS
+from exporters.artifact import Artifact
 from exporters.format import MissingPackage
 from exporters.spec import Fixed
 from parity_tests.clips import load_clip
@@ -68,12 +69,18 @@ def benchmark_all(options: BenchmarkOptions) -> int:
     checkpoint = open_checkpoint(options.checkpoint, options.variant, options.refiner, trust=options.trust)
     if checkpoint.seeded:
         console.print("WARNING: seeded weights matte nothing; only sizes and times are worth something", style="yellow")
-    job = Job(checkpoint=checkpoint, clip=clip.fitted(size.width, size.height, 1), size=size, force=options.force)
+    job = Job(
+        checkpoint=checkpoint,
+        clip=clip.fitted(size.width, size.height, 1),
+        size=size,
+        force=options.force,
+        trust=options.trust,
+    )
     planned = plan([*dict.fromkeys(options.formats or FORMATS)], options.output, job)
     check_reports(options.reports, [page, *(each.path for each in planned if isinstance(each, Wanted))])
     threads = options.threads or cores()
-    rows = _make(planned, job, console)
-    rows = _time(rows, options.output, job, threads, options.rounds, console)
+    rows, artifacts = _make(planned, job, console)
+    rows = _time(rows, artifacts, job, threads, options.rounds, console)
     benchmark = Benchmark(conditions=_conditions(job, threads, options.rounds), rows=tuple(rows))
     if not console.is_terminal:
         console.width = max(console.width, _LOG_WIDTH)
@@ -109,19 +116,25 @@ def _check_output(output: Path, page: Path) -> None:
         raise OutputError(f"{page} is a folder; move it away, or give another --output")
 
 
-def _make(planned: Sequence[Wanted | Row], job: Job, console: Console) -> list[Row]:
-    rows = []
+def _make(planned: Sequence[Wanted | Row], job: Job, console: Console) -> tuple[list[Row], dict[str, Artifact]]:
+    """Return all rows, and the good files by name, opened to play them."""
+    rows, artifacts = [], {}
     for each in planned:
         if isinstance(each, Row):
             rows.append(each)
             continue
         task = "verifying" if each.path.exists() and not job.force else "exporting"
         with working(console, f"{task} {each.path.name}") as stage:
-            rows.append(make_row(each, job, stage.update))
-    return rows
+            row, artifact = make_row(each, job, stage.update)
+        rows.append(row)
+        if artifact is not None:
+            artifacts[row.name] = artifact
+    return rows, artifacts
 
 
-def _time(rows: Sequence[Row], folder: Path, job: Job, threads: int, rounds: int, console: Console) -> list[Row]:
+def _time(
+    rows: Sequence[Row], artifacts: Mapping[str, Artifact], job: Job, threads: int, rounds: int, console: Console
+) -> list[Row]:
     numbers = count(1)
     text = "timing the files in turn"
     with working(console, text) as stage:
@@ -129,7 +142,7 @@ def _time(rows: Sequence[Row], folder: Path, job: Job, threads: int, rounds: int
         def on_round() -> None:
             stage.update(text, f"round {next(numbers)} of {WARM_UP + rounds}")
 
-        return time_rows(rows, folder, job, threads, rounds, on_round)
+        return time_rows(rows, artifacts, job, threads, rounds, on_round)
 
 
 def _conditions(job: Job, threads: int, rounds: int) -> Conditions:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from exporters import FORMATS, check_installed, load_exporter, load_runtime
-from exporters.artifact import OUTPUTS, ArtifactError
+from exporters import FORMATS, check_installed, load_exporter, open_artifact
+from exporters.artifact import OUTPUTS, Artifact, ArtifactError
 from exporters.format import MissingPackage
 from exporters.spec import ExportSpec, Fixed, SpecError
 from parity_tests.clips import Clip
@@ -27,12 +27,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The checkpoint, clip and size that all files share. `force` replaces existing files."""
+    """The checkpoint, clip and size that all files share.
+
+    `force` replaces existing files. `trust` opens existing files that are code.
+    """
 
     checkpoint: Checkpoint
     clip: Clip
     size: Fixed
     force: bool
+    trust: bool
 
 
 def plan(formats: Sequence[str], folder: Path, job: Job) -> list[Wanted | Row]:
@@ -48,8 +52,8 @@ def plan(formats: Sequence[str], folder: Path, job: Job) -> list[Wanted | Row]:
     return planned
 
 
-def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> Row:
-    """Make a file if it is missing, compare it with PyTorch, and return its row.
+def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> tuple[Row, Artifact | None]:
+    """Make a file if it is missing, compare it with PyTorch, and return its row, and the file if it is good.
 
     A new file that fails is not kept.
 
@@ -63,18 +67,18 @@ def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> Row
     """
     name = wanted.path.name
     row = Row(name=name, format=wanted.format, precision=wanted.spec.precision, status="ok")
+    artifact: Artifact | None = None
 
     def write(staged: Path) -> None:
         say(f"exporting {name}", "")
         load_exporter(wanted.format).export(job.checkpoint, wanted.spec, staged)
 
-    def check(path: Path) -> None:
-        nonlocal row
+    def check(path: Path, trust: bool = True) -> None:
+        nonlocal row, artifact
         text = f"verifying {name}"
         say(text, "")
         proof = prove(
-            path,
-            wanted.format,
+            open_artifact(path, trust=trust),
             job.checkpoint,
             job.clip,
             job.size.ratio,
@@ -84,19 +88,20 @@ def make_row(wanted: Wanted, job: Job, say: Callable[[str, str], object]) -> Row
         row = replace(row, bytes=bytes_of(path), report=report, picture=proof.picture)
         if not report.ok:
             raise ExportFailed("; ".join(report.comparison.failures))
+        artifact = replace(proof.artifact, path=wanted.path)
 
     try:
         if wanted.path.exists() and not job.force:
-            check(wanted.path)
+            check(wanted.path, job.trust)
         else:
             publish(wanted.path, write, check, job.force)
     except OutputError:
         raise
     except MissingPackage as error:
-        return replace(row, status="not installed", reason=str(error))
+        return replace(row, status="not installed", reason=str(error)), None
     except (UserError, ExportFailed) as error:
-        return replace(row, status="failed", reason=str(error))
-    return row
+        return replace(row, status="failed", reason=str(error)), None
+    return row, artifact
 
 
 def _plan(name: str, precision: str, folder: Path, job: Job) -> Wanted | Row:
@@ -124,12 +129,13 @@ def _check_existing(wanted: Wanted, job: Job) -> None:
     if job.force:
         return
     try:
-        artifact = load_runtime(wanted.format).inspect(path)
+        artifact = open_artifact(path, trust=job.trust)
     except ArtifactError as error:
         raise OutputError(f"{error}; use --force to replace it, or give another --output") from error
     fixed = job.size if FORMATS[wanted.format].one_size else None
     opset = asdict(wanted.spec).get("opset")
     facts: dict[str, tuple[object, object]] = {
+        "another format": (artifact.format, wanted.format),
         "other weights": (artifact.metadata.get("weights_sha256"), job.checkpoint.weights_sha256),
         "another size": (artifact.fixed, fixed),
         "another precision": (artifact.precision, wanted.spec.precision),

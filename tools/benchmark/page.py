@@ -1,6 +1,6 @@
 """`benchmark.html`, the page of all rows: one file, without scripts, that loads nothing from elsewhere."""
 
-from exporters.support.metadata import LICENCE, SOURCE
+from exporters.support.licence import LICENCE, SOURCE
 from tools.benchmark.chart import describe, draw_charts
 from tools.benchmark.report import COLUMNS
 from tools.benchmark.rows import Benchmark

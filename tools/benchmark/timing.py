@@ -1,12 +1,12 @@
 """Time the files that agree with PyTorch, in turn, each in its own process, as `bench` does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from exporters import FORMATS, load_runtime
+from exporters import FORMATS
+from exporters.artifact import Artifact
 from parity_tests.clips import Clip, held_clip
 from rvm_model.errors import UserError
 from tools.bench.judge import make_judge
@@ -20,13 +20,18 @@ _FRAMES = 8
 
 
 def time_rows(
-    rows: Sequence[Row], folder: Path, job: Job, threads: int, rounds: int, on_round: Callable[[], object]
+    rows: Sequence[Row],
+    artifacts: Mapping[str, Artifact],
+    job: Job,
+    threads: int,
+    rounds: int,
+    on_round: Callable[[], object],
 ) -> list[Row]:
     """Return the rows with times. A file that drifts while it is timed gets status failed.
 
     Args:
         rows: All rows. Only ok rows are timed, and only if the runtime's time is the device's.
-        folder: The files' folder.
+        artifacts: The ok rows' files, by name.
         job: The checkpoint, clip and size.
         threads: Threads of each process.
         rounds: Timed frames of each file.
@@ -37,7 +42,7 @@ def time_rows(
     if not timed:
         return noted
     try:
-        measured = _race(timed, folder, job, threads, rounds, on_round)
+        measured = _race(timed, artifacts, job, threads, rounds, on_round)
     except (UserError, ExportFailed) as error:
         return [replace(row, status="failed", reason=f"not timed: {error}") if _is_timed(row) else row for row in noted]
     first = next((each for each in measured if not each.failures), None)
@@ -54,13 +59,18 @@ def _untimed(row: Row) -> str:
 
 
 def _race(
-    rows: Sequence[Row], folder: Path, job: Job, threads: int, rounds: int, on_round: Callable[[], object]
+    rows: Sequence[Row],
+    artifacts: Mapping[str, Artifact],
+    job: Job,
+    threads: int,
+    rounds: int,
+    on_round: Callable[[], object],
 ) -> list[Measured]:
     contenders = [
         Contender(
             name=row.name,
-            path=folder / row.name,
-            artifact=load_runtime(row.format).inspect(folder / row.name),
+            path=artifacts[row.name].path,
+            artifact=artifacts[row.name],
             runtime=row.runtime,
         )
         for row in rows

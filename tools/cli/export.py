@@ -22,6 +22,7 @@ from tools.cli.options import (
     one_of,
 )
 from tools.shared.sizes import parse_sizes
+from tools.shared.stdout import print_result
 
 ResolutionOption = Annotated[
     list[str], typer.Option(metavar="WxH", help="Fix the frame size; repeatable, one file each.")
@@ -43,7 +44,7 @@ def add_export_command(name: str, description: Format) -> None:
         given = options(**values)
         specs = _specs(description, given)
         for path in export_all(name, specs, given.checkpoint, given.output, given.force, given.verify, given.trust):
-            typer.echo(path)
+            print_result(path)
 
     help_text = f"{description.help} Prints the files' paths."
     app.command(name, help=help_text, short_help=f"Export {description.title}.")(export)

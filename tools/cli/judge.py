@@ -19,6 +19,7 @@ from tools.cli.options import (
     report_option,
     weights_option,
 )
+from tools.shared.stdout import print_result
 
 
 @app.command(
@@ -133,14 +134,21 @@ def compare(
     frames: FramesOption = None,
     downsample_ratio: RatioOption = "auto",
     amplify: Annotated[float, typer.Option(help="Factor of the drawn difference.")] = 20,
+    trust: TrustOption = False,
     force: ForceOption = False,
 ) -> None:
     from tools.commands.compare import CompareOptions, compare_models
 
     options = CompareOptions(
-        clip=clip, frames=frames, downsample_ratio=downsample_ratio, amplify=amplify, output=output, force=force
+        trust=trust,
+        clip=clip,
+        frames=frames,
+        downsample_ratio=downsample_ratio,
+        amplify=amplify,
+        output=output,
+        force=force,
     )
-    typer.echo(compare_models(a, b, options))
+    print_result(compare_models(a, b, options))
 
 
 @app.command(
@@ -164,12 +172,12 @@ def recover(
 ) -> None:
     from tools.commands.recover import recover_files
 
-    typer.echo(recover_files(artifacts, output, trust, force, verify))
+    print_result(recover_files(artifacts, output, trust, force, verify))
 
 
 @app.command(
     short_help="Show a file's inputs, outputs and metadata.",
-    help=f"Show a file's inputs, outputs, metadata and sizes. {CODE_WARNING}",
+    help="Show a file's inputs, outputs, metadata and sizes. Runs nothing of it, even if it is code.",
 )
 def info(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tools.cli.options import CODE_WARNING, app, device_option
+from tools.cli.options import CODE_WARNING, TrustOption, app, device_option
+from tools.shared.stdout import print_result
 
 
 @app.command(
@@ -27,6 +28,7 @@ def matte(
             help="File of any format, .pth or .safetensors checkpoint, official or seeded.",
         ),
     ],
+    trust: TrustOption = False,
     composition: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +79,7 @@ def matte(
 
     options = MatteOptions(
         model=model,
+        trust=trust,
         background=background,
         downsample_ratio=parse_ratio(downsample_ratio),
         resize=None if resize is None else parse_resolution("--resize", resize),
@@ -121,4 +124,4 @@ def demo(
     if static is None:
         serve(model or [], port, show)
     else:
-        typer.echo(write(model or [], static, force))
+        print_result(write(model or [], static, force))

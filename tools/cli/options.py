@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 RUNTIMES = "; ".join(f"{each.title} has {', '.join(each.runtimes)}" for each in FORMATS.values())
-CODE_WARNING = "A TorchScript file is code: open only what you trust."
+CODE_WARNING = "A TorchScript file is code, and is run only with --trust."
 
 
 def one_of(*choices: str) -> Any:
@@ -77,9 +77,7 @@ CheckpointOption = Annotated[
         "official if they can be downloaded, else seeded.",
     ),
 ]
-TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Recover weights from a TorchScript file, which runs its code.")
-]
+TrustOption = Annotated[bool, typer.Option("--trust", help="Open TorchScript files, which are code and are run.")]
 ClipOption = Annotated[Path | None, typer.Option(help="Image folder or video. Default: the built-in clip.")]
 FramesOption = Annotated[
     int | None,

@@ -24,6 +24,13 @@ ReleaseJobs = Annotated[
 ReleaseCluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers share the folder.")
 ]
+SignOption = Annotated[
+    str | None,
+    typer.Option(metavar="KEY.pem|keyless", help="Sign it with a private key, or as the CI that runs this (Sigstore)."),
+]
+NoPlayOption = Annotated[
+    bool, typer.Option("--no-play", help="Check manifest, sums, signature and SBOM alone. Needs no PyTorch.")
+]
 
 
 @releases.callback(
@@ -50,6 +57,11 @@ def release(
     check_reproducible: Annotated[
         bool, typer.Option("--check-reproducible", help="Make the release a second time, and compare every byte.")
     ] = False,
+    sign: SignOption = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pem", help="The key's certificate, and behind it those of its issuers, for --sign."),
+    ] = None,
 ) -> None:
     if context.invoked_subcommand is not None:
         given = [name for name in context.params if given_by_user(context, name)]
@@ -69,6 +81,7 @@ def release(
                 jobs=jobs,
                 cluster=cluster,
             ),
+            command.SigningOptions(sign=sign, certificates=certificate),
             only=only or [],
             light=light,
             version=version,
@@ -79,9 +92,10 @@ def release(
 
 @releases.command(
     "verify",
-    short_help="Check a release: sums, metadata, parity.",
-    help="Check a release against its sums, its manifest, the files' metadata, and PyTorch. Exits with 1 if anything "
-    f"differs. {CODE_WARNING}",
+    short_help="Check a release: sums, signature, metadata, parity.",
+    help="Check a release: its manifest, sums, signature and SBOM, then the files' metadata, and parity with PyTorch. "
+    "A signature is demanded if --key, --certificate or --identity says whose. Nothing goes over the network but the "
+    f"official weights. Exits with 1 if anything differs. {CODE_WARNING}",
 )
 def verify_release(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],
@@ -91,6 +105,20 @@ def verify_release(
     jobs: ReleaseJobs = None,
     cluster: ReleaseCluster = None,
     trust: TrustOption = False,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE.pem", help="Demand a signature by this public key's owner.")
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pem", help="Demand a signature by a certificate of one of these authorities."),
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option(metavar="ID", help="Demand a keyless signature by this identity, such as a workflow.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The issuer of the identity. Default: GitHub's workflows.")
+    ] = None,
+    no_play: NoPlayOption = False,
 ) -> None:
     from tools.release import command
 
@@ -103,4 +131,5 @@ def verify_release(
         jobs=jobs,
         cluster=cluster,
     )
-    raise typer.Exit(command.verify(options))
+    signing = command.SigningOptions(key=key, certificates=certificate, identity=identity, issuer=issuer)
+    raise typer.Exit(command.verify(options, signing, play=not no_play))

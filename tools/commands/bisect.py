@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters import load_runtime, recognise
+from exporters import describe
 from exporters.artifact import Artifact
 from parity_tests.bisect import bisect, refuse_other_formats
 from parity_tests.clips import load_clip
@@ -73,6 +73,6 @@ def bisect_file(path: Path, options: BisectOptions) -> int:
 
 
 def _inspect(path: Path) -> Artifact:
-    name = recognise(path)
-    refuse_other_formats(path, name)
-    return load_runtime(name).inspect(path)
+    artifact = describe(path)
+    refuse_other_formats(path, artifact.format)
+    return artifact

@@ -56,9 +56,11 @@ class CompareOptions:
 
     `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of frames; None means 24,
     or 12 large ones. `downsample_ratio` is a number or `auto`; an artifact of one size has its own. The difference is
-    multiplied by `amplify`. `output` ends in .png or .mp4; `force` replaces an existing one.
+    multiplied by `amplify`. `output` ends in .png or .mp4; `force` replaces an existing one. `trust` opens files that
+    are code.
     """
 
+    trust: bool
     clip: Path | None
     frames: int | None
     downsample_ratio: str
@@ -84,7 +86,7 @@ def compare_models(a: str, b: str, options: CompareOptions) -> Path:
     amplify, output = options.amplify, options.output
     _check(a, b, options, [*writers])
     console = stderr_console()
-    models = open_models(a, b)
+    models = open_models(a, b, trust=options.trust)
     clip, given = load_clip(options.clip, options.frames), parse_ratio(options.downsample_ratio)
     ratio = given
     for model in models:

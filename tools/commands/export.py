@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from exporters import FORMATS, load_exporter, load_runtime
+from exporters import FORMATS, load_exporter, open_artifact
 from exporters.artifact import ArtifactError
 from exporters.runtime import Exporter
 from exporters.spec import ExportSpec
@@ -40,7 +40,7 @@ def export_all(
     checkpoint = open_checkpoint(source, specs[0].variant, specs[0].refiner, trust=trust, prove=prove)
     paths = _resolve_outputs(name, specs, output, checkpoint.seeded, force)
     for spec, path in zip(specs, paths, strict=True):
-        _export_one(name, exporter, checkpoint, spec, path, force, prove)
+        _export_one(exporter, checkpoint, spec, path, force, prove)
         yield path
 
 
@@ -72,7 +72,7 @@ def _resolve_outputs(name: str, specs: Sequence[ExportSpec], output: Path, seede
 
 
 def _export_one(
-    name: str, exporter: Exporter, checkpoint: Checkpoint, spec: ExportSpec, path: Path, force: bool, prove: bool
+    exporter: Exporter, checkpoint: Checkpoint, spec: ExportSpec, path: Path, force: bool, prove: bool
 ) -> None:
     console = stderr_console()
 
@@ -89,7 +89,7 @@ def _export_one(
         try:
             text = f"verifying {path.name}"
             with working(console, text) as stage:
-                artifact = load_runtime(name).inspect(staged)
+                artifact = open_artifact(staged, trust=True)  # which we have just written
                 ratio = BUILTIN_RATIO if artifact.fixed is None else None
                 reports = [
                     verify(

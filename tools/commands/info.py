@@ -2,26 +2,28 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.table import Table
 
-from exporters import load_runtime, recognise
+from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
+from rvm_model.files import sha256_of
 from tools.shared.console import stderr_console
+from tools.shared.stdout import write_stdout
 
 
 def show(path: Path, as_json: bool) -> None:
-    """Print a file's facts: a table on stderr, or a JSON object on stdout.
+    """Print a file's facts: a table on stderr, or a JSON object on stdout. Runs nothing of it, even if it is code.
 
     Raises:
         UserError: no such file, or one that is damaged or not a matting network.
     """
-    artifact = load_runtime(recognise(path)).inspect(path)
+    artifact = describe(path)
     if as_json:
-        typer.echo(json.dumps(to_json(artifact), indent=2))
+        write_stdout(json.dumps(to_json(artifact), indent=2) + "\n")
     else:
         stderr_console().print(to_table(artifact))
 
@@ -73,11 +75,11 @@ def _content(path: Path) -> tuple[int, str]:
     For a folder: the bytes of all its files, and the hash of the lines that `sha256sum *` prints there.
     """
     if not path.is_dir():
-        content = path.read_bytes()
-        return len(content), hashlib.sha256(content).hexdigest()
-    files = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
-    return sum(map(len, files.values())), hashlib.sha256("".join(lines).encode()).hexdigest()
+        return path.stat().st_size, sha256_of(path)
+    found = [file for file in path.rglob("*") if file.is_file()]
+    files = {os.fsencode(file.relative_to(path).as_posix()): file for file in found}
+    lines = b"".join(b"%s  %s\n" % (sha256_of(file).encode(), name) for name, file in sorted(files.items()))
+    return sum(file.stat().st_size for file in found), hashlib.sha256(lines).hexdigest()
 
 
 def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:

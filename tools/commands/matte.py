@@ -1,6 +1,6 @@
 """Matte videos, image folders and pictures with any exported file or checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,9 +40,13 @@ class MatteError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class MatteOptions:
-    """Options of `matte` for all inputs. Sizes are (width, height) in pixels, times in seconds."""
+    """Options of `matte` for all inputs. Sizes are (width, height) in pixels, times in seconds.
+
+    `trust` opens a model that is code.
+    """
 
     model: str
+    trust: bool = False
     background: str | None = None
     downsample_ratio: float | None = None
     resize: tuple[int, int] | None = None
@@ -84,8 +88,10 @@ def matte_all(
     if not outputs:
         raise MatteError("nothing to write; give at least one of --composition, --alpha, --foreground")
     _check_options(options, outputs)
-    _check_model(open_model(options.model), outputs, options)
+    _check_model(open_model(options.model, trust=options.trust), outputs, options)
     clips = [clip for path in inputs for clip in _clips(path)]
+    for path in (*clips, *_files(options)):
+        _check_regular(path)
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
     check_places([*read], [path for paths in plans.values() for path in paths.values()])
@@ -93,9 +99,9 @@ def matte_all(
         paths = plans[clips[0]]
         for path in paths.values():
             refuse_existing(path, force)
-        loss = matte_one(clips[0], paths, options)
+        loss = matte_one(clips[0], paths, options, replace=[*paths.values()] if force else [])
         return say_error(_told(loss), 1) if loss else 0
-    jobs = [_job(clip, paths, options) for clip, paths in plans.items()]
+    jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
     for job in jobs:
         if force:
             forget(job.files)
@@ -109,14 +115,22 @@ def matte_all(
     return max([1 if losses else 0, *(result.code for result in results)])
 
 
-def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, progress: bool = True) -> str | None:
+def matte_one(
+    clip: Path,
+    paths: Mapping[Kind, Path],
+    options: MatteOptions,
+    progress: bool = True,
+    replace: Collection[Path] = (),
+) -> str | None:
     """Matte one clip. Return None, or one line about the part that could not be decoded.
+
+    The outputs in `replace` replace what has their name. Others do not, even if it appears meanwhile.
 
     Raises:
         UserError: the clip cannot be read, its size does not suit the model, or an output cannot be written. No output
             is left.
     """
-    model = open_model(options.model)
+    model = open_model(options.model, trust=options.trust)
     fixed = _fixed(model)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
@@ -139,6 +153,7 @@ def matte_one(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, pro
                     quality=options.quality if is_video else None,
                     mbps=options.mbps if is_video else None,
                     audio=source.audio,
+                    replace=path in replace,
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
@@ -182,6 +197,15 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
         raise MatteError(f"{model.path} has the ratio {fixed.ratio:g} baked in; leave --downsample-ratio out")
 
 
+def _check_regular(path: Path) -> None:
+    """Raise MatteError for a pipe or a device: reading it may wait for ever, or never end."""
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise MatteError(f"{path} is no regular file; give a video, a picture or a folder")
+    except OSError as error:
+        raise MatteError(f"cannot read {path}: {error.strerror}") from error
+
+
 def _fixed(model: Model) -> Fixed | None:
     return model.fixed if isinstance(model, Artifact) else None
 
@@ -220,9 +244,11 @@ def _paths(clip: Path, outputs: Mapping[Kind, str], several: bool) -> dict[Kind,
             raise MatteError(
                 f"--{kind} {output} is one place for several inputs; put {PLACEHOLDER} into it: out/{PLACEHOLDER}.mp4"
             )
-    name = clip.name or clip.resolve().name
+    name = clip.resolve().name if clip.name in ("", "..") else clip.name
     if clip.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):
         name = name.removesuffix(clip.suffix)
+    if name in ("", ".", "..") and any(PLACEHOLDER in output for output in outputs.values()):
+        raise MatteError(f"{clip} is called {name!r} without its suffix, which names no output; rename it")
     paths = {}
     for kind, output in outputs.items():
         # A folder's name must have no suffix.
@@ -236,11 +262,11 @@ def _files(options: MatteOptions) -> list[Path]:
     return [Path(name) for name in (options.model, options.background) if name and Path(name).exists()]
 
 
-def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
+def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: bool) -> Job:
     """Return the job that mattes a clip, without a progress bar.
 
-    It is skipped if its outputs exist and were made from the same. Paths are absolute: a cluster's worker runs in
-    another folder.
+    It is skipped if its outputs exist and were made from the same. If only some exist, it replaces those. Paths are
+    absolute: a cluster's worker runs in another folder.
     """
     model, background = options.model, options.background
     options = replace(
@@ -250,14 +276,14 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions) -> Job:
     )
     paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
-        whole = {**asdict(options), "outputs": {kind: str(path) for kind, path in paths.items()}}
+        whole = {**asdict(replace(options, trust=False)), "outputs": {kind: str(path) for kind, path in paths.items()}}
         made_from = fingerprint([clip, *_files(options)], whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
     return Job(
         name=str(clip),
         function=matte_one,
-        arguments=(clip.absolute(), paths, options, False),
+        arguments=(clip.absolute(), paths, options, False, [path for path in paths.values() if force or path.exists()]),
         files=tuple(paths.values()),
         made_from=made_from,
     )

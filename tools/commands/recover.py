@@ -5,6 +5,7 @@ from pathlib import Path
 
 import safetensors.torch
 
+from exporters import open_artifact
 from exporters.recover import recover
 from tools.shared.console import stderr_console, working
 from tools.shared.models import prove_recovered, say_recovered
@@ -31,15 +32,16 @@ def recover_files(paths: Sequence[Path], output: Path, trust: bool, force: bool,
     refuse_file_name(output, SUFFIX)
     refuse_place(output)
     with working(stderr_console(), f"reading {', '.join(map(str, paths))}"):
-        recovered = recover(paths, trust=trust)
+        recovered = recover([open_artifact(path, trust=trust) for path in paths])
     checkpoint = recovered.checkpoint
     name = f"rvm_{checkpoint.variant}_recovered{'_seeded' if checkpoint.seeded else ''}{SUFFIX}"
     path = resolve_output(output, name, SUFFIX, False, checkpoint.seeded, force)
     say_recovered(recovered)
 
     def write(staged: Path) -> None:
-        # No metadata: the same weights give the same file, whichever file they come from.
-        safetensors.torch.save_file(dict(checkpoint.state_dict), staged)
+        # No metadata: the same weights give the same file, whichever file they come from. Written here and not by
+        # safetensors, whose error for a full disk is no OSError.
+        staged.write_bytes(safetensors.torch.save(dict(checkpoint.state_dict)))
 
     def check(_: Path) -> None:
         if prove:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from exporters import load_runtime, recognise
+from exporters import open_artifact
 from exporters.runtime import Device
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.junit import to_junit
@@ -40,8 +40,8 @@ RENDERINGS: dict[str, Callable[[Results], str]] = {
 class VerifyOptions:
     """Options of `verify`.
 
-    `checkpoint` is a source of `open_checkpoint`; None means the one that each file's metadata names. `trust` opens a
-    checkpoint that is code. `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of
+    `checkpoint` is a source of `open_checkpoint`; None means the one that each file's metadata names. `trust` opens
+    files that are code. `clip` is an image folder or a video; None is the built-in clip. `frames` is the number of
     frames; None means 24, or 12 large ones. `downsample_ratio` is a number or `auto`. `runtime` plays the files; None
     means the first of each format. `reports` maps a kind of `RENDERINGS` to a file, or to `-` for stdout.
     """
@@ -90,7 +90,7 @@ def verify_all(artifacts: list[Path], options: VerifyOptions) -> int:
 def _verify_one(path: Path, clip: Clip, ratio: float | None, options: VerifyOptions) -> list[ParityReport]:
     console = stderr_console()
     with working(console, f"reading {path}"):
-        artifact = load_runtime(recognise(path), options.runtime).inspect(path)
+        artifact = open_artifact(path, trust=options.trust, runtime=options.runtime)
     if ratio is None and artifact.fixed is None:
         ratio = auto_ratio(clip)
     checkpoint = checkpoint_of(artifact, options.checkpoint, options.trust)

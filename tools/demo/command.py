@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import typer
-
 from exporters import load_exporter
 from exporters.onnx import OnnxSpec
 from rvm_model.weights.checkpoint import load_checkpoint
@@ -15,6 +13,7 @@ from tools.demo.serve import HOST, listening
 from tools.demo.site import Site, open_site, write_site
 from tools.shared.console import stderr_console, working
 from tools.shared.outputs import OutputError, publish, refuse_existing
+from tools.shared.stdout import print_result
 
 _MARKS = ("index.html", "models.json", "service-worker.js")
 """Files by which a folder that this command wrote is recognised."""
@@ -33,7 +32,7 @@ def serve(models: Sequence[Path], port: int, show: bool) -> None:
     """
     with _some(models) as given, open_site(given) as site, listening(site, port) as server:
         address = f"http://{HOST}:{server.server_address[1]}/"
-        typer.echo(address)
+        print_result(address)
         stderr_console().print("The page is there until Ctrl-C. What it sees stays in the browser.")
         if show:
             webbrowser.open(address)

@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from exporters import load_runtime, recognise
+from exporters import describe, recognise
 from exporters.artifact import Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.node import require_packages
 from exporters.tfjs import MODEL
+from rvm_model.files import read_file
+from rvm_model.printable import printable
 
 PAGE = Path(__file__).parent / "page"
 _EXPORTERS = Path(__file__).parents[2] / "exporters"
@@ -82,8 +84,8 @@ def open_site(models: Sequence[Path]) -> Iterator[Site]:
             folder = stack.enter_context(unpacked(artifact.path, MODEL)) if artifact.format == "tfjs" else None
             files = _tfjs_files(folder) if folder else {"model.onnx": artifact.path}
             address = f"models/{k}"
-            site |= {f"{address}/{name}": path for name, path in files.items()}
-            entries.append(_entry(artifact, f"{address}/{next(iter(files))}", [*files.values()]))
+            site |= {f"{address}/{name}": content for name, content in files.items()}
+            entries.append(_entry(artifact, f"{address}/{next(iter(files))}", sum(map(_bytes, files.values()))))
         site["models.json"] = json.dumps(entries, indent=2).encode()
         yield site
 
@@ -101,10 +103,9 @@ def write_site(site: Site, folder: Path) -> None:
 
 def _inspect(path: Path) -> Artifact:
     """Inspect a model. Raise ArtifactError if the page cannot show it."""
-    name = recognise(path)
-    if name not in LIBRARIES:
+    if recognise(path) not in LIBRARIES:
         raise ArtifactError(f"{path} is of a format that browsers do not run; give a TensorFlow.js or ONNX file")
-    artifact = load_runtime(name).inspect(path)
+    artifact = describe(path)
     if artifact.facts.get("control flow") == "yes":
         raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
     if all(tensor.name != "pha" for tensor in artifact.outputs):
@@ -121,19 +122,33 @@ def _libraries(name: str) -> dict[str, Path]:
     return {f"lib/{file.name}": file for file in files}
 
 
-def _tfjs_files(folder: Path) -> dict[str, Path]:
-    """Return model.json and the files that it names. `inspect` has checked that they all lie in the folder."""
-    groups = json.loads((folder / MODEL).read_text())["weightsManifest"]
-    return {name: folder / name for name in [MODEL, *(shard for group in groups for shard in group["paths"])]}
+def _tfjs_files(folder: Path) -> dict[str, Path | bytes]:
+    """Return model.json and its files of weights, which `inspect` has checked to lie in the folder.
+
+    They are called 0.bin, 1.bin, ... and are named so in model.json. By its own name, such as evil.html, a web server
+    would serve one as a page, which has the rights of this one.
+    """
+    model = json.loads(read_file(folder / MODEL))
+    shards: dict[str, Path | bytes] = {}
+    for group in model["weightsManifest"]:
+        paths = [folder / name for name in group["paths"]]
+        names = [f"{k}.bin" for k in range(len(shards), len(shards) + len(paths))]
+        shards |= zip(names, paths, strict=True)
+        group["paths"] = names
+    return {MODEL: json.dumps(model).encode(), **shards}
 
 
-def _entry(artifact: Artifact, address: str, files: Sequence[Path]) -> dict[str, Any]:
-    """Return the facts about a model for the page."""
+def _bytes(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _entry(artifact: Artifact, address: str, size: int) -> dict[str, Any]:
+    """Return the facts about a model of `size` bytes for the page."""
     fixed = artifact.fixed
     return {
-        "name": artifact.path.resolve().name,
+        "name": printable(artifact.path.resolve().name),
         "address": address,
-        "bytes": sum(file.stat().st_size for file in files),
+        "bytes": size,
         "format": artifact.format,
         "variant": artifact.variant,
         "refiner": artifact.refiner,
@@ -142,5 +157,5 @@ def _entry(artifact: Artifact, address: str, files: Sequence[Path]) -> dict[str,
         "inputs": {each.name: {"dtype": each.dtype, "shape": each.shape} for each in artifact.inputs},
         "outputs": [each.name for each in artifact.outputs],
         "facts": dict(artifact.facts),
-        "metadata": dict(artifact.metadata),
+        "metadata": {printable(key): printable(value) for key, value in artifact.metadata.items()},
     }

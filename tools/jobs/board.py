@@ -5,8 +5,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from rvm_model.printable import printable
 
 
 class Board(Progress):
@@ -16,10 +17,14 @@ class Board(Progress):
     """
 
     def __init__(self, console: Console, names: Sequence[str]) -> None:
-        columns = TextColumn("{task.description}"), TextColumn("{task.fields[state]}"), TimeElapsedColumn()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+        )
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
         for name in names:
-            self.add_task(escape(name), start=False, state="waiting")
+            self.add_task(printable(name), start=False, state="waiting")
 
     def submitted(self, k: int) -> None:
         """Show that the job waits, perhaps for another attempt."""

@@ -1,9 +1,10 @@
 """The child process of `processes.py`, which makes one call and ends.
 
 It imports nothing heavy before the call. The call comes through stdin, which stays open as long as the parent waits.
-The answer goes to stdout, and everything that the call prints goes to stderr.
+The answer goes to stdout as JSON, and everything that the call prints goes to stderr.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -28,7 +29,7 @@ def main() -> None:
                 signal.signal(number, _interrupt_once)
             function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own process
             threading.Thread(target=_end_when_nobody_waits, daemon=True).start()
-            pickle.dump(function(*arguments), answers)
+            answers.write(json.dumps(function(*arguments)).encode())
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
 

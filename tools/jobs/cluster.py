@@ -3,6 +3,10 @@
 The user starts scheduler and workers: `dask scheduler`, and on each machine `dask worker tcp://HOST:8786 --nthreads 1`.
 With one thread a worker runs one job at a time.
 
+A cluster is trusted: whoever can connect to a scheduler or a worker can run code there, and whoever runs one can run
+code here, since Dask itself unpickles messages. Addresses of tls:// admit only holders of a certificate. Dask's own
+configuration names the certificates, see `docs/tasks/release.md`.
+
 Calls are sent as names of functions and plain values. So the scheduler and all workers need rvm-export in the same
 version, and the workers also need the extras of the jobs. Paths in a job are the worker's: files lie in a folder that
 all machines have at the same path.
@@ -23,7 +27,7 @@ from rvm_model.errors import UserError
 from tools.jobs.processes import Place
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Security
 
 CONNECT_SECONDS = 10
 """Timeout for the scheduler's answer, and for the first worker."""
@@ -46,10 +50,17 @@ def dask_cluster(address: str) -> Iterator[Place]:
     """
     if find_spec("distributed") is None:
         raise ClusterError("--cluster needs distributed; run: pip install 'rvm-export[cluster]'")
-    from distributed import Client
+    from distributed import Client, Security
 
-    _check_address(address)
-    client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    security = Security()  # from Dask's configuration
+    if address.startswith("tls://") and not security.get_tls_config_for_role("client")["ca_file"]:
+        prefix = "DASK_DISTRIBUTED__COMM__TLS"
+        raise ClusterError(
+            f"{address} needs certificates, and Dask's configuration names none; set {prefix}__CA_FILE, "
+            f"{prefix}__CLIENT__CERT and {prefix}__CLIENT__KEY to their files"
+        )
+    _check_address(address, security)
+    client = Client(address, timeout=CONNECT_SECONDS, security=security, set_as_default=False)
     try:
         try:
             client.wait_for_workers(1, CONNECT_SECONDS)
@@ -73,12 +84,13 @@ def is_withdrawn() -> bool:
     return task is None or task.state in ("cancelled", "released")
 
 
-def _check_address(address: str) -> None:
+def _check_address(address: str, security: "Security") -> None:
     """Raise ClusterError unless a scheduler answers. `Client` waits forever if a server accepts and is silent."""
     from distributed.comm.core import connect
 
     async def call() -> None:
-        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS), CONNECT_SECONDS)
+        certificates = security.get_connection_args("client")
+        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS, **certificates), CONNECT_SECONDS)
         await comm.close()
 
     try:

@@ -1,29 +1,32 @@
 """Records of the files that jobs made, so that a rerun skips a job whose files and inputs are unchanged.
 
 A file that exists is whole, since it gets its final name only then. But neither its name nor its date tells its input
-and options. So a record is kept in a hidden folder beside it. The record may be deleted at any time: the job then runs
-again.
+and options. So a record is kept in a hidden folder beside it. It has the hashes of the files' contents, and is sealed
+with a key of this user (`seals.py`). It may be deleted at any time: the job then runs again.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from rvm_model import __version__
+from rvm_model.files import read_file, sha256_of
+from tools.jobs.seals import seal_key, sealed, unsealed
 
 FOLDER = ".rvm-export-made"
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The record of a job: `sizes` in the order of the files; `said` is the text that the job returned."""
+    """The record of a job: `contents` are the files' hashes, in order; `said` is the text that the job returned."""
 
     made_from: str
-    sizes: list[Any]
+    contents: list[str]
     said: str | None
 
 
@@ -35,38 +38,35 @@ def fingerprint(inputs: Sequence[Path], options: Mapping[str, object]) -> str:
     """
     digest = hashlib.sha256(json.dumps([__version__, options], sort_keys=True, default=str).encode())
     for path in inputs:
-        for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-            digest.update(f"\n{file.relative_to(path)} ".encode())
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(f"\n{_content(path)}".encode())
     return digest.hexdigest()
 
 
 def made(files: Sequence[Path], made_from: str) -> Record | None:
-    """Return the record if all files or folders exist in their recorded sizes and were made from this; else None."""
-    return None if others(files, made_from, missing=True) else _read(files)
+    """Return the record if all files or folders have their recorded content and were made from this; else None."""
+    return None if others(files, made_from, missing=True) else _read(files, made_from)
 
 
 def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list[Path]:
     """Return the existing files that were not made by such a job; with `missing`, also the files that do not exist."""
-    record = _read(files)
-    sizes = record.sizes if record is not None and record.made_from == made_from else []
+    record = _read(files, made_from)
+    contents = record.contents if record is not None and record.made_from == made_from else []
     found = []
-    for path, size in zip_longest(files, sizes[: len(files)]):
+    for path, content in zip_longest(files, contents[: len(files)]):
         if not path.exists():
             found += [path] * missing
-        elif size != _sizes(path):
+        elif content is None or not (path.is_file() or path.is_dir()) or content != _content(path):
             found.append(path)
     return found
 
 
-def remember(files: Sequence[Path], made_from: str, said: str | None) -> None:
-    """Record what the files were made from. They must exist and be whole."""
+def remember(files: Sequence[Path], made_from: str, said: str | None, key: bytes) -> None:
+    """Record what the files were made from. They must exist and be whole. `key` is `seal_key(made_from)`."""
     place = _place(files)
     place.parent.mkdir(exist_ok=True)
     staged = place.with_suffix(".partial")
-    sizes = [_sizes(path) for path in files]
-    staged.write_text(json.dumps({"made_from": made_from, "sizes": sizes, "said": said}))
+    record = Record(made_from=made_from, contents=[_content(path) for path in files], said=said)
+    staged.write_text(sealed(json.dumps(asdict(record)), key))
     staged.replace(place)
 
 
@@ -75,9 +75,9 @@ def forget(files: Sequence[Path]) -> None:
     _place(files).unlink(missing_ok=True)
 
 
-def _read(files: Sequence[Path]) -> Record | None:
+def _read(files: Sequence[Path], made_from: str) -> Record | None:
     try:
-        return Record(**json.loads(_place(files).read_text()))
+        return Record(**json.loads(unsealed(read_file(_place(files), _MOST_BYTES), seal_key(made_from))))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -86,8 +86,10 @@ def _place(files: Sequence[Path]) -> Path:
     return files[0].parent / FOLDER / f"{files[0].name}.json"
 
 
-def _sizes(path: Path) -> int | list[int]:
-    """Return the size of a file, or the sizes of all files in a folder."""
-    if path.is_dir():
-        return [each.stat().st_size for each in sorted(path.rglob("*")) if each.is_file()]
-    return path.stat().st_size
+def _content(path: Path) -> str:
+    """Return a hash of a file's content, or of the names and contents of all files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
+        digest.update(b"\n%s " % os.fsencode(file.relative_to(path)))
+        digest.update(bytes.fromhex(sha256_of(file)))
+    return digest.hexdigest()

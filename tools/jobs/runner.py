@@ -2,10 +2,13 @@
 
 Both places are `concurrent.futures` executors, so that one code path serves both. A failed job is retried once,
 whatever the reason: an apparent bad input may be the fault of the machine, which lacks a folder, a package or a GPU
-that the next one has. A truly bad input fails quickly. A job's exception comes back as a line of text, since not every
-exception can be pickled.
+that the next one has. A truly bad input fails quickly.
+
+A job goes out as a pickle of our own, and comes back as JSON: its value, or its exception as a line of text. Nothing
+that a process or another machine returns is unpickled here.
 """
 
+import json
 import pickle
 import time
 import traceback
@@ -13,7 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rvm_model.errors import UserError
+from rvm_model.printable import one_line
 from tools.jobs.board import Board
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import Place, ProcessDied, in_process, this_machine
 from tools.jobs.records import forget, made, remember
+from tools.jobs.seals import seal_key
 from tools.shared.console import stderr_console
 from tools.shared.outputs import ExportFailed
 
@@ -32,17 +37,16 @@ ATTEMPTS = 2
 LOOK_SECONDS = 0.25
 """Between looks at which jobs run."""
 
-_NOTHING = pickle.dumps(None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A call that makes files.
 
-    `name` is for people. `function` is a function of a module; its `arguments` and result can be pickled. `files` are
-    the files that it makes, each under its final name only when whole. `made_from` is a hash of all that they depend
-    on (see `records.fingerprint`). A job with both is skipped if its files are unchanged; they have the same path
-    where the job runs and where it is submitted. A job that takes longer than `seconds` is ended, and has failed.
+    `name` is for people. `function` is a function of a module; its `arguments` can be pickled, and its result is what
+    JSON can hold. `files` are the files that it makes, each under its final name only when whole. `made_from` is a hash
+    of all that they depend on (see `records.fingerprint`). A job with both is skipped if its files are unchanged; they
+    have the same path where the job runs and where it is submitted. A job that takes longer than `seconds` is ended,
+    and has failed.
     """
 
     name: str
@@ -57,7 +61,8 @@ class Job:
 class Result:
     """The result of a job.
 
-    `value` is what its function returned; of a skipped job only a text is kept. `error` is one line, or empty.
+    `value` is what its function returned, with lists for tuples; of a skipped job only a text is kept. `error` is one
+    line, or empty.
     `code` is the exit code: 2 for an error that the user can fix, 1 for any other failure. `seconds` is the time of
     the last attempt, without waiting, and 0 if its process died. `attempts` is 0 for a skipped job. `warnings` are
     the job's warnings, each once.
@@ -75,9 +80,9 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
-    """One attempt at a job, as plain values; `value` is pickled."""
+    """One attempt at a job, as values that JSON can hold."""
 
-    value: bytes = _NOTHING
+    value: Any = None
     error: str = ""
     code: int = 0
     seconds: float = 0
@@ -117,7 +122,7 @@ def run_jobs(
             Board(console, [job.name for job in jobs]) as board,
         ):
             place = replace(place, environment={**place.environment, **(environment or {})})
-            waiting: dict[Future[_Attempt], tuple[int, int]] = {}
+            waiting: dict[Future[str], tuple[int, int]] = {}
 
             def submit(k: int, number: int) -> None:
                 future = _submit(place, jobs[k])
@@ -170,52 +175,75 @@ def _refuse_same_files(jobs: Sequence[Job]) -> None:
                 raise UserError(f"{other.name} and {job.name} would both write {file}; run them apart, or rename one")
 
 
-def _submit(place: Place, job: Job) -> Future[_Attempt]:
+def _submit(place: Place, job: Job) -> Future[str]:
     # Pickled twice, so that the job's module is imported within the attempt, and a failed import is reported.
     call = pickle.dumps((job.function, job.arguments))
-    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from)))
+    attempt = pickle.dumps((_attempt, (call, job.files, job.made_from, seal_key(job.made_from))))
     try:
-        return place.executor.submit(in_process, attempt, place.stopped, place.environment, seconds=job.seconds)
+        return place.executor.submit(_answer, attempt, place.stopped, place.environment, job.seconds)
     except Exception as error:  # from a Dask client that lost its scheduler and is closed
-        failed: Future[_Attempt] = Future()
+        failed: Future[str] = Future()
         failed.set_exception(error)
         return failed
 
 
-def _attempt(call: bytes, files: tuple[Path, ...], made_from: str) -> _Attempt:
-    """Run a job in its own process. An exception becomes text there."""
+def _answer(attempt: bytes, stopped: Callable[[], bool], environment: Mapping[str, str], seconds: float | None) -> str:
+    """Return an attempt's JSON from a process of its own, which may die. Runs where the executor runs it."""
+    try:
+        return in_process(attempt, stopped, environment, seconds=seconds)
+    except ProcessDied as error:
+        return json.dumps(asdict(_Attempt(error=str(error), code=1)))
+
+
+def _attempt(call: bytes, files: tuple[Path, ...], made_from: str, key: bytes) -> dict[str, Any]:
+    """Run a job in its own process, and return the fields of its `_Attempt`. An exception becomes text there."""
     start = time.monotonic()
-    value, error, code = _NOTHING, "", 0
+    value, error, code = None, "", 0
     with warnings.catch_warnings(record=True) as caught:
         try:
-            function, arguments = pickle.loads(call)  # noqa: S301 - from our own process, or the user's cluster
+            function, arguments = pickle.loads(call)  # noqa: S301 - from the process that submitted the job
             if files:
                 forget(files)
             given = function(*arguments)
-            value = pickle.dumps(given)
+            value = json.loads(json.dumps(given))  # raises here, where it becomes text, if JSON cannot hold it
             if files and made_from:
-                remember(files, made_from, given if isinstance(given, str) else None)
+                remember(files, made_from, given if isinstance(given, str) else None, key)
         except Exception as exception:
             error, code = _describe(exception)
-    said = tuple(dict.fromkeys(_one_line(str(each.message)) for each in caught))
-    return _Attempt(value=value, error=error, code=code, seconds=time.monotonic() - start, warnings=said)
+    said = tuple(dict.fromkeys(one_line(str(each.message)) for each in caught))
+    seconds = time.monotonic() - start
+    return asdict(_Attempt(value=value, error=error, code=code, seconds=seconds, warnings=said))
 
 
-def _attempt_of(future: Future[_Attempt]) -> _Attempt:
+def _attempt_of(future: Future[str]) -> _Attempt:
     """Return the attempt of a finished future, or a failed attempt that says why it gave nothing."""
     try:
-        return future.result()
+        return _read_attempt(future.result())
     except CancelledError:
         return _Attempt(error="the cluster gave it up: its scheduler is gone, or has forgotten it", code=1)
-    except ProcessDied as error:
-        return _Attempt(error=str(error), code=1)
     except Exception as error:  # Dask's error, for example about a lost machine
-        return _Attempt(error=f"{type(error).__name__}: {_one_line(str(error))}", code=1)
+        return _Attempt(error=f"{type(error).__name__}: {one_line(str(error))}", code=1)
+
+
+def _read_attempt(answer: str) -> _Attempt:
+    """Return the attempt that an answer describes, which another machine may have written."""
+    try:
+        told = json.loads(answer)
+        return _Attempt(
+            value=told["value"],
+            error=str(told["error"]),
+            code=int(told["code"]),
+            seconds=float(told["seconds"]),
+            warnings=tuple(map(str, told["warnings"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {one_line(str(error))}"
+        return _Attempt(error=f"its answer is not the JSON of a job ({why})", code=1)
 
 
 def _describe(error: Exception) -> tuple[str, int]:
     """Return an error's line and exit code. For an unexpected error, the line names its file and line number."""
-    message = _one_line(str(error))
+    message = one_line(str(error))
     if isinstance(error, UserError):
         return message, 2
     if isinstance(error, ExportFailed):
@@ -230,7 +258,7 @@ def _result(job: Job, attempt: _Attempt, attempts: int) -> Result:
     return Result(
         name=job.name,
         outcome="failed" if attempt.error else "done",
-        value=pickle.loads(attempt.value),  # noqa: S301 - from our own process, or the user's cluster
+        value=attempt.value,
         error=attempt.error,
         code=attempt.code,
         seconds=attempt.seconds,
@@ -248,7 +276,3 @@ def _say(console: Console, result: Result) -> None:
 
 def _say_again(console: Console, job: Job, attempt: _Attempt) -> None:
     console.print(f"trying {job.name} again, which failed: {attempt.error}", soft_wrap=True)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

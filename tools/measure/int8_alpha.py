@@ -93,7 +93,8 @@ def _true_alpha(clip: Clip) -> list[NDArray[np.float32]]:
         return []
     height, width = clip.size
     files = sorted((needed_shared_folder() / TRUE_ALPHA).iterdir())[: len(clip)]
-    images = [Image.open(file).convert("L").resize((width, height), Image.Resampling.BICUBIC) for file in files]
+    pictures = [Image.open(file, formats=("PNG", "JPEG")).convert("L") for file in files]
+    images = [picture.resize((width, height), Image.Resampling.BICUBIC) for picture in pictures]
     return [np.asarray(image, np.float32)[None, None] / np.float32(255) for image in images]
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from exporters import FORMATS, load_exporter, load_runtime
+from exporters import FORMATS, load_exporter, open_artifact
 from parity_tests.cases import Case, case_checkpoint, case_spec
 from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES, FrameOutputs
@@ -94,7 +94,7 @@ def play(clip: Clip, console: Console) -> dict[Key, list[float]]:
             for precision in {description.precisions[0], "int8"} & {*description.precisions}:
                 path = Path(folder) / f"{name}-{precision}"
                 load_exporter(name).export(checkpoint, case_spec(PLAY, name, precision), path)
-                artifact = load_runtime(name).inspect(path)
+                artifact = open_artifact(path, trust=True)
                 players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, PLAY.ratio)))
                 own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
                 sampled = sampled_ratio(artifact, PLAY.ratio)

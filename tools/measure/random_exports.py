@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from exporters import load_exporter, load_runtime
+from exporters import load_exporter, open_artifact
 from parity_tests.cases import case_checkpoint, real_clip
 from parity_tests.clips import Clip, builtin_clip, load_clip
 from parity_tests.compare import NAMES
@@ -56,7 +56,7 @@ def verified(case: RandomCase, folder: Path) -> ParityReport:
     path = folder / f"{case.weights}_{spec.file_name('', checkpoint.seeded)}.{name}"
     if not path.exists():
         load_exporter(name).export(checkpoint, spec, path)
-    artifact = load_runtime(name).inspect(path)
+    artifact = open_artifact(path, trust=True)
     return verify(artifact, checkpoint, _clip(case), None if artifact.fixed else case.ratio)
 
 

@@ -87,7 +87,7 @@ def draw_page(page: Path, height: int, picture: Path, *selectors: str) -> None:
     node, chromium = find_node("the picture", WEB), find_chromium("the picture")
     subprocess.run([node, script, WEB, chromium, page, str(height), out, *selectors], check=True)  # noqa: S603
     numbered = [out.with_name(f"{out.name}-{index}.png") for index in range(1, 1 + len(selectors))]
-    parts = [Image.open(path).convert("RGB") for path in (out.with_suffix(".png"), *numbered)]
+    parts = [Image.open(path, formats=("PNG",)).convert("RGB") for path in (out.with_suffix(".png"), *numbered)]
     whole = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), "white")
     top = 0
     for part in parts:
@@ -115,7 +115,7 @@ def photograph(model: Path, clip: Clip) -> Image.Image:
         node, chromium = find_node("the picture", WEB), find_chromium("the picture")
         subprocess.run([node, script, WEB, chromium, address, camera, picture], check=True)  # noqa: S603
         server.shutdown()
-    return Image.open(picture).convert("RGB")
+    return Image.open(picture, formats=("PNG",)).convert("RGB")
 
 
 if __name__ == "__main__":

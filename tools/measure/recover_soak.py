@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exporters import FORMATS, load_exporter, load_runtime
+from exporters import FORMATS, load_exporter, load_runtime, open_artifact
 from exporters.coreml import CoremlSpec
 from exporters.recover import recover
 from exporters.spec import ExportSpec, Fixed
@@ -81,7 +81,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
     load_exporter(name).export(load_checkpoint("seeded", spec.variant, spec.refiner), spec, first)
     same = ""
     if spec.precision == "fp32":
-        load_exporter(name).export(recover([first], trust=True).checkpoint, spec, second)
+        load_exporter(name).export(recover([open_artifact(first, trust=True)]).checkpoint, spec, second)
         same = "yes" if same_file(name, first, second) else "no"
     yield from measured(first.name, first, same)
     for path in (first, second):
@@ -90,7 +90,7 @@ def ours(name: str, spec: ExportSpec, folder: Path) -> Iterator[dict[str, str]]:
 
 def measured(name: str, path: Path, same: str) -> Iterator[dict[str, str]]:
     """Recover a file's weights and verify them. Yield a line for each report."""
-    recovered = recover([path], trust=True)
+    recovered = recover([open_artifact(path, trust=True)])
     for report in verify_recovered(recovered):
         line = {
             "file": name,

@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rvm_model.printable import printable
+
 
 def render(package: str, template: str, **values: Any) -> str:
     """Return the page. The same values give the same bytes.
@@ -25,6 +27,12 @@ def render(package: str, template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
+        finalize=finalize,
     )
     css_hash = b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return environment.get_template(template).render(css=Markup(css), css_hash=css_hash, **values)  # noqa: S704
+
+
+def finalize(value: Any) -> Any:
+    """Escape unprintable characters in a text that a template shows; `Markup`, such as a chart, is our own."""
+    return printable(value) if type(value) is str else value

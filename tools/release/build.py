@@ -1,7 +1,8 @@
 """Make and prove one row of the table: a job in its own process.
 
-A hidden folder beside a release holds a record for each file. A file is reused if its record says that it was made from
-the same, and its content is unchanged. Names and dates never count.
+A hidden folder beside a release holds a record for each file, sealed with a key of this user. A file is reused if its
+record says that it was made from the same, and its content is unchanged. Names and dates never count, and nor does a
+record from elsewhere.
 """
 
 import hashlib
@@ -10,25 +11,40 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from exporters import load_exporter
+from exporters import load_exporter, open_artifact
 from exporters.artifact import ArtifactError, TensorInfo
-from exporters.support.metadata import LICENCE
+from exporters.support.licence import LICENCE
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
+from rvm_model.files import read_file, sha256_of
 from rvm_model.weights.checkpoint import Checkpoint
+from tools.jobs.seals import seal_key, sealed, unsealed
 from tools.release.contents import Row
-from tools.release.manifest import Alpha, MatteErrors, OutputErrors, Parity, ReleasedFile, Sha256, Tensor, Truth
+from tools.release.files import FOLDER
+from tools.release.integrity import scan_faults
+from tools.release.manifest import (
+    Alpha,
+    MatteErrors,
+    OutputErrors,
+    Parity,
+    ReleasedFile,
+    Sha256,
+    Tensor,
+    Truth,
+)
+from tools.release.scan import scan_file
 from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
 from tools.shared.prove import Proof, prove
 
-FOLDER = ".rvm-release"
+_MOST_BYTES = 10_000_000
+"""The largest record, which holds a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +73,14 @@ class Built(BaseModel):
     picture: Picture
 
 
-def build(row: Row, order: Order, key: str) -> None:
+def build(row: Row, order: Order, key: str, seal: bytes) -> None:
     """Make a row's file and prove it. Then give it its name, and write its record.
 
     Args:
         row: The file to make.
         order: Its inputs, and the release's folder.
         key: The result of `key_of` on the machine that started the release.
+        seal: The result of `seal_key(key)` there.
 
     Raises:
         UserError: weights, a clip or a package that cannot be used, or this machine would make a different file.
@@ -90,20 +107,22 @@ def build(row: Row, order: Order, key: str) -> None:
 
     def check(staged: Path) -> None:
         try:
-            proof = prove(staged, row.format, checkpoint, clip)
+            proof = prove(open_artifact(staged, trust=True), checkpoint, clip)  # which this job has just written
         except ArtifactError as error:
             raise ExportFailed(f"the export is not usable, and was not kept: {error}") from error
         failures = [line for report in proof.reports if not report.ok for line in verdict(report)]
         if failures:
             raise ExportFailed("; ".join(failures))
         entry = _entry(row, checkpoint, staged, proof)
+        if faults := [*scan_faults(entry)]:
+            raise ExportFailed("; ".join(faults))
         known.append(Built(key=key, entry=entry, reports=proof.reports, picture=proof.picture))
 
     # A job of a killed release may still run for a moment, perhaps with other weights. The lock makes this job write
     # last.
     with FileLock(record_of(path).with_suffix(".lock")):
         publish(path, write, check, force=True, desk=order.out / FOLDER)
-        write_text(known[0].model_dump_json(), record_of(path))
+        write_text(sealed(known[0].model_dump_json(), seal), record_of(path))
 
 
 def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
@@ -120,23 +139,18 @@ def key_of(row: Row, checkpoint: Checkpoint, clip: Clip) -> str:
 
 
 def made_already(path: Path, key: str) -> Built | None:
-    """Return a file's record if the file is unchanged and was made from the inputs of `key`, else None."""
+    """Return a file's record if this user made the file from the inputs of `key`, and it is unchanged; else None."""
     try:
-        built = Built.model_validate_json(record_of(path).read_bytes())
+        built = Built.model_validate_json(unsealed(read_file(record_of(path), _MOST_BYTES), seal_key(key)))
         if built.key == key and built.entry.file == path.name and sha256_of(path) == built.entry.sha256:
             return built
-    except (OSError, ValidationError):
+    except (OSError, ValueError):  # of which pydantic's ValidationError is one
         pass
     return None
 
 
 def record_of(path: Path) -> Path:
     return path.parent / FOLDER / f"{path.name}.json"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parity_of(report: ParityReport) -> Parity:
@@ -192,6 +206,7 @@ def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> Releas
         inputs=tuple(map(_tensor, proof.artifact.inputs)),
         outputs=tuple(map(_tensor, proof.artifact.outputs)),
         parity=tuple(map(parity_of, proof.reports)),
+        scan=scan_file(path, row.format),
     )
 
 

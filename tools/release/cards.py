@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import exporters
 from exporters import FORMATS
 from exporters.artifact import INPUTS
-from exporters.support.metadata import SOURCE
+from exporters.support.licence import SOURCE
 from parity_tests.reports.markdown import escaped
+from tools.pages.render import finalize
 from tools.release.build import Built
 from tools.release.manifest import Tensor
 
@@ -52,6 +53,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
+        finalize=finalize,
     )
     environment.filters |= {"md": escaped, "shape": _shape, "range": _range}
     return environment

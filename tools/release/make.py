@@ -9,27 +9,42 @@ from shutil import rmtree
 from filelock import FileLock, Timeout
 
 from exporters import FORMATS, check_installed
-from exporters.support.metadata import LICENCE, SOURCE
+from exporters.support.licence import LICENCE, SOURCE, licence_text
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.junit import to_junit
 from parity_tests.reports.parity_report import Refusal
 from rvm_model.errors import UserError
+from rvm_model.files import sha256_of
 from rvm_model.state import REFINERS
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import THREADS, default_processes
 from tools.jobs.runner import Job, run_jobs
+from tools.jobs.seals import seal_key
+from tools.release import golden
 from tools.release import manifest as manifests
-from tools.release.build import FOLDER, Built, Order, build, key_of, made_already, record_of, sha256_of
+from tools.release.build import Built, Order, build, key_of, made_already, record_of
 from tools.release.cards import to_card
 from tools.release.contents import Row, read_table
+from tools.release.files import (
+    FOLDER,
+    GOLDEN,
+    JUNIT,
+    LICENCE_TEXT,
+    REPORT,
+    SBOM,
+    SIGNATURE,
+    SUMS,
+    card_of,
+    summed,
+)
 from tools.release.manifest import Manifest, Weights
 from tools.release.page import Failure, to_html
+from tools.release.sbom import to_sbom
 from tools.shared.console import stderr_console, working
 from tools.shared.models import load_weights, resolve_source, with_refiner
 from tools.shared.outputs import OutputError, write_text
 
-SUMS, JUNIT, REPORT = "SHA256SUMS", "parity.xml", "report.html"
 STAGING = ".rvm-export-*"
 """Folders that a killed `publish` leaves in `FOLDER`."""
 
@@ -101,25 +116,40 @@ def make_release(
     deep = REFINERS[0]
     loaded = {each: load_weights(source, each, deep, order.trust) for each, source in order.checkpoints.items()}
     pieces = [_piece(row, order.out, loaded[row.spec.variant], clip) for row in rows]
+    used = {row.spec.variant: loaded[row.spec.variant] for row in rows}
+    vectors, vectors_key = order.out / GOLDEN, golden.key_of(used)
     if cluster:
         with dask_cluster(cluster):
             pass
     with release_lock(order.out, _names(pieces)):
         with working(console, "looking for what is made already"):
             wanted = [piece for piece in pieces if made_already(piece.path, piece.key) is None]
-        _make_way(order.out, wanted)
+        remade = [each.path for each in wanted]
+        wanted_jobs = [
+            Job(
+                name=each.path.name,
+                function=build,
+                arguments=(each.row, order, each.key, seal_key(each.key)),
+                seconds=SECONDS,
+            )
+            for each in wanted
+        ]
+        if not golden.made_already(vectors, vectors_key):
+            remade.append(vectors)
+            arguments = (order, tuple(used), seal_key(vectors_key))
+            wanted_jobs.append(Job(name=GOLDEN, function=golden.build, arguments=arguments, seconds=SECONDS))
+        _make_way(order.out, remade)
         results = run_jobs(
-            [
-                Job(name=each.path.name, function=build, arguments=(each.row, order, each.key), seconds=SECONDS)
-                for each in wanted
-            ],
-            jobs or default_processes(max(1, len(wanted)), MEMORY),
+            wanted_jobs,
+            jobs or default_processes(max(1, len(wanted_jobs)), MEMORY),
             cluster,
             environment,
         )
         failures = [Failure(name=each.name, error=each.error) for each in results if each.outcome == "failed"]
         built = [known for each in pieces if (known := made_already(each.path, each.key)) is not None]
-        failures += _lost(pieces, built, failures)
+        here = {each.entry.file for each in built}
+        here |= {GOLDEN} if golden.made_already(vectors, vectors_key) else set()
+        failures += _lost([*(each.path.name for each in pieces), GOLDEN], here, failures)
         with working(console, "describing it"):
             _describe(order.out, version, {each.row.spec.variant: each.checkpoint for each in pieces}, built, failures)
         for stranger in _strangers(order.out, built):
@@ -190,25 +220,24 @@ def release_lock(out: Path, names: Collection[str] = ()) -> Iterator[None]:
         lock.release()
 
 
-def _make_way(out: Path, wanted: Sequence[Piece]) -> None:
+def _make_way(out: Path, wanted: Sequence[Path]) -> None:
     """Mark the wanted files as the release's, and remove older files of other weights, another clip or other versions.
 
     A file that exists without a mark belongs to somebody else.
     """
-    _refuse_others(out, [each.path.name for each in wanted if not record_of(each.path).exists()])
-    for piece in wanted:
-        record_of(piece.path).write_bytes(b"")
-        for path in (piece.path, card_of(piece.path)):
-            path.unlink(missing_ok=True)
+    _refuse_others(out, [path.name for path in wanted if not record_of(path).exists()])
+    for path in wanted:
+        record_of(path).write_bytes(b"")
+        for each in (path, card_of(path)):
+            each.unlink(missing_ok=True)
     if wanted:
-        for name in (manifests.NAME, SUMS):  # until they are written again, they would describe other files
+        for name in (manifests.NAME, SUMS, SIGNATURE):  # until they are written again, they would describe other files
             (out / name).unlink(missing_ok=True)
 
 
 def _names(pieces: Sequence[Piece]) -> list[str]:
     """Return the names of all files that a release writes."""
-    files = [piece.path for piece in pieces]
-    return [manifests.NAME, SUMS, JUNIT, REPORT, *(each.name for path in files for each in (path, card_of(path)))]
+    return sorted({SUMS, SIGNATURE, *summed(piece.path.name for piece in pieces)})
 
 
 def _refuse_others(out: Path, names: Collection[str]) -> None:
@@ -217,15 +246,11 @@ def _refuse_others(out: Path, names: Collection[str]) -> None:
             raise OutputError(f"{out / name} is there, and of no release; move it away, or give another --out")
 
 
-def _lost(pieces: Sequence[Piece], built: Sequence[Built], failures: Sequence[Failure]) -> list[Failure]:
+def _lost(names: Sequence[str], here: Collection[str], failures: Sequence[Failure]) -> list[Failure]:
     """Return a failure for each file that is missing although its job did not fail."""
-    known = {*(each.entry.file for each in built), *(each.name for each in failures)}
+    known = {*here, *(each.name for each in failures)}
     why = "its job ended well, but the file is not here; do all workers of the cluster see the folder at this place?"
-    return [Failure(name=each.path.name, error=why) for each in pieces if each.path.name not in known]
-
-
-def card_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.md")
+    return [Failure(name=name, error=why) for name in names if name not in known]
 
 
 def _describe(
@@ -237,7 +262,7 @@ def _describe(
 ) -> None:
     """Write everything but the models. The sums come last, if nothing failed: with them the release is whole."""
     manifest = Manifest(
-        manifest=1,
+        manifest=manifests.VERSION,
         name="Robust Video Matting",
         version=version,
         licence=LICENCE,
@@ -256,19 +281,22 @@ def _describe(
         **{card_of(Path(each.entry.file)).name: to_card(each) for each in built},
         JUNIT: to_junit([*reports, *refusals]),
         REPORT: to_html(manifest, built, failures),
+        LICENCE_TEXT: licence_text(),
+        SBOM: to_sbom(manifest),
         manifests.NAME: manifests.to_text(manifest),
     }
-    (out / SUMS).unlink(missing_ok=True)  # until it is written again, it would describe other texts
+    for name in (SUMS, SIGNATURE):  # until they are written again, they would describe other texts
+        (out / name).unlink(missing_ok=True)
     for name, text in texts.items():
         write_text(text, out / name, desk=out / FOLDER)
     if not failures:
-        sums = {each.entry.file: each.entry.sha256 for each in built} | {name: sha256_of(out / name) for name in texts}
+        sums = {each.entry.file: each.entry.sha256 for each in built}
+        sums |= {name: sha256_of(out / name) for name in (*texts, GOLDEN)}
         lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
         write_text("".join(lines), out / SUMS, desk=out / FOLDER)
 
 
 def _strangers(out: Path, built: Sequence[Built]) -> list[str]:
     """Return the names of files that are not of this release, perhaps of an earlier and larger one."""
-    files = {each.entry.file for each in built}
-    ours = {manifests.NAME, SUMS, JUNIT, REPORT, FOLDER, *files, *(card_of(Path(name)).name for name in files)}
+    ours = {SUMS, SIGNATURE, FOLDER, *summed(each.entry.file for each in built)}
     return sorted(path.name for path in out.iterdir() if path.name not in ours)

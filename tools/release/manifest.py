@@ -10,9 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from rvm_model.errors import UserError
+from rvm_model.files import read_file
 
 NAME = "manifest.json"
-_MOST_BYTES = 32_000_000
+VERSION: Literal[2] = 2
+"""The version of the schema. Raise it whenever a key is added, removed or means something else."""
+
+_MOST_BYTES = 1_000_000
+"""The largest manifest. One of 26 files has 200,000. A megabyte of nonsense takes 0.7 GB to say what is wrong."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 """The name of a file in the release's own folder: no folders, nothing hidden."""
@@ -102,6 +107,21 @@ class Weights(Strict):
     weights_sha256: Sha256
 
 
+class Scan(Strict):
+    """The contents of a file, read from its bytes without running it; `tools/release/scan.py` says what is looked for.
+
+    `members` is the number of files in it, itself if it is no archive. `pickles` are the members that are pickles.
+    `external` are the references to data outside of it. `custom` are the operations that no runtime of the format
+    brings along. `operations` are the kinds of operations with their number.
+    """
+
+    members: Count
+    pickles: tuple[str, ...]
+    external: tuple[str, ...]
+    custom: tuple[str, ...]
+    operations: dict[str, Count]
+
+
 class ReleasedFile(Strict):
     """One file. `tools` are the programs and packages that made and judged it, with their versions."""
 
@@ -117,12 +137,19 @@ class ReleasedFile(Strict):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     parity: tuple[Parity, ...]
+    scan: Scan
+
+
+class _Version(BaseModel):
+    """The version of a manifest, whatever else is in it."""
+
+    manifest: int
 
 
 class Manifest(Strict):
     """The whole release. `manifest` is the version of this schema."""
 
-    manifest: Literal[1]
+    manifest: Literal[2]
     name: str
     version: str
     licence: str
@@ -145,15 +172,13 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: no such file, or one that does not match the schema.
+        ManifestError: no such file, one of another version, or one that does not match the schema.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+        text = read_file(path, _MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}; give the folder of a release") from error
-    if len(text) > _MOST_BYTES:
-        raise ManifestError(f"{path} is larger than any manifest; give the folder of a release")
+    _refuse_other_version(path, text)
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -166,6 +191,22 @@ def read_manifest(path: Path) -> Manifest:
     if len({*names}) < len(names):
         raise ManifestError(f"{path} lists a file twice; make the release again")
     return manifest
+
+
+def _refuse_other_version(path: Path, text: bytes) -> None:
+    """Raise ManifestError for a manifest of another version, which other keys would only confuse."""
+    try:
+        version = _Version.model_validate_json(text).manifest
+    except ValidationError:
+        return  # the caller says what is wrong
+    if version > VERSION:
+        raise ManifestError(
+            f"{path} is of version {version}, this rvm-export reads version {VERSION}; install a newer rvm-export"
+        )
+    if version < VERSION:
+        raise ManifestError(
+            f"{path} is of version {version}, this rvm-export reads version {VERSION}; make the release again"
+        )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,35 @@
-"""Messages on stderr: tables, progress, and errors in one line."""
+"""Messages on stderr: tables, progress, and errors in one line.
+
+Foreign text in them is escaped here, see `rvm_model/printable.py`.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
+from rich.text import Text
+
+from rvm_model.printable import one_line, printable
+
+
+class _Stderr(Console):
+    """A console whose texts, also in the cells of tables, cannot act on the terminal."""
+
+    def __init__(self) -> None:
+        # A file name is no markup, whatever brackets and colons it holds.
+        super().__init__(stderr=True, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
 
 
 def stderr_console() -> Console:
-    """Return a console for tables and progress. It takes no file name for markup, whatever brackets it holds."""
-    return Console(stderr=True, markup=False, highlight=False)
+    """Return a console for tables and progress. Pass it `str`, which it escapes, never `rich.text.Text`."""
+    return _Stderr()
 
 
 class Stage:
@@ -27,7 +45,7 @@ class Stage:
             text: The stage, such as `playing the reference in float64`. A new one is a new line on a pipe.
             detail: The progress, such as `frame 3 of 24`. Only a terminal shows it.
         """
-        self._show(_one_line(text), _one_line(detail))
+        self._show(one_line(text), one_line(detail))
 
 
 @contextmanager
@@ -47,7 +65,7 @@ def working(console: Console, text: str) -> Iterator[Stage]:
     width = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False, table_column=width)
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
-        task = progress.add_task(_one_line(text), total=None)
+        task = progress.add_task(one_line(text), total=None)
         yield Stage(lambda text, detail: progress.update(task, description=", ".join(filter(None, (text, detail)))))
 
 
@@ -64,11 +82,13 @@ def _print_lines() -> Callable[[str, str], None]:
     return show
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def say_error(message: str, code: int) -> int:
+def say_error(message: str, code: int, kind: str = "error") -> int:
     """Print an error as one line, whatever the message, and return the exit code."""
-    typer.secho(f"rvm-export: error: {_one_line(message)}", err=True, fg="red")
+    with suppress(OSError):  # stderr is full or closed, and the exit code is all that is left
+        typer.secho(f"rvm-export: {kind}: {one_line(message)}", err=True, fg="red")
     return code
+
+
+def say_warning(message: str) -> None:
+    """Print a warning as one line."""
+    typer.secho(f"rvm-export: WARNING: {one_line(message)}", err=True, fg="yellow", bold=True)

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
-from exporters import FORMATS, load_runtime, recognise
-from exporters.artifact import Artifact, ArtifactError
-from exporters.recover import Recovered, recognise_trusted, recover
+from exporters import FORMATS, load_runtime, open_artifact
+from exporters.artifact import Artifact, UnknownFormat
+from exporters.recover import Recovered, recover
 from exporters.runtime import Device, State
 from parity_tests.recovered import describe, verify_recovered
 from parity_tests.reports.parity_report import to_table, verdict
@@ -58,7 +58,7 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
         source: A source of `load_checkpoint`, or a file or folder of any format, ours or released.
         variant: `mobilenetv3` or `resnet50`.
         refiner: `deep_guided_filter` or `fast_guided_filter`.
-        trust: Open an artifact that is code.
+        trust: Open an artifact that is code. See `open_artifact`.
         prove: Compare an artifact with the network that has its recovered weights.
 
     Raises:
@@ -72,14 +72,14 @@ def open_checkpoint(source: str, variant: str, refiner: str, *, trust: bool = Fa
         with working(stderr_console(), f"loading {path}"):
             return load_checkpoint(source, variant, refiner)
     try:
-        recognise(path)
-    except ArtifactError as error:
+        artifact = open_artifact(path, trust=trust)
+    except UnknownFormat as error:
         formats = ", ".join(description.title for description in FORMATS.values())
         raise CheckpointError(
             f"{path} is neither a checkpoint (.pth, .safetensors) nor of a format known here ({formats}), or is damaged"
         ) from error
     with working(stderr_console(), f"taking the weights out of {path}"):
-        recovered = recover([path], trust=trust)
+        recovered = recover([artifact])
     checkpoint = recovered.checkpoint
     if (checkpoint.variant, checkpoint.refiner) != (variant, refiner):
         raise CheckpointError(
@@ -111,30 +111,33 @@ def refuse_auto(source: str | None) -> None:
         raise UserError("--checkpoint auto could be other weights than the file's; give a path, official or seeded")
 
 
-def open_models(*names: str) -> list[Model]:
+def open_models(*names: str, trust: bool) -> list[Model]:
     """Open each name. `official` and `seeded` get the variant and refiner of a file among the names.
 
     Raises:
         UserError: as `open_model`.
     """
-    opened = {name: open_model(name) for name in names if name not in _NAMED}
+    opened = {name: open_model(name, trust=trust) for name in names if name not in _NAMED}
     like = next(iter(opened.values()), None)
     kind = (like.variant, like.refiner) if like else ()
     return [opened[name] if name in opened else load_checkpoint(name, *kind) for name in names]
 
 
-def open_model(name: str) -> Model:
+def open_model(name: str, *, trust: bool) -> Model:
     """Open a name: `official` or `seeded` weights, a .pth or .safetensors file, else an exported file.
 
+    Args:
+        name: The name.
+        trust: Open an exported file that is code.
+
     Raises:
-        UserError: the name is none of these, or the file cannot be read.
+        UserError: the name is none of these, or the file cannot be read, or is code and not trusted.
     """
     if name in _NAMED:
         return load_checkpoint(name)
     if is_checkpoint(Path(name)):
         return load_checkpoint_file(Path(name))
-    path = Path(name)
-    return load_runtime(recognise(path)).inspect(path)
+    return open_artifact(Path(name), trust=trust)
 
 
 @contextmanager
@@ -265,7 +268,7 @@ def prove_recovered(recovered: Recovered) -> None:
 def _variant_of(path: Path, trust: bool) -> str:
     if is_checkpoint(path) or not path.exists():
         return load_checkpoint_file(path).variant
-    return load_runtime(recognise_trusted(path, trust)).inspect(path).variant
+    return open_artifact(path, trust=trust).variant
 
 
 def _resized(images: Images, height: int, width: int) -> Images:

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import typer
-
 from rvm_model.errors import UserError
+from rvm_model.publishing import move_new, move_over
+from tools.shared.stdout import write_stdout
 
 Results = TypeVar("Results")
 STDOUT = Path("-")
@@ -98,7 +98,7 @@ def refuse_place(path: Path) -> None:
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Raise OutputError if the file exists and `force` is off."""
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"{path} exists; use --force to replace it, or write elsewhere")
 
 
@@ -115,7 +115,7 @@ def publish(
         desk: An existing folder on the same disk to write in; None for the file's own folder.
 
     Raises:
-        OutputError: the folder cannot be made or written to.
+        OutputError: the folder cannot be made or written to, or the name was taken meanwhile and `force` is off.
         ExportFailed: the disk is full, or fails.
     """
     try:
@@ -130,8 +130,13 @@ def publish(
         try:
             write(staged)
             check(staged)
+            if force:
+                move_over(staged, path, aside=Path(folder) / "old")
+            else:
+                move_new(staged, path)
+        except FileExistsError:
             refuse_existing(path, force)
-            _replace(staged, path, aside=Path(folder) / "old")
+            raise
         except OSError as error:
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -186,7 +191,7 @@ def write_text(text: str, path: Path, desk: Path | None = None) -> None:
     See `publish` for `desk` and the errors.
     """
     if path == STDOUT:
-        typer.echo(text.encode(), nl=False)
+        write_stdout(text)
     else:
         publish(path, partial(_write, text), check=lambda _: None, force=True, desk=desk)
 
@@ -195,23 +200,6 @@ def bytes_of(path: Path) -> int:
     """Return the size of a file, or of all files in a folder."""
     paths = path.rglob("*") if path.is_dir() else [path]
     return sum(each.stat().st_size for each in paths if each.is_file())
-
-
-def _replace(staged: Path, path: Path, aside: Path) -> None:
-    """Move a new file or folder to its final path.
-
-    A folder cannot replace a folder. The old one is first moved aside, and moved back if the replacement fails.
-    """
-    if not path.is_dir():
-        staged.replace(path)
-        return
-    try:
-        path.replace(aside)
-        staged.replace(path)
-    except BaseException:
-        if aside.exists():
-            aside.replace(path)
-        raise
 
 
 def _check_file(option: str, path: Path) -> None:
@@ -227,4 +215,4 @@ def _check_file(option: str, path: Path) -> None:
 
 
 def _write(text: str, path: Path) -> None:
-    path.write_bytes(text.encode())
+    path.write_bytes(text.encode(errors="surrogateescape"))

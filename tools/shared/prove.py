@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporters import load_runtime
 from exporters.artifact import Artifact
 from parity_tests.clips import Clip
 from parity_tests.verify import ParityReport, auto_ratio, fit_size, verify
@@ -22,8 +21,7 @@ class Proof:
 
 
 def prove(
-    path: Path,
-    format_name: str,
+    artifact: Artifact,
     checkpoint: Checkpoint,
     clip: Clip,
     ratio: float | None = None,
@@ -32,8 +30,7 @@ def prove(
     """Compare a file with PyTorch. The reports name it without its folder.
 
     Args:
-        path: The file.
-        format_name: Its format.
+        artifact: The file, opened to play it.
         checkpoint: The weights that it should hold.
         clip: The clip to play.
         ratio: Downsample ratio of a file for any ratio; None for the one that suits the clip.
@@ -42,12 +39,11 @@ def prove(
     Raises:
         ArtifactError, ParityError, DeviceError, MissingPackage: see `parity_tests.verify.verify`.
     """
-    artifact = load_runtime(format_name).inspect(path)
     reports, pictures = [], []
     for each in (artifact, *artifact.others):
         played, its_ratio = fit_size(each, clip, None if each.fixed else ratio or auto_ratio(clip))
         album = Album(played)
         report = verify(each, checkpoint, clip, its_ratio, watch=album.add, on_frame=on_frame)
-        reports.append(replace(report, artifact=Path(path.name)))
+        reports.append(replace(report, artifact=Path(artifact.path.name)))
         pictures.append(album.picture())
     return Proof(artifact=artifact, reports=tuple(reports), picture=pictures[0])

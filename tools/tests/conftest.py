@@ -41,6 +41,7 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
             main.main()
         out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)
+        assert "rvm-export: internal error" not in err, err
         return Result(caught.value.code, out, err)
 
     return command
@@ -67,8 +68,10 @@ def hostile_home(tmp_path_factory, seeded_artifacts, node, require) -> Home:
     require("linux", sys.platform == "linux", "memory limits and watches of files are Linux's here")
     folder = tmp_path_factory.mktemp("hostile")
     made = {name: seeded_artifacts[format_name] for name, (format_name, _) in good_files.ANY_SIZE.items()}
+    # In eight bits, whose weights are one shard, as constructions expect.
+    fresh = {**good_files.ONE_SIZE, "tfjs.zip": good_files.ANY_SIZE["tfjs.zip"]}
     home = Home(folder / "home")
-    good_files.write_good_files(home, {**made, **good_files.make_models(folder, good_files.ONE_SIZE)})
+    good_files.write_good_files(home, {**made, **good_files.make_models(folder, fresh)})
     home.make()
     return home
 

@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-from exporters import FORMATS, load_runtime
-from exporters.support.metadata import LICENCE, SOURCE
+from exporters import FORMATS, describe
+from exporters.support.licence import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
 from tools.release.build import Built, parity_of
-from tools.release.manifest import Manifest, ReleasedFile, Tensor, Weights
+from tools.release.manifest import VERSION, Manifest, ReleasedFile, Tensor, Weights
+from tools.release.scan import scan_file
 from tools.release.versions import tools_of
 from tools.shared.prove import prove
 
@@ -21,13 +22,13 @@ SHA = 64 * "0"
 @cache
 def proved(path: Path):
     """Return the real proof of an ONNX file, with figures and picture."""
-    return prove(path, "onnx", load_checkpoint("seeded"), load_clip(None, 16))
+    return prove(describe(path), load_checkpoint("seeded"), load_clip(None, 16))
 
 
 @cache
 def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     """Return the record of a seeded file of any format, with the ONNX file's figures, which are quick to get."""
-    artifact, proof = load_runtime(name).inspect(path), proved(onnx_path)
+    artifact, proof = describe(path), proved(onnx_path)
     options = {"fixed": artifact.fixed} if artifact.fixed else {}
     options |= {"zip": True} if FORMATS[name].one_size else {}
     spec = FORMATS[name].spec(
@@ -50,6 +51,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
         inputs=tensors(artifact.inputs),
         outputs=tensors(artifact.outputs),
         parity=tuple(map(parity_of, proof.reports)),
+        scan=scan_file(path, name),
     )
     reports = tuple(replace(report, artifact=Path(path.name)) for report in proof.reports)
     return Built(key=SHA, entry=entry, reports=reports, picture=proof.picture)
@@ -57,7 +59,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
 
 def manifest_of(*built: Built, **changes) -> Manifest:
     given = {
-        "manifest": 1,
+        "manifest": VERSION,
         "name": "rvm-export",
         "version": "1.0.0",
         "licence": LICENCE,

@@ -39,7 +39,7 @@ def _mount(*words: object) -> None:
 def _run(folder: Path, *words: str) -> dict[str, object]:
     usual = ["--checkpoint", "mobilenetv3=seeded", "--frames", "16", "--version", VERSION, "--jobs", "1"]
     sys.argv = ["rvm-export", "release", "--out", str(folder), *usual, *words]
-    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
         try:
             cli.main()
         except SystemExit as stop:

@@ -264,11 +264,11 @@ def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
 def test_each_kind_of_browser_plays_in_its_own_runtime(device, runtime, run, tmp_path, monkeypatch):
     asked = []
 
-    def load(form, name):
-        asked.append((form, name))
+    def opened(path, *, trust, runtime):
+        asked.append(runtime)
         raise UserError("seen enough")
 
     monkeypatch.setattr(command, "recognise", lambda _: "tfjs")
-    monkeypatch.setattr(command, "load_runtime", load)
+    monkeypatch.setattr(command, "open_artifact", opened)
     assert run("bench", tmp_path, "--device", device).code == 2
-    assert asked == [("tfjs", runtime)]
+    assert asked == [runtime]

@@ -133,7 +133,9 @@ def test_files_that_exist_are_used_and_one_that_fails_is_not_timed(made, run, tm
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
     onnx.save(model, tmp_path / ONNX)
     formats = ("--formats", "onnx", "--formats", "torchscript")
-    result = run("benchmark", *formats, "--checkpoint", "seeded", *SMALL, "--output", tmp_path, "--json", "-")
+    result = run(
+        "benchmark", *formats, "--trust", "--checkpoint", "seeded", *SMALL, "--output", tmp_path, "--json", "-"
+    )
     assert result.code == 1
     document = json.loads(result.out)
     bad, good = document["rows"]
@@ -260,16 +262,16 @@ def test_charts_show_files_without_a_time_too():
     assert all(word in [*charts.values()][1] for word in (">1.00<", ">not measured<"))
 
 
-def test_coremls_evaluator_has_no_time_and_a_race_that_breaks_fails_those_in_it(monkeypatch, tmp_path):
+def test_coremls_evaluator_has_no_time_and_a_race_that_breaks_fails_those_in_it(monkeypatch):
     def broken(*_):
         raise UserError("no memory")
 
     monkeypatch.setattr(timing, "_race", broken)
     monkeypatch.setattr(Row, "runtime", "evaluator")
     alone = [row("a.mlpackage", format="coreml")]
-    (untimed,) = timing.time_rows(alone, tmp_path, None, 1, 1, lambda: None)
+    (untimed,) = timing.time_rows(alone, {}, None, 1, 1, lambda: None)
     assert (untimed.status, untimed.timing) == ("ok", None)
     assert "evaluator computes as the device does, but not in its time" in untimed.reason
     monkeypatch.setattr(Row, "runtime", "onnxruntime")
-    (failed,) = timing.time_rows([row("a.onnx")], tmp_path, None, 1, 1, lambda: None)
+    (failed,) = timing.time_rows([row("a.onnx")], {}, None, 1, 1, lambda: None)
     assert (failed.status, failed.reason) == ("failed", "not timed: no memory")

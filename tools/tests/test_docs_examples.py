@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from rvm_model import load_checkpoint
+from tools.release import golden
 from tools.tests.test_docs import FENCED, PAGES
 
 HERE = Path(__file__).parent
@@ -22,6 +24,7 @@ ONNX_WEB, TFJS_WEB = (ROOT / "exporters" / name / "web" for name in ("onnx", "tf
 PACKAGES = Path(sysconfig.get_path("purelib"))
 WIDTH, HEIGHT, RATIO = 64, 48, 0.5
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH, 4), np.uint8)
+LIMIT = 1e-4
 ARGUMENTS = [str(WIDTH), str(HEIGHT), str(RATIO)]
 
 
@@ -125,6 +128,52 @@ def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):
     (tmp_path / "libonnxruntime.so.1").symlink_to(library)
     program = compile_example("onnx_onnxruntime", tmp_path, require, Path(include), library)
     check_alpha(program, tmp_path, onnx_file, alpha)
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("golden") / "golden.npz"
+    golden.pack(golden.vectors([load_checkpoint("seeded")]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wrong_vectors(vectors) -> Path:
+    """Return vectors whose last frame has the outputs of the one before, as if a consumer fed back an old state."""
+    with np.load(vectors) as given:
+        arrays = dict(given)
+    for name, array in arrays.items():
+        if name.endswith(("fgr", "pha")):
+            array[-1] = array[-2]
+    path = vectors.with_name("wrong.npz")
+    golden.pack(arrays, path)
+    return path
+
+
+SIZES = [str(size) for size in golden.SIZES]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_golden_vectors_in_node(size, node, onnx_file, vectors, wrong_vectors):
+    def errors(path: Path) -> dict[str, float]:
+        words = ["onnxruntime-web", ONNX_WEB, onnx_file, path, "mobilenetv3", size]
+        return json.loads(call([node, HERE / "docs_golden.mjs", *words], FRAMES[:0]))
+
+    assert errors(vectors).keys() == {"fgr", "pha"}
+    assert all(0 < error < LIMIT for error in errors(vectors).values())
+    assert max(errors(wrong_vectors).values()) > LIMIT
+
+
+def test_golden_vectors_in_cpp(openvino, onnx_file, vectors, wrong_vectors, tmp_path, require):
+    folder = PACKAGES / "openvino"
+    (library,) = (folder / "libs").glob("libopenvino.so.*")
+    program = compile_example("golden_openvino", tmp_path, require, folder / "include", library)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder / "libs")}
+    for size in SIZES:
+        for path, code in ((vectors, 0), (wrong_vectors, 1)):
+            words = [program, onnx_file, path, "mobilenetv3", size, str(LIMIT)]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+            assert done.returncode == code, (size, path, done.stdout, done.stderr)
 
 
 def test_every_example_is_on_a_page():

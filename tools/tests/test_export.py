@@ -301,7 +301,7 @@ def test_a_file_that_does_not_load_is_a_failed_export(run, tmp_path, monkeypatch
     monkeypatch.setattr(torchscript_export, "_normalised", lambda archive: archive[:1000])
     result = run("torchscript", "--checkpoint", "seeded", "--output", tmp_path)
     assert (result.code, result.out) == (1, "")
-    assert "truncated" in result.error
+    assert "or is damaged" in result.error
     assert [*tmp_path.iterdir()] == []
 
 
@@ -473,7 +473,7 @@ sys.argv = ["rvm-export", "--version"]
 try:
     cli.main()
 finally:
-    print(*(signal.getsignal(each) is signal.default_int_handler for each in (signal.SIGHUP, signal.SIGTERM)))
+    print(*(callable(signal.getsignal(each)) for each in (signal.SIGHUP, signal.SIGTERM)))
 """
     done = subprocess.run([sys.executable, "-c", code, str(ignored)], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == f"{not ignored} True"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from exporters.tests.tfjs_files import RELEASED
-from tools.shared.outputs import ExportFailed, publish
+from tools.shared.outputs import ExportFailed, OutputError, publish
 
 
 @pytest.fixture
@@ -108,6 +108,26 @@ def test_a_folder_that_cannot_be_replaced_stays(fails, tmp_path, monkeypatch):
     with pytest.raises(ExportFailed, match=r"cannot write .*: Input/output error"):
         publish(path, lambda folder: folder.mkdir(), lambda folder: None, force=True)
     assert content(path) == {"old": b"old"}
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_that_appears_while_another_is_written_stays(folder, tmp_path):
+    path = tmp_path / "model"
+
+    def write(staged):
+        if folder:
+            staged.mkdir()
+        else:
+            staged.write_text("new")
+
+    def appear(_):
+        path.mkdir()
+        (path / "mine").write_text("mine")
+
+    with pytest.raises(OutputError, match="exists; use --force to replace it, or write elsewhere"):
+        publish(path, write, appear, force=False)
+    assert content(path) == {"mine": b"mine"}
     assert [*tmp_path.iterdir()] == [path]
 
 

@@ -1,6 +1,6 @@
 """Attacks built on purpose, through every command that opens such a file: `tools/tests/hostile/constructions`.
 
-A tenth run in `make test`, the others are marked `long`.
+A tenth run in `make test`, the others in `make soak`.
 """
 
 import pytest
@@ -37,6 +37,7 @@ def test_one_in_ten_is_refused_or_does_no_harm(name, few):
     check(few, name)
 
 
+@pytest.mark.soak
 @pytest.mark.long
 @pytest.mark.parametrize("name", [NAMES[number] for number in MOST])
 def test_the_others_too(name, most):

@@ -191,6 +191,7 @@ def test_forbidden_system_calls_are_found(tmp_path):
         assert [*strace.forbidden([line], home)] == ([found] if found else []), line
 
 
+@pytest.mark.soak
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_system_calls_of_a_few_files_are_all_allowed(hostile_home, require):

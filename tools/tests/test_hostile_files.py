@@ -134,6 +134,7 @@ class TestGoodFiles:
         assert all(each["written"] for each in good if each["command"] in writing and each["code"] == 0)
 
 
+@pytest.mark.soak
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 class TestMany:

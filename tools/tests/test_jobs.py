@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -12,17 +13,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 
+import dask
 import pytest
 from distributed import Client
 from rich.console import Console
 
 from rvm_model import __version__
 from rvm_model.errors import UserError
-from tools.jobs import cluster, processes, records
+from tools.jobs import cluster, processes, records, runner
 from tools.jobs.cluster import ClusterError
 from tools.jobs.processes import ENDING_SECONDS, ProcessDied, default_processes, in_process
 from tools.jobs.runner import Job, run_jobs, to_table
+from tools.jobs.seals import seal_key
 from tools.tests import job_functions as f
 from tools.tests.children import started
 
@@ -45,12 +49,15 @@ def alive(pid):
 
 
 @contextmanager
-def cluster_of(folder, workers, lacking=()) -> Iterator[str]:
-    """Start a scheduler and its workers as a user does; workers in `lacking` have another project's `tools`."""
+def cluster_of(folder, workers, lacking=(), certificates=()) -> Iterator[str]:
+    """Start a scheduler and its workers as a user does; workers in `lacking` have another project's `tools`.
+
+    `certificates` are options of both.
+    """
     (folder / "empty" / "tools").mkdir(parents=True)
     (folder / "empty" / "tools" / "__init__.py").touch()
     file = folder / "scheduler.json"
-    options = ["--scheduler-file", file, "--no-dashboard"]
+    options = ["--scheduler-file", file, "--no-dashboard", *certificates]
     started = []
 
     def start(what, *more):
@@ -159,12 +166,12 @@ def test_a_signal_is_named(tmp_path, capfd):
 
 
 def test_what_does_not_travel_is_said(run):
-    odd, unpicklable, missing = run(job(f.raise_odd), job(f.give_unpicklable), job(f.import_missing))
+    odd, unsuitable, missing = run(job(f.raise_odd), job(f.give_what_json_cannot_hold), job(f.import_missing))
     assert "OddError: one and two (" in odd.error
-    assert unpicklable.outcome == "failed"
-    assert "pickle" in unpicklable.error.lower()
+    assert unsuitable.outcome == "failed"
+    assert "TypeError: Object of type function is not JSON serializable" in unsuitable.error
     assert "ModuleNotFoundError: No module named 'missing_package' (" in missing.error
-    assert not any("\n" in each.error for each in (odd, unpicklable, missing))
+    assert not any("\n" in each.error for each in (odd, unsuitable, missing))
 
 
 def test_warnings_come_back(run, capfd):
@@ -196,7 +203,7 @@ def test_a_rerun_skips_what_is_whole_and_made_from_the_same(run, tmp_path, capfd
 def test_no_executor_is_started_for_nothing(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     given = job(f.write, path, files=(path,), made_from="these")
     assert run_jobs([given], 1, "tcp://127.0.0.1:9")[0].outcome == "skipped"
     assert run_jobs([], 1, "tcp://127.0.0.1:9") == []
@@ -206,7 +213,7 @@ def test_a_failure_forgets_what_was_made(tmp_path):
     """Check that a failure deletes the record: half of the files may be new by then, and of the old size."""
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     assert run_jobs([job(f.fail, tmp_path / "n", files=(path,), made_from="others")], 1)[0].outcome == "failed"
     assert not records.made([path], "these")
 
@@ -215,7 +222,7 @@ def test_folders_are_files_too(tmp_path):
     folder = tmp_path / "frames"
     (folder / "deeper").mkdir(parents=True)
     (folder / "deeper" / "1.png").write_text("one")
-    records.remember([folder], "these", None)
+    records.remember([folder], "these", None, seal_key("these"))
     assert records.made([folder], "these")
     (folder / "2.png").touch()
     assert not records.made([folder], "these")
@@ -224,9 +231,87 @@ def test_folders_are_files_too(tmp_path):
 def test_a_damaged_record_is_none(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     (tmp_path / records.FOLDER / "file.json").write_text("[")
     assert not records.made([path], "these")
+
+
+@pytest.mark.timeout(60)
+def test_a_fingerprint_of_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(OSError, match="it is no regular file"):
+        records.fingerprint([tmp_path / "clip.mp4"], {})
+
+
+def test_a_replaced_file_of_the_same_size_is_made_again(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    records.remember([path], "these", None, seal_key("these"))
+    assert records.made([path], "these")
+    path.write_text("two")
+    assert records.others([path], "these") == [path]
+    path.unlink()
+    os.mkfifo(path)
+    assert records.others([path], "these") == [path]
+
+
+def test_a_forged_record_is_none(tmp_path):
+    """Seal the record of a damaged file with any key but this user's, or with the user's for other work."""
+    path = tmp_path / "file"
+    path.write_text("damaged")
+    for key in (bytes(32), b"", seal_key("others")):
+        records.remember([path], "these", None, key)
+        assert not records.made([path], "these")
+    place = tmp_path / records.FOLDER / "file.json"
+    for text in ("[]", '"x"', '{"seal": 1, "record": 2}', '{"seal": "\\ud800", "record": "{}"}', "[" * 100_000):
+        place.write_text(text)
+        assert not records.made([path], "these"), text[:40]
+
+
+def other_user(folder):
+    """Return a statement for a process whose state folder is this one."""
+    return os.environ | {"XDG_STATE_HOME": str(folder), "HOME": str(folder)}
+
+
+def key_of_another_process(environment):
+    code = "from tools.jobs.seals import seal_key; print(seal_key('these').hex())"
+    return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, timeout=120)
+
+
+def test_the_key_is_kept_for_this_user_alone(tmp_path):
+    one = key_of_another_process(other_user(tmp_path / "state"))
+    assert key_of_another_process(other_user(tmp_path / "state")) == one
+    assert key_of_another_process(other_user(tmp_path / "other")) != one
+    (place,) = (tmp_path / "state").rglob("records.key")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert {path.name for path in place.parent.iterdir()} == {"records.key"}
+    place.chmod(0o644)  # everybody may have read it
+    assert key_of_another_process(other_user(tmp_path / "state")) != one
+
+
+@pytest.mark.parametrize("spoil", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_key_that_is_none_is_replaced_or_not_used(spoil, tmp_path):
+    environment = other_user(tmp_path / "state")
+    one = key_of_another_process(environment)
+    (place,) = (tmp_path / "state").rglob("records.key")
+    place.unlink()
+    spoil(place)
+    assert key_of_another_process(environment) != one
+
+
+def test_without_a_place_for_the_key_the_work_is_done_again(tmp_path):
+    (tmp_path / "state").touch()  # no folder can be made here
+    environment = other_user(tmp_path / "state")
+    assert key_of_another_process(environment) != key_of_another_process(environment)
+    code = (
+        "import sys; from pathlib import Path; from tools.jobs.runner import Job, run_jobs;"
+        "from tools.tests import job_functions as f; path = Path(sys.argv[1]);"
+        "job = Job(name='write', function=f.write, arguments=(path, 'whole'), files=(path,), made_from='these');"
+        "print(*(run_jobs([job], 1)[0].outcome for _ in range(2)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "file")]
+    for _ in range(2):
+        assert subprocess.check_output(command, env=environment, text=True, timeout=120) == "done skipped\n"
 
 
 def test_fingerprints_tell_contents_names_and_options_apart(tmp_path):
@@ -250,7 +335,7 @@ def test_two_jobs_for_one_file_are_refused(tmp_path):
 def test_a_table_shows_what_became_of_all(tmp_path):
     path = tmp_path / "made"
     path.touch()
-    records.remember([path], "these", None)
+    records.remember([path], "these", None, seal_key("these"))
     results = run_jobs(
         [job(f.square, 1), job(f.fail, tmp_path / "[red]n"), job(f.write, path, files=(path,), made_from="these")], 1
     )
@@ -411,3 +496,82 @@ def test_a_worker_of_another_version(address, monkeypatch):
         ClusterError, match=rf"^the scheduler has rvm-export {__version__}; install 0.0.1 with the scheduler"
     ):
         run_jobs([job(f.pid)], 1, address)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory, require):
+    """Return a folder with a certificate authority, and a key and certificate that it signed."""
+    require("openssl", which("openssl") is not None, "no openssl on the PATH")
+    folder = tmp_path_factory.mktemp("certificates")
+    new = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    signed = ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+    for name, more in (("authority", []), ("node", signed), ("stranger", [])):
+        words = [*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", *more]
+        subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@contextmanager
+def trusting(folder, name):
+    """Configure Dask as environment variables would: with this certificate, and that of the authority."""
+    with dask.config.set(
+        {
+            "distributed.comm.tls.ca-file": str(folder / "authority.pem"),
+            "distributed.comm.tls.client.cert": str(folder / f"{name}.pem"),
+            "distributed.comm.tls.client.key": str(folder / f"{name}.key"),
+        }
+    ):
+        yield
+
+
+def test_a_cluster_over_tls_admits_only_who_has_a_certificate(certificates, tmp_path, monkeypatch):
+    options = ["--protocol", "tls", "--tls-ca-file", certificates / "authority.pem"]
+    options += ["--tls-cert", certificates / "node.pem", "--tls-key", certificates / "node.key"]
+    with trusting(certificates, "node"), cluster_of(tmp_path, workers=1, certificates=options) as where:
+        assert where.startswith("tls://")
+        assert run_jobs([job(f.square, 3)], 1, where)[0].value == 9
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
+        with (
+            trusting(certificates, "stranger"),
+            pytest.raises(ClusterError, match=f"^no Dask scheduler answers at '{where}'"),
+        ):
+            run_jobs([job(f.square, 3)], 1, where)
+
+
+def test_tls_without_certificates_is_said(monkeypatch):
+    with pytest.raises(ClusterError, match=r"^tls://127.0.0.1:8786 needs certificates, .*; set DASK_.*__CA_FILE, "):
+        run_jobs([job(f.square, 3)], 1, "tls://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize("answer", ["pickle", "[1]", "{}", '{"value": 1, "error": "", "code": "x"}', None])
+def test_an_answer_that_is_not_the_json_of_a_job_fails_it(answer, tmp_path, monkeypatch):
+    answer = pickle.dumps(f.Bomb(tmp_path / "ran")) if answer == "pickle" else answer
+
+    @contextmanager
+    def hostile(_):
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit = lambda *_: ThreadPoolExecutor.submit(executor, lambda: answer)
+            yield processes.Place(executor=executor, stopped=lambda: False)
+
+    monkeypatch.setattr(runner, "this_machine", hostile)
+    (result,) = run_jobs([job(f.square, 3)], 1)
+    assert (result.outcome, result.code) == ("failed", 1)
+    assert result.error.startswith("its answer is not the JSON of a job (")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_process_that_writes_a_pickle_over_its_answer_fails_its_job(tmp_path):
+    (result,) = run_jobs([job(f.answer_with_a_pickle, tmp_path / "ran")], 1)
+    assert result.outcome == "failed"
+    assert not (tmp_path / "ran").exists()

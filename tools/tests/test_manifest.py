@@ -1,6 +1,7 @@
 """The manifest's schema: the published file is current, and invalid manifests are refused."""
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -41,9 +42,10 @@ ENTRY = {
             "truth": None,
         }
     ],
+    "scan": {"members": 1, "pickles": [], "external": [], "custom": [], "operations": {"Conv": 3}},
 }
 GOOD = {
-    "manifest": 1,
+    "manifest": 2,
     "name": "Robust Video Matting",
     "version": "1.1.0",
     "licence": "GPL-3.0-or-later",
@@ -78,7 +80,9 @@ def test_what_is_written_is_read_and_holds_the_schema(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        {**GOOD, "manifest": 2},
+        {**GOOD, "manifest": 1},
+        {**GOOD, "manifest": "2"},
+        with_entry(scan={}),
         {**GOOD, "more": 1},
         {key: GOOD[key] for key in GOOD if key != "licence"},
         with_entry(file="../secret"),
@@ -113,5 +117,19 @@ def test_one_that_is_not_there_or_endless(tmp_path, monkeypatch):
     with pytest.raises(ManifestError, match="cannot read"):
         read_manifest(tmp_path / "none.json")
     monkeypatch.setattr("tools.release.manifest._MOST_BYTES", 100)
-    with pytest.raises(ManifestError, match="larger"):
+    with pytest.raises(ManifestError, match="at most 100 are read"):
         read_manifest(write(tmp_path, GOOD))
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(ManifestError, match="it is no regular file; give the folder of a release"):
+        read_manifest(tmp_path / "manifest.json")
+
+
+def test_millions_of_wrong_entries_are_not_listed(tmp_path):
+    """Pydantic takes a kilobyte and more for each."""
+    path = write(tmp_path, '{"artifacts": [' + "0," * 600_000 + "0]}")
+    with pytest.raises(ManifestError, match="at most 1000000 are read"):
+        read_manifest(path)

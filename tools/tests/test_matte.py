@@ -1,5 +1,6 @@
 """`rvm-export matte` as users run it: any model, any clip, several inputs at a time, and errors."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -52,7 +53,7 @@ def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, out,
     """Test at the size of the files that have one size."""
     clip = write_clip(tmp_path / "clip.mkv", drawn(5, 160, 96))
     for model, folder in (("seeded", "expected"), (seeded_artifacts[name], "given")):
-        result = run("matte", clip, "--model", model, "--alpha", out / folder, *RATIO)
+        result = run("matte", clip, "--model", model, "--trust", "--alpha", out / folder, *RATIO)
         assert (result.code, result.out) == (0, "")
     difference = read(out / "given").astype(int) - read(out / "expected")
     assert len(difference) == 5
@@ -207,6 +208,84 @@ def test_wrong_words_are_said_in_one_line(arguments, message, run, tmp_path, mon
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["...mp4", "..mp4", "...mkv"])
+def test_a_clip_whose_name_would_lead_outside_is_refused(name, clip, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, clip.parent / name)
+    for inputs in ((clip.parent / name,), (clip, clip.parent / name)):
+        result = run("matte", *inputs, "--model", "seeded", "--alpha", "out/{name}/pha.mp4", *RATIO)
+        assert result.code == 2
+        assert "without its suffix, which names no output; rename it" in result.error
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+def test_the_folder_above_is_named_as_itself(clip, run, monkeypatch):
+    (clip.parent / "deep").mkdir()
+    monkeypatch.chdir(clip.parent / "deep")
+    Image.fromarray(drawn(1, 96, 64)[0]).save(clip.parent / "one.png")
+    clip.unlink()
+    assert run("matte", "..", "--model", "seeded", "--alpha", "out/{name}/pha", *RATIO).code == 0
+    assert [each.name for each in (clip.parent / "deep" / "out").iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", ["a.mp4", "pha", "one.png"])
+def test_an_output_that_appears_meanwhile_is_kept(name, several, clip, out, run, monkeypatch, tmp_path):
+    finish, source = VideoSink.finish, clip
+    if name == "one.png":
+        source = clip.parent / "one.png"
+        Image.fromarray(drawn(1, 96, 64)[0]).save(source)
+        clip.unlink()
+
+    def appear(self):
+        finish(self)
+        if self.path.suffix:
+            self.path.write_text("mine")
+        else:
+            self.path.mkdir(exist_ok=True)
+            (self.path / "mine").write_text("mine")
+
+    monkeypatch.setattr(VideoSink, "finish", appear)
+    monkeypatch.setattr(
+        "tools.commands.matte.run_jobs", lambda jobs, *_: [job.function(*job.arguments) for job in jobs]
+    )
+    result = run("matte", clip.parent if several else source, "--model", "seeded", "--alpha", out / name, *RATIO)
+    assert result.code == 2
+    assert f"{out / name} exists; use --force to replace it, or write elsewhere" in result.error
+    place = out / name if "." in name else out / name / "mine"
+    assert place.read_text() == "mine"
+    assert [each.name for each in out.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("place", ["clip", "folder", "background"])
+def test_a_pipe_among_several_inputs_does_not_block(place, clip, out, run, tmp_path):
+    os.mkfifo(clip.parent / "pipe.mp4")
+    inputs = (clip.parent,) if place == "folder" else (clip, clip.parent / "pipe.mp4")
+    background = ("--background", clip.parent / "pipe.mp4") if place == "background" else ()
+    outputs = ("--composition", out / "{name}.mp4")
+    result = run("matte", *inputs, "--model", "seeded", *outputs, *background, *RATIO)
+    assert result.code == 2
+    assert "is no regular file" in result.error
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf_8(clip, out, run):
+    clip = clip.rename(clip.parent / os.fsdecode(b"caf\xe9.mkv"))
+    outputs = ("--alpha", out / "{name}.mp4", "--foreground", out / "{name}")
+    assert run("matte", clip, "--model", "seeded", *outputs, *RATIO).code == 0
+    assert {os.fsencode(each.name) for each in out.iterdir()} == {b"caf\xe9.mp4", b"caf\xe9"}
+    assert len(read(out / os.fsdecode(b"caf\xe9.mp4"))) == 5
+
+
+def test_a_tiff_is_a_picture(out, run, tmp_path):
+    Image.fromarray(drawn(1, 96, 64)[0]).save(tmp_path / "x.tif")
+    assert run("matte", tmp_path / "x.tif", "--model", "seeded", "--alpha", out / "a.png", *RATIO).code == 0
+    result = run("matte", tmp_path / "x.tif", "--model", "seeded", "--alpha", out / "x.tif", *RATIO)
+    assert result.code == 2
+    assert "x.tif ends in none of .mp4" in result.error
+
+
 @pytest.mark.parametrize("model", ["clip", "nowhere.onnx", "nowhere.pth"])
 def test_a_model_that_is_none(model, clip, out, run):
     result = run("matte", clip, "--model", clip if model == "clip" else model, "--alpha", out / "a.mp4")
@@ -235,6 +314,13 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.mp4")}
 
     (clip.parent / "broken.mp4").unlink()
+    content = (out / "clip.mp4").read_bytes()
+    (out / "clip.mp4").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged = run(*arguments)
+    assert damaged.code == 2
+    assert "clip.mp4 exists; use --force" in damaged.error
+    (out / "clip.mp4").write_bytes(content)
+    written[out / "clip.mp4"] = (out / "clip.mp4").stat().st_mtime_ns
     again = run(*arguments)
     assert again.code == 0
     assert "2 skipped" in again.err

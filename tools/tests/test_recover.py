@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from exporters import load_exporter
+from exporters import describe, load_exporter, open_artifact
 from exporters.coreml import CoremlSpec
 from exporters.lowering.folding import lowered_convs
 from exporters.recover import recover
@@ -20,7 +20,7 @@ def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
     first = seeded_artifacts["coreml"]
     second = tmp_path / first.name
     spec = CoremlSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE["coreml"])
-    load_exporter("coreml").export(recover([first]).checkpoint, spec, second)
+    load_exporter("coreml").export(recover([describe(first)]).checkpoint, spec, second)
     assert same_file("coreml", first, second)
 
 
@@ -30,7 +30,7 @@ def test_every_format_gives_weights_that_make_the_same_file(name, seeded_artifac
 
     `make soak` compares the files themselves.
     """
-    checkpoint = recover([seeded_artifacts[name]]).checkpoint
+    checkpoint = recover([open_artifact(seeded_artifacts[name], trust=True)]).checkpoint
     known, given = (lowered_convs(each.network()) for each in (load_checkpoint("seeded"), checkpoint))
     del known["project_seg.conv"]
     for module, conv in known.items():
@@ -51,7 +51,7 @@ def test_recover_writes_a_checkpoint_and_says_what_it_did(run, seeded_artifacts,
         "ok:",
     ):
         assert words in result.err
-    known = recover([seeded_artifacts["onnx"]]).checkpoint.state_dict
+    known = recover([describe(seeded_artifacts["onnx"])]).checkpoint.state_dict
     given = load_checkpoint(path).state_dict
     assert known.keys() == given.keys()
     assert all(torch.equal(known[key], given[key]) for key in known)

@@ -1,11 +1,13 @@
 """A release, made by real processes from seeded weights: resuming, remaking, refusing, and surviving kills."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -18,9 +20,12 @@ from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
 from rvm_model.state import VARIANTS
 from tools.jobs.runner import Result
+from tools.jobs.seals import seal_key, sealed
 from tools.release import check, make, manifest
 from tools.release.build import made_already, record_of
 from tools.release.contents import read_table
+from tools.release.files import SBOM
+from tools.release.sbom import to_sbom
 from tools.shared.models import load_weights, parse_checkpoints, resolve_source
 from tools.tests import release_faults as faults
 from tools.tests.children import started
@@ -111,7 +116,8 @@ def test_killed_while_it_is_described(copy):
     assert process.returncode == 0, process.stderr
     told = json.loads(process.stdout)
     assert told["as_undisturbed"]
-    assert len(told["kills"]) == 2 * (len(ROWS) + 4), "cards, parity.xml, report.html, manifest.json, SHA256SUMS"
+    described = ("parity.xml", "report.html", "LICENSE", "sbom.cdx.json", "manifest.json", "SHA256SUMS")
+    assert len(told["kills"]) == 2 * (len(ROWS) + len(described)), "and a card for each file"
     for each in told["kills"]:
         assert each["wrong"] == [], each
         assert each["missing"] == ["SHA256SUMS"], each
@@ -152,7 +158,7 @@ def test_a_clock_that_was_set_back(good, tmp_path):
     subprocess.run([*small_command(), tmp_path / "release", "1"], cwd=ROOT, env=environment, check=True, timeout=1500)
     for name in (HALF, f"{HALF}.md"):
         assert hashes(tmp_path / "release")[name] == good[0].files[name]
-    assert made_already(tmp_path / "release" / HALF, json.loads(record_of(good[1] / HALF).read_text())["key"])
+    assert made_already(tmp_path / "release" / HALF, record_text(good[1] / HALF)["key"])
 
 
 CLOCK = """
@@ -185,15 +191,34 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 """
 
 
+def record_text(path):
+    return json.loads(json.loads(record_of(path).read_text())["record"])
+
+
+def forge(path, seal):
+    """Damage a file, and say in its record that this is the file that was made."""
+    record = record_text(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    record["entry"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    record_of(path).write_text(seal(json.dumps(record)))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        lambda path: forge(path, str),
+        lambda path: forge(path, lambda record: sealed(record, bytes(32))),
+        lambda path: forge(path, lambda record: sealed(record, seal_key("other work"))),
+        lambda path: path.unlink() or os.mkfifo(path),
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: record_of(path).write_text("{"),
         lambda path: record_of(path).unlink() or path.unlink(),
     ],
-    ids=["gone", "changed", "record changed", "both gone"],
+    ids=[
+        *("forged", "forged with another key", "forged with the key of other work"),
+        *("pipe", "gone", "changed", "record changed", "both gone"),
+    ],
 )
 def test_only_what_is_spoiled_is_made_again(spoil, copy, good, monkeypatch):
     wanted = []
@@ -323,7 +348,7 @@ def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
     assert result.code == 0, result.err
     assert "every file is the same bytes" in result.err
-    monkeypatch.setattr(check, "_sums", lambda folder: {"report.html": str(folder)})
+    monkeypatch.setattr(check, "read_sums", lambda folder: {"report.html": str(folder)})
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
     assert result.code == 1
     assert "report.html is not reproducible" in result.err
@@ -350,11 +375,13 @@ def test_options_go_behind_verify(copy, run):
 
 
 def forged(folder, change):
-    """Change a release's manifest, and its sums to match."""
+    """Change a release's manifest, and its bill of materials and sums to match."""
     path = folder / manifest.NAME
     told = json.loads(path.read_text())
     change(told)
     path.write_text(json.dumps(told))
+    with suppress(manifest.ManifestError):
+        (folder / SBOM).write_text(to_sbom(manifest.read_manifest(path)))
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(folder).items()) if name != make.SUMS)
     (folder / make.SUMS).write_text(sums)
 
@@ -397,8 +424,8 @@ def swap(folder):
         (lambda out: forged(out, put_at("artifacts", 0, "spec", "precision", value="fp16")), ["its precision is fp32"]),
         (lambda out: forged(out, put_at("artifacts", 0, "spec", "opset", value=11)), ["its opset is", "and 11 in"]),
         (lambda out: forged(out, put_at("artifacts", 0, "tools", "onnx", value="1.0")), ["its onnx_version is"]),
-        (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["it is not the file that the manifest"]),
-        (lambda out: forged(out, put_at("checkpoints", value={})), ["the manifest names no checkpoint of mobilenetv3"]),
+        (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["bytes, expected is one of 3 bytes"]),
+        (lambda out: forged(out, put_at("checkpoints", value={})), ["its checkpoint is not the one that the"]),
     ],
     ids=[
         *("missing", "stranger", "no sums", "no sum", "sum outside", "sums no text", "no line", "card", "swapped"),
@@ -462,7 +489,7 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
     genuine = make.run_jobs
 
     def run_jobs(jobs, *more):
-        changed = [replace(job, function=function[job.name]) for job in jobs]
+        changed = [replace(job, function=function.get(job.name, job.function)) for job in jobs]
         return genuine([replace(job, seconds=1) if job.function is faults.hang else job for job in changed], *more)
 
     monkeypatch.setattr(make, "read_table", lambda: tuple(rows.values()))

@@ -33,7 +33,7 @@ RUNTIMES = {
 
 def test_our_files_verify_without_being_told_anything(seeded_artifacts, run, tmp_path):
     report = tmp_path / "report.json"
-    result = run("verify", *seeded_artifacts.values(), "--json", report, "--frames", 16)
+    result = run("verify", "--trust", *seeded_artifacts.values(), "--json", report, "--frames", 16)
     assert (result.code, result.out) == (0, "")
     objects = json.loads(report.read_text())
     assert [each["format"] for each in objects] == list(seeded_artifacts)
@@ -99,7 +99,7 @@ def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tm
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "stripped")
     torch.jit.save(torch.jit.load(seeded_artifacts["torchscript"]), tmp_path / "bare")
-    result = run("verify", tmp_path / "stripped", tmp_path / "bare", "--checkpoint", "seeded", "--json", "-")
+    result = run("verify", tmp_path / "stripped", tmp_path / "bare", "--trust", "--checkpoint", "seeded", "--json", "-")
     assert result.code == 0
     told = [(each["format"], each["variant"], each["refiner"], each["precision"]) for each in json.loads(result.out)]
     assert told == [(name, "mobilenetv3", "deep_guided_filter", "fp32") for name in ("onnx", "torchscript")]
@@ -107,7 +107,7 @@ def test_files_without_metadata_are_told_by_themselves(seeded_artifacts, run, tm
 
 def test_a_frozen_file_verifies(seeded_artifacts, run, tmp_path):
     torch.jit.save(torch.jit.freeze(torch.jit.load(seeded_artifacts["torchscript"])), tmp_path / "frozen")
-    result = run("verify", tmp_path / "frozen", "--checkpoint", "seeded", "--json", "-")
+    result = run("verify", tmp_path / "frozen", "--trust", "--checkpoint", "seeded", "--json", "-")
     assert result.code == 0
     assert json.loads(result.out)[0]["outputs"]["pha"]["max_abs"] > 0, "freezing folds batch norm"
 
@@ -122,7 +122,7 @@ def test_other_weights_than_the_files_are_refused(artifact, run, tmp_path):
     weights = dict(load_checkpoint("seeded").state_dict)
     weights["project_mat.conv.bias"] = weights["project_mat.conv.bias"] + 0.1
     torch.save(weights, tmp_path / "other.pth")
-    result = run("verify", artifact, "--checkpoint", tmp_path / "other.pth")
+    result = run("verify", artifact, "--trust", "--checkpoint", tmp_path / "other.pth")
     assert result.code == 2
     assert "made from other weights" in result.error
 
@@ -198,13 +198,13 @@ def test_wrong_words_are_said_in_one_line(arguments, message, seeded_artifacts, 
 def test_cuda_is_demanded_not_fallen_back_from(name, seeded_artifacts, run):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    result = run("verify", seeded_artifacts[name], "--device", "cuda")
+    result = run("verify", seeded_artifacts[name], "--trust", "--device", "cuda")
     assert result.code == 2
     assert "cuda" in result.error.lower()
 
 
 def test_on_cuda(cuda, artifact, run):
-    assert run("verify", artifact, "--device", "cuda").code == 0
+    assert run("verify", artifact, "--trust", "--device", "cuda").code == 0
 
 
 def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_artifacts, run, shared):
@@ -220,7 +220,7 @@ def test_a_full_stdout_is_said(artifact):
         command = [sys.executable, "-c", "from tools.cli.main import main; main()", "info", artifact, "--json"]
         process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 1
-    assert process.stderr == "rvm-export: error: No space left on device\n"
+    assert process.stderr == "rvm-export: error: No space left on device: stdout\n"
 
 
 def test_a_clip_too_narrow_for_the_automatic_ratio(seeded_artifacts, run, tmp_path):

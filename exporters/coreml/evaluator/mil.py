@@ -200,3 +200,6 @@ class _Builder:
 
 
 _ON_STATES = {"read_state": _Builder.read_state, "write_state": _Builder.write_state}
+
+KNOWN = frozenset({"const", *CONSTANTS, *OPERATIONS, *_ON_STATES})
+"""Every operation that a program may have here."""

@@ -105,6 +105,16 @@ def constant(value: Any, weights: Mapping[str, Mapping[int, Blob]]) -> Constant:
     raise ArtifactError("it has a constant without a value")
 
 
+def blob_file(value: Any) -> str | None:
+    """Return the file that a `Value` message refers to, relative to the specification; None if it holds its content.
+
+    A file outside of the package keeps its name as it is.
+    """
+    if value.WhichOneof("value") != "blobFileValue":
+        return None
+    return str(value.blobFileValue.fileName).removeprefix(_WEIGHTS)
+
+
 def _from_blob(reference: Any, kind: TensorType, weights: Mapping[str, Mapping[int, Blob]]) -> NDArray[Any]:
     name = reference.fileName.removeprefix(_WEIGHTS)
     if name not in weights or not reference.fileName.startswith(_WEIGHTS):

@@ -135,7 +135,7 @@ def _sampled(planes: Planes, axis: int, positions: NDArray[np.float64]) -> Plane
 def _levels(level: int) -> Planes:
     """Return red, green and blue times alpha, and alpha, (4, h, w) in [0, 1], halved `level` times. Read-only."""
     if level == 0:
-        with Image.open(Path(__file__).with_name("portrait.png")) as picture:
+        with Image.open(Path(__file__).with_name("portrait.png"), formats=("PNG",)) as picture:
             pixels = np.asarray(picture.convert("RGBA"))
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
         planes[:3] *= planes[3]

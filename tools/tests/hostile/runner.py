@@ -5,6 +5,7 @@ JSON line before and after each command, so that the reader knows the last file.
 process: so a fault that a job's own process would contain becomes visible, and no thousand processes are started.
 """
 
+import json
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.jobs.runner import Job, Result, _attempt, _result
+from tools.jobs.runner import Job, Result, _attempt, _read_attempt, _result
 from tools.release import check, make
 from tools.tests.hostile import constructions, mutants
 from tools.tests.hostile.commands import COMMANDS, EVERY, Words
@@ -77,7 +78,8 @@ def main(suite: str, home: Home, numbers: Sequence[int]) -> None:
 
 def _run_here(jobs: Sequence[Job], *_: Any) -> list[Result]:
     """Run jobs like `run_jobs`, without processes and retries."""
-    return [_result(job, _attempt(pickle.dumps((job.function, job.arguments)), (), ""), 1) for job in jobs]
+    answers = (_attempt(pickle.dumps((job.function, job.arguments)), (), "", b"") for job in jobs)
+    return [_result(job, _read_attempt(json.dumps(answer)), 1) for job, answer in zip(jobs, answers, strict=True)]
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ PRIVATE = ("/etc/passwd", "/etc/shadow", "/proc/self/mem", "/proc/self/environ")
 
 @dataclass
 class Seen:
-    """Things that a command did and must not do, one line each."""
+    """The things that a command did and must not do, one line each."""
 
     files: list[str] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)

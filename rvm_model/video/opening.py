@@ -1,0 +1,119 @@
+"""Open the file of a clip: a regular file, which FFmpeg reads through Python and therefore never by a path.
+
+A video file may name other files and addresses: a playlist does, a QuickTime reference movie, a name with `%d`. FFmpeg
+gets no path here, no protocol, and only demuxers that read one file.
+"""
+
+import errno
+import time
+from contextlib import ExitStack
+from io import BufferedReader
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from rvm_model.files import open_file
+from rvm_model.video.colour import VideoError
+from rvm_model.video.frames import MOST_PIXELS
+
+DEMUXERS = (
+    "amv",
+    "asf",
+    "av1",
+    "avi",
+    "bmp_pipe",
+    "cavsvideo",
+    "dirac",
+    "dnxhd",
+    "dv",
+    "flv",
+    "gif",
+    "gxf",
+    "h261",
+    "h263",
+    "h264",
+    "hevc",
+    "ivf",
+    "m4v",
+    "matroska",
+    "mjpeg",
+    "mov",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "mxf",
+    "nut",
+    "obu",
+    "ogg",
+    "rm",
+    "tiff_pipe",
+    "vc1",
+    "vvc",
+    "wav",
+    "webp",
+    "webp_pipe",
+    "wtv",
+    "yuv4mpegpipe",
+)
+"""FFmpeg's names of the file formats that are read: each file of them stands for itself."""
+
+MOST_WORK = 10.0
+"""Seconds of a processor after which FFmpeg's search for the next frame ends. In a sparse file it takes hours.
+
+Waiting for a slow disk, or for a user who has stopped the process, does not count.
+"""
+
+_BUFFER = 2**18
+"""Bytes that FFmpeg reads at a time. Each read takes Python's lock."""
+
+
+class ClipFile:
+    """A file for FFmpeg to read, for at most MOST_WORK between two frames."""
+
+    def __init__(self, content: BufferedReader, suffix: str):
+        # FFmpeg takes the suffix as a hint. In a whole name it would look for a pattern.
+        self.name = f"clip{suffix}"
+        self.tell = content.tell
+        self._content = content
+        self._given_up = False
+        self.note_frame()
+
+    def read(self, size: int) -> bytes:
+        if self._given_up:
+            return b""  # PyAV passes one exception on, and prints others
+        if time.thread_time() - self._began > MOST_WORK:
+            self._given_up = True
+            raise OSError(errno.ETIME, f"no frame was found in {MOST_WORK:g} s of work")
+        return self._content.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move, or return a negative number as FFmpeg expects it: a damaged file leads anywhere."""
+        try:
+            return self._content.seek(offset, whence)
+        except OSError as error:
+            return -(error.errno or errno.EINVAL)
+
+    def note_frame(self) -> None:
+        """Count from here, in the thread that reads on."""
+        self._began = time.thread_time()
+
+
+def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipFile]:
+    """Open a video file, to be closed with `opened`.
+
+    Raises:
+        VideoError: it is no regular file, or no video of one of DEMUXERS.
+    """
+    options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
+    try:
+        file = ClipFile(opened.enter_context(open_file(path)), path.suffix)
+        container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
+    except av.ArgumentError as error:
+        raise VideoError(
+            f"cannot read {path} as a video: it is damaged, or of a kind that is not read here, such as a playlist; "
+            "convert it to MP4"
+        ) from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', None) or error}") from error
+    return opened.enter_context(container), file
