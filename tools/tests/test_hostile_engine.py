@@ -12,6 +12,7 @@ from tools.tests.hostile import strace
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.judgement import MOST_MEMORY_TO_REFUSE, wrong_with
 from tools.tests.hostile.mutants import draw
+from tools.tests.hostile.patience import STACK
 from tools.tests.hostile.watch import is_ours, watched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,7 @@ WATCHED = """
 import os, socket, subprocess, sys
 from pathlib import Path
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.patience import STACK
 from tools.tests.hostile.watch import Watch
 home = Home(Path(sys.argv[1]))
 home.make()
@@ -160,7 +162,7 @@ def test_a_hang_is_ended_with_its_stack(code, said, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert said in done.stderr
-    assert "most recent call first" in done.stderr
+    assert STACK in done.stderr
 
 
 def test_forbidden_system_calls_are_found(tmp_path):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.cli import main as cli
+from tools.tests.hostile.patience import patience
 
 FOREIGN = b"of somebody else"
 _ONNX = ("exporters.onnx.artifact", "exporters.onnx.runtimes.onnxruntime")
@@ -105,8 +106,9 @@ def main(options: dict[str, Any], words: list[str]) -> None:
         path = Path(options["input_changes"])
         size = path.stat().st_size
         when_opened(str(path), lambda: (path.unlink(), path.write_bytes(bytes(size))))
-    limit(options)
-    cli.main()
+    with patience(os.fdopen(os.dup(2), "w")):
+        limit(options)
+        cli.main()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tools.tests.hostile.constructions.construction import sparse
 from tools.tests.hostile.fault_child import FOREIGN
 from tools.tests.hostile.good_files import RELEASE
 from tools.tests.hostile.home import Home
-from tools.tests.hostile.patience import PATIENCE, slowness
+from tools.tests.hostile.patience import PATIENCE, STACK, slowness
 from tools.tests.hostile.play import ENVIRONMENT
 from tools.tests.hostile.watch import ROOT, watched
 
@@ -245,6 +245,7 @@ def _wrong_with(run: Run, code: object, err: str) -> list[str]:
     exists = bool(run.subject.output) and whole.exists()
     faults = {
         f"exit code {code}": code not in run.codes,
+        "hangs": STACK in err,
         "traceback": "Traceback" in err or "internal error" in err,
         "no line of error": code != 0 and not errors,
         "several lines of error": code in (2, INTERRUPTED) and len(errors) != 1,

@@ -15,6 +15,9 @@ PATIENCE = 60
 Work is given more time on a machine that has other work too, see `slowness`.
 """
 
+STACK = "most recent call first"
+"""A part of what is printed about a process that hangs."""
+
 _IDLE_SECONDS = 20
 _IDLE_WORK = 0.1
 """A command waits if it worked less than this in so many seconds, and no process of its own works for it."""

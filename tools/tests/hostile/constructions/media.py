@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from tools.tests.hostile.constructions.construction import Build, Construction, copied
 from tools.tests.hostile.good_files import write_video
@@ -54,7 +54,16 @@ def _script(name: str, text: str, outside: bool = True) -> Build:
     return build
 
 
+def _postscript(name: str, kind: str) -> Build:
+    def build(home: Home) -> Construction:
+        EpsImagePlugin.gs_binary = None  # Pillow looks for Ghostscript once in each process, and each time must show
+        return _text(name, kind, POSTSCRIPT)(home)
+
+    return build
+
+
 def postscript_in_a_folder(home: Home) -> Construction:
+    EpsImagePlugin.gs_binary = None
     path = copied(home, "clip")
     (path / "7.png").write_bytes(POSTSCRIPT)
     return Construction("pictures", path)
@@ -167,10 +176,10 @@ def raw_zeros(name: str) -> Build:
 
 
 MEDIA: dict[str, Build] = {
-    "PostScript named x.jpg": _text("x.jpg", "picture", POSTSCRIPT),
-    "PostScript named x.png": _text("x.png", "picture", POSTSCRIPT),
+    "PostScript named x.jpg": _postscript("x.jpg", "picture"),
+    "PostScript named x.png": _postscript("x.png", "picture"),
     "PostScript in a folder of pictures": postscript_in_a_folder,
-    "PostScript named x.mp4": _text("x.mp4", "video", POSTSCRIPT),
+    "PostScript named x.mp4": _postscript("x.mp4", "video"),
     "SVG named x.png": _text("x.png", "picture", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'),
     "GIF named x.png": _image("x.png", "picture", "GIF"),
     "TIFF named x.jpg": _image("x.jpg", "picture", "TIFF"),
