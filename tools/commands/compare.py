@@ -129,13 +129,14 @@ def _check(a: str, b: str, options: CompareOptions, suffixes: list[str]) -> None
     try:
         place = output.resolve()
         for given in (a, b, options.clip):
-            if given is not None and Path(given).resolve() in (place, *place.parents) and Path(given).exists():
+            if given is not None and Path(given).exists() and Path(given).resolve() in (place, *place.parents):
                 raise OutputError(f"{output} would overwrite {given}; give another --output")
         if output.is_dir():
             raise OutputError(f"{output} is a folder; give a file's name")
         refuse_existing(output, options.force)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror}; give another --output") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {output}: {why}; give another --output") from error
 
 
 def _play_checkpoint(checkpoint: Checkpoint, clip: Clip, ratio: float) -> Generator[FrameOutputs]:

@@ -156,7 +156,7 @@ def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> Non
         raise OutputError(f"{' and '.join(said)} cannot all have stdout; give all but one a file")
     files = {f"--{option}": path for option, path in reports.items() if path != STDOUT}
     try:
-        taken = {path.resolve(): str(path) for path in artifacts}
+        taken = {path.resolve(): str(path) for path in artifacts if path.exists()}
         for option, path in files.items():
             _check_file(option, path)
             place = path.resolve()

@@ -97,7 +97,7 @@ def test_an_undecodable_path_is_printed_as_its_bytes(capfdbinary):
 def test_every_door_to_stderr_escapes(capfd):
     console = stderr_console()
     console.print(HOSTILE, soft_wrap=True)
-    console.print(Board(console, [HOSTILE]).table())
+    console.print(Board(console, [HOSTILE]).get_renderable())
     with working(console, HOSTILE) as stage:
         stage.update(f"other {HOSTILE}", HOSTILE)
     with frames_progress(HOSTILE, 1) as done:

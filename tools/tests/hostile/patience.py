@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 PATIENCE = 60
-"""Timeout in seconds of one command, which takes a few: of waiting, and of work.
+"""Timeout in seconds of one command, which takes a few.
 
-Work is given more time on a machine that has other work too, see `slowness`.
+A command that works is given twice as long, and more on a machine that has other work too, see `slowness`.
 """
 
 STACK = "most recent call first"
@@ -28,7 +28,7 @@ def patience(trouble: TextIO) -> Iterator[None]:
     """End this process if the block hangs. `trouble` gets the stacks."""
     ended = threading.Event()
     waiter = threading.Thread(target=_end_if_it_waits, args=(ended, trouble), daemon=True)
-    faulthandler.dump_traceback_later(PATIENCE * slowness(), exit=True, file=trouble)
+    faulthandler.dump_traceback_later(2 * PATIENCE * slowness(), exit=True, file=trouble)
     waiter.start()
     try:
         yield
