@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
 
 LARGEST_SIDE = 16384
-MOST_PIXELS = 2**28
+MOST_PIXELS = 100_000_000
+"""The limit of a frame's pixels. The largest cameras have 80 million, and one of 169 million takes 2 GB of memory."""
+
 MOST_SECONDS = 1e9
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]

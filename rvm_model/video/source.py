@@ -50,7 +50,7 @@ def open_source(
 
     Raises:
         VideoError: no such file, no video in it, no frame that can be decoded, none between `start` and `end`, or
-            frames of more than 16384 pixels on a side or 2**28 in all. Damage later in the file is no error: see
+            frames of more than 16384 pixels on a side or 100 million in all. Damage later in the file is no error: see
             `Source.loss`. Nor is a frame of another size, which ends the source.
     """
     window = Window(resize=resize, start=start, end=end, max_frames=max_frames)
