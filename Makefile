@@ -18,10 +18,10 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
-	$(BIN)/rvm-export release --light --checkpoint auto --out dist
+	$(BIN)/rvm-export release --light --checkpoint auto --output dist
 
 release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V, SIGN=KEY
-	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
+	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --output $(or $(OUT),dist/release) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(SIGN),--sign $(SIGN))
 
 test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones

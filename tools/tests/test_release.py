@@ -281,8 +281,8 @@ def test_only_some_formats_and_the_light_set(monkeypatch):
         (["--checkpoint", "nowhere.pth"], "no such checkpoint: nowhere.pth"),
         (["--clip", "nowhere"], "nowhere"),
         (["--frames", "3"], "12"),
-        (["--out", "file"], "file is a file, or lies in one; give another --out"),
-        (["--out", "file/deeper"], "file/deeper is a file, or lies in one; give another --out"),
+        (["--out", "file"], "file is a file, or lies in one; give another --output"),
+        (["--out", "file/deeper"], "file/deeper is a file, or lies in one; give another --output"),
     ],
     ids=lambda each: "" if isinstance(each, str) else " ".join(each),
 )
@@ -571,7 +571,7 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     for name, place in (("read-only", tmp_path), ("read-only, nothing there", tmp_path / "deeper")):
         assert told[name]["code"] == 2
         (line,) = told[name]["said"].splitlines()
-        assert line == f"rvm-export: error: cannot write into {place}: Read-only file system; give another --out"
+        assert line == f"rvm-export: error: cannot write into {place}: Read-only file system; give another --output"
     assert told["read-only"]["files"] == good[0].files
 
 
