@@ -1,5 +1,6 @@
 """Fixtures: the command, run in this process, and artifacts to run it on."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
@@ -49,16 +51,22 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
-    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them."""
-    folder = tmp_path_factory.mktemp("seeded")
-    checkpoint = load_checkpoint("seeded")
-    paths = {}
-    for name, description in FORMATS.items():
-        spec = description.spec(
-            variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE.get(name, {})
-        )
-        paths[name] = folder / spec.file_name(spec.suffix(description.suffix), seeded=True)
-        load_exporter(name).export(checkpoint, spec, paths[name])
+    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them.
+
+    All processes of a test run share them: the first makes them while the others wait.
+    """
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "seeded"
+    checkpoint, paths = load_checkpoint("seeded"), {}
+    with FileLock(f"{folder}.lock"):
+        folder.mkdir(exist_ok=True)
+        for name, description in FORMATS.items():
+            spec = description.spec(
+                variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE.get(name, {})
+            )
+            paths[name] = folder / spec.file_name(spec.suffix(description.suffix), seeded=True)
+            if not paths[name].exists():
+                load_exporter(name).export(checkpoint, spec, paths[name])
     return paths
 
 
