@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,17 +50,21 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
     return command
 
 
-@pytest.fixture(scope="session")
-def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
-    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them.
-
-    All processes of a test run share them: the first makes them while the others wait.
-    """
-    place = tmp_path_factory.getbasetemp()
-    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "seeded"
-    checkpoint, paths = load_checkpoint("seeded"), {}
+@contextmanager
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Yield a folder that all processes of a test run share, to one of them at a time."""
+    place = factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / name
     with FileLock(f"{folder}.lock"):
         folder.mkdir(exist_ok=True)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
+    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them."""
+    checkpoint, paths = load_checkpoint("seeded"), {}
+    with shared_folder(tmp_path_factory, "seeded") as folder:
         for name, description in FORMATS.items():
             spec = description.spec(
                 variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **ONE_SIZE.get(name, {})
@@ -74,12 +79,16 @@ def seeded_artifacts(tmp_path_factory) -> dict[str, Path]:
 def hostile_home(tmp_path_factory, seeded_artifacts, node, require) -> Home:
     """Return a home of hostile files with good files of every kind, see `tools/tests/hostile`. Linux only."""
     require("linux", sys.platform == "linux", "memory limits and watches of files are Linux's here")
-    folder = tmp_path_factory.mktemp("hostile")
     made = {name: seeded_artifacts[format_name] for name, (format_name, _) in good_files.ANY_SIZE.items()}
     # In eight bits, whose weights are one shard, as constructions expect.
     fresh = {**good_files.ONE_SIZE, "tfjs.zip": good_files.ANY_SIZE["tfjs.zip"]}
-    home = Home(folder / "home")
-    good_files.write_good_files(home, {**made, **good_files.make_models(folder, fresh)})
+    with shared_folder(tmp_path_factory, "hostile") as folder:
+        if not (folder / "home").exists():
+            models = good_files.make_models(folder, fresh)
+            good_files.write_good_files(Home(folder / "unfinished"), {**made, **models})
+            (folder / "unfinished").rename(folder / "home")
+        home = Home(tmp_path_factory.mktemp("hostile") / "home")
+        shutil.copytree(folder / "home", home.root)
     home.make()
     return home
 
