@@ -152,7 +152,7 @@ def samples_outside(home: Home) -> Construction:
 def huge_video(home: Home) -> Construction:
     """Claim frames of 30,000 x 30,000 pixels, uncompressed, in an AVI file."""
     path = home.files / "x.avi"
-    write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3, "mjpeg")
+    write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3, "rawvideo")
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<II", 64, 48), struct.pack("<II", 30_000, 30_000)))
     return Construction("video", path)

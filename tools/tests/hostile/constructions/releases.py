@@ -1,6 +1,7 @@
 """Releases whose manifest, sums, reports or records lie."""
 
 import json
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,10 @@ def forged_record(home: Home) -> Construction:
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     digest = sha256(path)
-    changed_json(folder / FOLDER / f"{path.name}.json", lambda record: record["entry"].update(sha256=digest))
+    changed_json(
+        folder / FOLDER / f"{path.name}.json",
+        lambda sealed: sealed.update(record=sealed["record"].replace(hashlib.sha256(good).hexdigest(), digest)),
+    )
     sums = folder / "SHA256SUMS"
     sums.unlink()
     return Construction(
