@@ -1,7 +1,7 @@
 """Releases whose manifest, sums, reports or records lie."""
 
-import json
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
