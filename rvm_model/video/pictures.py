@@ -113,7 +113,8 @@ def read_picture(file: Path) -> Pixels:
             with Image.open(content, formats=("JPEG", "PNG")) as image:
                 check_size(*image.size, file)
                 if not deep:
-                    return np.asarray(_upright(image).convert("RGB"))
+                    upright = _upright(image)
+                    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
         return _decode_16_bits(read_file(file, _MOST_BYTES))
     except UnidentifiedImageError as error:
         raise VideoError(f"cannot read {file}: it is neither PNG nor JPEG, or damaged; convert it") from error

@@ -12,6 +12,7 @@ from exporters.artifact import Artifact, ArtifactError
 from exporters.runtime import Device
 from rvm_model.device import DeviceError
 from rvm_model.errors import first_line
+from rvm_model.files import read_file
 
 _ERRORS = (
     RuntimeError,  # raised for bound inputs and outputs
@@ -50,6 +51,8 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
     cuda = {"use_tf32": "0", "enable_cuda_graph": "0" if artifact.fixed is None else "1"}
     providers: list[Any] = ["CPUExecutionProvider"] if device == "cpu" else [("CUDAExecutionProvider", cuda)]
     try:
+        if not str(path).isprintable():  # as a name of bytes that are no UTF-8, which onnxruntime does not take
+            model = model or read_file(path)
         session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
     except _ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
