@@ -118,7 +118,7 @@ def _records(path: Path) -> dict[str, bytes]:
                 top, _, name = entry.orig_filename.partition("/")
                 known = name in (*_NEEDED, PROGRAM, WEIGHTS, CONSTANTS) or _RECORD.fullmatch(name)
                 if top != root or not known or name in records:
-                    _refuse(path, entry.orig_filename, twice=name in records)
+                    _refuse(path, entry.orig_filename, twice=top == root and name in records)
                 if not name.startswith("data/") and entry.file_size > _MOST_TEXT:
                     raise ArtifactError(f"{path} is refused: its {name} has {entry.file_size} bytes")
                 records[name] = archive.read(entry)
