@@ -91,6 +91,7 @@ def test_every_format_can_be_read_for_its_weights(name):
 
 ZIPS = {
     "tensorflow": ("saved_model.pb",),
+    "pt2": ("archive/archive_format",),
     "tfjs": ("model.json",),
     "coreml": ("Manifest.json",),
     "torchscript": ("archive/constants.pkl", "archive/code/network.py"),

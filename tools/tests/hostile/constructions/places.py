@@ -19,6 +19,7 @@ ZERO = "/dev/zero"
 _KINDS = {
     "x.onnx": "onnx",
     "x.torchscript": "model",
+    "x.pt2": "model",
     "x.zip": "model",
     "x.mlmodel": "model",
     "x.pth": "weights",
