@@ -47,7 +47,8 @@ OPERATORS = frozenset(
 DTYPES = {5: "int64", 6: "float16", 7: "float32"}
 """The dtypes of tensors, by torch.export's numbers."""
 
-NAME = re.compile(r"(?!torch$|device$|inf$|nan$)[a-z][a-z0-9_]*", re.IGNORECASE)
+NAME = re.compile(r"(?!torch$|device$|inf$|nan$)[a-z][a-z0-9_]*", re.ASCII | re.IGNORECASE)
+_PARAMETER = re.compile(r"[a-z][a-z0-9_]*")
 KEY = re.compile(r"[a-z]\w*(\.[a-z0-9]\w*)*", re.ASCII)
 BATCH = re.compile(r"s\d{1,4}", re.ASCII)
 
@@ -86,7 +87,7 @@ _ARGUMENT = (
     {"as_device": _CPU},
 )
 _NODE = {
-    "inputs": [{"name": NAME, "arg": _ARGUMENT, "kind": (Just(1), Just(2))}],
+    "inputs": [{"name": _PARAMETER, "arg": _ARGUMENT, "kind": (Just(1), Just(2))}],
     "outputs": [({"as_tensor": _TENSOR}, {"as_tensors": [_TENSOR]})],
     "metadata": Optionally({}, {"nn_module_stack": _ORIGIN, "torch_fn": _ORIGIN}),
     "is_hop_single_tensor_return": Just(None),

@@ -76,7 +76,11 @@ def with_json(path, folder, change, name=PROGRAM):
 )
 def test_loaded_by_torch_it_is_the_model_to_the_bit_at_any_batch(variant, refiner, size, tmp_path):
     width, height, ratio = size
-    program = torch.export.load(export(tmp_path, variant, refiner, size=size)).module()
+    path = export(tmp_path, variant, refiner, size=size)
+    artifact = describe(path)
+    assert (artifact.variant, artifact.refiner, artifact.altered) == (variant, refiner, False)
+    assert artifact.fixed == Fixed(width=width, height=height, ratio=ratio)
+    program = torch.export.load(path).module()
     model = load_checkpoint("seeded", variant, refiner).network()
     with torch.inference_mode():
         for batch in (1, 2, 3):
