@@ -15,7 +15,7 @@ from torch import Tensor
 
 from exporters.pt2 import Pt2Spec
 from exporters.pt2.archive import EXTRA, PROGRAM, SAMPLE_INPUTS, digests
-from exporters.pt2.versions import check_torch
+from exporters.pt2.installed import check_torch, quiet_torch
 from exporters.support.archive import torch_archive
 from exporters.support.metadata import identity, release
 from rvm_model.network.matting_network import MattingNetwork
@@ -70,7 +70,7 @@ def _trace(checkpoint: Checkpoint, spec: Pt2Spec) -> torch.export.ExportedProgra
     ]
     inputs = tuple(torch.zeros(shape, dtype=_DTYPES[spec.precision]) for shape in shapes)
     batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad():
+    with quiet_torch(), torch.no_grad():
         return torch.export.export(network, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs), strict=False)
 
 

@@ -1,7 +1,6 @@
 """Run .pt2 files by torch.export.load, which gets no byte that was not checked."""
 
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from torch.export.passes import move_to_device_pass
 from exporters.artifact import Artifact, ArtifactError
 from exporters.pt2.archive import read_archive
 from exporters.pt2.artifact import inspect
-from exporters.pt2.versions import check_torch
+from exporters.pt2.installed import check_torch, quiet_torch
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.support.archive import torch_archive
 from rvm_model.device import torch_device
@@ -64,16 +63,15 @@ def load_program(artifact: Artifact, device: torch.device) -> torch.nn.Module:
     check_torch()
     records = read_archive(artifact.path).records
     content = torch_archive({f"rvm/{name}": record for name, record in records.items()})
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # torch logs a traceback before it raises the error
     try:
-        program = torch.export.load(io.BytesIO(content))
-        if device.type != "cpu":
-            program = move_to_device_pass(program, device)
-        return program.module()
+        with quiet_torch():
+            program = torch.export.load(io.BytesIO(content))
+            if device.type != "cpu":
+                program = move_to_device_pass(program, device)
+            return program.module()
     except Exception as error:  # torch raises nearly anything for a program that contradicts itself
+        reason = first_line(error, 200).partition(". ")[0]
         raise ArtifactError(
-            f"{artifact.path} does not load in torch {torch.__version__}: {first_line(error, 200)}"
+            f"{artifact.path} does not load in torch {torch.__version__}: its program contradicts itself, or is of a "
+            f"newer torch ({reason})"
         ) from error
-    finally:
-        logging.disable(before)
