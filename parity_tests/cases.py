@@ -60,7 +60,7 @@ ODD_CASES = (
 )
 """Odd sizes and ratios, for files of any size; `tools/measure/random_exports.py` plays two hundred more."""
 
-UNAFFORDABLE = {("torchscript", "fp16"): 200_000}
+UNAFFORDABLE = {("torchscript", "fp16"): 200_000, ("pt2", "fp16"): 200_000}
 """Most pixels at the internal size, over all frames, that a slow format's test plays: half precision on a CPU."""
 
 

@@ -1,13 +1,14 @@
-"""Pack and open models that are folders, or a folder in a zip file.
+"""Pack and open models that are folders, or a folder in a zip file, and write archives as PyTorch does.
 
-The same folder packs to the same bytes. Opening trusts nothing in a folder or zip file: no name, no size, no link.
+The same content packs to the same bytes. Opening trusts nothing in a folder or zip file: no name, no size, no link.
 """
 
+import io
 import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,20 @@ from rvm_model.files import MOST_BYTES, read_file
 from rvm_model.zip_files import MOST_ENTRIES, ZipError, names_in_zip, open_zip
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date of the format; a real date would change the bytes
+_ALIGNMENT = 64  # PyTorch maps tensors from the file into memory, and aligns them to this.
+
+
+def torch_archive(records: Mapping[str, bytes]) -> bytes:
+    """Return a zip file as PyTorch writes it: its records stored and aligned. They are sorted, and have no dates."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in sorted(records.items()):
+            record = zipfile.ZipInfo(name)
+            # A zip entry's content starts after 30 bytes, its name and its extra field, which holds the filler here.
+            filler = -(out.tell() + 30 + len(name) + 4) % _ALIGNMENT
+            record.extra = b"FB" + filler.to_bytes(2, "little") + b"Z" * filler
+            archive.writestr(record, content)
+    return out.getvalue()
 
 
 def pack(folder: Path, path: Path, root: str) -> None:

@@ -91,6 +91,7 @@ def test_every_format_can_be_read_for_its_weights(name):
 
 ZIPS = {
     "tensorflow": ("saved_model.pb",),
+    "pt2": ("archive/archive_format",),
     "tfjs": ("model.json",),
     "coreml": ("Manifest.json",),
     "torchscript": ("archive/constants.pkl", "archive/code/network.py"),
@@ -111,7 +112,7 @@ def written(path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_suffix_that_is_another_formats_is_refused(name, tmp_path):
     suffixes = {suffix for description in FORMATS.values() for suffix in description.suffixes}
-    assert suffixes == {".mlmodel", ".mlpackage", ".onnx", ".torchscript", ".zip"}
+    assert suffixes == {".mlmodel", ".mlpackage", ".onnx", ".pt2", ".torchscript", ".zip"}
     for suffix in (*suffixes, *map(str.upper, suffixes)):
         path = written(tmp_path / f"file{suffix}", name)
         if suffix.lower() in FORMATS[name].suffixes:

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from exporters.spec import ExportSpec
+from exporters.support.archive import torch_archive
 from exporters.support.metadata import identity, release
 from rvm_model.weights.checkpoint import Checkpoint
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-_ALIGNMENT = 64  # torch maps tensors from the file into memory, and aligns them to this.
 _FINAL_LINES = re.compile(rb"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
 
 
@@ -33,21 +33,14 @@ def export(checkpoint: Checkpoint, spec: ExportSpec, path: Path) -> None:
 
 
 def _normalised(archive: bytes) -> bytes:
-    """Return the archive without debug records, dates and serialisation id, its tensors aligned as torch does."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(out, "w") as target:
-        for name in sorted(source.namelist()):
-            if name.endswith((".debug_pkl", "/.data/serialization_id")):
-                continue
-            content = source.read(name)
-            if "/code/" in name:
-                content = _FINAL_LINES.sub(_sorted_lines, content)
-            record = zipfile.ZipInfo(name)
-            # A zip entry's content starts after 30 bytes, its name and its extra field, which holds the filler here.
-            filler = -(out.tell() + 30 + len(name) + 4) % _ALIGNMENT
-            record.extra = b"FB" + filler.to_bytes(2, "little") + b"Z" * filler
-            target.writestr(record, content)
-    return out.getvalue()
+    """Return the archive in a fixed order, without debug records, dates and serialisation id."""
+    records = {}
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        for name in source.namelist():
+            if not name.endswith((".debug_pkl", "/.data/serialization_id")):
+                content = source.read(name)
+                records[name] = _FINAL_LINES.sub(_sorted_lines, content) if "/code/" in name else content
+    return torch_archive(records)
 
 
 def _sorted_lines(lines: re.Match[bytes]) -> bytes:

@@ -59,7 +59,8 @@ def specs() -> Iterator[tuple[str, ExportSpec]]:
         for name, description in FORMATS.items():
             for refiner in REFINERS:
                 for precision in description.precisions:
-                    options: dict[str, Any] = {"fixed": SIZE, "zip": True} if description.one_size else {}
+                    options: dict[str, Any] = {"fixed": SIZE} if description.one_size else {}
+                    options |= {"zip": True} if name == "coreml" else {}
                     given = {"variant": variant, "refiner": refiner, "precision": precision}
                     yield name, description.spec(**given, **options)
 

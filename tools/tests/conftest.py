@@ -18,7 +18,8 @@ from tools.cli import main
 from tools.tests.hostile import good_files
 from tools.tests.hostile.home import Home
 
-ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
+_SIZE = Fixed(width=160, height=96, ratio=0.5)
+ONE_SIZE = {"coreml": {"fixed": _SIZE, "zip": True}, "pt2": {"fixed": _SIZE}}
 """Options that a format's files require. CoreML writes a zip file, since most tests take a file, not a folder."""
 
 

@@ -88,6 +88,17 @@ def test_the_lines_for_an_onnx_file_of_one_size_run(seeded_artifacts, expected, 
         assert np.abs(given - wanted).max() <= 1e-5
 
 
+def test_the_lines_for_a_pt2_file_run(card, seeded_artifacts, expected, tmp_path, monkeypatch):
+    shutil.copy(seeded_artifacts["pt2"], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = card("pt2")
+    assert f"{WIDTH}x{HEIGHT}, downsample ratio 0.5, any batch" in text
+    names = {"frames": [torch.from_numpy(frame) for frame in clip_frames(FRAMES, WIDTH, HEIGHT)]}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(0.5), strict=True):
+        assert np.abs(given.numpy() - wanted).max() <= 1e-5
+
+
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
     """Let the evaluator stand in for CoreML, which runs on a Mac only, with the interface of coremltools."""
     path = seeded_artifacts["coreml"]

@@ -18,6 +18,9 @@ from tools.tests.test_docs import FENCED, PAGES
 
 WIDTH, HEIGHT, RATIO, FRAMES = 96, 64, 0.25, 3
 SIZE = Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)
+ONE_SIZE = {"onnx": "rvm_mobilenetv3_fp32.onnx", "pt2": "rvm_mobilenetv3_1280x720_s0.375_fp32.pt2"}
+"""The name of a format's file in its page, for files of one size."""
+
 PAGE = "docs/tasks/golden.md"
 INCLUDE = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,11 +82,11 @@ def export(name: str, size: Fixed) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["torchscript", "onnx", "onnx-one-size", "tensorflow"])
+@pytest.mark.parametrize("name", ["torchscript", "onnx", "onnx-one-size", "pt2-one-size", "tensorflow"])
 def test_the_loop_of_a_format_gives_pytorchs_alpha(name, seeded_artifacts):
     name, _, one_size = name.partition("-")
     if one_size:
-        export(name, SIZE).rename("rvm_mobilenetv3_fp32.onnx")
+        export(name, SIZE).rename(ONE_SIZE[name])
     else:
         shutil.copy(seeded_artifacts[name], seeded_artifacts[name].name.replace("_seeded", ""))
     names = run(f"docs/formats/{name}.md")
@@ -163,7 +166,7 @@ def test_the_loop_of_coreml_without_a_mac(monkeypatch):
 
 def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
-    names = ("torchscript", "onnx", "tensorflow", "coreml")
+    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml")
     run_here = {f"docs/formats/{name}.md" for name in names}
     run_here |= {"docs/tasks/matte.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style

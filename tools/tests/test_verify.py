@@ -26,7 +26,7 @@ EVERY_COMMAND = pytest.mark.parametrize("command", ["verify", "info"])
 OUTPUTS = ["fgr", "pha", "r1", "r2", "r3", "r4"]
 RUNTIMES = {
     "coreml": "coreml" if sys.platform == "darwin" else "evaluator",
-    **{"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch"},
+    **{"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch", "pt2": "torch"},
 }
 """The default runtime of each format."""
 

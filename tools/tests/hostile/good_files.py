@@ -25,6 +25,7 @@ SMALL = Fixed(width=96, height=64, ratio=0.5)
 ANY_SIZE = {
     "model.onnx": ("onnx", {"precision": "fp32"}),
     "model.torchscript": ("torchscript", {"precision": "fp32"}),
+    "model.pt2": ("pt2", {"precision": "fp32"}),
     "savedmodel.zip": ("tensorflow", {"precision": "fp32"}),
     "tfjs.zip": ("tfjs", {"precision": "int8"}),
     "model.mlpackage.zip": ("coreml", {"precision": "fp16", "zip": True}),

@@ -14,6 +14,7 @@ from tools.tests.hostile.spoil_bytes import ARCHIVE, BYTES, JSON, Mutation, in_e
 from tools.tests.hostile.spoil_coreml import NETWORK, PROGRAM
 from tools.tests.hostile.spoil_media import JPEG, MP4, PNG
 from tools.tests.hostile.spoil_onnx import ONNX
+from tools.tests.hostile.spoil_pt2 import PT2
 from tools.tests.hostile.spoil_saved_model import SAVED_MODEL
 from tools.tests.hostile.spoil_tfjs import TFJS
 from tools.tests.hostile.spoil_weights import PTH, SAFETENSORS
@@ -27,6 +28,7 @@ MUTATIONS: Mapping[str, tuple[Mutation, ...]] = {
     "model.onnx": ONNX,
     "fixed.onnx": ONNX,
     "model.torchscript": (*BYTES, *ARCHIVE, run_code),
+    "model.pt2": (*BYTES, *ARCHIVE, *PT2),
     "savedmodel.zip": _zipped(SAVED_MODEL, "saved_model.pb"),
     "tfjs.zip": _zipped((*TFJS, *JSON), "model.json"),
     "model.mlpackage.zip": _zipped(PROGRAM, ".mlmodel"),

@@ -50,6 +50,8 @@ def _bombed(home: Home, name: str, entry: Entry, count: int) -> Path:
     torch.save({"x": torch.zeros(1)}, small)
     with zipfile.ZipFile(small) as archive:
         own = [Entry(name=each.encode(), data=archive.read(each)) for each in archive.namelist()]
+    if name.endswith(".pt2"):
+        own += [Entry(name=b"archive/archive_format", data=b"pt2")]
     if name.endswith(".torchscript"):
         own += [Entry(name=b"archive/constants.pkl", data=b"\x80\x02).")]
         own += [Entry(name=b"archive/code/__torch__.py", data=b"")]
@@ -77,6 +79,10 @@ def deflate_bomb_in_torchscript(home: Home) -> Construction:
 
 def lzma_bomb_in_torchscript(home: Home) -> Construction:
     return Construction("model", _bombed(home, "x.torchscript", _lzma_zeros(), 1))
+
+
+def deflate_bomb_in_pt2(home: Home) -> Construction:
+    return Construction("model", _bombed(home, "x.pt2", _deflated_zeros(), 4))
 
 
 def deflate_bomb_in_model(home: Home) -> Construction:
@@ -209,6 +215,7 @@ ARCHIVES: dict[str, Build] = {
     "1.7 GB by LZMA in a .pth": lzma_bomb_in_weights,
     "16 GB deflated in a .torchscript": deflate_bomb_in_torchscript,
     "1.7 GB by LZMA in a .torchscript": lzma_bomb_in_torchscript,
+    "16 GB deflated in a .pt2": deflate_bomb_in_pt2,
     "4 GB deflated in a model": deflate_bomb_in_model,
     "4 GB deflated that claim to be 100 bytes": lying_bomb_in_model,
     "900 entries that share their 10 MB": overlapping_bomb,

@@ -18,6 +18,7 @@ from tools.tests.hostile.constructions.construction import (
     sha256,
 )
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.spoil_bytes import Mutation
 from tools.tests.hostile.spoil_onnx import (
     CHECKSUM,
     add_function,
@@ -26,6 +27,7 @@ from tools.tests.hostile.spoil_onnx import (
     point_outside,
     point_outside_in_branch,
 )
+from tools.tests.hostile.spoil_pt2 import PT2, bare
 
 
 class Code(torch.nn.Module):
@@ -151,6 +153,17 @@ def deep_nesting(home: Home) -> Construction:
     return Construction("onnx", home.files / "x.onnx")
 
 
+def _pt2(change: Mutation) -> Build:
+    """Spoil a .pt2 file that has no hashes of itself."""
+
+    def build(home: Home) -> Construction:
+        path = home.files / "x.pt2"
+        path.write_bytes(change(bare((home.good / "model.pt2").read_bytes()), Random(0), home))
+        return Construction("model", path)
+
+    return build
+
+
 def lying_length(home: Home) -> Construction:
     """Claim a field of 2 GB in a file of 100 bytes."""
     (home.files / "x.onnx").write_bytes(b"\x08\x08\x3a\xff\xff\xff\xff\x07" + bytes(100))
@@ -168,6 +181,8 @@ def _renamed(source: str, name: str, kind: str) -> Build:
 
 
 MODELS: dict[str, Build] = {
+    **{f"torch.export, {way.__name__.replace('_', ' ')}": _pt2(way) for way in PT2},
+    "torch.export named x.torchscript": _renamed("model.pt2", "x.torchscript", "model"),
     "TorchScript named x.onnx": _code("x.onnx", "onnx"),
     "TorchScript named x.torchscript": _code("x.torchscript", "model"),
     "TorchScript named x.pth": _code("x.pth", "weights"),

@@ -19,6 +19,7 @@ ZERO = "/dev/zero"
 _KINDS = {
     "x.onnx": "onnx",
     "x.torchscript": "model",
+    "x.pt2": "model",
     "x.zip": "model",
     "x.mlmodel": "model",
     "x.pth": "weights",
@@ -134,6 +135,7 @@ PLACES: dict[str, Build] = {
     f"a zip file of {HUGE >> 30} GB": _sparse("x.zip", b"PK\3\4"),
     f"a CoreML file of {HUGE >> 30} GB": _sparse("x.mlmodel", b"\x08\x04\x12\x00"),
     f"a .pth file of {HUGE >> 30} GB": _sparse("x.pth", b"PK\3\4"),
+    f"a .pt2 file of {HUGE >> 30} GB": _sparse("x.pt2", b"PK\3\4"),
     f"a safetensors file of {HUGE >> 30} GB": _sparse("x.safetensors", b"\xff" * 5),
     f"a PNG file of {HUGE >> 30} GB": _sparse("x.png", b"\x89PNG\r\n\x1a\n"),
     f"an MP4 file of {HUGE >> 30} GB": _sparse("x.mp4", b"\0\0\0\x08ftyp"),
