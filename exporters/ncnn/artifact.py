@@ -7,7 +7,7 @@ import numpy as np
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.ncnn import GRAPH
-from exporters.ncnn.graph import Layer
+from exporters.ncnn.layer import Layer
 from exporters.ncnn.load import read
 from exporters.ncnn.shapes import Shape, shapes_of
 from exporters.spec import LONGEST_SIDE, Fixed

@@ -8,7 +8,7 @@ from exporters.artifact import INPUTS, OUTPUTS
 from exporters.lowering.folding import divided_convs
 from exporters.lowering.program import program
 from exporters.ncnn import GRAPH, METADATA, WEIGHTS, NcnnSpec
-from exporters.ncnn.graph import Layer, fused, to_text, with_splits
+from exporters.ncnn.layer import Layer, fused, to_text, with_splits
 from exporters.ncnn.load import content_sha256
 from exporters.ncnn.ops import NcnnOps, Size
 from exporters.support.archive import pack

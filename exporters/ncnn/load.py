@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from exporters.artifact import ArtifactError
 from exporters.ncnn import GRAPH, METADATA, WEIGHTS
-from exporters.ncnn.graph import ARRAY, HALF, KERNELS, MAGIC, SINGLE, Layer, Value
+from exporters.ncnn.layer import ARRAY, HALF, KERNELS, MAGIC, SINGLE, Layer, Value
 from exporters.support.archive import read_member
 
 _MOST_TEXT = 1_000_000
@@ -32,7 +32,7 @@ PARAMS: Mapping[str, frozenset[int]] = {
     "Input": frozenset({0, 1, 2}),
     "Convolution": frozenset({0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16}),
     "ConvolutionDepthWise": frozenset({0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16}),
-    "InnerProduct": frozenset({0, 1, 2, 9, 10}),
+    "InnerProduct": frozenset({0, 1, 2, 9, 10, 31}),
     "Bias": frozenset({0}),
     "ReLU": frozenset({0}),
     "HardSwish": frozenset({0, 1}),

@@ -20,7 +20,7 @@ def main(graph: str, weights: str, requests: BinaryIO, answers: BinaryIO) -> int
     options = net.opt
     options.use_vulkan_compute = False
     options.num_threads = threads()
-    # These change nothing on x86. On ARM, ncnn would compute in half precision or bfloat16.
+    # By default ncnn rounds some weights to half precision on x86, and on ARM computes in it throughout.
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
         setattr(options, f"use_{option}", False)
     if net.load_param(graph) or net.load_model(weights):

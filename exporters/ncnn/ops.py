@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.lowering.folding import Conv
-from exporters.ncnn.graph import Layer, Value
+from exporters.ncnn.layer import Layer, Value
 from exporters.spec import Fixed
 from rvm_model.state import internal_size
 
@@ -22,6 +22,9 @@ Size = tuple[int, int]
 _ADD, _SUB, _MUL, _DIV = range(4)
 _MAX, _MEAN = 0, 1
 _BILINEAR = 2
+_OWN_OPTIONS, _NO_HALF = 31, 1 << 1
+"""A mask of the options that a layer is kept from. By default ncnn rounds the weights of an InnerProduct to half."""
+
 _SIXTH = {0: 1 / 6, 1: 0.5}
 """Factor and offset of the hard sigmoid and the hard swish."""
 
@@ -61,6 +64,7 @@ class NcnnOps:
         if x in self._pixels:
             assert (height, width, conv.groups) == (1, 1, 1)
             params: dict[int, Value] = {0: out, 1: int(bias is not None), 2: kernel.size}
+            params |= {} if self._half else {_OWN_OPTIONS: _NO_HALF}
             value = self._layer("InnerProduct", x, name=conv.name, params=params, kernel=kernel, bias=bias)
             self._pixels.add(value)
             return value

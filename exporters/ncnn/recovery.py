@@ -6,7 +6,7 @@ import numpy as np
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.ncnn import GRAPH
-from exporters.ncnn.graph import ACTIVATION, ACTIVATION_VALUES, FUSED, Layer
+from exporters.ncnn.layer import ACTIVATION, ACTIVATION_VALUES, FUSED, Layer
 from exporters.ncnn.load import read
 from exporters.recovery.dataflow import FUNCTIONS, Apply, Dataflow, DataflowNode, Interval, Kernel
 from exporters.support.archive import unpacked

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from exporters.ncnn.graph import Layer
+from exporters.ncnn.layer import Layer
 from rvm_model.state import float32_size
 
 Shape = tuple[int, ...]
@@ -63,7 +63,7 @@ def _convolution(layer: Layer, x: Shape) -> list[Shape]:
 def _inner_product(layer: Layer, x: Shape) -> list[Shape]:
     (channels,) = x
     out: int = layer.params[0]
-    _check(layer.kernel is not None and layer.kernel.size == out * channels)
+    _check(layer.kernel is not None and layer.kernel.size == out * channels and layer.params.get(31, 0) in (0, 2))
     _check_activation(layer.params)
     return [(out,)]
 

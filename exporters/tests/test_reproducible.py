@@ -19,7 +19,7 @@ from pathlib import Path
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
-one_size = {"fixed": Fixed(width=96, height=64, ratio=0.5), "zip": True} if sys.argv[1] == "coreml" else {}
+one_size = {"fixed": Fixed(width=96, height=64, ratio=0.5), "zip": True} if FORMATS[sys.argv[1]].one_size else {}
 spec = FORMATS[sys.argv[1]].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision=sys.argv[3], **one_size)
 load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv[2]))
 """

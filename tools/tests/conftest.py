@@ -15,8 +15,8 @@ from tools.cli import main
 from tools.tests.hostile import good_files
 from tools.tests.hostile.home import Home
 
-ONE_SIZE = {"coreml": {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True}}
-"""Options that a format's files require. CoreML writes a zip file, since most tests take a file, not a folder."""
+ONE_SIZE = dict.fromkeys(("coreml", "ncnn"), {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True})
+"""Options that a format's files require. They are zip files, since most tests take a file, not a folder."""
 
 
 @dataclass(frozen=True)
