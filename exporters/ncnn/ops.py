@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exporters.lowering.folding import Conv
 from exporters.ncnn.layer import Layer, Value
@@ -24,6 +23,9 @@ _MAX, _MEAN = 0, 1
 _BILINEAR = 2
 _OWN_OPTIONS, _NO_HALF = 31, 1 << 1
 """A mask of the options that a layer is kept from. By default ncnn rounds the weights of an InnerProduct to half."""
+
+_EXACT = ("refiner.box_rows", "refiner.box_columns")
+"""Kernels that are never stored in half precision: the fast guided filter divides by differences of their means."""
 
 _SIXTH = {0: 1 / 6, 1: 0.5}
 """Factor and offset of the hard sigmoid and the hard swish."""
@@ -59,7 +61,7 @@ class NcnnOps:
 
     def conv(self, x: str, conv: Conv) -> str:
         out, _, height, width = conv.weight.shape
-        kernel = self._kernel(conv.weight)
+        kernel = conv.weight.astype(np.float16 if self._half and conv.name not in _EXACT else np.float32).ravel()
         bias = None if conv.bias is None else conv.bias
         if x in self._pixels:
             assert (height, width, conv.groups) == (1, 1, 1)
@@ -167,9 +169,6 @@ class NcnnOps:
 
     def state_like(self, state: str, x: str) -> str:  # noqa: ARG002
         return state
-
-    def _kernel(self, weight: NDArray[np.float64]) -> NDArray[Any]:
-        return weight.astype(np.float16 if self._half else np.float32).ravel()
 
     def _sized(self, value: str, size: Size | None) -> str:
         if size is not None:

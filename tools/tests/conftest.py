@@ -15,7 +15,7 @@ from tools.cli import main
 from tools.tests.hostile import good_files
 from tools.tests.hostile.home import Home
 
-ONE_SIZE = dict.fromkeys(("coreml", "ncnn"), {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True})
+ONE_SIZE = {name: {"fixed": Fixed(width=160, height=96, ratio=0.5), "zip": True} for name in ("coreml", "ncnn")}
 """Options that a format's files require. They are zip files, since most tests take a file, not a folder."""
 
 
