@@ -74,8 +74,10 @@ def _check_activation(params: Mapping[int, Any]) -> None:
     _check((kind in (0, 1, 4) and values == ()) or (kind in (3, 6) and isinstance(values, tuple) and len(values) == 2))
 
 
-def _same(layer: Layer, x: Shape) -> list[Shape]:
-    _check(all(isinstance(value, int | float) for value in layer.params.values()))
+def _function(layer: Layer, x: Shape) -> list[Shape]:
+    """Return the same shape. Three functions have two numbers, the others none."""
+    expected = [0, 1] if layer.type in ("HardSwish", "HardSigmoid", "Clip") else []
+    _check([*layer.params] == expected and all(isinstance(value, float) for value in layer.params.values()))
     return [x]
 
 
@@ -109,7 +111,7 @@ def _padding(layer: Layer, x: Shape) -> list[Shape]:
     """Return the shape with channels appended. Other padding has no key in `load.PARAMS`."""
     behind = layer.params.get(8, 0)
     channels, height, width = x
-    _check(layer.params.get(4, 0) == 0 and behind == 1)
+    _check(layer.params.get(4, 0) == 0 and behind == 1 and layer.params.get(5) == 1.0)
     return [(channels + 1, height, width)]
 
 
@@ -175,5 +177,5 @@ _SHAPES: Mapping[str, Callable[..., list[Shape]]] = {
     "Pooling": _pooling,
     "Interp": _interp,
     "Crop": _crop,
-    **dict.fromkeys(("ReLU", "HardSwish", "HardSigmoid", "Sigmoid", "TanH", "Clip"), _same),
+    **dict.fromkeys(("ReLU", "HardSwish", "HardSigmoid", "Sigmoid", "TanH", "Clip"), _function),
 }

@@ -243,6 +243,7 @@ DAMAGED = {
     "a slice of other channels": (replaced(r"-23300=2,3,1", "-23300=2,3,9"), "does not go with inputs of"),
     "a pooling of any kind": (replaced(r"0=1 1=2 2=2 5=0", "0=1 1=200 2=1 5=1"), "does not go with inputs of"),
     "another resize": (replaced(r"0=2 1=2\.0 2=2\.0", "0=2 1=90.0 2=90.0"), "does not go with inputs of"),
+    "a function without its numbers": (replaced(r"(Clip .*) 1=1\.0", r"\1"), "does not go with inputs of"),
     "a sum of other sizes": (replaced(r"0=2 1=2\.0 2=2\.0", "0=2 1=0.9 2=0.9"), "does not go with|makes"),
     "a ratio of nothing": (replaced(r"0=2 1=0\.5 2=0\.5", "0=2 1=0.0 2=0.0"), r"by one ratio in \(0, 1\]"),
     "an operation of another number": (replaced(r" 0=2$", " 0=9"), "does not go with inputs of"),
