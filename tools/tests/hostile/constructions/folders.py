@@ -282,6 +282,10 @@ def _cropped(graph: str) -> str:
     return graph.replace("Clip ", "Crop ", 1).replace("0=0.0 1=1.0", "-23309=2,0,0 -23310=2,9000,9000 -23311=2,1,2", 1)
 
 
+def _counted(graph: str) -> str:
+    return graph.replace(graph.splitlines()[1], "2000000000 2000000000", 1)
+
+
 def ncnn_weights_outside(home: Home) -> Construction:
     path = copied(home, "model.ncnn")
     home.secret.write_bytes((path / "model.ncnn.bin").read_bytes())
@@ -330,8 +334,8 @@ FOLDERS: dict[str, Build] = {
     "CoreML package with a nested list": nested_package,
     "ncnn with an image of four billion pixels": _ncnn(_resized),
     "ncnn with a crop beyond its image": _ncnn(_cropped),
-    "ncnn with counts of billions": _ncnn(lambda graph: graph.replace("7767517\n", "7767517\n2000000000 2000000000\n")),
-    "ncnn with a million layers": _ncnn(lambda graph: graph + "ReLU a 1 1 a a\n" * 60_000),
+    "ncnn with counts of billions": _ncnn(_counted),
+    "ncnn with sixty thousand layers": _ncnn(lambda graph: graph + "ReLU a 1 1 a a\n" * 60_000),
     "ncnn in words that terminals act on": _ncnn(lambda graph: graph.replace("Clip", ESC)),
     "ncnn with weights outside": ncnn_weights_outside,
     "ncnn with metadata that terminals act on": ncnn_metadata_that_terminals_act_on,
