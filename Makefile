@@ -8,7 +8,7 @@ TRAINED := $(or $(WEIGHTS),$(or $(RVM_SHARED),../shared)/weights/rvm_mobilenetv3
 GIVEN := $(if $(WEIGHTS),RVM_WEIGHTS=$(WEIGHTS)) $(if $(CLIP),RVM_CLIP=$(CLIP))
 EXAMPLES := docs/examples
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
-TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations 60 --durations-min 8
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
@@ -18,10 +18,10 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 export: $(READY) ## Set up, then make and verify a small release in dist/: MobileNetV3 in every format
-	$(BIN)/rvm-export release --light --checkpoint auto --out dist
+	$(BIN)/rvm-export release --light --checkpoint auto --output dist
 
 release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="mobilenetv3=PATH resnet50=PATH", VERSION=V, SIGN=KEY
-	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --out $(or $(OUT),dist/release) \
+	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --output $(or $(OUT),dist/release) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(SIGN),--sign $(SIGN))
 
 test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rvm_model import MattingNetwork
 
-dependencies = ["av", "numpy", "PIL", "pooch", "requests", "safetensors", "torch", "tqdm"]
+dependencies = ["av", "numpy", "PIL", "pooch", "requests", "safetensors", "torch", "tqdm", "urllib3"]
 """Packages that TorchHub checks before it calls anything here. Our imports come after that, within functions."""
 
 

@@ -100,9 +100,21 @@ def recognise(path: Path) -> str:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     if name is None:
         titles = ", ".join(description.title for description in FORMATS.values())
-        raise UnknownFormat(f"{path} is none of the formats known here ({titles}), or is damaged")
+        raise UnknownFormat(f"{path} is none of the formats known here ({titles}), or is damaged{_advice(path)}")
     _refuse_lie(path, name)
     return name
+
+
+def _advice(path: Path) -> str:
+    """Return what to do with a file or folder that is often given for an exported one."""
+    if path.is_dir():
+        return "; give the files in this folder themselves"
+    suffix = path.suffix.lower()
+    if suffix in (".pth", ".pt", ".safetensors"):
+        return "; a checkpoint has no graph: export it first, or give it as --checkpoint"
+    if suffix in (".mp4", ".mkv", ".mov", ".webm", ".avi", ".png", ".jpg", ".jpeg"):
+        return "; a video or a picture is no model: give it as the clip or the input"
+    return ""
 
 
 def describe(path: Path, runtime: str | None = None) -> Artifact:

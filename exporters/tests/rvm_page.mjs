@@ -4,6 +4,8 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
+import { printResult } from "./answered_page.mjs";
+
 const [module, folder, web, executablePath] = process.argv.slice(2);
 const require = createRequire(join(web, "package.json"));
 const { chromium } = require("playwright-core");
@@ -11,29 +13,16 @@ const tfjs = dirname(require.resolve("@tensorflow/tfjs"));
 const wasm = dirname(require.resolve("@tensorflow/tfjs-backend-wasm"));
 const PAGE = '<!doctype html><title>rvm.js</title><script src="/tf.min.js"></script><script src="/tf-backend-wasm.min.js"></script>';
 
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  chromiumSandbox: process.getuid() !== 0,
-});
-try {
-  const page = await browser.newPage();
-  const trouble = [];
-  page.on("pageerror", (error) => trouble.push(error.message));
-  page.on("console", (message) => message.type() === "error" && trouble.push(message.text()));
-  await page.route("**/*", (route) => {
-    const path = new URL(route.request().url()).pathname;
-    if (path === "/") {
-      return route.fulfill({ body: PAGE, contentType: "text/html" });
-    }
-    if (path === "/rvm.js") {
-      return route.fulfill({ path: module, contentType: "text/javascript" });
-    }
-    const root = path.startsWith("/model/") ? folder : path.startsWith("/tf.min") ? tfjs : wasm;
-    return route.fulfill({ path: join(root, path.replace("/model/", "/")) });
-  });
-  await page.goto("http://127.0.0.1:1/");
-  const result = await page.evaluate(async () => {
+const answer = (path) => {
+  if (path === "/rvm.js") {
+    return { path: module, contentType: "text/javascript" };
+  }
+  const root = path.startsWith("/model/") ? folder : path.startsWith("/tf.min") ? tfjs : wasm;
+  return { path: join(root, path.replace("/model/", "/")) };
+};
+
+await printResult(chromium, executablePath, PAGE, answer, (page) =>
+  page.evaluate(async () => {
     tf.wasm.setWasmPaths("/");
     await tf.setBackend("wasm");
     const { Matting } = await import("/rvm.js");
@@ -101,8 +90,5 @@ try {
       error = `${caught.name}: ${caught.message}`;
     }
     return { kinds, counts, size: [canvas.width, canvas.height], worst, error };
-  });
-  process.stdout.write(JSON.stringify({ ...result, trouble }) + "\n");
-} finally {
-  await browser.close();
-}
+  }),
+);

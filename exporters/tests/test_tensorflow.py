@@ -163,6 +163,7 @@ def test_it_is_told_from_itself(folder, fixed):
     assert [tensor.name for tensor in inspect(fixed).inputs] == list(INPUTS[:5])
 
 
+@pytest.mark.long
 def test_resnet50_and_the_fast_guided_filter(tmp_path):
     path = export(tmp_path / "model.zip", "resnet50", "fast_guided_filter")
     artifact = load_runtime("tensorflow").inspect(path)
@@ -197,6 +198,7 @@ export(Path("other_name.zip"))
 """
 
 
+@pytest.mark.long
 def test_the_same_bytes_from_another_process(folder, tmp_path):
     environment = os.environ | {"PYTHONHASHSEED": "5", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", EXPORT_ELSEWHERE], cwd=tmp_path, env=environment, check=True, timeout=300)

@@ -133,7 +133,7 @@ def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
             assert np.abs(one[index] - other[index]).max() <= limit, output
 
 
-@pytest.mark.parametrize("name", ["chromium-webgl", "chromium-webgpu"])
+@pytest.mark.parametrize("name", ["chromium-webgl", pytest.param("chromium-webgpu", marks=pytest.mark.long)])
 def test_our_own_model_agrees_with_node_too(name, chromium, node, tmp_path):
     spec = TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8")
     load_exporter("tfjs").export(load_checkpoint("seeded"), spec, tmp_path / "model.zip")

@@ -36,7 +36,10 @@ def export(folder, checkpoint, **options):
     return path
 
 
-@pytest.mark.parametrize(("options", "weights", "pha", "fgr"), FILES.values(), ids=FILES)
+@pytest.mark.parametrize(
+    ("options", "weights", "pha", "fgr"),
+    [pytest.param(*each, id=name, marks=[] if name == "fp16" else [pytest.mark.long]) for name, each in FILES.items()],
+)
 def test_at_the_released_sizes_it_is_as_close_as_expected(options, weights, pha, fgr, shared, tmp_path):
     checkpoint = case_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
     artifact = load_runtime("coreml", "evaluator").inspect(export(tmp_path, checkpoint, **options))

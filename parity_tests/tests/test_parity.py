@@ -23,17 +23,17 @@ CHEAP = ("onnx", "torchscript")
 
 
 def cases():
-    """Yield a case, a format and a precision. Those with neither the first row nor the usual precision are long."""
+    """Yield a case, a format and a precision. All but the first row, and every row of ONNX in fp32, are long."""
     for case in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():
             if description.one_size and (case in ODD_CASES or case.batch > 1):
                 continue
             for precision in description.precisions:
-                usual = case == CASES[0] or precision == description.precisions[0]
+                first, usual = case == CASES[0], precision == description.precisions[0]
                 # ResNet50 costs most, and its precisions repeat those of MobileNetV3.
                 other = name in CHEAP and case.variant == "mobilenetv3"
-                if (usual or other) and affordable(case, name, precision):
-                    marks = [] if usual else [pytest.mark.long]
+                if (first or usual or other) and affordable(case, name, precision):
+                    marks = [] if first or (usual and name == "onnx") else [pytest.mark.long]
                     yield pytest.param(case, name, precision, id=f"{case}-{name}-{precision}", marks=marks)
 
 

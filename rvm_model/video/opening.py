@@ -5,6 +5,7 @@ gets no path here, no protocol, and only demuxers that read one file.
 """
 
 import errno
+import os
 import time
 from contextlib import ExitStack
 from io import BufferedReader
@@ -16,6 +17,7 @@ from av.container import InputContainer
 from rvm_model.files import open_file
 from rvm_model.video.colour import VideoError
 from rvm_model.video.frames import MOST_PIXELS
+from rvm_model.video.mp4_tables import refuse_empty_samples
 
 DEMUXERS = (
     "amv",
@@ -107,7 +109,9 @@ def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipF
     """
     options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
     try:
-        file = ClipFile(opened.enter_context(open_file(path)), path.suffix)
+        content = opened.enter_context(open_file(path))
+        refuse_empty_samples(path, content, os.fstat(content.fileno()).st_size)
+        file = ClipFile(content, path.suffix)
         container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
     except av.ArgumentError as error:
         raise VideoError(

@@ -7,7 +7,13 @@ import typer
 
 from exporters import FORMATS
 from tools.cli.options import (
+    CHECKPOINT,
     CODE_WARNING,
+    FORCE,
+    OUTPUT,
+    PRECISION,
+    RATIO,
+    RESOLUTION,
     CheckpointOption,
     ClipOption,
     FramesOption,
@@ -45,10 +51,12 @@ def bench(
     ] = None,
     resolution: Annotated[
         list[str] | None,
-        typer.Option(metavar="WxH", help="Size of the frames; repeatable. Default: 1920x1080 at ratio .25."),
+        typer.Option(
+            *RESOLUTION, metavar="WxH", help="Size of the frames; repeatable. Default: 1920x1080 at ratio .25."
+        ),
     ] = None,
     downsample_ratio: Annotated[
-        list[str] | None, typer.Option(metavar="R|auto", help="The n-th belongs to the n-th resolution.")
+        list[str] | None, typer.Option(*RATIO, metavar="R|auto", help="The n-th belongs to the n-th resolution.")
     ] = None,
     device: Annotated[
         str,
@@ -68,7 +76,10 @@ def bench(
         typer.Option(metavar="N", min=1, help="Timed frames of each. Default: 20; 3 files with --export."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Precision of the baselines.")
+        str,
+        typer.Option(
+            *PRECISION, metavar="fp32|fp16", callback=one_of("fp32", "fp16"), help="Precision of the baselines."
+        ),
     ] = "fp32",
     preset: Annotated[
         str | None,
@@ -82,6 +93,7 @@ def bench(
     checkpoint: Annotated[
         str | None,
         typer.Option(
+            *CHECKPOINT,
             metavar="PATH|official|seeded",
             help="Weights. Default: those that the first file's metadata names, seeded without a file.",
         ),
@@ -133,9 +145,9 @@ def benchmark(
     refiner: RefinerOption = "deep_guided_filter",
     checkpoint: CheckpointOption = "auto",
     trust: TrustOption = False,
-    resolution: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames.")] = "640x360",
+    resolution: Annotated[str, typer.Option(*RESOLUTION, metavar="WxH", help="Size of the frames.")] = "640x360",
     downsample_ratio: Annotated[
-        str, typer.Option(metavar="R|auto", help="Ratio below 1. auto: 512 / longer side.")
+        str, typer.Option(*RATIO, metavar="R|auto", help="Ratio below 1. auto: 512 / longer side.")
     ] = "auto",
     clip: ClipOption = None,
     frames: FramesOption = None,
@@ -143,10 +155,10 @@ def benchmark(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Threads of each file. Default: all cores.")
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the files and the page.")] = Path(
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="FOLDER", help="Folder of the files and the page.")] = Path(
         "dist/benchmark"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    force: Annotated[bool, typer.Option(*FORCE, help="Replace files that exist.")] = False,
     csv: Annotated[Path | None, report_option("Write the table as CSV.")] = None,
     json: Annotated[Path | None, report_option("Write all figures as a JSON object.")] = None,
 ) -> None:

@@ -12,6 +12,10 @@ from exporters import FORMATS
 from exporters.format import Format
 from exporters.spec import BakedSpec, ExportSpec, FixableSpec
 from tools.cli.options import (
+    OUTPUT,
+    PRECISION,
+    RATIO,
+    RESOLUTION,
     CheckpointOption,
     ForceOption,
     RefinerOption,
@@ -25,10 +29,10 @@ from tools.shared.sizes import parse_baked_ratios, parse_sizes
 from tools.shared.stdout import print_result
 
 ResolutionOption = Annotated[
-    list[str], typer.Option(metavar="WxH", help="Fix the frame size; repeatable, one file each.")
+    list[str], typer.Option(*RESOLUTION, metavar="WxH", help="Fix the frame size; repeatable, one file each.")
 ]
 RatiosOption = Annotated[
-    list[str], typer.Option(metavar="R|auto", help="Fix the ratio; the n-th belongs to the n-th resolution.")
+    list[str], typer.Option(*RATIO, metavar="R|auto", help="Fix the ratio; the n-th belongs to the n-th resolution.")
 ]
 BatchOption = Annotated[int | None, typer.Option(help="Fix the batch size.")]
 
@@ -59,12 +63,14 @@ def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
     yield "trust", TrustOption, field(default=False)
     yield (
         "precision",
-        _choice(list[str], description.precisions, "Precision of the file; repeatable, one file each."),
+        _choice(list[str], description.precisions, "Precision of the file; repeatable, one file each.", *PRECISION),
         field(default=description.precisions[:1]),
     )
     yield (
         "output",
-        Annotated[Path, typer.Option(help=f"Where to write: a file that ends in {description.suffix}, or a folder.")],
+        Annotated[
+            Path, typer.Option(*OUTPUT, help=f"Where to write: a file that ends in {description.suffix}, or a folder.")
+        ],
         field(default=Path()),
     )
     yield "force", ForceOption, field(default=False)
@@ -95,8 +101,8 @@ def _own_fields(description: Format) -> list[Any]:
     return [each for each in fields(description.spec) if "help" in each.metadata]
 
 
-def _choice(kind: Any, choices: Any, text: str) -> Any:
-    return Annotated[kind, typer.Option(metavar="|".join(choices), callback=one_of(*choices), help=text)]
+def _choice(kind: Any, choices: Any, text: str, *names: str) -> Any:
+    return Annotated[kind, typer.Option(*names, metavar="|".join(choices), callback=one_of(*choices), help=text)]
 
 
 def _specs(description: Format, given: Any) -> list[ExportSpec]:

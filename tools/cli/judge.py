@@ -7,6 +7,7 @@ import typer
 
 from tools.cli.options import (
     CODE_WARNING,
+    OUTPUT,
     RUNTIMES,
     ClipOption,
     ForceOption,
@@ -129,7 +130,7 @@ def compare(
         typer.Argument(metavar="A", help="File of any format, .pth or .safetensors checkpoint, official or seeded."),
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other model, of any format.")],
-    output: Annotated[Path, typer.Option(metavar="OUT.png|OUT.mp4", help="Picture or video to write.")],
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="OUT.png|OUT.mp4", help="Picture or video to write.")],
     clip: ClipOption = None,
     frames: FramesOption = None,
     downsample_ratio: RatioOption = "auto",
@@ -162,7 +163,7 @@ def recover(
         list[Path], typer.Argument(metavar="FILE...", help="Files or folders of any format, of the same weights.")
     ],
     output: Annotated[
-        Path, typer.Option(help="Where to write: a file that ends in .safetensors, or a folder.")
+        Path, typer.Option(*OUTPUT, help="Where to write: a file that ends in .safetensors, or a folder.")
     ] = Path(),
     trust: TrustOption = False,
     force: ForceOption = False,
@@ -180,7 +181,7 @@ def recover(
     help="Show a file's inputs, outputs, metadata and sizes. Runs nothing of it, even if it is code.",
 )
 def info(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT")],
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file of any format.")],
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object on stdout instead of a table.")] = False,
 ) -> None:
     from tools.commands.info import show

@@ -21,6 +21,7 @@ import typer
 from rvm_model import __version__
 from rvm_model.errors import UserError
 from rvm_model.printable import printable_lines
+from tools.cli.advice import advised
 from tools.cli.options import app
 from tools.shared.console import say_error, say_warning
 from tools.shared.outputs import ExportFailed
@@ -32,6 +33,12 @@ from tools.cli import export, judge, matte, bench, release  # noqa: F401 - each 
 INTERRUPTED = 130  # as typer and shells do
 TIDYING_SECONDS = 10
 """Time for an interrupted command to remove its half-written files, in which a second signal is ignored."""
+
+FIRST_STEPS = """rvm-export exports Robust Video Matting, and proves that each file computes what PyTorch computes.
+  rvm-export onnx                                               Export, prove it over a clip, and print the file's path.
+  rvm-export info FILE                                          Show how to call that file.
+  rvm-export matte clip.mp4 --model FILE --composition out.mp4  Matte a video with it.
+  rvm-export --help                                             Show all commands."""
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "failed to map segment")
 """Words of PyTorch, CUDA, C++ and the dynamic linker in errors that are no MemoryError."""
@@ -47,7 +54,7 @@ class Settings:
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")] = False,
 ) -> None:
     context.obj.debug = debug
@@ -55,7 +62,7 @@ def start(
         print_result(f"rvm-export {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        typer.echo(FIRST_STEPS, err=True)
         raise typer.Exit(2)
 
 
@@ -100,7 +107,7 @@ def _say(error: Exception, debug: bool) -> int:
     """Print an error as one line, and return the exit code."""
     match error:
         case typer.TyperException():
-            return say_error(error.format_message(), 2)
+            return say_error(advised(error), 2)
         case UserError():
             return say_error(str(error), 2)
         case ExportFailed():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tools.cli.options import CODE_WARNING, TrustOption, app, device_option
+from tools.cli.options import CODE_WARNING, FORCE, JOBS, MODEL, RATIO, TrustOption, app, device_option
 from tools.shared.stdout import print_result
 
 
@@ -24,6 +24,7 @@ def matte(
     model: Annotated[
         str,
         typer.Option(
+            *MODEL,
             metavar="ARTIFACT|CHECKPOINT",
             help="File of any format, .pth or .safetensors checkpoint, official or seeded.",
         ),
@@ -40,10 +41,11 @@ def matte(
         str | None, typer.Option(metavar="OUT", help="Write the person's colours, not premultiplied.")
     ] = None,
     background: Annotated[
-        str | None, typer.Option(metavar="COLOUR|IMAGE|VIDEO|blur", help="Background of the composition.")
+        str | None,
+        typer.Option("--background", "-b", metavar="COLOUR|IMAGE|VIDEO|blur", help="Background of the composition."),
     ] = None,
     downsample_ratio: Annotated[
-        str, typer.Option(metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1.")
+        str, typer.Option(*RATIO, metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1.")
     ] = "auto",
     resize: Annotated[
         str | None, typer.Option(metavar="WxH", help="Scale the frames to this size before matting.")
@@ -65,13 +67,14 @@ def matte(
         float | None, typer.Option(metavar="MBIT/S", help="Bit rate of a video, instead of --quality.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Inputs to matte at a time. Default: by cores and memory.")
+        int | None,
+        typer.Option(*JOBS, metavar="N", min=1, help="Inputs to matte at a time. Default: by cores and memory."),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://127.0.0.1:8786; see the README."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    force: Annotated[bool, typer.Option(*FORCE, help="Replace outputs that exist.")] = False,
 ) -> None:
     from rvm_model.matting import Kind
     from tools.commands.matte import MatteOptions, matte_all
@@ -107,6 +110,7 @@ def demo(
     model: Annotated[
         list[Path] | None,
         typer.Option(
+            *MODEL,
             metavar="FILE|FOLDER",
             help="TensorFlow.js or ONNX model; repeatable. Without it, demo exports an ONNX file first: official "
             "weights if they can be downloaded, else seeded, which matte nothing.",
@@ -117,7 +121,7 @@ def demo(
     static: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the page into this folder instead of serving it.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a folder that --static wrote.")] = False,
+    force: Annotated[bool, typer.Option(*FORCE, help="Replace a folder that --static wrote.")] = False,
 ) -> None:
     from tools.demo.command import serve, write
 

@@ -11,10 +11,24 @@ import typer
 from exporters import FORMATS
 from rvm_model.state import Refiner, Variant
 
+ALIASES = {"out": "output"}
+"""Older names of options, which still work."""
+
+HELP = ["--help", "-h"]
+CHECKPOINT = ("--checkpoint", "-c")
+FORCE = ("--force", "-f")
+JOBS = ("--jobs", "-j")
+MODEL = ("--model", "-m")
+OUTPUT = ("--output", "-o")
+PRECISION = ("--precision", "-p")
+RATIO = ("--downsample-ratio", "-d")
+RESOLUTION = ("--resolution", "-r")
+"""Names of the commonest options, which have a short form."""
+
 app = typer.Typer(
     name="rvm-export",
     help="Export Robust Video Matting, and prove that each file computes what PyTorch computes.",
-    add_completion=False,
+    context_settings={"token_normalize_func": lambda name: ALIASES.get(name, name), "help_option_names": HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's tables cut long option names on a narrow terminal
 )
@@ -57,6 +71,7 @@ def weights_option(default: str) -> Any:
     `default` says where the weights come from without it.
     """
     return typer.Option(
+        *CHECKPOINT,
         metavar="PATH|official|seeded",
         help=f"Weights to compare with, or any file of the network. Default: those that {default}, else official.",
     )
@@ -72,6 +87,7 @@ RefinerOption = Annotated[Refiner, typer.Option(help="Upsampler of the matte.")]
 CheckpointOption = Annotated[
     str,
     typer.Option(
+        *CHECKPOINT,
         metavar="PATH|official|seeded|auto",
         help="Weights: a .pth or .safetensors file, or any exported file, from which they are recovered. auto: "
         "official if they can be downloaded, else seeded.",
@@ -89,7 +105,7 @@ FramesOption = Annotated[
 RatioOption = Annotated[
     str,
     typer.Option(
-        metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1; .5 for the built-in clip."
+        *RATIO, metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1; .5 for the built-in clip."
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+ForceOption = Annotated[bool, typer.Option(*FORCE, help="Replace an existing file.")]

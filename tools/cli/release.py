@@ -7,19 +7,30 @@ import typer
 
 from exporters import FORMATS
 from rvm_model import __version__
-from tools.cli.options import CODE_WARNING, ClipOption, FramesOption, TrustOption, app, given_by_user
+from tools.cli.options import (
+    CHECKPOINT,
+    CODE_WARNING,
+    JOBS,
+    OUTPUT,
+    ClipOption,
+    FramesOption,
+    TrustOption,
+    app,
+    given_by_user,
+)
 
-releases = typer.Typer(add_completion=False, rich_markup_mode=None)
+releases = typer.Typer(rich_markup_mode=None)
 app.add_typer(releases, name="release")
 ReleaseCheckpoint = Annotated[
     list[str] | None,
     typer.Option(
+        *CHECKPOINT,
         metavar="[VARIANT=]PATH|official|seeded|auto",
         help="Weights; repeatable, one for each variant. Default: auto.",
     ),
 ]
 ReleaseJobs = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Files to make at a time. Default: by cores and memory.")
+    int | None, typer.Option(*JOBS, metavar="N", min=1, help="Files to make at a time. Default: by cores and memory.")
 ]
 ReleaseCluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster whose workers share the folder.")
@@ -43,7 +54,7 @@ NoPlayOption = Annotated[
 def release(
     context: typer.Context,
     checkpoint: ReleaseCheckpoint = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path("dist"),
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="DIR", help="Folder to write to.")] = Path("dist"),
     only: Annotated[
         list[str] | None, typer.Option(metavar="|".join(FORMATS), help="Make only this format; repeatable.")
     ] = None,
@@ -73,7 +84,7 @@ def release(
     raise typer.Exit(
         command.release(
             command.ReleaseOptions(
-                out=out,
+                out=output,
                 checkpoints=tuple(checkpoint or ()),
                 trust=trust,
                 clip=clip,

@@ -31,7 +31,7 @@ from tools.shared.machine import machine, versions
 
 TABLE = "long_plays_cpu.csv"
 FRAMES = 2000
-PLAY = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
+CASE = Case(weights="from_coreml", clip="builtin", width=640, height=352, ratio=0.25, frames=FRAMES)
 """360p without eight rows: CoreML needs a whole internal size."""
 
 PERIOD = 48
@@ -53,7 +53,7 @@ COLUMNS = [
 def main() -> None:
     """Export, play, write, judge."""
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
-    clip = builtin_clip(frames, PLAY.width, PLAY.height)
+    clip = builtin_clip(frames, CASE.width, CASE.height)
     errors = play(replace(clip, reset_every=frames), Console(stderr=True))
     trends = {key: trend(np.array(values)) for key, values in errors.items()}
     lines = [line(key, len(values), trends) for key, values in errors.items()]
@@ -73,8 +73,8 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
         "file": name,
         "precision": precision,
         "frames": frames,
-        "resolution": f"{PLAY.width}x{PLAY.height}",
-        "downsample_ratio": PLAY.ratio,
+        "resolution": f"{CASE.width}x{CASE.height}",
+        "downsample_ratio": CASE.ratio,
         "output": output,
         "mean_error": f"{mean:.2e}",
         "change": f"{change:+.1e}",
@@ -86,20 +86,20 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
 
 def play(clip: Clip, console: Console) -> dict[Key, list[float]]:
     """Return the mean error of every frame."""
-    checkpoint = case_checkpoint(PLAY.weights, PLAY.variant, PLAY.refiner)
+    checkpoint = case_checkpoint(CASE.weights, CASE.variant, CASE.refiner)
     errors: dict[Key, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         players: dict[tuple[str, str], Iterator[FrameOutputs]] = {}
         for name, description in FORMATS.items():
             for precision in {description.precisions[0], "int8"} & {*description.precisions}:
                 path = Path(folder) / f"{name}-{precision}"
-                load_exporter(name).export(checkpoint, case_spec(PLAY, name, precision), path)
+                load_exporter(name).export(checkpoint, case_spec(CASE, name, precision), path)
                 artifact = open_artifact(path, trust=True)
-                players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, PLAY.ratio)))
+                players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, CASE.ratio)))
                 own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
-                sampled = sampled_ratio(artifact, PLAY.ratio)
-                players[_yardstick_name(name), precision] = own.play(clip, PLAY.ratio, sampled)
-        expected = truth(checkpoint, "auto").play(clip, PLAY.ratio, PLAY.ratio)
+                sampled = sampled_ratio(artifact, CASE.ratio)
+                players[_yardstick_name(name), precision] = own.play(clip, CASE.ratio, sampled)
+        expected = truth(checkpoint, "auto").play(clip, CASE.ratio, CASE.ratio)
         with suppress(KeyboardInterrupt):
             for wanted in track(expected, console=console, total=len(clip)):
                 for key, frames in players.items():

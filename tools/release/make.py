@@ -206,12 +206,12 @@ def release_lock(out: Path, names: Collection[str] = ()) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ReleaseError(
-            f"another release is being written into {out}; wait until it has ended, or give another --out"
+            f"another release is being written into {out}; wait until it has ended, or give another --output"
         ) from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(f"{out} is a file, or lies in one; give another --out") from error
+        raise OutputError(f"{out} is a file, or lies in one; give another --output") from error
     except OSError as error:
-        raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --out") from error
+        raise OutputError(f"cannot write into {out}: {error.strerror or error}; give another --output") from error
     try:
         for folder in (*(out / FOLDER).glob(STAGING), *(out / FOLDER).glob(f"{AGAIN}*")):
             rmtree(folder, ignore_errors=True)  # a folder that its process still cleans up may vanish
@@ -243,7 +243,7 @@ def _names(pieces: Sequence[Piece]) -> list[str]:
 def _refuse_others(out: Path, names: Collection[str]) -> None:
     for name in names:
         if (out / name).exists():
-            raise OutputError(f"{out / name} is there, and of no release; move it away, or give another --out")
+            raise OutputError(f"{out / name} is there, and of no release; move it away, or give another --output")
 
 
 def _lost(names: Sequence[str], here: Collection[str], failures: Sequence[Failure]) -> list[Failure]:

@@ -5,6 +5,8 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
+import { printResult } from "../../exporters/tests/answered_page.mjs";
+
 const [kind, examples, folder, onnxWeb, tfjsWeb, executablePath] = process.argv.slice(2);
 const require = createRequire(join(tfjsWeb, "package.json"));
 const { chromium } = require("playwright-core");
@@ -19,27 +21,14 @@ const PAGE =
   '<!doctype html><title>docs</title><script src="/tf/tf.min.js"></script>' +
   '<script src="/wasm/tf-backend-wasm.min.js"></script><video muted autoplay></video><canvas id="matte"></canvas>';
 
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  chromiumSandbox: process.getuid() !== 0,
-});
-try {
-  const page = await browser.newPage();
-  const trouble = [];
-  page.on("pageerror", (error) => trouble.push(error.message));
-  page.on("console", (message) => message.type() === "error" && trouble.push(message.text()));
-  await page.route("**/*", (route) => {
-    const [, root, name] = new URL(route.request().url()).pathname.split("/");
-    if (root === "") {
-      return route.fulfill({ body: PAGE, contentType: "text/html" });
-    }
-    const path = join(name === "rvm.js" ? folder : ROOTS[root], name);
-    const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
-    return route.fulfill({ path, contentType });
-  });
-  await page.goto("http://127.0.0.1:1/");
-  const result = await page.evaluate(async (kind) => {
+const answer = (path) => {
+  const [, root, name] = path.split("/");
+  const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
+  return { path: join(name === "rvm.js" ? folder : ROOTS[root], name), contentType };
+};
+
+await printResult(chromium, executablePath, PAGE, answer, (page) =>
+  page.evaluate(async (kind) => {
     const source = document.createElement("canvas");
     [source.width, source.height] = [64, 48];
     const context = source.getContext("2d");
@@ -85,8 +74,5 @@ try {
     await wait(() => tf.memory().numTensors === before);
     clearInterval(paint);
     return { drawn, size: [canvas.width, canvas.height], left: tf.memory().numTensors - before };
-  }, kind);
-  process.stdout.write(JSON.stringify({ ...result, trouble }) + "\n");
-} finally {
-  await browser.close();
-}
+  }, kind),
+);

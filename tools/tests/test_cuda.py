@@ -14,7 +14,6 @@ SMALL = Fixed(width=96, height=64, ratio=0.5)
 PLAN = Plan(device="cpu", frames=12, rounds=2, seconds=900, parity_sizes=(SMALL,), race_sizes=(SMALL,))
 
 
-@pytest.mark.soak
 @pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_every_part_measures_and_agrees(tmp_path):

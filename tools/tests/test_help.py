@@ -51,12 +51,6 @@ def test_it_says_that_torchscript_is_code(command, run):
     assert "A TorchScript file is code, and is run only with --trust" in " ".join(run(command, "--help").out.split())
 
 
-def test_nothing_asked_for_shows_help(run):
-    result = run()
-    assert "Usage" in result.out + result.err
-    assert "rvm-export: error" not in result.err
-
-
 def test_version(run):
     assert run("--version").out.startswith("rvm-export 0.")
 

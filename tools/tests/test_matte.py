@@ -338,6 +338,7 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     assert "1 done, 1 skipped" in mended.err
 
 
+@pytest.mark.long
 def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
     """Test with workers that run in another folder."""
     monkeypatch.chdir(tmp_path)

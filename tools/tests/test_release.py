@@ -92,6 +92,7 @@ def made_again(before, folder):
 # Resuming.
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_and_resumed(good, tmp_path):
     found = []
     for k in range(KILLS["releases"]):
@@ -104,6 +105,7 @@ def test_killed_at_random_moments_and_resumed(good, tmp_path):
     assert [(each.code, each.differing, each.left_behind) for each in resumed] == [(0, (), ())] * KILLS["releases"]
 
 
+@pytest.mark.long
 def test_killed_while_it_is_described(copy):
     """Check at every file: existing files are whole, old or new, and sums exist only if they are right."""
     process = subprocess.run(
@@ -144,6 +146,7 @@ def test_dates_say_nothing(copy, good):
     assert hashes(copy) == good[0].files
 
 
+@pytest.mark.long
 def test_a_clock_that_was_set_back(good, tmp_path):
     (tmp_path / "clock.c").write_text(CLOCK)
     compiler = shutil.which("cc")
@@ -228,6 +231,7 @@ def test_only_what_is_spoiled_is_made_again(spoil, copy, good, monkeypatch):
     assert [job.name for job in wanted] == [HALF]
 
 
+@pytest.mark.long
 def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
     sources = {"mobilenetv3": tmp_path / "weights.safetensors", "resnet50": "seeded"}
     rows = (ROWS[0], small_row(1.0, "resnet50"))
@@ -281,8 +285,8 @@ def test_only_some_formats_and_the_light_set(monkeypatch):
         (["--checkpoint", "nowhere.pth"], "no such checkpoint: nowhere.pth"),
         (["--clip", "nowhere"], "nowhere"),
         (["--frames", "3"], "12"),
-        (["--out", "file"], "file is a file, or lies in one; give another --out"),
-        (["--out", "file/deeper"], "file/deeper is a file, or lies in one; give another --out"),
+        (["--out", "file"], "file is a file, or lies in one; give another --output"),
+        (["--out", "file/deeper"], "file/deeper is a file, or lies in one; give another --output"),
     ],
     ids=lambda each: "" if isinstance(each, str) else " ".join(each),
 )
@@ -343,6 +347,7 @@ def test_nor_is_a_text_or_what_another_command_is_writing(name, run, tmp_path):
     assert staging.is_dir()
 
 
+@pytest.mark.long
 def test_what_was_made_otherwise_is_told(copy, run, monkeypatch):
     monkeypatch.setattr(check, "_again", again)  # the process of `again` has the same small table
     result = run("release", "--out", copy, *ARGUMENTS, "--check-reproducible")
@@ -521,6 +526,7 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
     assert faults.tries(out) == {ratio: tries[ratio] for ratio in what if ratio in tries}
 
 
+@pytest.mark.long
 def test_without_memory_each_job_says_so(run, tmp_path, monkeypatch):
     genuine = make.run_jobs
 
@@ -571,7 +577,7 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     for name, place in (("read-only", tmp_path), ("read-only, nothing there", tmp_path / "deeper")):
         assert told[name]["code"] == 2
         (line,) = told[name]["said"].splitlines()
-        assert line == f"rvm-export: error: cannot write into {place}: Read-only file system; give another --out"
+        assert line == f"rvm-export: error: cannot write into {place}: Read-only file system; give another --output"
     assert told["read-only"]["files"] == good[0].files
 
 

@@ -157,8 +157,8 @@ def test_names_are_no_markup(seeded_artifacts, run, tmp_path):
 
 
 def test_the_default_ratio_is_one_that_float32_does_not_round_otherwise(seeded_artifacts, run, tmp_path):
-    """Test 854x480, where ratio 512 / 854 would be refused."""
-    for k, (pixels,) in enumerate(builtin_clip(16, 854, 480).pixels):
+    """Test 854 columns, where ratio 512 / 854 would be refused."""
+    for k, (pixels,) in enumerate(builtin_clip(16, 854, 48).pixels):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
     result = run("verify", seeded_artifacts["onnx"], "--clip", tmp_path, "--frames", 16, "--json", "-")
     assert result.code == 0, result.err
@@ -286,7 +286,7 @@ def test_flipped_bits_are_found(artifact, run):
             assert result.error
             found += 1
     assert found >= 20
-    for position in (*range(0, 40), *range(-2000, -1, 17)):
+    for position in (*range(0, 40, 5), *range(-2000, -1, 101)):
         damaged = bytearray(content)
         damaged[position] ^= 0x40
         artifact.write_bytes(damaged)

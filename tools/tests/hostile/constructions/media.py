@@ -152,7 +152,7 @@ def samples_outside(home: Home) -> Construction:
 def huge_video(home: Home) -> Construction:
     """Claim frames of 30,000 x 30,000 pixels, uncompressed, in an AVI file."""
     path = home.files / "x.avi"
-    write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3, "mjpeg")
+    write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3, "rawvideo")
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<II", 64, 48), struct.pack("<II", 30_000, 30_000)))
     return Construction("video", path)
@@ -211,6 +211,7 @@ MEDIA: dict[str, Build] = {
     "PNG with an international text of a gigabyte": _chunk(b"iTXt", b"x\0\1\0\0\0"),
     "JPEG of 65,535 x 65,535 pixels": huge_jpeg,
     "MP4 of 4 billion frames": _mp4({b"stts": lambda _: struct.pack(">IIII", 0, 1, 2**32 - 1, 1)}),
+    "MP4 of 30 million samples of a byte": _mp4({b"stsz": lambda _: struct.pack(">III", 0, 1, 30_000_000)}),
     "MP4 with a timescale of zero": _mp4({b"mdhd": lambda each: each[:12] + bytes(4) + each[16:]}),
     "MP4 that lasts 600 years": _mp4({b"stts": lambda _: struct.pack(">IIII", 0, 1, 16, 2**31 - 1)}),
     "MP4 with frames of 4 GB": _mp4({b"stsz": lambda each: each[:4] + struct.pack(">II", 2**32 - 1, 2**32 - 1)}),

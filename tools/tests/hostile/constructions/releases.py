@@ -1,5 +1,6 @@
 """Releases whose manifest, sums, reports or records lie."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -100,7 +101,10 @@ def forged_record(home: Home) -> Construction:
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     digest = sha256(path)
-    changed_json(folder / FOLDER / f"{path.name}.json", lambda record: record["entry"].update(sha256=digest))
+    changed_json(
+        folder / FOLDER / f"{path.name}.json",
+        lambda sealed: sealed.update(record=sealed["record"].replace(hashlib.sha256(good).hexdigest(), digest)),
+    )
     sums = folder / "SHA256SUMS"
     sums.unlink()
     return Construction(
