@@ -11,10 +11,10 @@ from tools.cli.options import app
 
 WRONG = """
 onx                                                 | did you mean onnx?
-export                                              | did you mean coreml or onnx or
+export                                              | did you mean coreml or ncnn or
 ios                                                 | did you mean coreml?
 Serve                                               | did you mean demo?
-frobnicate                                          | the commands are coreml, onnx,
+frobnicate                                          | the commands are coreml, ncnn, onnx,
 notes.txt                                           | it is a file; to see what is in it: rvm-export info notes.txt
 release verfy                                       | did you mean verify?
 --checkpoint seeded onnx                            | rvm-export coreml --checkpoint ...
