@@ -26,6 +26,7 @@ class Artifact:
     """An exported file or folder, ours or another's, described from its own content.
 
     `refine` is its behaviour at ratio 1, as in `MattingNetwork(refine=...)`. `fixed` is None if it takes any size.
+    `ratio` is the downsample ratio of a file that takes any size and has it baked in, else None.
     `metadata` is empty if the file has none. `facts` are properties that only this format has, such as an opset.
     `others` describe the other sizes in a file that holds the network at several.
 
@@ -44,12 +45,18 @@ class Artifact:
     metadata: Mapping[str, str]
     facts: Mapping[str, int | str]
     others: tuple["Artifact", ...] = ()
+    ratio: float | None = None
     trusted_sha256: str = ""
 
     @property
     def function(self) -> str:
         """Return the name by which a consumer calls this size; empty if the file holds the network once."""
         return str(self.facts.get("function", ""))
+
+    @property
+    def baked_ratio(self) -> float | None:
+        """Return the ratio that the file has baked in, for its one size or for any; None if it takes any."""
+        return self.ratio if self.fixed is None else self.fixed.ratio
 
     @property
     def image_bytes(self) -> bool:

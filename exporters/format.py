@@ -34,7 +34,8 @@ class Format:
     * `recognise`: returns True for the format's files or folders. It looks at the first bytes or the listing, never at
       the name, and never fails on another kind.
     * `spec`: the class of the format's options.
-    * `one_size`: True if every file is made for one size.
+    * `one_size`: True if a file is made for one size, or for any at one ratio. Tests and benchmarks make one for each
+      size.
     * `other_suffixes`: suffixes that its files may have besides `suffix`.
     * `is_code`: True if a file is a program that runs when it is loaded. It is not loaded unless the user trusts it.
     * `values`: the dtype between layers for each precision: `float32`, `float16`, or `uint8` in the quantised layers.

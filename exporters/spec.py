@@ -99,6 +99,27 @@ class FixableSpec(ExportSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BakedSpec(FixableSpec):
+    """A spec of a format that bakes the ratio into every file, also into one for any size.
+
+    `ratio` is that of a file for any size. A file of one size has it in `fixed`.
+    """
+
+    ratio: float | None = None
+
+    @property
+    def baked_ratio(self) -> float:
+        """Return the ratio of the file. Raises ValueError if there is none."""
+        ratio = self.ratio if self.fixed is None else self.fixed.ratio
+        if ratio is None:
+            raise ValueError("a spec without a size needs a ratio")
+        return float(ratio)
+
+    def words(self) -> list[str]:
+        return super().words() if self.ratio is None else [f"s{self.ratio:g}"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """The value that a profile sets for an option, and the reason.
 

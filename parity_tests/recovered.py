@@ -53,7 +53,7 @@ def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifa
     if "weights_sha256" in metadata:
         metadata["weights_sha256"] = checkpoint.weights_sha256
     refiner, precision = artifact.refiner, artifact.precision
-    if artifact.fixed is not None and artifact.fixed.ratio == 1:
+    if artifact.baked_ratio == 1:
         refiner = checkpoint.refiner  # the file holds no refiner, whatever its metadata say
     states = {tensor.dtype for tensor in artifact.outputs if tensor.name not in NAMES[:2]}
     if exact and artifact.format in _STORED and states == {"float32"}:
@@ -65,7 +65,7 @@ def _reports(
     artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str], remainder: NDArray[np.float64] | None
 ) -> Iterator[ParityReport]:
     clip = builtin_clip()
-    ratio = None if artifact.fixed is not None else BUILTIN_RATIO
+    ratio = None if artifact.baked_ratio is not None else BUILTIN_RATIO
     departure = Departure(aligned=ALIGNED_CORNERS in quirks, remainder=remainder)
     if UNPADDED_MEAN in quirks:
         # At a ratio of 1 the guided filter is left out, and the states never depend on it.

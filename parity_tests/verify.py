@@ -223,13 +223,15 @@ def fit(artifact: Artifact, checkpoint: Checkpoint, clip: Clip, ratio: float | N
 
 def fit_size(artifact: Artifact, clip: Clip, ratio: float | None) -> tuple[Clip, float]:
     """Return the clip and the ratio as `fit` does, without checking the weights."""
-    fixed = artifact.fixed
+    fixed, baked = artifact.fixed, artifact.baked_ratio
+    if baked is not None:
+        if ratio not in (None, baked):
+            raise ParityError(f"{artifact.path} has ratio {baked:g} baked in; it cannot run at {ratio:g}")
+        ratio = baked
     if fixed is not None:
-        if ratio not in (None, fixed.ratio):
-            raise ParityError(f"{artifact.path} has ratio {fixed.ratio:g} baked in; it cannot run at {ratio:g}")
         fixed.refuse_beyond_memory()
-        clip, ratio = clip.fitted(fixed.width, fixed.height, fixed.batch), fixed.ratio
-    elif ratio is None:
+        clip = clip.fitted(fixed.width, fixed.height, fixed.batch)
+    if ratio is None:
         raise ParityError(f"{artifact.path} takes any downsample ratio; give one")
     check_size(artifact, clip, ratio)
     return clip, ratio
@@ -252,7 +254,9 @@ def check_size(artifact: Artifact, clip: Clip, ratio: float) -> None:
         expected = internal_size(height, width, ratio)
     except ValueError as error:
         raise ParityError(str(error)) from error
-    takes_float32 = any(tensor.name == "downsample_ratio" and tensor.dtype == "float32" for tensor in artifact.inputs)
+    takes_float32 = artifact.ratio is not None or any(
+        tensor.name == "downsample_ratio" and tensor.dtype == "float32" for tensor in artifact.inputs
+    )
     if takes_float32 and (given := float32_size(height, width, ratio)) != expected:
         raise ParityError(
             f"{width}x{height} at ratio {ratio:g} is {expected[1]}x{expected[0]} in PyTorch but {given[1]}x{given[0]} "

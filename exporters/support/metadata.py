@@ -18,7 +18,8 @@ def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str,
         return f"{size}, {channels}" if more.get("layout") == "NHWC" else f"{channels}, {size}"
 
     channels = STATE_CHANNELS[spec.variant]
-    states = "; ".join(f"r{k} (batch, {shape(k, each)})" for k, each in enumerate(channels, start=1))
+    batch = "" if more.get("layout") == "CHW" else "batch, "
+    states = "; ".join(f"r{k} ({batch}{shape(k, each)})" for k, each in enumerate(channels, start=1))
     metadata = {
         "batch": "any",
         "checkpoint": checkpoint.origin,

@@ -101,7 +101,8 @@ def _clip(play: Case) -> Clip:
 def _verified(mutant: Mutant, subject: Subject, path: Path) -> ParityReport:
     artifact = open_artifact(path, trust=True)
     with mutant.defect.playing(load_runtime(subject.format)):
-        return verify(artifact, subject.checkpoint, _clip(mutant.play), None if artifact.fixed else mutant.play.ratio)
+        ratio = mutant.play.ratio if artifact.baked_ratio is None else None
+        return verify(artifact, subject.checkpoint, _clip(mutant.play), ratio)
 
 
 class _Right(OfFile):

@@ -212,6 +212,8 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
         artifact = open_artifact(path, trust=trust, runtime=runtime)
         if artifact.fixed is not None:
             _refuse_size(artifact, artifact.fixed, conditions)
+        if artifact.ratio is not None:
+            _refuse_ratio(artifact, artifact.ratio, conditions)
         name = path.name if names.count(path.name) == 1 else str(path)
         files.append(Contender(name=name, path=path, artifact=artifact, runtime=runtime))
     places = [path.resolve() for path in paths]
@@ -235,8 +237,19 @@ def _refuse_size(artifact: Artifact, fixed: Fixed, conditions: Conditions) -> No
         )
 
 
+def _refuse_ratio(artifact: Artifact, ratio: float, conditions: Conditions) -> None:
+    """Raise UserError for a file of any size whose ratio is that of no race."""
+    if ratio not in {size.ratio for size in conditions.sizes}:
+        sizes = ", ".join(f"{size.width}x{size.height} at ratio {size.ratio:g}" for size in conditions.sizes)
+        raise UserError(
+            f"{artifact.path} has the ratio {ratio:g} baked in, and this bench is of {sizes}; give a --resolution with "
+            "that --downsample-ratio"
+        )
+
+
 def _takes(contender: Contender, size: Fixed) -> bool:
-    return contender.artifact is None or contender.artifact.fixed in (None, size)
+    artifact = contender.artifact
+    return artifact is None or (artifact.fixed in (None, size) and artifact.baked_ratio in (None, size.ratio))
 
 
 def _checkpoint(files: Sequence[Contender], source: str | None, trust: bool) -> Checkpoint:

@@ -54,7 +54,9 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("convert", "export", "to"), tuple(FORMATS)),
-    **dict.fromkeys(("android", "ort", "trt"), ("onnx",)),
+    "android": ("ncnn", "onnx"),
+    **dict.fromkeys(("ort", "trt"), ("onnx",)),
+    **dict.fromkeys(("param", "pnnx"), ("ncnn",)),
     **dict.fromkeys(("core-ml", "ios", "mlmodel", "mlpackage"), ("coreml",)),
     **dict.fromkeys(("keras", "saved-model", "saved_model", "savedmodel", "tf"), ("tensorflow",)),
     **dict.fromkeys(("browser", "js", "tensorflowjs", "tf.js", "web"), ("tfjs",)),

@@ -10,7 +10,7 @@ import typer
 
 from exporters import FORMATS
 from exporters.format import Format
-from exporters.spec import ExportSpec, FixableSpec
+from exporters.spec import BakedSpec, ExportSpec, FixableSpec
 from tools.cli.options import (
     OUTPUT,
     PRECISION,
@@ -25,7 +25,7 @@ from tools.cli.options import (
     given_by_user,
     one_of,
 )
-from tools.shared.sizes import parse_sizes
+from tools.shared.sizes import parse_baked_ratios, parse_sizes
 from tools.shared.stdout import print_result
 
 ResolutionOption = Annotated[
@@ -107,8 +107,7 @@ def _choice(kind: Any, choices: Any, text: str, *names: str) -> Any:
 
 def _specs(description: Format, given: Any) -> list[ExportSpec]:
     """Return a spec for each file to make: one for each precision and size."""
-    fixable = issubclass(description.spec, FixableSpec)
-    sizes = parse_sizes(given.resolution, given.downsample_ratio, given.batch) if fixable else [None]
+    sizes = _sizes(description.spec, given)
     names = [each.name for each in _own_fields(description)]
     options = {name: getattr(given, name) for name in names}
     by_user = {name: value for name, value in options.items() if given_by_user(given.context, name)}
@@ -117,12 +116,22 @@ def _specs(description: Format, given: Any) -> list[ExportSpec]:
     for precision in given.precision:
         of_all_sizes = []
         for size in sizes:
-            chosen = description.profiles[profile].options(profile, precision, by_user, size) if profile else {}
-            fixed: dict[str, Any] = {"fixed": size} if fixable else {}
+            fixed = size.get("fixed")
+            chosen = description.profiles[profile].options(profile, precision, by_user, fixed) if profile else {}
             common = {"variant": given.variant, "refiner": given.refiner, "precision": precision}
-            of_all_sizes.append(description.spec(**common, **fixed, **options | chosen))
+            of_all_sizes.append(description.spec(**common, **size, **options | chosen))
         specs += description.spec.together(of_all_sizes)
     return specs
+
+
+def _sizes(spec: type[ExportSpec], given: Any) -> list[dict[str, Any]]:
+    """Return the fields of the spec that describe a size, for each file of a precision."""
+    if not issubclass(spec, FixableSpec):
+        return [{}]
+    if issubclass(spec, BakedSpec) and given.downsample_ratio and not given.resolution:
+        parse_sizes((), (), given.batch)
+        return [{"ratio": ratio} for ratio in parse_baked_ratios(given.downsample_ratio)]
+    return [{"fixed": size} for size in parse_sizes(given.resolution, given.downsample_ratio, given.batch)]
 
 
 for _name, _description in FORMATS.items():

@@ -90,9 +90,10 @@ def compare_models(a: str, b: str, options: CompareOptions) -> Path:
     clip, given = load_clip(options.clip, options.frames), parse_ratio(options.downsample_ratio)
     ratio = given
     for model in models:
-        if isinstance(model, Artifact) and model.fixed is not None:
+        if isinstance(model, Artifact) and model.baked_ratio is not None:
             clip, ratio = fit_size(model, clip, given)
-            break
+            if model.fixed is not None:
+                break
     ratio = auto_ratio(clip) if ratio is None else ratio
     players = [
         play_artifact(model, *fit_size(model, clip, given if model.fixed else ratio))

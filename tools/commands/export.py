@@ -90,7 +90,7 @@ def _export_one(
             text = f"verifying {path.name}"
             with working(console, text) as stage:
                 artifact = open_artifact(staged, trust=True)  # which we have just written
-                ratio = BUILTIN_RATIO if artifact.fixed is None else None
+                ratio = BUILTIN_RATIO if artifact.baked_ratio is None else None
                 reports = [
                     verify(
                         each,

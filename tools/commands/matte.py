@@ -131,11 +131,10 @@ def matte_one(
             is left.
     """
     model = open_model(options.model, trust=options.trust)
-    fixed = _fixed(model)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
         own = source.properties
-        ratio = _ratio(clip, own.width, own.height, options, fixed)
+        ratio = _ratio(clip, own.width, own.height, options, model)
         play = stack.enter_context(play_model(model, options.device, ratio))
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
         transparent = options.background is None and all(map(holds_alpha, suffixes))
@@ -188,13 +187,11 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
             raise MatteError(
                 f"{model.path} was made without {' and '.join(missing)}, which --{kind} needs; give another model"
             )
-    fixed = _fixed(model)
-    if fixed is None:
-        return
-    if fixed.batch != 1:
+    fixed, baked = model.fixed, model.baked_ratio
+    if fixed is not None and fixed.batch != 1:
         raise MatteError(f"{model.path} was made for a batch of {fixed.batch}; give one that was made for a batch of 1")
-    if options.downsample_ratio not in (None, fixed.ratio):
-        raise MatteError(f"{model.path} has the ratio {fixed.ratio:g} baked in; leave --downsample-ratio out")
+    if baked is not None and options.downsample_ratio not in (None, baked):
+        raise MatteError(f"{model.path} has the ratio {baked:g} baked in; leave --downsample-ratio out")
 
 
 def _check_regular(path: Path) -> None:
@@ -206,15 +203,12 @@ def _check_regular(path: Path) -> None:
         raise MatteError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _fixed(model: Model) -> Fixed | None:
-    return model.fixed if isinstance(model, Artifact) else None
-
-
-def _ratio(clip: Path, width: int, height: int, options: MatteOptions, fixed: Fixed | None) -> float:
+def _ratio(clip: Path, width: int, height: int, options: MatteOptions, model: Model) -> float:
     """Return a clip's ratio. Raise UserError if it leaves no pixel, or needs more memory than there is."""
-    if fixed is not None:
-        return fixed.ratio
-    ratio = options.downsample_ratio or auto_downsample_ratio(height, width)
+    if isinstance(model, Artifact) and model.fixed is not None:
+        return model.fixed.ratio
+    baked = model.baked_ratio if isinstance(model, Artifact) else None
+    ratio = baked or options.downsample_ratio or auto_downsample_ratio(height, width)
     try:
         internal_size(height, width, ratio)
     except ValueError as error:

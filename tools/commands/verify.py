@@ -91,7 +91,7 @@ def _verify_one(path: Path, clip: Clip, ratio: float | None, options: VerifyOpti
     console = stderr_console()
     with working(console, f"reading {path}"):
         artifact = open_artifact(path, trust=options.trust, runtime=options.runtime)
-    if ratio is None and artifact.fixed is None:
+    if ratio is None and artifact.baked_ratio is None:
         ratio = auto_ratio(clip)
     checkpoint = checkpoint_of(artifact, options.checkpoint, options.trust)
     text = f"verifying {path}"

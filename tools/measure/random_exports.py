@@ -1,4 +1,4 @@
-"""Verify two hundred good exports of random options, sizes and ratios: all must pass.
+"""Verify 220 good exports of random options, sizes and ratios: all must pass.
 
 Writes `results/random_exports_cpu.csv`, one line per export. Run it again to resume: existing lines are kept. Exits
 with 1 if an export fails.
@@ -57,7 +57,7 @@ def verified(case: RandomCase, folder: Path) -> ParityReport:
     if not path.exists():
         load_exporter(name).export(checkpoint, spec, path)
     artifact = open_artifact(path, trust=True)
-    return verify(artifact, checkpoint, _clip(case), None if artifact.fixed else case.ratio)
+    return verify(artifact, checkpoint, _clip(case), case.ratio if artifact.baked_ratio is None else None)
 
 
 def _clip(case: RandomCase) -> Clip:

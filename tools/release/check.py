@@ -127,8 +127,8 @@ def _made_with(entry: ReleasedFile) -> Iterable[tuple[str, str]]:
     """Yield the facts about a file's making that both its metadata and the manifest may have, by metadata key."""
     yield from ((f"{tool}_version", version) for tool, version in entry.tools.items())
     yield "opset", str(entry.spec.get("opset"))
-    match entry.spec.get("fixed"):
-        case {"ratio": ratio}:
+    match (entry.spec.get("fixed"), entry.spec.get("ratio")):
+        case ({"ratio": ratio}, _) | (None, float(ratio)):
             yield "downsample_ratio", repr(ratio)
 
 

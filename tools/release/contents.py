@@ -39,4 +39,6 @@ def _row(given: dict[str, Any]) -> Row:
     if "resolution" in options:
         width, height = parse_resolution("resolution", options.pop("resolution"))
         options["fixed"] = Fixed(width=width, height=height, ratio=options.pop("downsample_ratio"))
+    elif "downsample_ratio" in options:  # of a file for any size
+        options["ratio"] = options.pop("downsample_ratio")
     return Row(format=name, spec=FORMATS[name].spec(**options), light=light)

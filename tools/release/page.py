@@ -18,7 +18,7 @@ from tools.release.plots import SERIES, plot
 
 NAME = "report.html"
 
-_UNSAID = {"variant", "precision", "fixed", "others", "zip", "folder"}
+_UNSAID = {"variant", "precision", "fixed", "ratio", "others", "zip", "folder"}
 """Options that a row of the matrix does not name: its columns, its size or the file's name show them."""
 
 
@@ -149,7 +149,9 @@ def _times(reports: Sequence[ParityReport]) -> str:
 def _what(format_name: str, spec: dict[str, Any]) -> str:
     """Describe how a file differs from its format's usual one, except by variant and precision."""
     sizes = [size for size in (spec.get("fixed"), *spec.get("others", ())) if size]
-    words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes] or ["any size"]
+    words = [f"{size['width']}x{size['height']}, ratio {size['ratio']:g}" for size in sizes]
+    if not sizes:
+        words = [f"any size, ratio {spec['ratio']:g}" if spec.get("ratio") else "any size"]
     for option in fields(FORMATS[format_name].spec):
         value = spec.get(option.name)
         usual = option.metadata.get("usual", "deep_guided_filter" if option.default is MISSING else option.default)

@@ -41,7 +41,7 @@ def prove(
     """
     reports, pictures = [], []
     for each in (artifact, *artifact.others):
-        played, its_ratio = fit_size(each, clip, None if each.fixed else ratio or auto_ratio(clip))
+        played, its_ratio = fit_size(each, clip, (ratio or auto_ratio(clip)) if each.baked_ratio is None else None)
         album = Album(played)
         report = verify(each, checkpoint, clip, its_ratio, watch=album.add, on_frame=on_frame)
         reports.append(replace(report, artifact=Path(artifact.path.name)))

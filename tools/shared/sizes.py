@@ -31,6 +31,14 @@ def parse_sizes(resolutions: Sequence[str], ratios: Sequence[str], batch: int | 
     ]
 
 
+def parse_baked_ratios(ratios: Sequence[str]) -> list[float]:
+    """Return the ratios of files that take any size at one ratio. Raise UserError for a ratio that is none."""
+    for text in ratios:
+        if parse_ratio(text) is None:
+            raise UserError("--downsample-ratio auto depends on the size; give a --resolution too, or a number")
+    return [float(text) for text in ratios]
+
+
 def parse_ratio(text: str) -> float | None:
     """Return the ratio, or None for auto: a file's fixed ratio, else the one that suits the clip."""
     if text == "auto":

@@ -19,8 +19,12 @@ from tools.tests.hostile import good_files
 from tools.tests.hostile.home import Home
 
 _SIZE = Fixed(width=160, height=96, ratio=0.5)
-ONE_SIZE = {"coreml": {"fixed": _SIZE, "zip": True}, "pt2": {"fixed": _SIZE}}
-"""Options that a format's files require. CoreML writes a zip file, since most tests take a file, not a folder."""
+ONE_SIZE = {
+    "coreml": {"fixed": _SIZE, "zip": True},
+    "ncnn": {"fixed": _SIZE, "zip": True},
+    "pt2": {"fixed": _SIZE},
+}
+"""Options that a format's files require. Folders are written as zip files, since most tests take a file."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     """Return the record of a seeded file of any format, with the ONNX file's figures, which are quick to get."""
     artifact, proof = describe(path), proved(onnx_path)
     options = {"fixed": artifact.fixed} if artifact.fixed else {}
-    options |= {"zip": True} if name == "coreml" else {}
+    options |= {"ratio": artifact.ratio} if artifact.ratio else {}
+    options |= {"zip": True} if name in ("coreml", "ncnn") else {}
     spec = FORMATS[name].spec(
         variant="mobilenetv3", refiner="deep_guided_filter", precision=artifact.precision, **options
     )

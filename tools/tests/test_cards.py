@@ -99,6 +99,23 @@ def test_the_lines_for_a_pt2_file_run(card, seeded_artifacts, expected, tmp_path
         assert np.abs(given.numpy() - wanted).max() <= 1e-5
 
 
+@pytest.mark.parametrize("kind", ["one size", "any size"])
+def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monkeypatch):
+    size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {"ratio": RATIO}
+    spec = FORMATS["ncnn"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", zip=True, **size)
+    path = tmp_path / spec.file_name(".ncnn.zip", seeded=True)
+    load_exporter("ncnn").export(load_checkpoint("seeded"), spec, path)
+    text = to_card(built_of(path, "ncnn", seeded_artifacts["onnx"]))
+    words = f"{WIDTH}x{HEIGHT}, downsample ratio" if kind == "one size" else "any size, downsample ratio"
+    assert f"{words} {RATIO}" in text
+    shutil.unpack_archive(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names = {"frames": [frame[0] for frame in clip_frames(FRAMES, WIDTH, HEIGHT)]}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(RATIO), strict=True):
+        assert np.abs(given - wanted[0]).max() <= 1e-5
+
+
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
     """Let the evaluator stand in for CoreML, which runs on a Mac only, with the interface of coremltools."""
     path = seeded_artifacts["coreml"]

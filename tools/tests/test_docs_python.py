@@ -98,6 +98,15 @@ def test_the_loop_of_a_format_gives_pytorchs_alpha(name, seeded_artifacts):
         assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
 
 
+def test_the_loop_of_ncnn_gives_pytorchs_alpha():
+    spec = FORMATS["ncnn"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", ratio=RATIO)
+    load_exporter("ncnn").export(rvm_model.load_checkpoint("seeded"), spec, Path(spec.file_name(".ncnn", seeded=False)))
+    names = run("docs/formats/ncnn.md")
+    np.testing.assert_allclose(names["pha"][0], last_alpha(), atol=1e-4)
+    with av.open("green.mp4") as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
+
+
 def test_the_matting_function(monkeypatch):
     seeded = rvm_model.load_checkpoint("seeded")
     monkeypatch.setattr(rvm_model, "load_checkpoint", lambda _: seeded, raising=False)
@@ -166,7 +175,7 @@ def test_the_loop_of_coreml_without_a_mac(monkeypatch):
 
 def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
-    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml")
+    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "ncnn")
     run_here = {f"docs/formats/{name}.md" for name in names}
     run_here |= {"docs/tasks/matte.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style

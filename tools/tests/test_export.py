@@ -33,7 +33,7 @@ EVERY_FORMAT = pytest.mark.parametrize(
 )
 
 
-ONE_SIZE = {"coreml": ("--resolution", "160x96", "--downsample-ratio", "0.5")}
+ONE_SIZE = dict.fromkeys(("coreml", "ncnn"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
 """Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
@@ -388,6 +388,11 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
             "profile tensorrt makes no int8 files: ",
         ),
         (["coreml"], "a CoreML file is for one size; give --resolution"),
+        (["ncnn"], "an ncnn file has its ratio baked in; give --downsample-ratio, such as 0.25, and --resolution too"),
+        (["ncnn", "--downsample-ratio", "auto"], "--downsample-ratio auto depends on the size; give a --resolution"),
+        (["ncnn", "--downsample-ratio", "1.5"], "--downsample-ratio 1.5: give a number in (0, 1]"),
+        (["ncnn", "--downsample-ratio", "0.5", "--batch", "2"], "--batch goes with a --resolution"),
+        (["ncnn", *ONE_SIZE["ncnn"], "--batch", "2"], "ncnn files take one frame at a time, not 2; leave --batch out"),
         (["coreml", *ONE_SIZE["coreml"], "--multifunction"], "give more than one --resolution"),
         (["coreml", *SEEDED, "--output", "x_seeded.mlmodel"], "does not end in .mlpackage"),
         (["coreml", *SEEDED, "--zip", "--output", "x_seeded.zip"], "does not end in .mlpackage.zip"),

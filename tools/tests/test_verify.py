@@ -26,7 +26,14 @@ EVERY_COMMAND = pytest.mark.parametrize("command", ["verify", "info"])
 OUTPUTS = ["fgr", "pha", "r1", "r2", "r3", "r4"]
 RUNTIMES = {
     "coreml": "coreml" if sys.platform == "darwin" else "evaluator",
-    **{"onnx": "onnxruntime", "tensorflow": "tensorflow", "tfjs": "node", "torchscript": "torch", "pt2": "torch"},
+    **{
+        "onnx": "onnxruntime",
+        "tensorflow": "tensorflow",
+        "tfjs": "node",
+        "torchscript": "torch",
+        "pt2": "torch",
+        "ncnn": "ncnn",
+    },
 }
 """The default runtime of each format."""
 
@@ -236,7 +243,7 @@ def test_info_shows_what_a_file_is(artifact, run):
     assert result.code == 0
     told = json.loads(result.out)
     assert told["bytes"] == artifact.stat().st_size
-    ratio = [] if told["format"] == "coreml" else ["downsample_ratio"]
+    ratio = [] if FORMATS[told["format"]].one_size else ["downsample_ratio"]
     assert [tensor["name"] for tensor in told["inputs"]] == ["src", "r1i", "r2i", "r3i", "r4i", *ratio]
     assert told["metadata"]["weights_sha256"] == load_checkpoint("seeded").weights_sha256
     table = run("info", artifact)

@@ -11,10 +11,10 @@ from tools.cli.options import app
 
 WRONG = """
 onx                                                 | did you mean onnx?
-export                                              | did you mean coreml or onnx or
+export                                              | did you mean coreml or ncnn or
 ios                                                 | did you mean coreml?
 Serve                                               | did you mean demo?
-frobnicate                                          | the commands are coreml, onnx,
+frobnicate                                          | the commands are coreml, ncnn, onnx,
 notes.txt                                           | it is a file; to see what is in it: rvm-export info notes.txt
 release verfy                                       | did you mean verify?
 --checkpoint seeded onnx                            | rvm-export coreml --checkpoint ...
@@ -103,9 +103,9 @@ demo --model notes.txt                              | is none of the formats kno
 bench nowhere.onnx                                  | cannot read nowhere.onnx
 bench --preset hd                                   | is not one of rvm
 bench --threads 0                                   | give at least 1
-benchmark --formats tflite                          | is not one of coreml, onnx
+benchmark --formats tflite                          | is not one of coreml, ncnn, onnx
 release --checkpoint mobilnet=seeded                | is not one of mobilenetv3, resnet50
-release --only tflite                               | give one of coreml, onnx
+release --only tflite                               | give one of coreml, ncnn, onnx
 release --jobs zero                                 | give a whole number
 release --sign nowhere.pem                          | give a private key
 release verify                                      | The release's folder

@@ -29,6 +29,7 @@ ANY_SIZE = {
     "savedmodel.zip": ("tensorflow", {"precision": "fp32"}),
     "tfjs.zip": ("tfjs", {"precision": "int8"}),
     "model.mlpackage.zip": ("coreml", {"precision": "fp16", "zip": True}),
+    "model.ncnn.zip": ("ncnn", {"precision": "fp32", "zip": True}),
 }
 """Models by name: format and options. Those of formats with one size have `SMALL`."""
 
@@ -41,6 +42,7 @@ FOLDERS = {
     "savedmodel": ("savedmodel.zip", "saved_model.pb"),
     "tfjs": ("tfjs.zip", "model.json"),
     "model.mlpackage": ("model.mlpackage.zip", "Manifest.json"),
+    "model.ncnn": ("model.ncnn.zip", "model.ncnn.param"),
 }
 """Models that are folders: the zip file of each, and the file that marks its root."""
 

@@ -13,6 +13,7 @@ from tools.tests.hostile.home import Home
 from tools.tests.hostile.spoil_bytes import ARCHIVE, BYTES, JSON, Mutation, in_entry, run_code
 from tools.tests.hostile.spoil_coreml import NETWORK, PROGRAM
 from tools.tests.hostile.spoil_media import JPEG, MP4, PNG
+from tools.tests.hostile.spoil_ncnn import NCNN
 from tools.tests.hostile.spoil_onnx import ONNX
 from tools.tests.hostile.spoil_pt2 import PT2
 from tools.tests.hostile.spoil_saved_model import SAVED_MODEL
@@ -32,6 +33,7 @@ MUTATIONS: Mapping[str, tuple[Mutation, ...]] = {
     "savedmodel.zip": _zipped(SAVED_MODEL, "saved_model.pb"),
     "tfjs.zip": _zipped((*TFJS, *JSON), "model.json"),
     "model.mlpackage.zip": _zipped(PROGRAM, ".mlmodel"),
+    "model.ncnn.zip": (*BYTES, *ARCHIVE, *NCNN),
     "model.mlmodel": (*BYTES, *NETWORK * 2),
     "savedmodel/saved_model.pb": (*BYTES, *SAVED_MODEL),
     "tfjs/model.json": (*BYTES, *TFJS, *JSON),

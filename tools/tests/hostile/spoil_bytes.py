@@ -72,11 +72,11 @@ def spoil_entry(content: bytes, random: Random, home: Home) -> bytes:
 
 
 def drop_entry(content: bytes, random: Random, home: Home) -> bytes:
-    return repacked(content, {random.choice(_names(content)): lambda _: None})
+    return repacked(content, {random.choice(names_of(content)): lambda _: None})
 
 
 def rename_entry(content: bytes, random: Random, home: Home) -> bytes:
-    name = random.choice(_names(content))
+    name = random.choice(names_of(content))
     other = random.choice((f"../{ESCAPED}", f"/tmp/{ESCAPED}", f"{name}x", name.upper(), f"{name}/x", "\x1b[2J", ""))
     return repacked(content, {}, {name: other})
 
@@ -89,7 +89,7 @@ def escape(content: bytes, random: Random, home: Home) -> bytes:
 
 def run_code(content: bytes, random: Random, home: Home) -> bytes:
     """Replace a pickle by one that makes a file when it is read."""
-    name = random.choice([name for name in _names(content) if name.endswith(".pkl")])
+    name = random.choice([name for name in names_of(content) if name.endswith(".pkl")])
     return repacked(content, {name: lambda _: pickle.dumps(Code(str(home.escaped)), random.choice((2, 4)))})
 
 
@@ -110,7 +110,7 @@ def in_entry(mutation: Mutation, ending: str) -> Mutation:
     """Return a mutation of an archive that changes its first entry with this ending by a mutation."""
 
     def change(content: bytes, random: Random, home: Home) -> bytes:
-        name = next(each for each in _names(content) if each.endswith(ending))
+        name = next(each for each in names_of(content) if each.endswith(ending))
         return repacked(content, {name: lambda inner: mutation(inner, random, home)})
 
     change.__name__ = mutation.__name__
@@ -143,7 +143,8 @@ def with_entries(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     return repacked(content, {}, more=entries)
 
 
-def _names(content: bytes) -> list[str]:
+def names_of(content: bytes) -> list[str]:
+    """Return the names of an archive's files."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [name for name in archive.namelist() if not name.endswith("/")]
 

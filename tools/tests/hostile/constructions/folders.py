@@ -1,4 +1,4 @@
-"""SavedModels, TensorFlow.js models and CoreML files that ask for more than a network needs."""
+"""SavedModels, TensorFlow.js and ncnn models and CoreML files that ask for more than a network needs."""
 
 import json
 from collections.abc import Callable
@@ -256,6 +256,50 @@ def metadata_of_a_saved_model_that_terminals_act_on(home: Home) -> Construction:
     return Construction("model", path)
 
 
+# ncnn.
+
+
+def _ncnn(change: Callable[[str], str]) -> Build:
+    """Return a model with a changed graph, and without the hash that would tell."""
+
+    def build(home: Home) -> Construction:
+        path = copied(home, "model.ncnn")
+        (path / "rvm_export.json").unlink()
+        graph = (path / "model.ncnn.param").read_text()
+        (path / "model.ncnn.param").write_text(change(graph))
+        return Construction("model", path)
+
+    return build
+
+
+def _resized(graph: str) -> str:
+    """Let the first image grow to four billion pixels."""
+    return graph.replace("0=2 1=0.5 2=0.5", "0=2 3=65535 4=65535", 1)
+
+
+def _cropped(graph: str) -> str:
+    """Crop an image beyond its borders, where ncnn reads what is there."""
+    return graph.replace("Clip ", "Crop ", 1).replace("0=0.0 1=1.0", "-23309=2,0,0 -23310=2,9000,9000 -23311=2,1,2", 1)
+
+
+def _counted(graph: str) -> str:
+    return graph.replace(graph.splitlines()[1], "2000000000 2000000000", 1)
+
+
+def ncnn_weights_outside(home: Home) -> Construction:
+    path = copied(home, "model.ncnn")
+    home.secret.write_bytes((path / "model.ncnn.bin").read_bytes())
+    (path / "model.ncnn.bin").unlink()
+    (path / "model.ncnn.bin").symlink_to(home.secret)
+    return Construction("model", path)
+
+
+def ncnn_metadata_that_terminals_act_on(home: Home) -> Construction:
+    path = copied(home, "model.ncnn")
+    (path / "rvm_export.json").write_text(json.dumps({ESC: ESC, "licence": ESC, "checkpoint": ESC}))
+    return Construction("model", path)
+
+
 FOLDERS: dict[str, Build] = {
     "SavedModel with a hidden function that has SaveV2": _saved_model(hidden_function),
     "SavedModel with WriteFile": _saved_model(_operation("WriteFile")),
@@ -288,4 +332,11 @@ FOLDERS: dict[str, Build] = {
     "CoreML package with tensors of exabytes": _coreml(huge_program, "model.mlpackage"),
     "CoreML package whose model lies outside": package_that_leads_outside,
     "CoreML package with a nested list": nested_package,
+    "ncnn with an image of four billion pixels": _ncnn(_resized),
+    "ncnn with a crop beyond its image": _ncnn(_cropped),
+    "ncnn with counts of billions": _ncnn(_counted),
+    "ncnn with sixty thousand layers": _ncnn(lambda graph: graph + "ReLU a 1 1 a a\n" * 60_000),
+    "ncnn in words that terminals act on": _ncnn(lambda graph: graph.replace("Clip", ESC)),
+    "ncnn with weights outside": ncnn_weights_outside,
+    "ncnn with metadata that terminals act on": ncnn_metadata_that_terminals_act_on,
 }

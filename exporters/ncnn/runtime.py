@@ -1,0 +1,66 @@
+"""Run ncnn models in ncnn's Python package, on the CPU, in a process of its own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.ncnn import GRAPH, WEIGHTS
+from exporters.ncnn.artifact import check_shapes, inspect
+from exporters.ncnn.load import read
+from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.support.archive import unpacked
+from exporters.support.tensor_pipe import running
+from rvm_model.device import DeviceError
+from rvm_model.state import float32_size, state_shapes
+
+__all__ = ["inspect", "load", "to_numpy"]
+
+PROGRAM = Path(__file__).with_name("ncnn_main.py")
+
+
+@contextmanager
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+    """Yield the step function. See `exporters.runtime.Runtime`. The state is four arrays (1, C, h, w)."""
+    if device != "cpu":
+        raise DeviceError(f"ncnn runs on the CPU here, not on {device}; use --device cpu")
+    with unpacked(artifact.path, GRAPH) as folder:
+        layers = read(artifact.path, folder).layers
+        # Without -P, the files beside the program would hide modules of the same name.
+        command: list[str | Path] = [sys.executable, "-P", PROGRAM, folder / GRAPH, folder / WEIGHTS]
+        with running(command, artifact, "ncnn") as run:
+            checked: set[tuple[int, ...]] = set()
+
+            def step(frame: Frame, state: State) -> tuple[Matte, State]:
+                batch, _, height, width = frame.shape
+                if frame.shape not in checked:
+                    if batch != 1:
+                        raise ArtifactError(f"{artifact.path} takes one frame at a time, not {batch}")
+                    try:
+                        check_shapes(layers, artifact.variant, height, width, ratio)
+                    except ValueError as error:
+                        raise ArtifactError(f"{artifact.path} does not run: {error}") from error
+                    checked.add(frame.shape)
+                before = state or _no_state(artifact, height, width, ratio)
+                given = dict(zip(INPUTS[:5], (frame[0], *(each[0] for each in before)), strict=True))
+                outputs = {name: array[None] for name, array in run(given).items()}
+                matte = Matte(fgr=outputs["fgr"], pha=outputs["pha"])
+                return matte, tuple(outputs[name] for name in OUTPUTS[2:])
+
+            yield step
+
+
+def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
+    """Return four arrays. See `exporters.runtime.Runtime`."""
+    return tuple(array.copy() for array in state)
+
+
+def _no_state(artifact: Artifact, height: int, width: int, ratio: float) -> tuple[NDArray[np.float32], ...]:
+    """Return the states before the first frame: zeros of their size, since ncnn does not broadcast them."""
+    shapes = state_shapes(artifact.variant, *float32_size(height, width, ratio), 1.0)
+    return tuple(np.zeros(shape, np.float32) for shape in shapes)
