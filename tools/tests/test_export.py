@@ -33,7 +33,7 @@ EVERY_FORMAT = pytest.mark.parametrize(
 )
 
 
-ONE_SIZE = dict.fromkeys(("coreml", "ncnn"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
+ONE_SIZE = dict.fromkeys(("coreml", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
 """Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
