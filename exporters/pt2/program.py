@@ -150,7 +150,7 @@ def _program(operators: Pattern) -> dict[str, Pattern]:
 
 PROGRAM = _program(re.compile("|".join(map(re.escape, sorted(OPERATORS)))))
 ANY_OPERATORS = _program(re.compile(r".{1,200}"))
-"""The same with other operators, to say which these are. No such program is loaded."""
+"""Programs with any operators. `scan` lists them; no such program is loaded."""
 
 PAYLOAD = {"path_name": KEY, "is_param": bool, "use_pickle": Just(False), "tensor_meta": META}
 TENSORS = {"config": Table(KEY, PAYLOAD)}

@@ -26,7 +26,7 @@ BLUR = "blur"
 _BLUR_SIDE = 1 / 40
 """Radius over the longer side: enough to make letters and faces in a room unreadable."""
 _BLUR_PIXELS = 4
-"""The same radius in pixels of the small picture on which the blur runs."""
+"""The radius in pixels of the small picture on which the blur runs."""
 
 
 def open_background(what: str, width: int, height: int) -> Background:

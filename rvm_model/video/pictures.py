@@ -32,7 +32,7 @@ _TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How a picture of an Exif orientation is turned upright."""
+"""The turns that make a picture upright, by its Exif orientation."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

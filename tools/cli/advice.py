@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--workers": ("--jobs",),
     "--yes": ("--force",),
 }
-"""What to type for an option of other tools, RVM's own scripts among them. The first that the command has is said."""
+"""Our options by the names that other tools give them, RVM's own scripts too. Advised is the first that fits."""
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("convert", "export", "to"), tuple(FORMATS)),
@@ -73,7 +73,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "help": ("--help",),
     "version": ("--version",),
 }
-"""What to type for a command that there is not."""
+"""Our commands by words that people type instead."""
 
 ENGLISH: Mapping[str, str] = {
     r": Value error, ": ": ",
@@ -81,7 +81,7 @@ ENGLISH: Mapping[str, str] = {
     r": Input should be a valid number.*": ": give a number",
     r": Input should be greater than or equal to (\S+)": r": give at least \1",
 }
-"""Typer's words about values, and ours."""
+"""Patterns in Typer's messages about values, and our replacements."""
 
 
 def advised(error: typer.TyperException) -> str:

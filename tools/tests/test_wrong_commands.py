@@ -41,7 +41,7 @@ onnx --resolution 0x0                               | give width x height in pix
 onnx --resolution 1920*1080                         | give width x height in pixels, such as 1280x720
 onnx --resolution 64x48 --downsample-ratio 2        | give a number in (0, 1], or auto
 onnx --resolution 64x48 --downsample-ratio 1/4      | give a number in (0, 1], or auto
-onnx --resolution 64x48 --batch 0                   | give
+onnx --resolution 64x48 --batch 0                   | --batch 0: give 1 or more
 onnx --downsample-ratio .5                          | goes with a --resolution
 onnx --batch two                                    | '--batch': give a whole number
 onnx --precision half                               | is not one of fp32, fp16, int8

@@ -4,7 +4,10 @@ import re
 from typing import Any
 
 MOST_SECONDS_TO_REFUSE = 20
-"""Of work, which other work on the machine does not make longer. A wait ends after `patience.PATIENCE`."""
+"""Limit of a command's processor time, which other work on the machine does not lengthen.
+
+A wait ends after `patience.PATIENCE`.
+"""
 
 MOST_MEMORY_TO_REFUSE = 1_500_000_000
 """Bytes of the largest process."""

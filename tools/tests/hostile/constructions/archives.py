@@ -16,7 +16,7 @@ from tools.tests.hostile.spoil_bytes import Code, repacked, with_entries
 
 _BLOCK = 16 << 20
 _BLOCKS = 240
-"""Of a bomb: a little less than 4 GB, so that it needs no zip64."""
+"""Unpacked bytes of a bomb: a little less than 4 GB, so that it needs no zip64."""
 
 
 @cache
