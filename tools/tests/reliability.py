@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from exporters import FORMATS
+from tools.release.make import chosen
 from tools.tests.fresh import ROOT, build_wheel, fresh, run
 from tools.tests.hostile import soak
 from tools.tests.hostile.soak import write
@@ -28,9 +29,9 @@ SETS = {
     "light": (
         [
             *(sys.executable, "-c", LIGHT, "release", "--light", "--checkpoint", "seeded", "--frames", "16"),
-            *("--jobs", "1", "--out"),
+            *("--jobs", "1", "--output"),
         ],
-        8,
+        len(chosen((), light=True)),
     ),
 }
 """The command of a release, without the folder, and the number of its artifacts."""
