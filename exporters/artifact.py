@@ -10,6 +10,8 @@ from rvm_model.errors import UserError
 INPUTS = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
 OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
 IMAGES = ("src", "fgr", "pha")
+LINE = ("A", "b")
+"""The outputs of a file of coefficients, in place of `fgr` and `pha`; see `rvm_model/full_size.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,21 @@ class Artifact:
     def image_bytes(self) -> bool:
         """Return True if its images are bytes, levels from 0 to 255."""
         return self.inputs[0].dtype == "uint8"
+
+    @property
+    def gives_line(self) -> bool:
+        """Return True if it takes frames at the internal size and gives A and b: a file of coefficients.
+
+        `fixed` is then the size of the full frame. Its runtimes run the full-size steps, so that frames and mattes have
+        full size here too.
+        """
+        return self.outputs[0].name == LINE[0]
+
+    @property
+    def mattes(self) -> frozenset[str]:
+        """Return which of `fgr` and `pha` its runtimes give."""
+        names = frozenset(tensor.name for tensor in self.outputs)
+        return frozenset(OUTPUTS[:2]) if self.gives_line else names & {*OUTPUTS[:2]}
 
     @property
     def altered(self) -> bool:

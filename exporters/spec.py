@@ -73,6 +73,11 @@ class Fixed:
             "downsample_ratio": repr(self.ratio),
         }
 
+    def internal(self) -> "Fixed":
+        """Return the internal size, at which a file of coefficients runs."""
+        height, width = internal_size(self.height, self.width, self.ratio)
+        return Fixed(width=width, height=height, ratio=1, batch=self.batch)
+
     def refuse_beyond_memory(self) -> None:
         """Raise SpecError if this machine's memory cannot hold the file. Allocates nothing to find out."""
         h, w = internal_size(self.height, self.width, self.ratio)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from exporters import FORMATS
-from exporters.artifact import OUTPUTS, Artifact
+from exporters.artifact import Artifact
 from exporters.recover import Recovered
 from exporters.runtime import Device
 from exporters.support.calibration import calibrated_with
@@ -139,9 +139,8 @@ def verify(
         device,
         on_frame,
     )
-    given = {tensor.name for tensor in artifact.outputs}
     # Always compare states: a file without state outputs shows them to its runtime.
-    names = [name for name, output in zip(NAMES, OUTPUTS, strict=True) if output in given or name not in NAMES[:2]]
+    names = [name for name in NAMES if name in artifact.mattes or name not in NAMES[:2]]
     names = [name for name in names if name in outputs]
     left_out = [name for name in NAMES if name not in outputs]
     reference = ({name: frame[name] for name in names} for frame in played.frames)

@@ -21,6 +21,9 @@ from rvm_model.network import mobilenetv3, resnet50
 Convs = Mapping[str, Conv]
 AtRatioOne = Literal["refine", "skip", "blend"]
 
+PLUS_SOURCE = (1.0, 1.0, 1.0, 0.0)
+"""What is added to the slope, so that the line gives the foreground instead of its residual."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoweredMatte(Generic[V]):
@@ -28,6 +31,18 @@ class LoweredMatte(Generic[V]):
 
     fgr: V
     pha: V
+    states: tuple[V, V, V, V]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredLine(Generic[V]):
+    """The line `A * x + b` that `rvm_model.full_size` brings to full size, and the states after this frame.
+
+    Both have four channels at the internal size; x is RGB and its mean. The foreground's "+ source" is in A.
+    """
+
+    A: V
+    b: V
     states: tuple[V, V, V, V]
 
 
@@ -56,24 +71,44 @@ def program(
     baked_at_one = isinstance(ratio, float) and ratio == 1
     with ops.scope("downsample"):
         base_src = src if baked_at_one else ops.resize_by(src, ratio)
-        wide_src = ops.append_ones(base_src)
-
-    encoder = mobilenetv3_encoder if "backbone.features.0.0" in convs else resnet50_encoder
-    f1, f2, f3, f4 = encoder(ops, convs, wide_src)
-    with ops.scope("aspp"):
-        f4 = lraspp(ops, convs, f4)
-    hid, states = decoder(ops, convs, wide_src, (f1, f2, f3, f4), states)
-    with ops.scope("project_mat"):
-        mat = ops.conv(hid, convs["project_mat.conv"])
-
+    mat, hid, states = network(ops, convs, base_src, states)
     if baked_at_one and at_ratio_one == "skip":
         with ops.scope("output"):
             residual, pha = ops.split(mat, 3, 1)
             fgr, pha = ops.clamp(ops.add(residual, src)), ops.clamp(pha)
     else:
         with ops.scope("refiner"):
-            fgr, pha = guided_filter(ops, convs, src, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
+            A, b = fitted_line(ops, convs, base_src, mat, hid, is_one if at_ratio_one == "blend" else None)
+            fgr, pha = apply_line(ops, A, b, src)
     return LoweredMatte(fgr=fgr, pha=pha, states=states)
+
+
+def line_program(ops: Ops[V], convs: Convs, src: V, states: tuple[V, V, V, V]) -> LoweredLine[V]:
+    """Run one frame through the network, without its full-size steps.
+
+    Args:
+        ops: The format's vocabulary.
+        convs: See `program`.
+        src: Three channels at the internal size, RGB in [0, 1].
+        states: See `program`.
+    """
+    mat, hid, states = network(ops, convs, src, states)
+    with ops.scope("refiner"):
+        A, b = fitted_line(ops, convs, src, mat, hid)
+        return LoweredLine(A=ops.add_constant(A, PLUS_SOURCE), b=b, states=states)
+
+
+def network(ops: Ops[V], convs: Convs, src: V, states: tuple[V, V, V, V]) -> tuple[V, V, tuple[V, V, V, V]]:
+    """Return residual and alpha joined, the hidden image, and the new states. `src` is at the internal size."""
+    with ops.scope("downsample"):
+        wide_src = ops.append_ones(src)
+    encoder = mobilenetv3_encoder if "backbone.features.0.0" in convs else resnet50_encoder
+    f1, f2, f3, f4 = encoder(ops, convs, wide_src)
+    with ops.scope("aspp"):
+        f4 = lraspp(ops, convs, f4)
+    hid, states = decoder(ops, convs, wide_src, (f1, f2, f3, f4), states)
+    with ops.scope("project_mat"):
+        return ops.conv(hid, convs["project_mat.conv"]), hid, states
 
 
 def mobilenetv3_encoder(ops: Ops[V], convs: Convs, src: V) -> tuple[V, V, V, V]:
@@ -193,17 +228,12 @@ def conv_gru(ops: Ops[V], convs: Convs, name: str, x: V, h: V) -> V:
     return ops.add(h, ops.mul(z, ops.sub(c, h)))
 
 
-def guided_filter(
-    ops: Ops[V], convs: Convs, fine_src: V, base_src: V, y: V, hid: V, is_one: tuple[V, V] | None = None
-) -> tuple[V, V]:
-    """Return foreground (source added) and alpha at full size, in [0, 1]: a line A * x + b fitted at internal size.
-
-    A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
-    full size. Nothing is joined or split at full size either: foreground and alpha are separated before.
+def fitted_line(ops: Ops[V], convs: Convs, src: V, y: V, hid: V, is_one: tuple[V, V] | None = None) -> tuple[V, V]:
+    """Fit residual and alpha as a line A * x + b, four channels each, at the internal size.
 
     If `is_one` is set and the ratio is 1, the line is 0 * x + y: the result without a refiner.
     """
-    x = ops.concat(base_src, ops.channel_mean(base_src))
+    x = ops.concat(src, ops.channel_mean(src))
     mean_x, mean_y, mean_xy, mean_xx = box_means(ops, convs, x, y, ops.mul(x, y), ops.mul(x, x))
     cov = ops.sub(mean_xy, ops.mul(mean_x, mean_y))
     var = ops.sub(mean_xx, ops.mul(mean_x, mean_x))
@@ -216,7 +246,16 @@ def guided_filter(
     if is_one is not None:
         one, other = is_one
         A, b = ops.mul(A, other), ops.add(ops.mul(b, other), ops.mul(y, one))
-    A_fgr, A_pha = ops.split(ops.add_constant(A, (1.0, 1.0, 1.0, 0.0)), 3, 1)
+    return A, b
+
+
+def apply_line(ops: Ops[V], A: V, b: V, fine_src: V) -> tuple[V, V]:
+    """Return foreground (source added) and alpha at full size, in [0, 1].
+
+    A * x + b + (source, 0) = (A + (1, 1, 1, 0)) * x + b, because x is the source and its mean: the sum costs nothing at
+    full size. Nothing is joined or split at full size either: foreground and alpha are separated before.
+    """
+    A_fgr, A_pha = ops.split(ops.add_constant(A, PLUS_SOURCE), 3, 1)
     b_fgr, b_pha = ops.split(b, 3, 1)
 
     # onnxruntime computes first what is written last: it frees the slope before it resizes the offset to full size, and

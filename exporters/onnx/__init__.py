@@ -11,6 +11,9 @@ from rvm_model.files import open_file
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
 """DequantizeLinear supports a step per channel from opset 13 on."""
 
+COEFFICIENTS = "coefficients"
+"""The value of `--outputs` that leaves out the full-size steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxSpec(FixableSpec):
@@ -33,7 +36,13 @@ class OnnxSpec(FixableSpec):
         default=False,
         metadata={"help": "Upsample the matte's rows by MatMul instead of Resize: faster in onnxruntime on a CPU."},
     )
-    outputs: str = field(default="fgr,pha", metadata={"help": "Outputs besides the states: fgr, pha or fgr,pha."})
+    outputs: str = field(
+        default="fgr,pha",
+        metadata={
+            "help": "Outputs besides the states: fgr, pha or fgr,pha. Or coefficients: src is the frame at internal "
+            "size, and A and b give the matte at full size as A * x + b, for a shader to compute."
+        },
+    )
     io_dtype: str = field(
         default="same",
         metadata={"help": "Dtype of inputs and outputs: same (the file's), or fp32 for an fp16 file."},
@@ -60,8 +69,11 @@ class OnnxSpec(FixableSpec):
             object.__setattr__(self, "opset", INT8_OPSET if self.precision == "int8" else DEFAULT_OPSET)
         if self.opset not in OPSETS:
             raise SpecError(f"opset {self.opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
-        if self.outputs not in ("fgr,pha", "fgr", "pha"):
-            raise SpecError(f"outputs {self.outputs!r}: give fgr, pha or fgr,pha; the states always stay")
+        if self.outputs not in ("fgr,pha", "fgr", "pha", COEFFICIENTS):
+            raise SpecError(f"outputs {self.outputs!r}: give fgr, pha, fgr,pha or coefficients; the states always stay")
+        if self.gives_line and (self.image_bytes or self.banded):
+            left_out = "--banded" if self.banded else "--io"
+            raise SpecError(f"a file of coefficients has no full-size images; leave {left_out} out")
         if self.io_dtype not in ("same", "fp32"):
             raise SpecError(f"io dtype {self.io_dtype!r} is not one of same, fp32")
         if self.io not in ("nchw", "uint8-nhwc", "uint8-nhwc-bgr"):
@@ -86,6 +98,11 @@ class OnnxSpec(FixableSpec):
                 "a file of one size at ratio 1 brings nothing to full size; give a --downsample-ratio below 1, or "
                 "leave --banded out"
             )
+
+    @property
+    def gives_line(self) -> bool:
+        """Return True for a file of coefficients, see `Artifact.gives_line`."""
+        return self.outputs == COEFFICIENTS
 
     @property
     def image_bytes(self) -> bool:

@@ -6,11 +6,17 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from exporters.artifact import IMAGES, INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.artifact import IMAGES, INPUTS, LINE, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.onnx.load import read_model
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.identify import identify
-from rvm_model.state import REFINERS, state_shapes
+from rvm_model.state import REFINERS, internal_size, state_shapes
+
+_EDGES = {
+    *((inputs, matte) for inputs in (INPUTS, INPUTS[:5]) for matte in (OUTPUTS[:2], OUTPUTS[:1], OUTPUTS[1:2])),
+    (INPUTS[:5], LINE),
+}
+"""The inputs and the outputs before the states that go together."""
 
 _PRECISIONS = {
     frozenset({TensorProto.FLOAT}): "fp32",
@@ -30,12 +36,7 @@ def inspect(path: Path) -> Artifact:
     inputs, outputs = tuple(map(_tensor_info, graph.input)), tuple(map(_tensor_info, graph.output))
     names = tuple(tensor.name for tensor in inputs), tuple(tensor.name for tensor in outputs)
     matte = names[1][: -len(OUTPUTS[2:])]
-    if (
-        found is None
-        or names[0] not in (INPUTS, INPUTS[:5])
-        or names[1] != (*matte, *OUTPUTS[2:])
-        or matte not in (OUTPUTS[:2], OUTPUTS[:1], OUTPUTS[1:2])
-    ):
+    if found is None or names[1] != (*matte, *OUTPUTS[2:]) or (names[0], matte) not in _EDGES:
         raise ArtifactError(
             f"{path} is an ONNX file, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
@@ -55,8 +56,10 @@ def inspect(path: Path) -> Artifact:
         raise ArtifactError(f"{path} does not say which version of ONNX's operators it uses")
     variant, refiner = found
     metadata = {_text(entry.key): _text(entry.value) for entry in model.metadata_props}
-    fixed = None if len(inputs) == len(INPUTS) else _fixed(path, variant, (*inputs, *outputs), metadata)
-    if fixed is not None and fixed.ratio == 1 and metadata.get("refiner") in REFINERS:
+    any_size = len(inputs) == len(INPUTS) or (matte == LINE and isinstance(inputs[0].shape[-1], str))
+    fixed = None if any_size else _fixed(path, variant, (*inputs, *outputs), metadata)
+    refines = fixed is None or matte == LINE
+    if fixed is not None and fixed.ratio == 1 and not refines and metadata.get("refiner") in REFINERS:
         refiner = metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
     return Artifact(
         path=path,
@@ -64,7 +67,7 @@ def inspect(path: Path) -> Artifact:
         variant=variant,
         refiner=refiner,
         precision=_PRECISIONS[elements],
-        refine="always" if fixed is None else "auto",
+        refine="always" if refines else "auto",
         fixed=fixed,
         inputs=inputs,
         outputs=outputs,
@@ -89,13 +92,18 @@ def _fixed(path: Path, variant: str, tensors: tuple[TensorInfo, ...], metadata: 
         ratio = float(metadata.get("downsample_ratio", ""))
         src = {axis: int(length) for axis, length in zip(layout, shapes["src"], strict=True)}
         batch, height, width = src["N"], src["H"], src["W"]
+        if LINE[0] in shapes:  # then src has the internal size
+            width, height = map(int, metadata.get("resolution", "").split("x"))
+            src["H"], src["W"] = internal_size(height, width, ratio)
         states = state_shapes(variant, height, width, ratio, batch)
     except ValueError as error:
         raise ArtifactError(
             f"{path} takes no downsample_ratio, and does not say in its metadata which one is baked in ({error})"
         ) from error
-    colour, opacity = (tuple((src | {"C": channels})[axis] for axis in layout) for channels in (3, 1))
-    expected: dict[str, tuple[int, ...]] = {"src": colour, "fgr": colour, "pha": opacity}
+    images = {"src": 3, "fgr": 3, "pha": 1} | dict.fromkeys(LINE, 4)
+    expected: dict[str, tuple[int, ...]] = {
+        name: tuple((src | {"C": channels})[axis] for axis in layout) for name, channels in images.items()
+    }
     expected |= dict(zip(INPUTS[1:5], states, strict=True)) | dict(zip(OUTPUTS[2:], states, strict=True))
     wrong = [name for name, shape in shapes.items() if shape != expected[name]]
     if wrong or min(batch, height, width) < 1 or max(height, width) > LONGEST_SIDE:

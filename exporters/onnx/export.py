@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from exporters.artifact import IMAGES, INPUTS, OUTPUTS
+from exporters.artifact import IMAGES, INPUTS, LINE, OUTPUTS
 from exporters.lowering.folding import divided_convs
-from exporters.lowering.program import program
+from exporters.lowering.program import line_program, program
 from exporters.onnx import OnnxSpec
 from exporters.onnx.graph.banded import BandedOnnxOps
 from exporters.onnx.graph.calibrate import value_ranges
@@ -26,7 +26,7 @@ from exporters.onnx.load import graph_sha256
 from exporters.support.calibration import BUILTIN, load_calibration
 from exporters.support.metadata import identity, release
 from rvm_model import __version__
-from rvm_model.state import STATE_CHANNELS, state_shapes
+from rvm_model.state import STATE_CHANNELS, internal_size, state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
 
 Axes = Sequence[int | str]
@@ -47,7 +47,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     if fixed is None:
         ops = BandedOnnxOps(dtype, spec) if spec.banded else OnnxOps(dtype, spec)
     else:
-        ops = FixedOnnxOps(dtype, spec, fixed, src)
+        ops = FixedOnnxOps(dtype, spec, fixed.internal() if spec.gives_line else fixed, src)
 
     def cast(value: str, to: int) -> str:
         return value if io_element == element else ops.cast(value, to)
@@ -55,15 +55,20 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     with ops.scope("input"):
         image = ops.image_from_bytes(src, spec.bgr) if spec.image_bytes else cast(src, element)
         r1, r2, r3, r4 = (cast(state, element) for state in states)
-    matte = program(
-        ops,
-        divided_convs(checkpoint.network()),
-        image,
-        (r1, r2, r3, r4),
-        ratio if fixed is None else float(fixed.ratio),
-        at_ratio_one="refine" if fixed is None else "skip",
-    )
-    outputs = dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True))
+    convs, before = divided_convs(checkpoint.network()), (r1, r2, r3, r4)
+    if spec.gives_line:
+        line = line_program(ops, convs, image, before)
+        outputs = dict(zip((*LINE, *OUTPUTS[2:]), (line.A, line.b, *line.states), strict=True))
+    else:
+        matte = program(
+            ops,
+            convs,
+            image,
+            before,
+            ratio if fixed is None else float(fixed.ratio),
+            at_ratio_one="refine" if fixed is None else "skip",
+        )
+        outputs = dict(zip(OUTPUTS, (matte.fgr, matte.pha, *matte.states), strict=True))
     with ops.scope("output"):
         for name, value in outputs.items():
             if name in IMAGES and spec.image_bytes:
@@ -79,7 +84,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
         return helper.make_tensor_value_info(name, image_element if name in IMAGES else io_element, shapes[name])
 
     inputs = [tensor(name) for name in (src, *states)]
-    if fixed is None:
+    if fixed is None and not spec.gives_line:
         inputs.append(helper.make_tensor_value_info(ratio, TensorProto.FLOAT, [1]))
     graph = helper.make_graph(
         ops.nodes,
@@ -143,8 +148,11 @@ def _shapes(spec: OnnxSpec) -> dict[str, Axes]:
         image = (fixed.batch, fixed.height, fixed.width)
         axes = [*state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)] * 2
     batch, height, width = image
+    if fixed is not None and spec.gives_line:
+        height, width = internal_size(fixed.height, fixed.width, fixed.ratio)
 
     def images(channels: int) -> Axes:
         return (batch, height, width, channels) if spec.image_bytes else (batch, channels, height, width)
 
-    return {"src": images(3), "fgr": images(3), "pha": images(1), **dict(zip(states, axes, strict=True))}
+    shapes = {"src": images(3), "fgr": images(3), "pha": images(1)} | dict.fromkeys(LINE, images(4))
+    return {**shapes, **dict(zip(states, axes, strict=True))}

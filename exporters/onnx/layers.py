@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
-from exporters.artifact import OUTPUTS, Artifact, ArtifactError
+from exporters.artifact import LINE, OUTPUTS, Artifact, ArtifactError
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.lowering.folding import conv_modules, divided_convs, folded_convs
 from exporters.onnx.load import read_model
@@ -48,7 +48,8 @@ def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
     points |= (sums := _sums(model.graph, {value: name for name, value in found.items() if name not in points}))
     points |= _calls_at_once(model.graph, {value: name for name, value in points.items()})
     outputs = {value.name for value in model.graph.output}
-    points |= STATES | {name: name for name in OUTPUTS[:2] if name in outputs}
+    edges = {name: name for name in (*OUTPUTS[:2], *LINE) if name in outputs}
+    points |= STATES | edges
     model.graph.output.extend(ValueInfoProto(name=value) for value in points.values() if value not in outputs)
     run = runner(artifact, model)
     inputs = [tensor.name for tensor in artifact.inputs]
@@ -56,9 +57,9 @@ def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
 
     def step(frame: Frame, states: tuple[Array, ...], ratio: float) -> Values:
         before = (state.astype(dtype, copy=False) for state, dtype in zip(states, dtypes, strict=True))
-        images = (to_image(artifact, frame), *before, np.array([ratio], np.float32))
+        images = (to_image(artifact, frame, ratio), *before, np.array([ratio], np.float32))
         values = dict(zip(points, run([*points.values()], dict(zip(inputs, images, strict=False))), strict=True))
-        matte = to_matte(artifact, values)
+        matte = to_matte(artifact, {name: values.pop(name) for name in edges}, frame)
         given = zip(OUTPUTS, (matte.fgr, matte.pha), strict=False)
         return values | {name: image for name, image in given if image is not None}
 

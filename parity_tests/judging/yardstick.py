@@ -197,8 +197,11 @@ def _for_refiner(checkpoint: Checkpoint, refiner: str) -> Checkpoint:
 
 
 def sampled_ratio(artifact: Artifact, ratio: float) -> float:
-    """Return the ratio by which an artifact samples the source: as a float32 in most formats."""
-    if FORMATS[artifact.format].ratio_dtype == "float64":
+    """Return the ratio by which an artifact samples the source: as a float32 in most formats.
+
+    PyTorch samples for a file of coefficients.
+    """
+    if artifact.gives_line or FORMATS[artifact.format].ratio_dtype == "float64":
         return ratio
     rounded: float = struct.unpack("f", struct.pack("f", ratio))[0]
     return rounded

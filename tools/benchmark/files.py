@@ -141,7 +141,7 @@ def _check_existing(wanted: Wanted, job: Job) -> None:
         "another precision": (artifact.precision, wanted.spec.precision),
         "another refiner": (artifact.refiner, wanted.spec.refiner),
         "another opset": (artifact.metadata.get("opset"), opset and str(opset)),
-        "other outputs": ({*OUTPUTS[:2]} - {each.name for each in artifact.outputs}, set()),
+        "other outputs": ((artifact.mattes, artifact.gives_line), ({*OUTPUTS[:2]}, False)),
     }
     for what, (given, expected) in facts.items():
         if given != expected:

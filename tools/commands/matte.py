@@ -180,9 +180,8 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
         return
     if options.seq_chunk > 1:
         raise MatteError(f"{model.path} takes one frame after the other; --seq-chunk is for checkpoints, leave it out")
-    given = {tensor.name for tensor in model.outputs}
     for kind in outputs:
-        missing = sorted(_NEEDED[kind] - given)
+        missing = sorted(_NEEDED[kind] - model.mattes)
         if missing:
             raise MatteError(
                 f"{model.path} was made without {' and '.join(missing)}, which --{kind} needs; give another model"
@@ -190,7 +189,7 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
     fixed, baked = model.fixed, model.baked_ratio
     if fixed is not None and fixed.batch != 1:
         raise MatteError(f"{model.path} was made for a batch of {fixed.batch}; give one that was made for a batch of 1")
-    if baked is not None and options.downsample_ratio not in (None, baked):
+    if baked is not None and not model.gives_line and options.downsample_ratio not in (None, baked):
         raise MatteError(f"{model.path} has the ratio {baked:g} baked in; leave --downsample-ratio out")
 
 
@@ -206,7 +205,7 @@ def _check_regular(path: Path) -> None:
 def _ratio(clip: Path, width: int, height: int, options: MatteOptions, model: Model) -> float:
     """Return a clip's ratio. Raise UserError if it leaves no pixel, or needs more memory than there is."""
     if isinstance(model, Artifact) and model.fixed is not None:
-        return model.fixed.ratio
+        return _reducing(clip, width, height, options, model) if model.gives_line else model.fixed.ratio
     baked = model.baked_ratio if isinstance(model, Artifact) else None
     ratio = baked or options.downsample_ratio or auto_downsample_ratio(height, width)
     try:
@@ -214,6 +213,19 @@ def _ratio(clip: Path, width: int, height: int, options: MatteOptions, model: Mo
     except ValueError as error:
         raise MatteError(f"{clip}: {error}") from error
     Fixed(width=width, height=height, ratio=ratio, batch=options.seq_chunk).refuse_beyond_memory()
+    return ratio
+
+
+def _reducing(clip: Path, width: int, height: int, options: MatteOptions, model: Artifact) -> float:
+    """Return the ratio that reduces a clip to the one internal size of a file of coefficients."""
+    size = tuple(int(axis) for axis in model.inputs[0].shape[2:])
+    ratio = options.downsample_ratio or min(size[1] / width, 1.0)
+    reduced = internal_size(height, width, ratio)
+    if reduced != size:
+        raise MatteError(
+            f"{clip} of {width}x{height} reduces to {reduced[1]}x{reduced[0]}, and {model.path} takes "
+            f"{size[1]}x{size[0]}; give --resize, or a file for any size"
+        )
     return ratio
 
 

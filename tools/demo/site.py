@@ -108,7 +108,9 @@ def _inspect(path: Path) -> Artifact:
     artifact = describe(path)
     if artifact.facts.get("control flow") == "yes":
         raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
-    if all(tensor.name != "pha" for tensor in artifact.outputs):
+    if artifact.gives_line:
+        raise ArtifactError(f"{path} is a file of coefficients, which the page does not draw; give one with fgr and pha")
+    if "pha" not in artifact.mattes:
         raise ArtifactError(f"{path} was made without pha, which the page draws with; give another file")
     if artifact.fixed is not None and artifact.fixed.batch != 1:
         raise ArtifactError(f"{path} was made for a batch of {artifact.fixed.batch}; give one for a batch of 1")

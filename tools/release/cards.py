@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import exporters
 from exporters import FORMATS
-from exporters.artifact import INPUTS
+from exporters.artifact import INPUTS, LINE
 from exporters.support.licence import SOURCE
 from parity_tests.reports.markdown import escaped
 from tools.pages.render import finalize
@@ -37,6 +37,7 @@ def to_card(built: Built) -> str:
             title=FORMATS[entry.format].title,
             seeded=any(report.weights == "seeded" for report in built.reports),
             stateful=len(entry.inputs) == 1,
+            gives_line=LINE[0] == entry.outputs[0].name,
             ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
             dtype=entry.inputs[0].dtype,
             runtimes=sorted({parity.runtime for parity in entry.parity}),
@@ -68,4 +69,6 @@ def _shape(tensor: Tensor) -> str:
 def _range(tensor: Tensor) -> str:
     if tensor.name in _IMAGES:
         return "0 to 255" if tensor.dtype in _BYTES else "[0, 1]"
+    if tensor.name in LINE:
+        return "any"
     return "(0, 1]" if tensor.name == INPUTS[5] else "[-1, 1]"

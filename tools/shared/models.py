@@ -165,7 +165,7 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
         return
     with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
         state: State = None
-        fixed = model.fixed
+        fixed = None if model.gives_line else model.fixed
 
         def play(src: Images) -> tuple[Images, Images]:
             nonlocal state

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto
 
@@ -10,6 +11,7 @@ from exporters.artifact import INPUTS, OUTPUTS
 from exporters.format import MissingPackage
 from exporters.onnx import OnnxSpec
 from exporters.support.calibration import CalibrationError
+from rvm_model.full_size import reduced
 from rvm_model.state import auto_graph_ratio, state_shapes
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -49,15 +51,17 @@ def value_ranges(model: ModelProto, values: Sequence[str], frames: NDArray[np.ui
     height, width = frames.shape[1:3]
     fixed = spec.fixed
     shapes: Sequence[tuple[int, ...]] = [(1, 1, 1, 1)] * 4
-    ratio = {}
-    if fixed is None:
-        ratio = {INPUTS[5]: np.array([_ratio(height, width)], np.float32)}
-    else:
+    ratio = _ratio(height, width) if fixed is None else fixed.ratio
+    ratio_input = {INPUTS[5]: np.array([ratio], np.float32)} if fixed is None and not spec.gives_line else {}
+    if fixed is not None:
         shapes = state_shapes(spec.variant, fixed.height, fixed.width, fixed.ratio, fixed.batch)
     states = [np.zeros(shape, np.float32) for shape in shapes]
     least, greatest = np.full(len(values), np.inf), np.full(len(values), -np.inf)
     for frame in frames:
-        feeds = {INPUTS[0]: _image(frame, spec), **dict(zip(INPUTS[1:5], states, strict=True)), **ratio}
+        image = _image(frame, spec)
+        if spec.gives_line:
+            image = reduced(torch.from_numpy(image), ratio).numpy()
+        feeds = {INPUTS[0]: image, **dict(zip(INPUTS[1:5], states, strict=True)), **ratio_input}
         outputs = session.run([*OUTPUTS[2:], *values], feeds)
         states, given = outputs[:4], outputs[4:]
         least = np.minimum(least, [each.min() for each in given])

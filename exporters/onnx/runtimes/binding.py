@@ -30,10 +30,8 @@ def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device
         ArtifactError: any error of onnxruntime, here or in a step, such as too little memory on the device.
     """
     with said_in_one_line(artifact):
-        if artifact.fixed is None:
-            step = _any_size(session, artifact, device, ratio)
-        else:
-            step = _one_size(session, artifact, device)
+        make = _any_size if artifact.fixed is None else _one_size
+        step = make(session, artifact, device, ratio)
 
     def told_step(frame: Frame, state: State) -> tuple[Matte, State]:
         with said_in_one_line(artifact):
@@ -45,24 +43,26 @@ def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device
 def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
     names = [tensor.name for tensor in artifact.outputs]
     first = tuple(_on(device, array) for array in no_state(artifact))
+    takes_ratio = INPUTS[5] in {tensor.name for tensor in artifact.inputs}
     downsample_ratio = np.array([ratio], np.float32)
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         binding = session.io_binding()
-        binding.bind_ortvalue_input("src", _on(device, to_image(artifact, frame)))
+        binding.bind_ortvalue_input("src", _on(device, to_image(artifact, frame, ratio)))
         for name, value in zip(INPUTS[1:5], state or first, strict=True):
             binding.bind_ortvalue_input(name, value)
-        binding.bind_cpu_input("downsample_ratio", downsample_ratio)
+        if takes_ratio:
+            binding.bind_cpu_input(INPUTS[5], downsample_ratio)
         for name in names:
             binding.bind_output(name, device)
         session.run_with_iobinding(binding)
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
-        return _matte(artifact, outputs), tuple(outputs[name] for name in OUTPUTS[2:])
+        return _matte(artifact, outputs, frame), tuple(outputs[name] for name in OUTPUTS[2:])
 
     return step
 
 
-def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device) -> Step:
+def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
     images = {
         tensor.name: _on(device, np.zeros([int(axis) for axis in tensor.shape], tensor.dtype))
         for tensor in (artifact.inputs[0], *artifact.outputs[: -len(OUTPUTS[2:])])
@@ -84,9 +84,9 @@ def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device)
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         binding, options, after = runs[id(state or zeros)]
-        images["src"].update_inplace(to_image(artifact, frame))
+        images["src"].update_inplace(to_image(artifact, frame, ratio))
         session.run_with_iobinding(binding, options)
-        return _matte(artifact, images), after
+        return _matte(artifact, images, frame), after
 
     return step
 
@@ -95,8 +95,9 @@ def _on(device: Device, array: NDArray[Any]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
 
 
-def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue]) -> Matte:
-    return to_matte(artifact, {name: to_host(values[name]) for name in OUTPUTS[:2] if name in values})
+def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue], frame: Frame) -> Matte:
+    names = [tensor.name for tensor in artifact.outputs[: -len(OUTPUTS[2:])]]
+    return to_matte(artifact, {name: to_host(values[name]) for name in names}, frame)
 
 
 def to_host(value: ort.OrtValue) -> NDArray[Any]:
