@@ -29,8 +29,22 @@ class Matte:
     pha: Frame | None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Line:
+    """What a file of coefficients gives: slope `A` and offset `b`, (B, 4, h, w) float32; see `rvm_model/full_size.py`.
+
+    They belong to the caller.
+    """
+
+    A: Frame
+    b: Frame
+
+
 Step = Callable[[Frame, State], tuple[Matte, State]]
 """Maps one frame (B, 3, H, W), RGB float32 in [0, 1], and the state before it to its matte and the state after it."""
+
+FileStep = Callable[[Frame, State], tuple[Matte | Line, State]]
+"""The same for a file as it is: one of coefficients takes frames at the internal size, and gives a line."""
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by the names of a file's inputs or outputs, in the file's own dtypes."""
@@ -51,7 +65,7 @@ class Runtime(Protocol):
     def inspect(self, path: Path) -> Artifact:
         """Return a description of the file. Raises ArtifactError if it is damaged or no matting network."""
 
-    def load(self, artifact: Artifact, device: Device, ratio: float) -> AbstractContextManager[Step]:
+    def load(self, artifact: Artifact, device: Device, ratio: float) -> AbstractContextManager[FileStep]:
         """Return a context manager that yields the step function of a clip, and releases everything at its end.
 
         Raises ArtifactError, or DeviceError if the device is missing; both on entering.

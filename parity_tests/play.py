@@ -6,6 +6,7 @@ import torch
 
 from exporters import load_runtime
 from exporters.artifact import Artifact
+from exporters.full_size import at_full_size
 from exporters.runtime import Device
 from parity_tests.clips import Clip
 from parity_tests.compare import NAMES, FrameOutputs
@@ -45,8 +46,8 @@ def play_artifact(
         UnknownRuntime: the format has no runtime of that name.
     """
     player = load_runtime(artifact.format, runtime)
-    with player.load(artifact, device, ratio) as step:
-        state = None
+    with player.load(artifact, device, ratio) as file_step:
+        step, state = at_full_size(artifact, ratio, file_step), None
         for t, frame in enumerate(clip):
             if clip.resets(t):
                 state = None

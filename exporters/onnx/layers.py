@@ -14,6 +14,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from exporters.artifact import LINE, OUTPUTS, Artifact, ArtifactError
+from exporters.full_size import at_full_size
 from exporters.layers import BOX_FILTER, SEGMENTATION, STATES, Array, Layers, Values, call_name, module_of, regrouped
 from exporters.lowering.folding import conv_modules, divided_convs, folded_convs
 from exporters.onnx.load import read_model
@@ -21,7 +22,7 @@ from exporters.onnx.recovery import ROUNDING, constant_intervals
 from exporters.onnx.runtimes.onnxruntime import runner
 from exporters.onnx.runtimes.step import to_image, to_matte
 from exporters.recovery.dataflow import RecoveryError
-from exporters.runtime import Frame
+from exporters.runtime import Frame, Line, Matte
 from rvm_model.network.matting_network import MattingNetwork
 
 # Half precision moves a convolution's weights by about 3e-4 of their norm.
@@ -57,9 +58,14 @@ def open_layers(artifact: Artifact, network: MattingNetwork) -> Layers:
 
     def step(frame: Frame, states: tuple[Array, ...], ratio: float) -> Values:
         before = (state.astype(dtype, copy=False) for state, dtype in zip(states, dtypes, strict=True))
-        images = (to_image(artifact, frame, ratio), *before, np.array([ratio], np.float32))
-        values = dict(zip(points, run([*points.values()], dict(zip(inputs, images, strict=False))), strict=True))
-        matte = to_matte(artifact, {name: values.pop(name) for name in edges}, frame)
+        values: dict[str, Array] = {}
+
+        def file_step(frame: Frame, _: object) -> tuple[Matte | Line, None]:
+            given = (to_image(artifact, frame), *before, np.array([ratio], np.float32))
+            values.update(zip(points, run([*points.values()], dict(zip(inputs, given, strict=False))), strict=True))
+            return to_matte(artifact, {name: values.pop(name) for name in edges}), None
+
+        matte, _ = at_full_size(artifact, ratio, file_step)(frame, None)
         given = zip(OUTPUTS, (matte.fgr, matte.pha), strict=False)
         return values | {name: image for name, image in given if image is not None}
 

@@ -96,7 +96,12 @@ def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, A
     runtime = load_runtime(entry.model.format, entry.runtime)
     before = resident()
     with runtime.load(entry.model, cast(Device, entry.device), entry.ratio) as step:
-        yield step, before
+        if entry.model.gives_line:
+            from exporters.full_size import at_full_size
+
+            yield at_full_size(entry.model, entry.ratio, step), before
+        else:
+            yield step, before
 
 
 def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, OUTPUTS, Artifact
 from exporters.onnx.runtimes.session import said_in_one_line
 from exporters.onnx.runtimes.step import no_state, to_image, to_matte
-from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.runtime import Device, FileStep, Frame, Line, Matte, State
 
 GRAPH_ID = "gpu_graph_id"
 """The run option with the id of the CUDA graph, to capture it first and launch it later."""
 
 
-def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
+def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> FileStep:
     """Return a step whose state is four `OrtValue` on the device.
 
     A file of one size keeps only the two newest states. Older ones are overwritten and must not be used again.
@@ -30,25 +30,27 @@ def bound_step(session: ort.InferenceSession, artifact: Artifact, device: Device
         ArtifactError: any error of onnxruntime, here or in a step, such as too little memory on the device.
     """
     with said_in_one_line(artifact):
-        make = _any_size if artifact.fixed is None else _one_size
-        step = make(session, artifact, device, ratio)
+        if artifact.fixed is None:
+            step = _any_size(session, artifact, device, ratio)
+        else:
+            step = _one_size(session, artifact, device)
 
-    def told_step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def told_step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         with said_in_one_line(artifact):
             return step(frame, state)
 
     return told_step
 
 
-def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
+def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> FileStep:
     names = [tensor.name for tensor in artifact.outputs]
     first = tuple(_on(device, array) for array in no_state(artifact))
     takes_ratio = INPUTS[5] in {tensor.name for tensor in artifact.inputs}
     downsample_ratio = np.array([ratio], np.float32)
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         binding = session.io_binding()
-        binding.bind_ortvalue_input("src", _on(device, to_image(artifact, frame, ratio)))
+        binding.bind_ortvalue_input("src", _on(device, to_image(artifact, frame)))
         for name, value in zip(INPUTS[1:5], state or first, strict=True):
             binding.bind_ortvalue_input(name, value)
         if takes_ratio:
@@ -57,12 +59,12 @@ def _any_size(session: ort.InferenceSession, artifact: Artifact, device: Device,
             binding.bind_output(name, device)
         session.run_with_iobinding(binding)
         outputs = dict(zip(names, binding.get_outputs(), strict=True))
-        return _matte(artifact, outputs, frame), tuple(outputs[name] for name in OUTPUTS[2:])
+        return _matte(artifact, outputs), tuple(outputs[name] for name in OUTPUTS[2:])
 
     return step
 
 
-def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device, ratio: float) -> Step:
+def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device) -> FileStep:
     images = {
         tensor.name: _on(device, np.zeros([int(axis) for axis in tensor.shape], tensor.dtype))
         for tensor in (artifact.inputs[0], *artifact.outputs[: -len(OUTPUTS[2:])])
@@ -82,11 +84,11 @@ def _one_size(session: ort.InferenceSession, artifact: Artifact, device: Device,
             binding.bind_ortvalue_output(name, images[name])
         runs[id(before)] = binding, options, after
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         binding, options, after = runs[id(state or zeros)]
-        images["src"].update_inplace(to_image(artifact, frame, ratio))
+        images["src"].update_inplace(to_image(artifact, frame))
         session.run_with_iobinding(binding, options)
-        return _matte(artifact, images, frame), after
+        return _matte(artifact, images), after
 
     return step
 
@@ -95,9 +97,9 @@ def _on(device: Device, array: NDArray[Any]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
 
 
-def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue], frame: Frame) -> Matte:
+def _matte(artifact: Artifact, values: Mapping[str, ort.OrtValue]) -> Matte | Line:
     names = [tensor.name for tensor in artifact.outputs[: -len(OUTPUTS[2:])]]
-    return to_matte(artifact, {name: to_host(values[name]) for name in names}, frame)
+    return to_matte(artifact, {name: to_host(values[name]) for name in names})
 
 
 def to_host(value: ort.OrtValue) -> NDArray[Any]:

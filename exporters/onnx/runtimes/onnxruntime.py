@@ -13,7 +13,7 @@ from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.binding import bound_step, to_host
 from exporters.onnx.runtimes.session import open_session, said_in_one_line
 from exporters.onnx.runtimes.step import make_step
-from exporters.runtime import Arrays, Device, State, Step
+from exporters.runtime import Arrays, Device, FileStep, State
 
 __all__ = ["inspect", "load", "to_numpy"]
 
@@ -22,7 +22,7 @@ RunFor = Callable[[Sequence[str], Arrays], list[NDArray[Any]]]
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:
     """Yield the step function. See `exporters.runtime.Runtime`."""
     session = open_session(artifact, device)
     if device == "cuda":

@@ -7,7 +7,7 @@ from pathlib import Path
 from exporters.artifact import Artifact
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.step import make_step, to_numpy
-from exporters.runtime import Device, Step
+from exporters.runtime import Device, FileStep
 from exporters.support.node import find_node
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "web"
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:
     """Yield the step function. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"{NAME} runs on the CPU here, not on {device}; use --device cpu")

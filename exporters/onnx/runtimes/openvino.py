@@ -8,7 +8,7 @@ from pathlib import Path
 from exporters.artifact import Artifact
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.step import make_step, to_numpy
-from exporters.runtime import Device, Step
+from exporters.runtime import Device, FileStep
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
 
@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).with_name("openvino_main.py")
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:
     """Yield the step function. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")

@@ -3,26 +3,24 @@
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError
-from exporters.runtime import Arrays, Frame, Matte, Run, State, Step
-from rvm_model.full_size import finished, reduced
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact
+from exporters.runtime import Arrays, FileStep, Frame, Line, Matte, Run, State
 from rvm_model.state import state_shapes
 
 
-def make_step(artifact: Artifact, ratio: float, run: Run) -> Step:
+def make_step(artifact: Artifact, ratio: float, run: Run) -> FileStep:
     """Return the step function of a runtime's `run`. The state is a tuple of four arrays in the file's own form."""
     first = no_state(artifact)
     takes_ratio = INPUTS[5] in {tensor.name for tensor in artifact.inputs}
     ratio_input = {INPUTS[5]: np.array([ratio], np.float32)} if takes_ratio else {}
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         before = zip(INPUTS[1:5], state or first, strict=True)
-        outputs = run({"src": to_image(artifact, frame, ratio), **dict(before), **ratio_input})
+        outputs = run({"src": to_image(artifact, frame), **dict(before), **ratio_input})
         # Copies: the originals would fragment onnxruntime's memory, where the next frame's images need room.
-        return to_matte(artifact, outputs, frame), tuple(outputs[name].copy() for name in OUTPUTS[2:])
+        return to_matte(artifact, outputs), tuple(outputs[name].copy() for name in OUTPUTS[2:])
 
     return step
 
@@ -36,32 +34,18 @@ def no_state(artifact: Artifact) -> tuple[NDArray[Any], ...]:
     return tuple(np.zeros(shape, tensor.dtype) for shape, tensor in zip(shapes, artifact.inputs[1:5], strict=True))
 
 
-def to_image(artifact: Artifact, frame: Frame, ratio: float) -> NDArray[Any]:
-    """Return a frame as the file's `src`: in its dtype, or as bytes (B, H, W, 3); for a file of coefficients reduced.
-
-    Raises:
-        ArtifactError: a file of coefficients is for another internal size.
-    """
-    if artifact.gives_line:
-        frame = reduced(torch.from_numpy(frame), ratio).numpy()
-        expected = artifact.inputs[0].shape[2:]
-        if artifact.fixed is not None and frame.shape[2:] != expected:
-            height, width = frame.shape[2:]
-            raise ArtifactError(
-                f"{artifact.path} takes frames that reduce to {expected[1]}x{expected[0]}, not {width}x{height}; "
-                "give another ratio, or a file of that size"
-            )
+def to_image(artifact: Artifact, frame: Frame) -> NDArray[Any]:
+    """Return a frame as the file's `src`: in its dtype, or as bytes (B, H, W, 3)."""
     if not artifact.image_bytes:
         return frame.astype(artifact.inputs[0].dtype, copy=False)
     return np.ascontiguousarray(_in_order(artifact, np.rint(frame * 255).astype(np.uint8).transpose(0, 2, 3, 1)))
 
 
-def to_matte(artifact: Artifact, outputs: Arrays, frame: Frame) -> Matte:
-    """Return `fgr` and `pha` as NCHW float32 in [0, 1]: the file's, or those of its line at the frame's size."""
+def to_matte(artifact: Artifact, outputs: Arrays) -> Matte | Line:
+    """Return the file's `fgr` and `pha` as NCHW float32 in [0, 1], or its line."""
     if artifact.gives_line:
-        A, b = (torch.from_numpy(outputs[name].astype(np.float32, copy=False)) for name in LINE)
-        images = finished(A, b, torch.from_numpy(frame))
-        return Matte(fgr=images[0].numpy(), pha=images[1].numpy())
+        A, b = (outputs[name].astype(np.float32, copy=False) for name in LINE)
+        return Line(A=A, b=b)
     fgr, pha = (outputs.get(name) for name in OUTPUTS[:2])
     if not artifact.image_bytes:
         return Matte(
