@@ -227,7 +227,14 @@ def test_every_option_is_in_the_name():
     assert spec.file_name(".onnx", seeded=True) == f"rvm_mobilenetv3_{words}.onnx"
 
 
-@pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
+@pytest.mark.parametrize(
+    ("variant", "refiner"),
+    [
+        pytest.param(variant, refiner, marks=[pytest.mark.long] if variant == "resnet50" else [])
+        for variant in VARIANTS
+        for refiner in REFINERS
+    ],
+)
 @pytest.mark.parametrize(("width", "height", "ratio"), [(97, 61, 0.5), (97, 61, 1), (64, 96, 0.375)])
 @pytest.mark.parametrize("opset", [12, 18])
 def test_a_fixed_file_asks_no_shapes(variant, refiner, width, height, ratio, opset, tmp_path):

@@ -71,7 +71,7 @@ def with_json(path, folder, change, name=PROGRAM):
         ("mobilenetv3", "deep_guided_filter", (96, 64, 0.5)),
         ("mobilenetv3", "fast_guided_filter", (97, 65, 0.375)),
         ("mobilenetv3", "deep_guided_filter", (80, 61, 1.0)),
-        ("resnet50", "deep_guided_filter", (64, 96, 0.7)),
+        pytest.param("resnet50", "deep_guided_filter", (64, 96, 0.7), marks=pytest.mark.long),
     ],
 )
 def test_loaded_by_torch_it_is_the_model_to_the_bit_at_any_batch(variant, refiner, size, tmp_path):

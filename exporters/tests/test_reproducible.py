@@ -26,7 +26,9 @@ load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv
 """
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("onnx", "ncnn") else [pytest.mark.long]) for name in FORMATS]
+)
 def test_two_processes_from_two_checkouts_write_the_same_bytes(name, tmp_path):
     """The two differ in checkout, hash seed, time zone, thread count, user and file name."""
     contents = []

@@ -97,7 +97,7 @@ def _export(spec: TfjsSpec, checkpoint: str, path: Path) -> File:
     return File(spec=spec, path=path, model=model, shards=shards)
 
 
-@pytest.fixture(params=["int8", "zero biases", pytest.param("resnet50", marks=pytest.mark.long)])
+@pytest.fixture(params=["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("zero biases", "resnet50"))])
 def file(request, files) -> File:
     return files(request.param)
 

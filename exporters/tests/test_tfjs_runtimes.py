@@ -120,7 +120,9 @@ def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, share
         assert np.abs(given - expected[f"{output}_last"].astype(np.float32)).max() <= 2.5e-4, output
 
 
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name == "chromium-webgpu" else []) for name in LIMITS]
+)
 def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
     folder = copied(shared / RELEASED, tmp_path / "model", without_space_to_batch)
     artifact = inspect(zipped(folder, tmp_path / "model.zip"))
@@ -133,7 +135,8 @@ def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
             assert np.abs(one[index] - other[index]).max() <= limit, output
 
 
-@pytest.mark.parametrize("name", ["chromium-webgl", pytest.param("chromium-webgpu", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["chromium-webgl", "chromium-webgpu"])
 def test_our_own_model_agrees_with_node_too(name, chromium, node, tmp_path):
     spec = TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8")
     load_exporter("tfjs").export(load_checkpoint("seeded"), spec, tmp_path / "model.zip")

@@ -222,6 +222,7 @@ def test_a_process_that_dies_is_one_line(monkeypatch, run):
     assert "the process of pytorch died, as when memory runs out" in result.error
 
 
+@pytest.mark.long
 def test_exporters_are_timed(run, monkeypatch):
     monkeypatch.setattr(exporting, "FORMATS", {name: FORMATS[name] for name in ("onnx", "coreml")})
     result = run("bench", "--export", "--rounds", 1, "--threads", 1, *SMALL[:4], "--json", "-")

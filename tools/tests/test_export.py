@@ -25,7 +25,7 @@ from rvm_model.video.synthetic.clip import draw_frames
 from tools.shared.outputs import OutputError, resolve_output
 from tools.tests.children import started
 
-CONVERTED = ("coreml", "tensorflow", "tfjs")
+CONVERTED = ("coreml", "pt2", "tensorflow", "tfjs")
 """Formats whose conversion takes long."""
 
 EVERY_FORMAT = pytest.mark.parametrize(

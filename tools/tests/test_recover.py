@@ -15,6 +15,7 @@ from tools.tests.conftest import ONE_SIZE
 pytestmark = pytest.mark.timeout(1800)
 
 
+@pytest.mark.long
 def test_a_coreml_file_is_made_again_from_itself(seeded_artifacts, tmp_path):
     """Compare all but the texts about the checkpoint; coremltools folds batch norm in its own way, in float32."""
     first = seeded_artifacts["coreml"]

@@ -474,7 +474,7 @@ def test_no_folder_is_wrong_use(run, tmp_path):
 # Faulty jobs.
 
 
-@pytest.fixture(params=["local", "dask"])
+@pytest.fixture(params=["local", pytest.param("dask", marks=pytest.mark.long)])
 def cluster(request, tmp_path_factory) -> Iterator[str | None]:
     if request.param == "local":
         yield None
@@ -554,6 +554,7 @@ def test_a_second_release_into_the_same_folder_is_refused(run, tmp_path):
     assert f"another release is being written into {tmp_path}; wait until it has ended" in result.error
 
 
+@pytest.mark.long
 def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     """Test on a small file system of the process's own; skip the test where mounting is not allowed."""
     script = [sys.executable, "-m", "tools.tests.small_disk", tmp_path]
@@ -581,6 +582,7 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     assert told["read-only"]["files"] == good[0].files
 
 
+@pytest.mark.long
 def test_files_that_must_not_grow(run, tmp_path):
     """Limit the size of files, as a full disk does."""
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000,) * 2); "

@@ -222,7 +222,8 @@ def test_a_size_that_float32_rounds_otherwise_is_named_with_a_safe_ratio(seeded_
     assert "use ratio 0." in result.error
 
 
-def test_a_full_stdout_is_said(artifact):
+def test_a_full_stdout_is_said(seeded_artifacts):
+    artifact = seeded_artifacts["onnx"]
     with Path("/dev/full").open("wb", buffering=0) as full:
         command = [sys.executable, "-c", "from tools.cli.main import main; main()", "info", artifact, "--json"]
         process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)

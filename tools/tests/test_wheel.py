@@ -46,7 +46,14 @@ def test_help_and_version(bare):
     assert run(bare, "--version").stdout.startswith("rvm-export ")
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].packages != ("torch",)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "onnx" else [pytest.mark.long])
+        for name in FORMATS
+        if FORMATS[name].packages != ("torch",)
+    ],
+)
 def test_a_format_whose_extra_is_missing(name, bare, tmp_path):
     size = ["--resolution", "96x64", "--downsample-ratio", 0.5] if FORMATS[name].one_size else []
     result = run(bare, name, "--checkpoint", "seeded", "--output", tmp_path, *size)
@@ -66,7 +73,7 @@ def test_a_release_without_its_extra(words, bare):
     assert line.endswith("; run: pip install 'rvm-export[release]'")
 
 
-@pytest.mark.parametrize("name", ["torchscript", "onnx"])
+@pytest.mark.parametrize("name", [pytest.param("torchscript", marks=pytest.mark.long), "onnx"])
 def test_a_format_with_its_extra_alone(name, wheel, tmp_path):
     """Test the quick formats; `make soak` tests the others."""
     environment = fresh(wheel, tmp_path / "environment", [name])
