@@ -217,7 +217,7 @@ def convert_video(
                     alpha=with_alpha and kind == "composition",
                     grey=kind == "alpha",
                     mbps=output_video_mbps,
-                    audio=source.audio,
+                    tracks=source.tracks,
                 )
             )
             for kind, path in outputs.items()

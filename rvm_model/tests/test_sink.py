@@ -619,7 +619,7 @@ def with_sound(path, codec, seconds=2.0, click=1.0, begin=0.0, **changes):
 def copy(source, path, **window):
     with (
         open_source(source, **window) as frames,
-        open_sink(path, frames.properties, alpha=False, audio=frames.audio) as sink,
+        open_sink(path, frames.properties, alpha=False, tracks=frames.tracks) as sink,
     ):
         for frame in frames:
             sink.write(frame.pixels, frame.pts)

@@ -13,7 +13,7 @@ from rvm_model.video.frames import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A file format. `codec` and `alpha_codec` are its defaults."""
+    """A file format. `codec` and `alpha_codec` are its defaults. `beside` are the kinds of track that it may hold."""
 
     format: str
     codec: str
@@ -22,14 +22,18 @@ class Container:
     negative_times: bool = False
     tells_matrix: bool = True
     tells_range: bool = False
+    beside: tuple[str, ...] = ("audio", "subtitle", "data")
+    chapters: bool = True
 
 
 CONTAINERS = {
     ".mp4": Container(format="mp4", codec="libx264", negative_times=True),
-    ".mkv": Container(format="matroska", codec="libx264"),
+    ".mkv": Container(format="matroska", codec="libx264", beside=("audio", "subtitle", "data", "attachment")),
     ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks", negative_times=True),
-    ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
-    ".avi": Container(format="avi", codec="libx264", constant_rate=True, tells_matrix=False),
+    ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9", beside=("audio", "subtitle")),
+    ".avi": Container(
+        format="avi", codec="libx264", constant_rate=True, tells_matrix=False, beside=("audio",), chapters=False
+    ),
 }
 ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which has no suffix"
 

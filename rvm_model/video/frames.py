@@ -1,4 +1,4 @@
-"""Types that sources and sinks exchange: frames, the properties that all frames of a source share, and sound."""
+"""Types that sources and sinks exchange: frames, the properties that all frames of a source share, and its tracks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -57,20 +57,23 @@ class TimedFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audio:
-    """The sound of a video file, for a sink to copy.
+class Tracks:
+    """All that a video file has beside its video, for a sink to copy: sound, subtitles, chapters, titles and the like.
 
     It spans `start` to before `end`, in seconds by the file's own clock; None is no bound. It is written `shift`
-    seconds earlier. With `until_video_ends`, sound that begins after the sink's last frame is left out. `ticks` is the
-    fewest parts of a second in which the timestamps of all its tracks are whole numbers.
+    seconds earlier. With `until_video_ends`, tracks that begin after the sink's last frame are left out; `last_time`
+    is about when that is, or `end`. `ticks` is the fewest parts of a second in which the timestamps of all sound are
+    whole numbers. `video` is the index of the video.
     """
 
     path: Path
     start: Fraction | None
     end: Fraction | None
+    last_time: Fraction | None
     shift: Fraction
     until_video_ends: bool
     ticks: int
+    video: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +100,12 @@ class Window:
 class Source(ABC):
     """An iterable of frames, to be read once.
 
-    `loss` is set while reading: one line on what could not be decoded, or None. `audio` is the sound for a sink to
-    copy, or None.
+    `loss` is set while reading: one line on what could not be decoded, or None. `tracks` is what a sink
+    copies beside the frames, or None.
     """
 
     properties: Properties
-    audio: Audio | None = None
+    tracks: Tracks | None = None
 
     def __init__(self, path: Path, window: Window):
         self.path = path

@@ -24,12 +24,12 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from rvm_model.publishing import move_new, move_over
-from rvm_model.video.audio import AudioCopy
 from rvm_model.video.colour import INTERPOLATION, Colour, VideoError
 from rvm_model.video.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
-from rvm_model.video.frames import Audio, Pixels, Properties, check_size
+from rvm_model.video.frames import Pixels, Properties, Tracks, check_size
 from rvm_model.video.pictures import IMAGE_SUFFIXES
 from rvm_model.video.scheduling import usual_scheduling
+from rvm_model.video.tracks import TracksCopy
 
 _RGB_FORMATS = {
     (1, 1): "gray",
@@ -154,7 +154,7 @@ def open_sink(
     codec: str | None = None,
     quality: int | None = None,
     mbps: float | None = None,
-    audio: Audio | None = None,
+    tracks: Tracks | None = None,
     replace: bool = True,
 ) -> Iterator[Sink]:
     """Open a file or folder for frames with the size, timestamps, depth and colours of `like`.
@@ -183,7 +183,8 @@ def open_sink(
         quality: The encoder's CRF: 0 (best) to 51 for libx264 (default 18) and libx265 (20), to 63 for libvpx-vp9 (24)
             and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
-        audio: Sound to copy, packet by packet. Tracks that the container cannot hold are left out, with a UserWarning.
+        tracks: Sound, subtitles, chapters, titles and the like to copy, packet by packet. What the container cannot
+            hold is left out, with a UserWarning.
         replace: Replace what has that name. Without it, not even an output that appears while this one is written.
 
     Raises:
@@ -207,7 +208,7 @@ def open_sink(
     with _staged(path, folder=not suffix, replace=replace) as staged, ExitStack() as opened:
         sink: Sink
         if encoder is not None:
-            sink = _VideoSink(path, like, channels, staged, encoder, audio, opened)
+            sink = _VideoSink(path, like, channels, staged, encoder, tracks, opened)
         elif not suffix or suffix == ".png":
             sink = _PngSink(path, like, channels, staged)
         else:
@@ -224,7 +225,7 @@ class _VideoSink(Sink):
         channels: int,
         staged: Path,
         encoder: Encoder,
-        audio: Audio | None,
+        tracks: Tracks | None,
         opened: ExitStack,
     ):
         super().__init__(path, like, channels)
@@ -235,13 +236,16 @@ class _VideoSink(Sink):
         try:
             self._container: OutputContainer = opened.enter_context(
                 av.open(
-                    f"file:{staged}", "w", format=encoder.container.format, container_options=self._muxer_options(audio)
+                    f"file:{staged}",
+                    "w",
+                    format=encoder.container.format,
+                    container_options=self._muxer_options(tracks),
                 )
             )
             self._stream = self._add_stream()
-            self._audio = (
-                opened.enter_context(AudioCopy(audio, self._container, path, encoder.container.negative_times))
-                if audio
+            self._tracks = (
+                opened.enter_context(TracksCopy(tracks, self._container, self._stream, path, encoder.container))
+                if tracks
                 else None
             )
             with usual_scheduling():
@@ -252,12 +256,12 @@ class _VideoSink(Sink):
                 f"{getattr(error, 'strerror', error)}; give another codec"
             ) from error
 
-    def _muxer_options(self, audio: Audio | None) -> dict[str, str]:
+    def _muxer_options(self, tracks: Tracks | None) -> dict[str, str]:
         """Return options that give MP4 and MOV a fine unit for when tracks begin. Its default is a millisecond."""
         if self._encoder.container.format not in ("mp4", "mov"):
             return {}
         ticks = self.like.time_base.denominator
-        both = math.lcm(ticks, audio.ticks) if audio else ticks
+        both = math.lcm(ticks, tracks.ticks) if tracks else ticks
         return {"movie_timescale": str(both if both < 2**31 else ticks)}
 
     def _add_stream(self) -> VideoStream:
@@ -282,8 +286,8 @@ class _VideoSink(Sink):
     def _encode(self, pixels: Pixels, pts: int) -> None:
         frame = self._frame(pixels, self._encoder.pixel_format, self._colour, pts)
         frame.time_base = self.like.time_base
-        if self._audio is not None:
-            self._audio.copy_until(pts * self.like.time_base)
+        if self._tracks is not None:
+            self._tracks.copy_until(pts * self.like.time_base)
         self._container.mux(self._stream.encode(frame))
         self._written += 1
 
@@ -294,8 +298,8 @@ class _VideoSink(Sink):
             for packet in packets:
                 packet.dts = packet.pts
         self._container.mux(packets)
-        if self._audio is not None:
-            self._audio.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
+        if self._tracks is not None:
+            self._tracks.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
         self._container.close()
 
 

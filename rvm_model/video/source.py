@@ -20,10 +20,11 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from rvm_model.video.colour import VideoError, colour_of
-from rvm_model.video.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
+from rvm_model.video.frames import MOST_PIXELS, Pixels, Source, TimedFrame, Tracks, Window, check_size
 from rvm_model.video.frames import Properties as Properties
 from rvm_model.video.opening import ClipFile, open_container
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
+from rvm_model.video.tracks import chapters_of, titles, track_titles, tracks_beside
 
 _FIRST_STEP_BACK = Fraction(2)
 """Seconds of the first step back in the search for a frame that decodes by itself. Each further step is four times."""
@@ -127,7 +128,7 @@ class VideoSource(Source):
         codec.thread_type = "AUTO"
         self._container, self._file, self._stream = container, file, stream
         self._clock = _Clock.of(container, stream, window)
-        self.audio = self._clock.audio(container, path, window)
+        self.tracks = self._clock.tracks(container, stream, path, window)
         self._shown = 0
         self._packets = 0
         self._reached: dict[int, int] = {}
@@ -388,16 +389,25 @@ class _Clock:
         """Seconds by which a complete file may end early: the duration of its last frame may be undeclared."""
         return Fraction(1, 4) + 2 * self._longest_step * self.time_base
 
-    def audio(self, container: InputContainer, path: Path, window: Window) -> Audio | None:
-        if not container.streams.audio:
+    def tracks(self, container: InputContainer, stream: VideoStream, path: Path, window: Window) -> Tracks | None:
+        told = titles(container.metadata) or track_titles(stream) or chapters_of(container)
+        if not (told or tracks_beside(container.streams)):
             return None
-        return Audio(
+        begin = self.origin + Fraction(window.start)
+        end = None if window.end is None else self.origin + Fraction(window.end)
+        last_time = end
+        if window.max_frames is not None:
+            by_count = begin + window.max_frames / self.frame_rate
+            last_time = by_count if end is None else min(by_count, end)
+        return Tracks(
             path=path,
-            start=self.origin + Fraction(window.start) if window.start else None,
-            end=None if window.end is None else self.origin + Fraction(window.end),
+            start=begin if window.start else None,
+            end=end,
+            last_time=last_time,
             shift=self.shift * self.time_base,
             until_video_ends=window.max_frames is not None,
-            ticks=math.lcm(*(_time_base(stream).denominator for stream in container.streams.audio)),
+            ticks=math.lcm(*(_time_base(each).denominator for each in container.streams.audio)),
+            video=stream.index,
         )
 
     def expected_frames(self, container: InputContainer, stream: VideoStream, window: Window) -> int | None:

@@ -151,7 +151,7 @@ def matte_one(
                     codec=options.codec if is_video else None,
                     quality=options.quality if is_video else None,
                     mbps=options.mbps if is_video else None,
-                    audio=source.audio,
+                    tracks=source.tracks,
                     replace=path in replace,
                 )
             )
