@@ -54,8 +54,10 @@ def matte(
         int, typer.Option(metavar="N", help="Frames that a checkpoint's network takes at a time.")
     ] = 1,
     device: Annotated[str, device_option("Device of the network.")] = "cpu",
-    start: Annotated[float, typer.Option(metavar="SECONDS", help="Start at this time.")] = 0,
-    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="End before this time.")] = None,
+    start: Annotated[
+        str, typer.Option(metavar="TIME", help="Start at this time: seconds, or hours:minutes:seconds, as 00:00:12.5.")
+    ] = "0",
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time, written as --start.")] = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", help="Stop after this many frames.")] = None,
     codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="FFmpeg's name of a video encoder, such as libx265.")
@@ -79,6 +81,7 @@ def matte(
     from rvm_model.matting import Kind
     from tools.commands.matte import MatteOptions, matte_all
     from tools.shared.sizes import parse_ratio, parse_resolution
+    from tools.shared.times import parse_time
 
     options = MatteOptions(
         model=model,
@@ -88,8 +91,8 @@ def matte(
         resize=None if resize is None else parse_resolution("--resize", resize),
         seq_chunk=seq_chunk,
         device=device,
-        start=start,
-        end=end,
+        start=parse_time("--start", start),
+        end=None if end is None else parse_time("--end", end),
         max_frames=max_frames,
         codec=codec,
         quality=quality,

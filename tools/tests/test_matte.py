@@ -95,9 +95,10 @@ def test_a_picture(out, run, tmp_path):
         assert (image.mode, image.size) == ("RGBA", (96, 64))
 
 
-def test_a_part_of_a_clip_at_another_size(clip, out, run):
+@pytest.mark.parametrize("window", [("0.08", "--max-frames", "2"), ("00:00:00.08", "--end", "0:0.16")])
+def test_a_part_of_a_clip_at_another_size(window, clip, out, run):
     """Matte two frames from the third on, at 25 frames a second."""
-    arguments = ("--start", "0.08", "--max-frames", "2", "--resize", "48x32")
+    arguments = ("--start", *window, "--resize", "48x32")
     assert run("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", *arguments).code == 0
     assert read(out / "a.mp4").shape == (2, 32, 48, 3)
 
@@ -174,6 +175,8 @@ def test_image_bytes(clip, out, run, tmp_path):
         (("clip.mkv", "--alpha", "a.mp4", "--end", "inf"), "is nothing; give a start"),
         (("clip.mkv", "--alpha", "a.mp4", "--start", "1e18"), "is nothing; give a start"),
         (("clip.mkv", "--alpha", "a.mp4", "--start", "nan"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "-1"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "1:99"), "--start 1:99: give seconds, such as 12.5"),
         (("clip.mkv", "--alpha", "a.mp4", "--seq-chunk", "100000"), "would need about"),
         (("clip.mkv", "--alpha", "text.mp4/a.mp4"), "cannot write text.mp4/a.mp4"),
         (("clip.mkv", "--alpha", "/proc/self/a.mp4"), "cannot write /proc/self/a.mp4"),
