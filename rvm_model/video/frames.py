@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
+from rvm_model.video.hdr import HdrMetadata
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 100_000_000
@@ -30,7 +31,7 @@ class Properties:
     `width`, `height` are upright, after rotation and resize. `frame_rate` is the average; `time_base` is the unit of
     timestamps, in seconds. `bits` is the depth in the file: 8 gives uint8 frames, more gives uint16. `frames` is the
     number of frames to come by the container's count or duration, None if it declares neither. `pixel_aspect` is the
-    width of a pixel over its height, 1 after a resize.
+    width of a pixel over its height, 1 after a resize. `hdr` is the metadata of a high dynamic range, if there is any.
     """
 
     width: int
@@ -42,6 +43,7 @@ class Properties:
     frames: int | None
     still: bool
     pixel_aspect: Fraction = Fraction(1)
+    hdr: HdrMetadata | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +80,13 @@ class Tracks:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The requested part of a source, in seconds from its beginning, and the requested size."""
+    """The requested part of a source, in seconds from its beginning, and the requested size and dynamic range."""
 
     resize: tuple[int, int] | None = None
     start: float = 0
     end: float | None = None
     max_frames: int | None = None
+    sdr: bool = False
 
     def check(self, path: Path) -> None:
         """Raise VideoError if no frame can be in the window."""

@@ -4,9 +4,11 @@ A sink writes under a hidden name in the same folder, and renames the output whe
 nothing. It holds only the few frames that its encoder looks ahead. One thread opens it, writes to it and closes it.
 """
 
+import dataclasses
 import math
 import os
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -156,12 +158,13 @@ def open_sink(
     mbps: float | None = None,
     tracks: Tracks | None = None,
     replace: bool = True,
+    bits: int | None = None,
 ) -> Iterator[Sink]:
     """Open a file or folder for frames with the size, timestamps, depth and colours of `like`.
 
-    The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, in H.264 (VP9 for WebM) unless `codec` is
-    given; .png, .jpg or .jpeg is one picture; no suffix is a folder of 0000.png and so on. With
-    `replace`, it replaces a file of that name, or a folder that holds nothing but PNG.
+    The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, .png, .jpg or .jpeg is one picture, no
+    suffix is a folder of 0000.png and so on. Videos are H.264 of 8 bits or HEVC Main 10, and VP9 in WebM, unless
+    `codec` is given. With `replace`, it replaces a file of that name, or a folder that holds nothing but PNG.
 
     With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. Depths above 8 bits are kept (as 10 in a lossy
     video, as 16 in PNG and lossless ones) if the codec can.
@@ -185,6 +188,7 @@ def open_sink(
         mbps: Bit rate in Mbit/s, instead of a quality.
         tracks: Sound, subtitles, chapters, titles and the like to copy, packet by packet. What the container cannot
             hold is left out, with a UserWarning.
+        bits: 8 or 10, instead of the depth of `like`. H.264 of 10 bits and HDR in 8 bits must be asked for so.
         replace: Replace what has that name. Without it, not even an output that appears while this one is written.
 
     Raises:
@@ -193,6 +197,10 @@ def open_sink(
     """
     suffix = path.suffix.lower()
     channels = 1 if grey else 4 if alpha else 3
+    if bits is not None:
+        like = dataclasses.replace(like, bits=bits)
+    if grey:
+        like = dataclasses.replace(like, colour=like.colour.in_sdr(), hdr=None)
     check_size(like.width, like.height, path)
     if suffix not in (*CONTAINERS, *IMAGE_SUFFIXES, ""):
         raise VideoError(
@@ -200,7 +208,11 @@ def open_sink(
         )
     if suffix not in CONTAINERS and (codec, quality, mbps) != (None, None, None):
         raise VideoError(f"{path} is no video, so it has no codec, quality or bit rate; leave them out")
-    encoder = choose_encoder(path, like, alpha, grey, codec, quality, mbps) if suffix in CONTAINERS else None
+    encoder = None
+    if suffix in CONTAINERS:
+        encoder = choose_encoder(path, like, alpha, grey, codec, quality, mbps, chosen_depth=bits is not None)
+        if encoder.loses_hdr:
+            warnings.warn(f"{path} cannot hold the mastering metadata of HDR in {encoder.name}", stacklevel=4)
     if suffix in IMAGE_SUFFIXES and not (like.still or like.frames == 1):
         raise VideoError(f"{path} holds one picture only; give a video's name, or a folder's, which has no suffix")
     if alpha and suffix in (".jpg", ".jpeg"):

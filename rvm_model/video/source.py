@@ -6,7 +6,7 @@ Frames come one by one, in the order they are shown. One thread opens a source, 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -18,12 +18,15 @@ from av.container import InputContainer
 from av.format import Flags
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from rvm_model.video.colour import VideoError, colour_of
 from rvm_model.video.frames import MOST_PIXELS, Pixels, Source, TimedFrame, Tracks, Window, check_size
 from rvm_model.video.frames import Properties as Properties
+from rvm_model.video.hdr import hdr_metadata, hdr_name
 from rvm_model.video.opening import ClipFile, open_container
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
+from rvm_model.video.tone import ToneMap
 from rvm_model.video.tracks import chapters_of, titles, track_titles, tracks_beside
 
 _FIRST_STEP_BACK = Fraction(2)
@@ -39,6 +42,7 @@ def open_source(
     start: float = 0,
     end: float | None = None,
     max_frames: int | None = None,
+    sdr: bool = False,
 ) -> Iterator[Source]:
     """Open a video file, a folder of pictures (png, jpg, jpeg) in natural order, or one picture.
 
@@ -48,13 +52,14 @@ def open_source(
         start: Seconds to skip. The timestamps of later frames are reduced by it.
         end: Seconds at which to stop, counted like `start`.
         max_frames: Number of frames after which to stop.
+        sdr: Map a high dynamic range to SDR. Other sources stay as they are.
 
     Raises:
         VideoError: no such file, no video in it, no frame that can be decoded, none between `start` and `end`, or
             frames of more than 16384 pixels on a side or 100 million in all. Damage later in the file is no error: see
             `Source.loss`. Nor is a frame of another size, which ends the source.
     """
-    window = Window(resize=resize, start=start, end=end, max_frames=max_frames)
+    window = Window(resize=resize, start=start, end=end, max_frames=max_frames, sdr=sdr)
     window.check(path)
     with ExitStack() as opened:
         yield _open(path, window, opened)
@@ -133,6 +138,7 @@ class VideoSource(Source):
         self._packets = 0
         self._reached: dict[int, int] = {}
         self._damage: _Damage | None = None
+        self._tone_map: ToneMap | None = None
         super().__init__(path, window)
 
     def read(self) -> Iterator[TimedFrame]:
@@ -149,7 +155,7 @@ class VideoSource(Source):
                 self._tell_damage()
             if layout is None:
                 layout = _Layout.of(frame)
-                self.properties = self._describe(frame, layout)
+                self._set_properties(self._describe(frame, layout))
             elif (changed := _Layout.of(frame)) != layout:
                 self.loss = (
                     f"{self.path} changes from {layout} to {changed} after frame {self._shown}; "
@@ -246,6 +252,14 @@ class VideoSource(Source):
                 "it was to be longer"
             )
 
+    def _set_properties(self, decoded: Properties) -> None:
+        self.properties = self._decoded_as = decoded
+        if self.window.sdr and hdr_name(decoded.colour.transfer):
+            self._tone_map = ToneMap(decoded.colour, decoded.hdr, self.path)
+            # HDR of 8 bits, which is rare, is decoded to 16 too.
+            self._decoded_as = replace(decoded, bits=max(decoded.bits, 10))
+            self.properties = replace(decoded, bits=8, colour=self._tone_map.colour, hdr=None)
+
     def _describe(self, frame: av.VideoFrame, layout: "_Layout") -> Properties:
         width, height = self.window.resize or layout.size
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
@@ -261,12 +275,15 @@ class VideoSource(Source):
             frames=self._clock.expected_frames(self._container, self._stream, self.window),
             still=self._container.format.name.endswith("_pipe"),
             pixel_aspect=1 / aspect if layout.transposed else aspect,
+            hdr=hdr_metadata(frame) if hdr_name(frame.color_trc) else None,
         )
 
     def _upright(self, frame: av.VideoFrame, layout: "_Layout") -> Pixels:
-        shown = self.properties
+        shown = self._decoded_as
         width, height = (shown.height, shown.width) if layout.transposed else (shown.width, shown.height)
         pixels = self.rgb(frame, shown.colour, shown.bits, width, height)
+        if self._tone_map is not None:
+            pixels = self._tone_map(cast("NDArray[np.uint16]", pixels))
         return layout.upright(pixels)
 
 

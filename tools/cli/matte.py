@@ -5,16 +5,17 @@ from typing import Annotated
 
 import typer
 
-from tools.cli.options import CODE_WARNING, FORCE, JOBS, MODEL, RATIO, TrustOption, app, device_option
+from tools.cli.options import CODE_WARNING, FORCE, JOBS, MODEL, RATIO, TrustOption, app, device_option, one_of
 from tools.shared.stdout import print_result
 
 
 @app.command(
     short_help="Matte videos, image folders and pictures.",
     help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output "
-    "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, WebM VP9), .png and .jpg pictures, no "
-    "suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, "
-    "else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input is damaged; "
+    "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, HEVC for 10 bits, WebM VP9), .png and .jpg "
+    "pictures, no suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), "
+    ".webm and PNG, else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input "
+    "is damaged; "
     f"the part before the damage is written. {CODE_WARNING}",
 )
 def matte(
@@ -68,6 +69,16 @@ def matte(
     mbps: Annotated[
         float | None, typer.Option(metavar="MBIT/S", help="Bit rate of a video, instead of --quality.")
     ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(metavar="8|10", help="Depth of videos. Default: the input's; more than 8 bits give HEVC Main 10."),
+    ] = None,
+    hdr: Annotated[
+        str,
+        typer.Option(
+            metavar="keep|sdr", callback=one_of("keep", "sdr"), help="Keep a high dynamic range, or map it to SDR."
+        ),
+    ] = "keep",
     jobs: Annotated[
         int | None,
         typer.Option(*JOBS, metavar="N", min=1, help="Inputs to matte at a time. Default: by cores and memory."),
@@ -97,6 +108,8 @@ def matte(
         codec=codec,
         quality=quality,
         mbps=mbps,
+        bits=bits,
+        sdr=hdr == "sdr",
     )
     given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
     outputs = {kind: path for kind, path in given.items() if path is not None}

@@ -1,5 +1,6 @@
 """Matte videos, image folders and pictures with any exported file or checkpoint."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,8 @@ from rvm_model.matting import Kind, matte_source
 from rvm_model.state import auto_downsample_ratio, internal_size
 from rvm_model.video.background import GREEN, open_background
 from rvm_model.video.encoders import CONTAINERS, holds_alpha
+from rvm_model.video.frames import Properties
+from rvm_model.video.hdr import hdr_name
 from rvm_model.video.pictures import IMAGE_SUFFIXES
 from rvm_model.video.places import check_places
 from rvm_model.video.progress import frames_progress
@@ -58,6 +61,8 @@ class MatteOptions:
     codec: str | None = None
     quality: int | None = None
     mbps: float | None = None
+    bits: int | None = None
+    sdr: bool = False
 
 
 def matte_all(
@@ -132,8 +137,10 @@ def matte_one(
     """
     model = open_model(options.model, trust=options.trust)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
+        window = options.resize, options.start, options.end, options.max_frames, options.sdr
+        source = stack.enter_context(open_source(clip, *window))
         own = source.properties
+        _say_hdr(clip, own, paths)
         ratio = _ratio(clip, own.width, own.height, options, model)
         play = stack.enter_context(play_model(model, options.device, ratio))
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
@@ -151,6 +158,7 @@ def matte_one(
                     codec=options.codec if is_video else None,
                     quality=options.quality if is_video else None,
                     mbps=options.mbps if is_video else None,
+                    bits=options.bits if is_video else None,
                     tracks=source.tracks,
                     replace=path in replace,
                 )
@@ -160,11 +168,23 @@ def matte_one(
         return source.loss
 
 
+def _say_hdr(clip: Path, own: Properties, paths: Mapping[Kind, Path]) -> None:
+    transfer = hdr_name(own.colour.transfer)
+    if transfer and any(kind != "alpha" and path.suffix.lower() in CONTAINERS for kind, path in paths.items()):
+        warnings.warn(
+            f"{clip} is HDR ({transfer}), and so are its outputs; players without HDR show them pale; "
+            "give --hdr sdr to map it",
+            stacklevel=2,
+        )
+
+
 def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
     """Raise UserError for options that are wrong for any clip."""
     if options.seq_chunk < 1:
         raise MatteError(f"--seq-chunk {options.seq_chunk}: give 1 or more frames")
-    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps}
+    if options.bits not in (None, 8, 10):
+        raise MatteError(f"--bits {options.bits}: give 8 or 10")
+    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps, "--bits": options.bits}
     given = [name for name, value in of_video.items() if value is not None]
     if given and not any(Path(output).suffix.lower() in CONTAINERS for output in outputs.values()):
         raise MatteError(f"{given[0]} is for videos, and no output is one; leave it out")

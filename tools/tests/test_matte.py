@@ -368,6 +368,51 @@ def test_sound_and_uneven_timestamps_are_the_inputs(out, run, tmp_path):
     assert len(packets[0]) > 10
 
 
+def video_of(path):
+    """Return the codec, profile, tag and transfer of a video."""
+    with av.open(str(path)) as file:
+        context = file.streams.video[0].codec_context
+        return context.codec.name, context.profile, context.codec_tag, context.color_trc
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """Return a clip of 10 bits."""
+    return encode_clip(tmp_path / "deep.mkv", drawn(3, 96, 64), codec="libx265", pixel_format="yuv420p10le")
+
+
+def test_10_bits_give_hevc_main_10_or_8_bits_when_asked_for(deep, out, run):
+    command = ("matte", deep, "--model", "seeded", *RATIO)
+    assert run(*command, "--foreground", out / "deep.mp4", "--alpha", out / "a.mov").code == 0
+    for name in ("deep.mp4", "a.mov"):
+        assert video_of(out / name)[:3] == ("hevc", "Main 10", "hvc1")
+    assert run(*command, "--foreground", out / "8.mp4", "--bits", "8").code == 0
+    assert video_of(out / "8.mp4")[:2] == ("h264", "High")
+    for options, message in ((("--codec", "libx264"), "give --bits 8"), (("--bits", "9"), "--bits 9: give 8 or 10")):
+        result = run(*command, "--foreground", out / "x.mp4", *options)
+        assert result.code == 2
+        assert message in result.error
+
+
+@pytest.mark.filterwarnings("default")
+def test_hdr_is_noticed_kept_or_mapped(out, run, tmp_path):
+    fields = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    options = {"x265-params": "log-level=error:max-cll=1000,400"}
+    clip = tmp_path / "hdr.mp4"
+    encode_clip(clip, drawn(3, 96, 64), codec="libx265", pixel_format="yuv420p10le", options=options, **fields)
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    result = run(*command, "--composition", out / "kept.mp4", "--alpha", out / "pha")
+    assert result.code == 0
+    assert "hdr.mp4 is HDR (PQ), and so are its outputs; players without HDR show them pale" in result.err
+    assert video_of(out / "kept.mp4") == ("hevc", "Main 10", "hvc1", 16)
+    with open_source(out / "kept.mp4") as source:
+        assert source.properties.hdr.content == (1000, 400)
+    result = run(*command, "--composition", out / "sdr.mp4", "--hdr", "sdr")
+    assert result.code == 0
+    assert "HDR" not in result.err
+    assert video_of(out / "sdr.mp4") == ("h264", "High", "avc1", 1)
+
+
 def test_a_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
     content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
     clip.write_bytes(content[: len(content) // 2])
