@@ -146,7 +146,7 @@ def encode_programme(path: Path, frames: list[np.ndarray], interlaced: bool = Fa
     Args:
         path: A file name that ends in .mkv, .mp4 or .mov.
         frames: RGB of 8 bits.
-        interlaced: Declare the top field to be first.
+        interlaced: Declare it so, the bottom field first; by x264 only.
         video: `codec` and `pixel_format`, and attributes of the codec context.
     """
     half, size = len(frames) * 20, frames[0].shape
@@ -154,7 +154,7 @@ def encode_programme(path: Path, frames: list[np.ndarray], interlaced: bool = Fa
     texts = "subrip" if path.suffix == ".mkv" else "mov_text"
     with av.open(str(path), "w") as file:
         file.metadata.update(title="A talk", artist="Somebody", encoder="none")
-        options = dict(_FINE.get(codec, {})) | ({"x264-params": "interlaced=1:tff=1"} if interlaced else {})
+        options = dict(_FINE.get(codec, {})) | ({"x264-params": "interlaced=1"} if interlaced else {})
         stream = file.add_stream(codec, rate=25, options=options)
         stream.height, stream.width, stream.pix_fmt = size[0], size[1], pixel_format
         stream.time_base = stream.codec_context.time_base = Fraction(1, 25)

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
+from rvm_model.video.deinterlace import Deinterlace
 from rvm_model.video.hdr import HdrMetadata
 
 LARGEST_SIDE = 16384
@@ -87,6 +88,7 @@ class Window:
     end: float | None = None
     max_frames: int | None = None
     sdr: bool = False
+    deinterlace: Deinterlace = "auto"
 
     def check(self, path: Path) -> None:
         """Raise VideoError if no frame can be in the window."""
@@ -104,11 +106,15 @@ class Source(ABC):
     """An iterable of frames, to be read once.
 
     `loss` is set while reading: one line on what could not be decoded, or None. `tracks` is what a sink
-    copies beside the frames, or None.
+    copies beside the frames, or None. `interlaced` tells whether the file declared one of the frames so far interlaced.
     """
 
     properties: Properties
     tracks: Tracks | None = None
+
+    @property
+    def interlaced(self) -> bool:
+        return False
 
     def __init__(self, path: Path, window: Window):
         self.path = path

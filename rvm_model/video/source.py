@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from rvm_model.video.colour import VideoError, colour_of
+from rvm_model.video.deinterlace import Deinterlace, Deinterlacer
 from rvm_model.video.frames import MOST_PIXELS, Pixels, Source, TimedFrame, Tracks, Window, check_size
 from rvm_model.video.frames import Properties as Properties
 from rvm_model.video.hdr import hdr_metadata, hdr_name
@@ -43,6 +44,7 @@ def open_source(
     end: float | None = None,
     max_frames: int | None = None,
     sdr: bool = False,
+    deinterlace: Deinterlace = "auto",
 ) -> Iterator[Source]:
     """Open a video file, a folder of pictures (png, jpg, jpeg) in natural order, or one picture.
 
@@ -53,13 +55,14 @@ def open_source(
         end: Seconds at which to stop, counted like `start`.
         max_frames: Number of frames after which to stop.
         sdr: Map a high dynamic range to SDR. Other sources stay as they are.
+        deinterlace: Deinterlace frames that the file declares interlaced (`auto`), all (`bwdif`), or none (`off`).
 
     Raises:
         VideoError: no such file, no video in it, no frame that can be decoded, none between `start` and `end`, or
             frames of more than 16384 pixels on a side or 100 million in all. Damage later in the file is no error: see
             `Source.loss`. Nor is a frame of another size, which ends the source.
     """
-    window = Window(resize=resize, start=start, end=end, max_frames=max_frames, sdr=sdr)
+    window = Window(resize=resize, start=start, end=end, max_frames=max_frames, sdr=sdr, deinterlace=deinterlace)
     window.check(path)
     with ExitStack() as opened:
         yield _open(path, window, opened)
@@ -139,11 +142,16 @@ class VideoSource(Source):
         self._reached: dict[int, int] = {}
         self._damage: _Damage | None = None
         self._tone_map: ToneMap | None = None
+        self._deinterlacer = Deinterlacer(window.deinterlace, self._clock.time_base)
         super().__init__(path, window)
+
+    @property
+    def interlaced(self) -> bool:
+        return self._deinterlacer.noticed
 
     def read(self) -> Iterator[TimedFrame]:
         clock, layout = self._clock, None
-        for frame in self._decoded():
+        for frame in self._deinterlacer(self._decoded()):
             pts = clock.stamp(frame)
             if clock.begin is not None and pts < clock.begin:
                 continue

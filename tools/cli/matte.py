@@ -1,7 +1,7 @@
 """The commands that matte: matte and demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -73,6 +73,14 @@ def matte(
         int | None,
         typer.Option(metavar="8|10", help="Depth of videos. Default: the input's; more than 8 bits give HEVC Main 10."),
     ] = None,
+    deinterlace: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|bwdif",
+            callback=one_of("auto", "off", "bwdif"),
+            help="Deinterlace frames that are declared interlaced, none, or all, with FFmpeg's bwdif.",
+        ),
+    ] = "auto",
     hdr: Annotated[
         str,
         typer.Option(
@@ -90,6 +98,7 @@ def matte(
     force: Annotated[bool, typer.Option(*FORCE, help="Replace outputs that exist.")] = False,
 ) -> None:
     from rvm_model.matting import Kind
+    from rvm_model.video.deinterlace import Deinterlace
     from tools.commands.matte import MatteOptions, matte_all
     from tools.shared.sizes import parse_ratio, parse_resolution
     from tools.shared.times import parse_time
@@ -110,6 +119,7 @@ def matte(
         mbps=mbps,
         bits=bits,
         sdr=hdr == "sdr",
+        deinterlace=cast(Deinterlace, deinterlace),
     )
     given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
     outputs = {kind: path for kind, path in given.items() if path is not None}

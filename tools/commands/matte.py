@@ -12,6 +12,7 @@ from rvm_model.errors import UserError
 from rvm_model.matting import Kind, matte_source
 from rvm_model.state import auto_downsample_ratio, internal_size
 from rvm_model.video.background import GREEN, open_background
+from rvm_model.video.deinterlace import Deinterlace
 from rvm_model.video.encoders import CONTAINERS, holds_alpha
 from rvm_model.video.frames import Properties
 from rvm_model.video.hdr import hdr_name
@@ -63,6 +64,7 @@ class MatteOptions:
     mbps: float | None = None
     bits: int | None = None
     sdr: bool = False
+    deinterlace: Deinterlace = "auto"
 
 
 def matte_all(
@@ -137,7 +139,7 @@ def matte_one(
     """
     model = open_model(options.model, trust=options.trust)
     with ExitStack() as stack:
-        window = options.resize, options.start, options.end, options.max_frames, options.sdr
+        window = options.resize, options.start, options.end, options.max_frames, options.sdr, options.deinterlace
         source = stack.enter_context(open_source(clip, *window))
         own = source.properties
         _say_hdr(clip, own, paths)
@@ -165,6 +167,8 @@ def matte_one(
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
         matte_source(source, play, sinks, behind, options.seq_chunk, on_frames)
+        if source.interlaced and options.deinterlace == "off":
+            warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss
 
 

@@ -413,6 +413,22 @@ def test_hdr_is_noticed_kept_or_mapped(out, run, tmp_path):
     assert video_of(out / "sdr.mp4") == ("h264", "High", "avc1", 1)
 
 
+@pytest.mark.filterwarnings("default")
+def test_an_interlaced_clip_is_deinterlaced_or_said_to_be(out, run, tmp_path):
+    even = np.arange(64)[:, None, None] % 2 == 0
+    fields = drawn(12, 96, 64)
+    woven = [np.where(even, late, early) for early, late in zip(fields[::2], fields[1::2], strict=True)]
+    clip = encode_clip(tmp_path / "tape.mkv", woven, options={"x264-params": "interlaced=1"})
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    for options, told in (((), False), (("--deinterlace", "bwdif"), False), (("--deinterlace", "off"), True)):
+        result = run(*command, "--alpha", out / f"a{len(options)}{told}.mp4", *options)
+        assert result.code == 0
+        assert ("tape.mkv is interlaced, and so are its mattes; leave --deinterlace off out" in result.err) == told
+    result = run(*command, "--alpha", out / "x.mp4", "--deinterlace", "yadif")
+    assert result.code == 2
+    assert "'yadif' is not one of auto, off, bwdif" in result.error
+
+
 def test_a_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
     content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
     clip.write_bytes(content[: len(content) // 2])
