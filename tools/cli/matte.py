@@ -45,6 +45,10 @@ def matte(
         str | None,
         typer.Option("--background", "-b", metavar="COLOUR|IMAGE|VIDEO|blur", help="Background of the composition."),
     ] = None,
+    premultiplied: Annotated[
+        bool,
+        typer.Option("--premultiplied", help="Multiply a transparent video's colours by its alpha. Default: straight."),
+    ] = False,
     downsample_ratio: Annotated[
         str, typer.Option(*RATIO, metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1.")
     ] = "auto",
@@ -120,6 +124,7 @@ def matte(
         bits=bits,
         sdr=hdr == "sdr",
         deinterlace=cast(Deinterlace, deinterlace),
+        premultiplied=premultiplied,
     )
     given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
     outputs = {kind: path for kind, path in given.items() if path is not None}

@@ -65,6 +65,7 @@ class MatteOptions:
     bits: int | None = None
     sdr: bool = False
     deinterlace: Deinterlace = "auto"
+    premultiplied: bool = False
 
 
 def matte_all(
@@ -166,7 +167,7 @@ def matte_one(
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
-        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames)
+        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames, options.premultiplied)
         if source.interlaced and options.deinterlace == "off":
             warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss
@@ -192,6 +193,13 @@ def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
     given = [name for name, value in of_video.items() if value is not None]
     if given and not any(Path(output).suffix.lower() in CONTAINERS for output in outputs.values()):
         raise MatteError(f"{given[0]} is for videos, and no output is one; leave it out")
+    if options.premultiplied:
+        suffix = Path(outputs.get("composition", ".none")).suffix.lower()
+        if options.background is not None or suffix not in CONTAINERS or not holds_alpha(suffix):
+            raise MatteError(
+                "--premultiplied is for a transparent video, a --composition in .mov or .webm without --background; "
+                "PNG is straight by its definition; leave it out"
+            )
     if options.background is not None:
         if "composition" not in outputs:
             raise MatteError("--background is for --composition, which was not asked for; leave it out")

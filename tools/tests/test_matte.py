@@ -73,6 +73,32 @@ def test_all_three_outputs_and_where_they_are_transparent(clip, out, run):
     assert len(read(out / "alpha.mp4")) == len([*(out / "fgr").iterdir()]) == 5
 
 
+def rgba(path):
+    """Return the frames of a transparent video, (T, H, W, 4), as floats in [0, 1]."""
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        context = stream.codec_context
+        if context.name == "vp9":  # FFmpeg's own decoder leaves alpha out
+            context = av.CodecContext.create("libvpx-vp9", "r")
+        frames = [each for packet in file.demux(stream) for each in context.decode(packet)]
+        return np.array([each.to_ndarray(format="rgba") for each in frames]) / 255
+
+
+@pytest.mark.parametrize("suffix", ["mov", "webm"])
+def test_alpha_is_straight_or_premultiplied(suffix, clip, out, run):
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    assert run(*command, "--composition", out / f"straight.{suffix}", "--foreground", out / "fgr").code == 0
+    assert run(*command, "--composition", out / f"times.{suffix}", "--premultiplied", "--alpha", out / "pha").code == 0
+    straight, times = rgba(out / f"straight.{suffix}"), rgba(out / f"times.{suffix}")
+    fgr, pha = read(out / "fgr") / 255, read(out / "pha")[..., :1] / 255
+    assert 0.05 < pha.mean() < 0.95
+    for given in (straight, times):
+        assert np.abs(given[..., 3:] - pha).mean() < 0.02
+    assert np.abs(straight[..., :3] - fgr)[np.broadcast_to(pha > 0.02, fgr.shape)].mean() < 0.03
+    assert np.abs(times[..., :3] - fgr * pha).mean() < 0.02
+    assert np.abs(straight[..., :3] - times[..., :3]).mean() > 0.05
+
+
 def test_a_composition_over_green_or_what_is_given(clip, out, run):
     alpha, foreground = out / "alpha", out / "fgr"
     assert run("matte", clip, "--model", "seeded", *RATIO, "--alpha", alpha, "--foreground", foreground).code == 0
@@ -171,6 +197,10 @@ def test_image_bytes(clip, out, run, tmp_path):
         (("clip.mkv", "--alpha", "loop/a.mp4"), "cannot use loop/a.mp4"),
         (("clip.mkv", "--alpha", "a", "--codec", "libx264"), "--codec is for videos, and no output is one"),
         (("clip.mkv", "--alpha", "a.mp4", "--background", "red"), "--background is for --composition"),
+        (("clip.mkv", "--composition", "a.mp4", "--premultiplied"), "--premultiplied is for a transparent video"),
+        (("clip.mkv", "--composition", "a", "--premultiplied"), "PNG is straight by its definition"),
+        (("clip.mkv", "--alpha", "a.mov", "--premultiplied"), "--premultiplied is for a transparent video"),
+        (("clip.mkv", "--composition", "a.mov", "--background", "red", "--premultiplied"), "without --background"),
         (("clip.mkv", "--composition", "a.mov", "--codec", "libx264"), "leave the codec out, or give a background"),
         (("clip.mkv", "--alpha", "a.mp4", "--end", "inf"), "is nothing; give a start"),
         (("clip.mkv", "--alpha", "a.mp4", "--start", "1e18"), "is nothing; give a start"),
