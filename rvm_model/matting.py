@@ -64,6 +64,7 @@ def matte_source(
     seq_chunk: int = 1,
     on_frames: Callable[[int], object] = lambda _: None,
     premultiplied: bool = False,
+    keep_names: bool = False,
 ) -> None:
     """Matte a source to its end, or to the first damage, and write to all sinks.
 
@@ -76,6 +77,7 @@ def matte_source(
         seq_chunk: Frames that go through the network together.
         on_frames: Called with the number of frames written since its last call.
         premultiplied: Multiply the colours of a transparent composition by its alpha.
+        keep_names: Give pictures in a folder the names of the source's pictures, if it has any.
 
     Raises:
         VideoError: the model returns values that are not finite, or a sink cannot be written to.
@@ -92,7 +94,8 @@ def matte_source(
                 seconds = float((frame.pts - first) * source.properties.time_base)
                 matted = _Matted(src=src, fgr=fgr, pha=pha, seconds=seconds)
                 for kind, sink in sinks.items():
-                    sink.write(to_pixels(render[kind](matted, background), frame.pixels.dtype), frame.pts)
+                    pixels = to_pixels(render[kind](matted, background), frame.pixels.dtype)
+                    sink.write(pixels, frame.pts, frame.name if keep_names else None)
             on_frames(len(chunk.frames))
     for sink in sinks.values():  # finish all before any gets its final name
         sink.finish()

@@ -452,6 +452,19 @@ def test_a_folder_of_png_is_exact(dtype, channels, tmp_path):
             np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
 
 
+def test_pictures_have_the_given_names_and_no_two_the_same(tmp_path):
+    """Use more frames than the encoder compresses at a time."""
+    with open_sink(tmp_path / "frames", LIKE, alpha=False) as sink:
+        for k, frame in enumerate(CLIP):
+            sink.write(frame, k, f"shot_{1001 + 3 * k}")
+    for k, frame in enumerate(CLIP):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"frames/shot_{1001 + 3 * k}.png")), frame)
+    with open_sink(tmp_path / "frames", LIKE, alpha=False) as sink:
+        sink.write(CLIP[0], 0, "7")
+        with pytest.raises(VideoError, match=r"would hold two pictures called 7\.png; rename one of the inputs"):
+            sink.write(CLIP[1], 1, "7")
+
+
 def test_a_folder_replaces_one_of_png_only(tmp_path):
     path = save(tmp_path / "frames")
     assert len([*save(path, CLIP[:3]).iterdir()]) == 3

@@ -53,10 +53,12 @@ class TimedFrame:
 
     `pixels`: (H, W, 3) RGB in the source's primaries and transfer, uint8 in 0..255, or uint16 in 0..65535 if the
     source has more than 8 bits; rows may lie apart in memory. `pts`: in the source's `time_base`, always increasing.
+    `name`: that of the picture without its suffix, or None in a video.
     """
 
     pixels: Pixels
     pts: int
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

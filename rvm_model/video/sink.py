@@ -61,20 +61,22 @@ class Sink(ABC):
         self.path, self.like = path, like
         self._channels = channels
         self._last_pts: int | None = None
+        self._name: str | None = None
         self._finished = False
         self._reformatter = VideoReformatter()
 
-    def write(self, pixels: Pixels, pts: int) -> None:
+    def write(self, pixels: Pixels, pts: int, name: str | None = None) -> None:
         """Write one frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
             pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and
                 scaled if they have another size.
             pts: When the frame is shown, in `like.time_base`; more than the last frame's.
+            name: The name of its picture in a folder, without suffix. By default frames are numbered.
 
         Raises:
             ValueError: another shape or dtype, or a `pts` that does not increase.
-            VideoError: the disk is full, or the encoder fails.
+            VideoError: the disk is full, the encoder fails, or another picture has that name.
         """
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
         if channels != self._channels or pixels.dtype not in (np.uint8, np.uint16):
@@ -83,6 +85,7 @@ class Sink(ABC):
             )
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"{self.path}: a frame's pts of {pts} does not come after {self._last_pts}")
+        self._name = name
         with self._told():
             self._encode(pixels, pts)
         self._last_pts = pts
@@ -322,6 +325,8 @@ class _PngSink(Sink):
         super().__init__(path, like, channels)
         self._staged = staged
         self._written = 0
+        self._names: list[str] = []
+        self._names_taken: set[str] = set()
         self._pixel_format = _PNG_FORMATS[channels, 1 if like.bits == 8 else 2]
         context = CodecContext.create("png", "w")
         assert isinstance(context, VideoCodecContext)
@@ -332,7 +337,15 @@ class _PngSink(Sink):
         context.options = {"compression_level": "1"}
         self._context = context
 
+    def _note_name(self) -> None:
+        name = f"{len(self._names):04d}" if self._name is None else self._name
+        if name in self._names_taken:
+            raise VideoError(f"{self.path} would hold two pictures called {name}.png; rename one of the inputs")
+        self._names_taken.add(name)
+        self._names.append(name)
+
     def _encode(self, pixels: Pixels, pts: int) -> None:
+        self._note_name()
         colour = self.like.colour.in_rgb()
         self._save(self._context.encode(self._frame(pixels, self._pixel_format, colour, pts)))
 
@@ -342,7 +355,7 @@ class _PngSink(Sink):
     def _save(self, packets: "list[av.Packet[VideoStream]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
-                (self._staged / f"{self._written:04d}.png").write_bytes(packet)
+                (self._staged / f"{self._names[self._written]}.png").write_bytes(packet)
             elif self._written:
                 raise VideoError(
                     f"{self.path} holds one picture only; give a video's name, or a folder's without suffix"

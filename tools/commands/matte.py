@@ -167,7 +167,7 @@ def matte_one(
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
-        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames, options.premultiplied)
+        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True)
         if source.interlaced and options.deinterlace == "off":
             warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss

@@ -121,6 +121,24 @@ def test_a_picture(out, run, tmp_path):
         assert (image.mode, image.size) == ("RGBA", (96, 64))
 
 
+def test_pictures_keep_their_numbers_and_gaps(out, run, tmp_path):
+    numbers = [8, 9, 10, 14, 115]
+    (tmp_path / "in").mkdir()
+    for number, frame in zip(numbers, drawn(5, 96, 64), strict=True):
+        Image.fromarray(frame).save(tmp_path / f"in/shot.{number}.{'jpg' if number == 9 else 'png'}")
+    command = ("matte", tmp_path / "in", "--model", "seeded", *RATIO)
+    assert run(*command, "--alpha", out / "a", "--composition", out / "c").code == 0
+    for name in ("a", "c"):
+        assert {each.name for each in (out / name).iterdir()} == {f"shot.{number}.png" for number in numbers}
+    assert run(*command, "--alpha", out / "part", "--start", "0.0667", "--max-frames", "2").code == 0
+    assert {each.name for each in (out / "part").iterdir()} == {"shot.10.png", "shot.14.png"}
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a/shot.115.png")), read(out / "a")[-1, ..., 0])
+    Image.fromarray(drawn(1, 96, 64)[0]).save(tmp_path / "in/shot.14.jpg")
+    result = run(*command, "--alpha", out / "two")
+    assert result.code == 2
+    assert "would hold two pictures called shot.14.png" in result.error
+
+
 @pytest.mark.parametrize("window", [("0.08", "--max-frames", "2"), ("00:00:00.08", "--end", "0:0.16")])
 def test_a_part_of_a_clip_at_another_size(window, clip, out, run):
     """Matte two frames from the third on, at 25 frames a second."""
