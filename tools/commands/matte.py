@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from rvm_model.video.progress import frames_progress
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 from tools.jobs.processes import default_processes
-from tools.jobs.records import fingerprint, forget, others
+from tools.jobs.records import fingerprint, forget, made, others, remember
 from tools.jobs.runner import Job, run_jobs, to_table
+from tools.jobs.seals import seal_key
 from tools.shared.console import say_error, stderr_console
 from tools.shared.models import Model, open_model, play_model
 from tools.shared.outputs import refuse_existing
@@ -103,24 +104,35 @@ def matte_all(
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
     check_places([*read], [path for paths in plans.values() for path in paths.values()])
-    if clips == [*inputs] and len(clips) == 1 and cluster is None:
-        paths = plans[clips[0]]
-        for path in paths.values():
-            refuse_existing(path, force)
-        loss = matte_one(clips[0], paths, options, replace=[*paths.values()] if force else [])
-        return say_error(_told(loss), 1) if loss else 0
     jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
     for job in jobs:
         if force:
             forget(job.files)
         for path in others(job.files, job.made_from):
             refuse_existing(path, force)
+    if clips == [*inputs] and len(clips) == 1 and cluster is None:
+        loss = _run_here(clips[0], plans[clips[0]], options, jobs[0])
+        return say_error(_told(loss), 1) if loss else 0
     results = run_jobs(jobs, processes or default_processes(len(jobs), _JOB_MEMORY), cluster)
     stderr_console().print(to_table(results))
     losses = [result.value for result in results if result.value]
     for loss in losses:
         say_error(_told(loss), 1)
     return max([1 if losses else 0, *(result.code for result in results)])
+
+
+def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, job: Job) -> str | None:
+    """Matte one clip in this process, unless it is made already. Return what `matte_one` returns."""
+    record = made(job.files, job.made_from)
+    if record is not None:
+        stderr_console().print(f"skipped {clip}, which is made already", soft_wrap=True)
+        return record.said
+    existing = [path for path, final in zip(paths.values(), job.files, strict=True) if final in job.arguments[-1]]
+    forget(job.files)
+    loss = matte_one(clip, paths, options, replace=existing)
+    with suppress(OSError):  # the outputs are whole, whether or not this can be recorded
+        remember(job.files, job.made_from, loss, seal_key(job.made_from))
+    return loss
 
 
 def matte_one(
@@ -229,7 +241,9 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
 def _check_regular(path: Path) -> None:
     """Raise MatteError for a pipe or a device: reading it may wait for ever, or never end."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if not path.exists():
+            raise MatteError(f"no such file: {path}; give a video, a picture or a folder of pictures")
+        if not (path.is_file() or path.is_dir()):
             raise MatteError(f"{path} is no regular file; give a video, a picture or a folder")
     except OSError as error:
         raise MatteError(f"cannot read {path}: {error.strerror}") from error

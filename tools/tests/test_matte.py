@@ -326,7 +326,7 @@ def test_a_name_that_is_not_utf_8(clip, out, run):
     clip = clip.rename(clip.parent / os.fsdecode(b"caf\xe9.mkv"))
     outputs = ("--alpha", out / "{name}.mp4", "--foreground", out / "{name}")
     assert run("matte", clip, "--model", "seeded", *outputs, *RATIO).code == 0
-    assert {os.fsencode(each.name) for each in out.iterdir()} == {b"caf\xe9.mp4", b"caf\xe9"}
+    assert {os.fsencode(each.name) for each in out.iterdir()} == {b"caf\xe9.mp4", b"caf\xe9", b".rvm-export-made"}
     assert len(read(out / os.fsdecode(b"caf\xe9.mp4"))) == 5
 
 
@@ -388,6 +388,39 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     mended = run(*arguments)
     assert mended.code == 0
     assert "1 done, 1 skipped" in mended.err
+
+
+def test_one_input_is_not_matted_twice(clip, out, run):
+    command = ("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", "--foreground", out / "f", *RATIO)
+    assert run(*command).code == 0
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = run(*command)
+    assert again.code == 0
+    assert f"skipped {clip}, which is made already" in again.err.replace("\n", "")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == written
+    other = run(*command, "--quality", "30")
+    assert other.code == 2
+    assert "a.mp4 exists; use --force" in other.error
+    (out / "a.mp4").unlink()
+    assert "skipped" not in run(*command).err
+    assert len(read(out / "a.mp4")) == 5
+    assert "skipped" in run(*command).err
+    assert "skipped" not in run(*command, "--force").err
+    write_clip(clip, drawn(4, 96, 64))
+    changed = run(*command)
+    assert changed.code == 2
+    assert "a.mp4 exists; use --force" in changed.error
+    assert len(read(out / "a.mp4")) == 5
+
+
+def test_one_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    for skipped in (False, True):
+        result = run("matte", clip, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+        assert result.code == 1
+        assert ("which is made already" in result.err.replace("\n", "")) == skipped
+        assert "what came before was written" in result.error
 
 
 @pytest.mark.long
