@@ -25,7 +25,7 @@ from rvm_model.video.deinterlace import Deinterlace, Deinterlacer
 from rvm_model.video.frames import MOST_PIXELS, Pixels, Source, TimedFrame, Tracks, Window, check_size
 from rvm_model.video.frames import Properties as Properties
 from rvm_model.video.hdr import hdr_metadata, hdr_name
-from rvm_model.video.opening import ClipFile, open_container
+from rvm_model.video.opening import ClipFile, open_container, refuse_without_index
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
 from rvm_model.video.tone import ToneMap
 from rvm_model.video.tracks import chapters_of, titles, track_titles, tracks_beside
@@ -87,8 +87,10 @@ def _video_of(container: InputContainer, path: Path) -> VideoStream:
     """Return the first video stream that is not a cover picture."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
+        refuse_without_index(path)
         raise VideoError(f"{path} has no video in it")
     if streams[0].codec_context is None:
+        refuse_without_index(path)
         raise VideoError(
             f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
         )

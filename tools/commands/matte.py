@@ -32,6 +32,7 @@ from tools.shared.outputs import refuse_existing
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 PLACEHOLDER = "{name}"
 _NEEDED: dict[Kind, set[str]] = {"composition": {"fgr", "pha"}, "alpha": {"pha"}, "foreground": {"fgr"}}
+_LARGE = 1_000_000_000
 _JOB_MEMORY = 3_000_000_000
 """Bytes of memory to reserve for one clip's process.
 
@@ -123,7 +124,7 @@ def matte_all(
 
 def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, job: Job) -> str | None:
     """Matte one clip in this process, unless it is made already. Return what `matte_one` returns."""
-    record = made(job.files, job.made_from)
+    record = made(job.files, job.made_from) if job.made_from else None
     if record is not None:
         stderr_console().print(f"skipped {clip}, which is made already", soft_wrap=True)
         return record.said
@@ -131,7 +132,8 @@ def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, job
     forget(job.files)
     loss = matte_one(clip, paths, options, replace=existing)
     with suppress(OSError):  # the outputs are whole, whether or not this can be recorded
-        remember(job.files, job.made_from, loss, seal_key(job.made_from))
+        if job.made_from:
+            remember(job.files, job.made_from, loss, seal_key(job.made_from))
     return loss
 
 
@@ -317,7 +319,7 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
     paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
         whole = {**asdict(replace(options, trust=False)), "outputs": {kind: str(path) for kind, path in paths.items()}}
-        made_from = fingerprint([clip, *_files(options)], whole)
+        made_from = "" if _is_sparse(clip) else fingerprint([clip, *_files(options)], whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
     return Job(
@@ -327,6 +329,12 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
         files=tuple(paths.values()),
         made_from=made_from,
     )
+
+
+def _is_sparse(path: Path) -> bool:
+    """Return whether a large file has holes. To read all of them, which a hash does, takes hours."""
+    status = path.stat()
+    return status.st_size > _LARGE and getattr(status, "st_blocks", status.st_size) * 512 < status.st_size / 2
 
 
 def _told(loss: str) -> str:

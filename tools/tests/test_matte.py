@@ -423,6 +423,15 @@ def test_one_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
         assert "what came before was written" in result.error
 
 
+def test_a_sparse_file_is_not_hashed(clip, out, run, monkeypatch):
+    os.truncate(clip, 300 * 10**9)
+    monkeypatch.setattr("rvm_model.video.opening.MOST_WORK", 0.2)
+    monkeypatch.setattr("tools.jobs.records.sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    result = run("matte", clip, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+    assert result.code in (0, 1)
+    assert len(read(out / "a.mkv")) == 5
+
+
 @pytest.mark.long
 def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
     """Test with workers that run in another folder."""
