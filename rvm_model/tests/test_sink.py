@@ -1,6 +1,7 @@
 """Outputs equal inputs: frames, times, size, depth, colours and sound; complete, or not there at all."""
 
 import os
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -20,6 +21,7 @@ from rvm_model.video.frames import Properties
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 
+ROOT = Path(__file__).parents[2]
 CLIP = drawn(12, 64, 48)
 DEEP = [(each.astype(np.uint16) << 8) + 128 for each in CLIP]
 LIKE = Properties(
@@ -128,6 +130,28 @@ def test_a_codec_can_be_chosen(suffix, codec, given, pixel_format, tmp_path):
     assert near(pixels / (257 if properties.bits > 8 else 1), CLIP, 8 if codec == "mpeg4" else 3)
     if codec == "ffv1":
         np.testing.assert_array_equal(pixels, CLIP)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "mpeg4"])
+def test_no_encoder_writes_into_the_progress(codec, tmp_path, capfd):
+    save(tmp_path / f"clip.{'mov' if codec == 'prores_ks' else 'mkv'}", codec=codec)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_user_wants_an_encoder_to_print_is_printed(tmp_path):
+    """Look in a fresh process, since the encoder reads its variable once."""
+    code = f"""
+from pathlib import Path
+from rvm_model.tests.test_sink import save
+save(Path({str(tmp_path)!r}) / "clip.mkv", codec="libsvtav1")
+"""
+    for given, printed in (({}, False), ({"SVT_LOG": "3"}, True)):
+        environment = {key: value for key, value in os.environ.items() if key != "SVT_LOG"} | given
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("Svt" in done.stderr + done.stdout) == printed
 
 
 def test_a_better_quality_is_nearer_and_larger(tmp_path):

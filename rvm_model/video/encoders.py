@@ -1,5 +1,6 @@
 """The choice of an encoder and a pixel format for a video file, as data."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,7 +86,8 @@ class _Codec:
     `narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder has
     none. `odd`: it can hold an odd width with chroma at half the size. `lossless`: it gets RGB unchanged.
     `tells_matrix` and `tells_range`: its stream declares them, for containers that do not. `hdr` is the name of its
-    option that takes metadata of a high dynamic range, and the function that writes the option.
+    option that takes metadata of a high dynamic range, and the function that writes the option. `environment`: what
+    keeps it from printing, where no option does; what the user has set stays.
     """
 
     narrowest: int = 1
@@ -97,6 +99,7 @@ class _Codec:
     rate_controlled: bool = True
     tells_matrix: bool = False
     tells_range: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
     hdr: tuple[str, Callable[[HdrMetadata], str]] | None = None
 
 
@@ -134,6 +137,7 @@ _CODECS = {
         odd=True,
         tells_matrix=True,
         tells_range=True,
+        environment={"SVT_LOG": "1"},
         hdr=("svtav1-params", svtav1_parameters),
     ),
     "prores_ks": _Codec(rate_controlled=False, tells_matrix=True),
@@ -195,6 +199,8 @@ def choose_encoder(
             f"{name} would write {path} as H.264 of 10 bits, which phones and browsers do not play; give --bits 8, or "
             "leave the codec out for HEVC, or give --bits 10"
         )
+    for variable, value in row.environment.items():
+        os.environ.setdefault(variable, value)
     options = dict(row.options)
     if quality is not None:
         if mbps is not None:
