@@ -63,6 +63,8 @@ def matte_source(
     background: Background | None,
     seq_chunk: int = 1,
     on_frames: Callable[[int], object] = lambda _: None,
+    premultiplied: bool = False,
+    keep_names: bool = False,
 ) -> None:
     """Matte a source to its end, or to the first damage, and write to all sinks.
 
@@ -74,10 +76,13 @@ def matte_source(
         background: Behind the composition.
         seq_chunk: Frames that go through the network together.
         on_frames: Called with the number of frames written since its last call.
+        premultiplied: Multiply the colours of a transparent composition by its alpha.
+        keep_names: Give pictures in a folder the names of the source's pictures, if it has any.
 
     Raises:
         VideoError: the model returns values that are not finite, or a sink cannot be written to.
     """
+    render = {**_RENDER, "composition": _premultiplied} if premultiplied else _RENDER
     first = None
     with (
         closing(ahead(_chunks(source, seq_chunk), _CHUNKS_AHEAD)) as chunks,
@@ -89,7 +94,8 @@ def matte_source(
                 seconds = float((frame.pts - first) * source.properties.time_base)
                 matted = _Matted(src=src, fgr=fgr, pha=pha, seconds=seconds)
                 for kind, sink in sinks.items():
-                    sink.write(to_pixels(_RENDER[kind](matted, background), frame.pixels.dtype), frame.pts)
+                    pixels = to_pixels(render[kind](matted, background), frame.pixels.dtype)
+                    sink.write(pixels, frame.pts, frame.name if keep_names else None)
             on_frames(len(chunk.frames))
     for sink in sinks.values():  # finish all before any gets its final name
         sink.finish()
@@ -115,6 +121,10 @@ def _composition(matted: _Matted, background: Background | None) -> Images:
         return np.concatenate([fgr * (pha > 0), pha])
     behind = background(matted.src, pha, matted.seconds)
     return behind + (fgr - behind) * pha
+
+
+def _premultiplied(matted: _Matted, _: Background | None) -> Images:
+    return np.concatenate([matted.fgr * matted.pha, matted.pha])
 
 
 _RENDER: dict[Kind, Callable[[_Matted, Background | None], Images]] = {
@@ -217,7 +227,7 @@ def convert_video(
                     alpha=with_alpha and kind == "composition",
                     grey=kind == "alpha",
                     mbps=output_video_mbps,
-                    audio=source.audio,
+                    tracks=source.tracks,
                 )
             )
             for kind, path in outputs.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from rvm_model.video.colour import SRGB
@@ -135,3 +136,55 @@ def drawn_inputs(frames: int, width: int, height: int) -> Iterator[NDArray[np.fl
     for t in range(frames):
         image = draw_frame(t, width, height).image[None]
         yield np.ascontiguousarray(image.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+
+
+def encode_programme(path: Path, frames: list[np.ndarray], interlaced: bool = False, **video: object) -> Path:
+    """Write a clip with sound in English and German, subtitles from 0.4 to 1 s, two chapters and a title.
+
+    It lasts as long as its frames at 25 frames per second; the second chapter begins at half of it.
+
+    Args:
+        path: A file name that ends in .mkv, .mp4 or .mov.
+        frames: RGB of 8 bits.
+        interlaced: Declare it so, the bottom field first; by x264 only.
+        video: `codec` and `pixel_format`, and attributes of the codec context.
+    """
+    half, size = len(frames) * 20, frames[0].shape
+    codec, pixel_format = str(video.pop("codec", "libx264")), str(video.pop("pixel_format", "yuv420p"))
+    texts = "subrip" if path.suffix == ".mkv" else "mov_text"
+    with av.open(str(path), "w") as file:
+        file.metadata.update(title="A talk", artist="Somebody", encoder="none")
+        options = dict(_FINE.get(codec, {})) | ({"x264-params": "interlaced=1"} if interlaced else {})
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = size[0], size[1], pixel_format
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 25)
+        for name, value in video.items():
+            setattr(stream.codec_context, name, value)
+        sounds = []
+        for language, title in (("eng", "Original"), ("deu", "Synchronfassung")):
+            sound = Sound(codec="aac", seconds=len(frames) / 25, click=half / 1000)
+            sounds.append((sound, sound.add(file)))
+            sounds[-1][1].metadata.update(language=language, title=title)
+            sounds[-1][1].disposition = Disposition.default if language == "deu" else Disposition.original
+        subtitles = file.add_mux_stream(texts, time_base=Fraction(1, 1000))
+        subtitles.metadata["language"] = "fra"
+        if path.suffix == ".mkv":
+            file.add_attachment("font.ttf", "font/ttf", b"a font")
+        chapters = [("Beginning", 0, half), ("End", half, 2 * half)]
+        file.set_chapters(
+            [
+                {"id": k, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for k, (title, start, end) in enumerate(chapters)
+            ]
+        )
+        for k, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels).reformat(format=pixel_format)
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+        for sound, track in sounds:
+            file.mux(sound.encode(track))
+        text = av.Packet(b"Bonjour" if texts == "subrip" else b"\0\7Bonjour")
+        text.stream, text.time_base, text.pts, text.dts, text.duration = subtitles, Fraction(1, 1000), 400, 400, 600
+        file.mux(text)
+    return path

@@ -1,6 +1,7 @@
 """Outputs equal inputs: frames, times, size, depth, colours and sound; complete, or not there at all."""
 
 import os
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -20,6 +21,7 @@ from rvm_model.video.frames import Properties
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 
+ROOT = Path(__file__).parents[2]
 CLIP = drawn(12, 64, 48)
 DEEP = [(each.astype(np.uint16) << 8) + 128 for each in CLIP]
 LIKE = Properties(
@@ -32,6 +34,7 @@ LIKE = Properties(
     frames=12,
     still=False,
 )
+HDR = replace(LIKE, bits=10, colour=Colour(matrix=BT2020, full_range=False, primaries=9, transfer=16))
 TIMES = [40 * k for k in range(12)]
 STILL = replace(LIKE, still=True, frames=1, colour=SRGB)
 
@@ -129,6 +132,28 @@ def test_a_codec_can_be_chosen(suffix, codec, given, pixel_format, tmp_path):
         np.testing.assert_array_equal(pixels, CLIP)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "mpeg4"])
+def test_no_encoder_writes_into_the_progress(codec, tmp_path, capfd):
+    save(tmp_path / f"clip.{'mov' if codec == 'prores_ks' else 'mkv'}", codec=codec)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_user_wants_an_encoder_to_print_is_printed(tmp_path):
+    """Look in a fresh process, since the encoder reads its variable once."""
+    code = f"""
+from pathlib import Path
+from rvm_model.tests.test_sink import save
+save(Path({str(tmp_path)!r}) / "clip.mkv", codec="libsvtav1")
+"""
+    for given, printed in (({}, False), ({"SVT_LOG": "3"}, True)):
+        environment = {key: value for key, value in os.environ.items() if key != "SVT_LOG"} | given
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("Svt" in done.stderr + done.stdout) == printed
+
+
 def test_a_better_quality_is_nearer_and_larger(tmp_path):
     for codec in ("libx264", "libx265", "libvpx-vp9"):
         error, size = [], []
@@ -172,6 +197,9 @@ def test_a_bit_rate_is_kept(tmp_path):
         ("clip.png", {}, "holds one picture only"),
         ("clip.gif", {}, r"ends in none of \.mp4"),
         ("clip.mkv", {"codec": "libx265", "like": replace(LIKE, width=48)}, "at least 49 pixels wide"),
+        ("clip.mp4", {"codec": "h264", "like": replace(LIKE, bits=10)}, "as H.264 of 10 bits, which .* give --bits 8"),
+        ("clip.avi", {"like": replace(LIKE, bits=10)}, "cannot hold 10 bits .* give --bits 8, or .mp4"),
+        ("clip.webm", {"like": HDR}, r"would hold HDR .PQ. in 8 bits, which shows bands; give --bits 8 .* libsvtav1"),
         ("folder", {"codec": "libx264"}, "is no video, so it has no codec"),
         ("clip.png", {"quality": 3, "like": STILL}, "is no video, so it has no codec"),
         ("clip.mp4", {"like": replace(LIKE, width=20_000)}, "cannot be handled"),
@@ -234,6 +262,8 @@ def test_alpha_survives(suffix, codec, decoder, pixel_format, frames, tmp_path):
     ("suffix", "codec", "pixel_format"),
     [
         ("mp4", None, "yuv420p10le"),
+        ("mov", None, "yuv420p10le"),
+        ("mkv", None, "yuv420p10le"),
         ("mp4", "libx265", "yuv420p10le"),
         ("mov", "prores_ks", "yuv422p10le"),
         ("webm", "libsvtav1", "yuv420p10le"),
@@ -245,7 +275,10 @@ def test_alpha_survives(suffix, codec, decoder, pixel_format, frames, tmp_path):
 def test_10_bits_stay_10_bits(suffix, codec, pixel_format, tmp_path):
     ramp = np.tile(np.linspace(10_000, 20_000, 64).astype(np.uint16)[:, None], (48, 1, 3))
     path = save(tmp_path / f"clip.{suffix}", [ramp] * 5, replace(LIKE, bits=10), codec=codec)
-    assert stream_of(path)[1] == pixel_format
+    name, given, tag, _ = stream_of(path)
+    assert given == pixel_format
+    if name == "hevc" and suffix != "mkv":
+        assert tag == "hvc1", "what Apple's players open"
     pixels, _, properties = read(path)
     if properties.bits == 8:
         pixels = pixels.astype(np.uint16) * 257
@@ -259,19 +292,19 @@ def test_10_bits_stay_10_bits(suffix, codec, pixel_format, tmp_path):
 @pytest.mark.parametrize("codec", ["libx264", "ffv1"])
 def test_8_bit_frames_in_a_deep_file_and_the_other_way_round(codec, tmp_path):
     for bits, frames in ((10, CLIP), (8, DEEP)):
-        path = save(tmp_path / "clip.mkv", frames, replace(LIKE, bits=bits), codec=codec)
+        path = save(tmp_path / "clip.mkv", frames, LIKE, codec=codec, bits=bits)
         pixels, _, properties = read(path)
         assert properties.bits == (8 if bits == 8 else 16 if codec == "ffv1" else 10)
         assert near(pixels / (1 if bits == 8 else 257), CLIP)
         white = np.full((48, 64, 3), np.iinfo(frames[0].dtype).max, frames[0].dtype)
-        pixels = read(save(tmp_path / "clip.mkv", [white], replace(LIKE, bits=bits), codec=codec))[0]
+        pixels = read(save(tmp_path / "clip.mkv", [white], LIKE, codec=codec, bits=bits))[0]
         assert pixels.min() == np.iinfo(pixels.dtype).max
 
 
 @pytest.mark.parametrize(("level", "luma"), [(65535, 940), (32896, 504), (0, 64)])
 def test_16_bit_frames_are_no_brighter_in_a_video(level, luma, tmp_path):
     frame = np.full((48, 64, 3), level, np.uint16)
-    path = save(tmp_path / "clip.mp4", [frame], replace(LIKE, bits=10), quality=0)
+    path = save(tmp_path / "clip.mp4", [frame], LIKE, quality=0, codec="libx264", bits=10)
     with av.open(str(path)) as file:
         plane = next(file.decode(video=0)).planes[0]
     assert np.frombuffer(bytes(plane), np.uint16)[:32].tolist() == [luma] * 32
@@ -300,7 +333,7 @@ def test_colours_and_their_fields(suffix, codec, finely, matrix, full_range, bit
     colour = Colour(matrix=matrix, full_range=full_range, primaries=9, transfer=16)
     like = replace(LIKE, width=128, bits=bits, colour=colour)
     frame = STRIPES if bits == 8 else STRIPES.astype(np.uint16) * 257
-    path = save(tmp_path / f"clip.{suffix}", [frame] * 2, like, codec=codec, **finely)
+    path = save(tmp_path / f"clip.{suffix}", [frame] * 2, like, codec=codec, bits=bits, **finely)
     pixels, _, properties = read(path)
     # An undeclared property is converted to the common assumption. ProRes and MPEG-4 have the limited range only.
     nothing_told = (suffix, codec) == ("avi", "mpeg4")
@@ -441,6 +474,19 @@ def test_a_folder_of_png_is_exact(dtype, channels, tmp_path):
         np.testing.assert_array_equal(frame.to_ndarray(format=native), expected)
         if dtype == np.uint8:
             np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
+
+
+def test_pictures_have_the_given_names_and_no_two_the_same(tmp_path):
+    """Use more frames than the encoder compresses at a time."""
+    with open_sink(tmp_path / "frames", LIKE, alpha=False) as sink:
+        for k, frame in enumerate(CLIP):
+            sink.write(frame, k, f"shot_{1001 + 3 * k}")
+    for k, frame in enumerate(CLIP):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"frames/shot_{1001 + 3 * k}.png")), frame)
+    with open_sink(tmp_path / "frames", LIKE, alpha=False) as sink:
+        sink.write(CLIP[0], 0, "7")
+        with pytest.raises(VideoError, match=r"would hold two pictures called 7\.png; rename one of the inputs"):
+            sink.write(CLIP[1], 1, "7")
 
 
 def test_a_folder_replaces_one_of_png_only(tmp_path):
@@ -619,7 +665,7 @@ def with_sound(path, codec, seconds=2.0, click=1.0, begin=0.0, **changes):
 def copy(source, path, **window):
     with (
         open_source(source, **window) as frames,
-        open_sink(path, frames.properties, alpha=False, audio=frames.audio) as sink,
+        open_sink(path, frames.properties, alpha=False, tracks=frames.tracks) as sink,
     ):
         for frame in frames:
             sink.write(frame.pixels, frame.pts)

@@ -306,10 +306,21 @@ def test_a_truncated_file_that_was_read_no_further_has_lost_nothing(write):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.8, 0.9])
-def test_an_mp4_without_its_index_is_an_error(share, write):
-    path = cut(write("mp4"), share)
-    with pytest.raises(VideoError, match=r"clip\.mp4 as a video|clip\.mp4 has .* if it is not damaged"):
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_an_mp4_without_its_index_is_an_error(suffix, share, write):
+    path = cut(write(suffix), share)
+    with pytest.raises(VideoError, match=rf"clip\.{suffix} as a video: it has no index: cut off, .* copy it again"):
         read(path)
+
+
+def test_an_index_that_is_there_is_not_missed(write, tmp_path):
+    (tmp_path / "other.mp4").write_bytes(b"no video at all")
+    for path in (tmp_path / "other.mp4", cut(write("mkv"), 0.001)):
+        with pytest.raises(VideoError, match="as a video") as error:
+            read(path)
+        assert "no index" not in str(error.value)
+    fragments = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
+    assert len(read(cut(write("mp4", drawn(60, 64, 48), mux=fragments), 0.6))[0]) > 5
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)

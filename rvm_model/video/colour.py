@@ -18,6 +18,7 @@ import av
 from av.video.reformatter import ColorRange, Interpolation
 
 from rvm_model.errors import UserError
+from rvm_model.video.hdr import hdr_name
 
 RGB = 0
 BT709 = 1
@@ -52,6 +53,10 @@ class Colour:
     def in_yuv(self) -> "Colour":
         """Return these colours for a YCbCr format: RGB becomes limited BT.709."""
         return replace(self, matrix=BT709, full_range=False) if self.matrix == RGB else self
+
+    def in_sdr(self) -> "Colour":
+        """Return the colours of SDR for numbers that are no light, such as alpha, in a file of high dynamic range."""
+        return replace(self, matrix=BT709, primaries=BT709, transfer=BT709) if hdr_name(self.transfer) else self
 
     def in_rgb(self) -> "Colour":
         return replace(self, matrix=RGB, full_range=True)

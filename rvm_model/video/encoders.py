@@ -1,5 +1,7 @@
 """The choice of an encoder and a pixel format for a video file, as data."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,27 +11,50 @@ from av.codec.codec import UnknownCodecError
 
 from rvm_model.video.colour import Colour, VideoError, assumed_matrix
 from rvm_model.video.frames import Properties
+from rvm_model.video.hdr import HdrMetadata, hdr_name, svtav1_parameters, x264_parameters, x265_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A file format. `codec` and `alpha_codec` are its defaults."""
+    """A file format.
+
+    `codec`, `deep_codec` and `alpha_codec` are its defaults: for 8 bits, for more, with alpha. `beside` are the kinds
+    of track that it may hold.
+    """
 
     format: str
     codec: str
+    deep_codec: str | None = None
     alpha_codec: str | None = None
     constant_rate: bool = False
     negative_times: bool = False
     tells_matrix: bool = True
     tells_range: bool = False
+    beside: tuple[str, ...] = ("audio", "subtitle", "data")
+    chapters: bool = True
 
 
 CONTAINERS = {
-    ".mp4": Container(format="mp4", codec="libx264", negative_times=True),
-    ".mkv": Container(format="matroska", codec="libx264"),
-    ".mov": Container(format="mov", codec="libx264", alpha_codec="prores_ks", negative_times=True),
-    ".webm": Container(format="webm", codec="libvpx-vp9", alpha_codec="libvpx-vp9"),
-    ".avi": Container(format="avi", codec="libx264", constant_rate=True, tells_matrix=False),
+    ".mp4": Container(format="mp4", codec="libx264", deep_codec="libx265", negative_times=True),
+    ".mkv": Container(
+        format="matroska",
+        codec="libx264",
+        deep_codec="libx265",
+        beside=("audio", "subtitle", "data", "attachment"),
+    ),
+    ".mov": Container(
+        format="mov", codec="libx264", deep_codec="libx265", alpha_codec="prores_ks", negative_times=True
+    ),
+    ".webm": Container(
+        format="webm",
+        codec="libvpx-vp9",
+        deep_codec="libvpx-vp9",
+        alpha_codec="libvpx-vp9",
+        beside=("audio", "subtitle"),
+    ),
+    ".avi": Container(
+        format="avi", codec="libx264", constant_rate=True, tells_matrix=False, beside=("audio",), chapters=False
+    ),
 }
 ALPHA_OUTPUTS = "a .mov (ProRes 4444), a .webm (VP9) or a folder of PNG, which has no suffix"
 
@@ -46,6 +71,7 @@ class Encoder:
     tag: str | None
     tells_matrix: bool
     tells_range: bool
+    loses_hdr: bool
 
     def told(self, colour: Colour, width: int, height: int) -> Colour:
         """Return the matrix and range that the file can declare, else those that players assume."""
@@ -59,7 +85,9 @@ class _Codec:
 
     `narrowest` is the least width it takes. `worst_crf` is the end of the scale of `quality`, None if the encoder has
     none. `odd`: it can hold an odd width with chroma at half the size. `lossless`: it gets RGB unchanged.
-    `tells_matrix` and `tells_range`: its stream declares them, for containers that do not.
+    `tells_matrix` and `tells_range`: its stream declares them, for containers that do not. `hdr` is the name of its
+    option that takes metadata of a high dynamic range, and the function that writes the option. `environment`: what
+    keeps it from printing, where no option does; what the user has set stays.
     """
 
     narrowest: int = 1
@@ -71,11 +99,20 @@ class _Codec:
     rate_controlled: bool = True
     tells_matrix: bool = False
     tells_range: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    hdr: tuple[str, Callable[[HdrMetadata], str]] | None = None
 
 
 _CODECS = {
     # More than twice as fast as the default preset, at about the same size, on the real clip at 1920x1080.
-    "libx264": _Codec(worst_crf=51, crf=18, options={"preset": "veryfast"}, tells_matrix=True, tells_range=True),
+    "libx264": _Codec(
+        worst_crf=51,
+        crf=18,
+        options={"preset": "veryfast"},
+        tells_matrix=True,
+        tells_range=True,
+        hdr=("x264-params", x264_parameters),
+    ),
     # At widths up to 48, x265 writes outside its memory at any height, as glibc's MALLOC_CHECK_ finds.
     "libx265": _Codec(
         narrowest=49,
@@ -84,6 +121,7 @@ _CODECS = {
         options={"x265-params": "log-level=error"},
         tells_matrix=True,
         tells_range=True,
+        hdr=("x265-params", x265_parameters),
     ),
     "libvpx-vp9": _Codec(
         worst_crf=63,
@@ -93,7 +131,15 @@ _CODECS = {
         tells_matrix=True,
         tells_range=True,
     ),
-    "libsvtav1": _Codec(worst_crf=63, crf=28, odd=True, tells_matrix=True, tells_range=True),
+    "libsvtav1": _Codec(
+        worst_crf=63,
+        crf=28,
+        odd=True,
+        tells_matrix=True,
+        tells_range=True,
+        environment={"SVT_LOG": "1"},
+        hdr=("svtav1-params", svtav1_parameters),
+    ),
     "prores_ks": _Codec(rate_controlled=False, tells_matrix=True),
     "ffv1": _Codec(options={"level": "3", "slicecrc": "1"}, odd=True, lossless=True, rate_controlled=False),
     "mpeg4": _Codec(odd=True),
@@ -124,13 +170,22 @@ _RGB_FORMATS = {
 
 
 def choose_encoder(
-    path: Path, like: Properties, alpha: bool, grey: bool, codec: str | None, quality: int | None, mbps: float | None
+    path: Path,
+    like: Properties,
+    alpha: bool,
+    grey: bool,
+    codec: str | None,
+    quality: int | None,
+    mbps: float | None,
+    chosen_depth: bool,
 ) -> Encoder:
-    """Choose an encoder. Raise VideoError if the codec is missing, or cannot write this file in the requested way."""
+    """Choose an encoder. `chosen_depth`: the user chose the depth of `like`.
+
+    Raises:
+        VideoError: the codec is missing, or cannot write this file in the requested way.
+    """
     container = CONTAINERS[path.suffix.lower()]
-    name = codec or (container.alpha_codec if alpha else container.codec)
-    if name is None:
-        raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
+    name = codec or _default_codec(path, container, like, alpha)
     available = _available(path, name)
     name = available.name  # `h264` is libx264
     row = _CODECS.get(name, _UNLISTED)
@@ -139,6 +194,13 @@ def choose_encoder(
             f"{name} cannot write {path} of {like.width}x{like.height}: frames must be at least {row.narrowest} pixels "
             "wide; give another codec"
         )
+    if name == "libx264" and like.bits > 8 and not chosen_depth:
+        raise VideoError(
+            f"{name} would write {path} as H.264 of 10 bits, which phones and browsers do not play; give --bits 8, or "
+            "leave the codec out for HEVC, or give --bits 10"
+        )
+    for variable, value in row.environment.items():
+        os.environ.setdefault(variable, value)
     options = dict(row.options)
     if quality is not None:
         if mbps is not None:
@@ -160,6 +222,15 @@ def choose_encoder(
     elif row.rate_controlled:
         bit_rate = int(_BITS_PER_PIXEL * like.width * like.height * like.frame_rate)
     pixel_format = _pixel_format(path, name, available, like, alpha, grey, row)
+    transfer = hdr_name(like.colour.transfer)
+    if transfer and av.VideoFormat(pixel_format).components[0].bits == 8 and not chosen_depth:
+        raise VideoError(
+            f"{path} would hold HDR ({transfer}) in 8 bits, which shows bands; give --bits 8 to have it so, or another "
+            "codec, such as libsvtav1 in .webm"
+        )
+    if like.hdr is not None and row.hdr is not None:
+        option, parameters = row.hdr
+        options[option] = ":".join(filter(None, (options.get(option), parameters(like.hdr))))
     if name == "prores_ks":
         options["profile"] = "4444" if "444" in pixel_format else "hq"
     return Encoder(
@@ -172,7 +243,20 @@ def choose_encoder(
         tag="hvc1" if name == "libx265" and container.format in ("mp4", "mov") else None,
         tells_matrix=row.tells_matrix or container.tells_matrix,
         tells_range=row.tells_range or container.tells_range,
+        loses_hdr=like.hdr is not None and row.hdr is None,
     )
+
+
+def _default_codec(path: Path, container: Container, like: Properties, alpha: bool) -> str:
+    if alpha:
+        if container.alpha_codec is None:
+            raise VideoError(f"{path} cannot hold alpha; give {ALPHA_OUTPUTS}")
+        return container.alpha_codec
+    if like.bits == 8:
+        return container.codec
+    if container.deep_codec is None:
+        raise VideoError(f"{path} cannot hold 10 bits in a way that players know; give --bits 8, or .mp4 or .mkv")
+    return container.deep_codec
 
 
 def holds_alpha(suffix: str) -> bool:

@@ -1,4 +1,4 @@
-"""Types that sources and sinks exchange: frames, the properties that all frames of a source share, and sound."""
+"""Types that sources and sinks exchange: frames, the properties that all frames of a source share, and its tracks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from rvm_model.video.colour import DEEP_INTERPOLATION, INTERPOLATION, RGB, Colour, VideoError
+from rvm_model.video.deinterlace import Deinterlace
+from rvm_model.video.hdr import HdrMetadata
 
 LARGEST_SIDE = 16384
 MOST_PIXELS = 100_000_000
@@ -30,7 +32,7 @@ class Properties:
     `width`, `height` are upright, after rotation and resize. `frame_rate` is the average; `time_base` is the unit of
     timestamps, in seconds. `bits` is the depth in the file: 8 gives uint8 frames, more gives uint16. `frames` is the
     number of frames to come by the container's count or duration, None if it declares neither. `pixel_aspect` is the
-    width of a pixel over its height, 1 after a resize.
+    width of a pixel over its height, 1 after a resize. `hdr` is the metadata of a high dynamic range, if there is any.
     """
 
     width: int
@@ -42,6 +44,7 @@ class Properties:
     frames: int | None
     still: bool
     pixel_aspect: Fraction = Fraction(1)
+    hdr: HdrMetadata | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,37 +53,44 @@ class TimedFrame:
 
     `pixels`: (H, W, 3) RGB in the source's primaries and transfer, uint8 in 0..255, or uint16 in 0..65535 if the
     source has more than 8 bits; rows may lie apart in memory. `pts`: in the source's `time_base`, always increasing.
+    `name`: that of the picture without its suffix, or None in a video.
     """
 
     pixels: Pixels
     pts: int
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audio:
-    """The sound of a video file, for a sink to copy.
+class Tracks:
+    """All that a video file has beside its video, for a sink to copy: sound, subtitles, chapters, titles and the like.
 
     It spans `start` to before `end`, in seconds by the file's own clock; None is no bound. It is written `shift`
-    seconds earlier. With `until_video_ends`, sound that begins after the sink's last frame is left out. `ticks` is the
-    fewest parts of a second in which the timestamps of all its tracks are whole numbers.
+    seconds earlier. With `until_video_ends`, tracks that begin after the sink's last frame are left out; `last_time`
+    is about when that is, or `end`. `ticks` is the fewest parts of a second in which the timestamps of all sound are
+    whole numbers. `video` is the index of the video.
     """
 
     path: Path
     start: Fraction | None
     end: Fraction | None
+    last_time: Fraction | None
     shift: Fraction
     until_video_ends: bool
     ticks: int
+    video: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The requested part of a source, in seconds from its beginning, and the requested size."""
+    """The requested part of a source, in seconds from its beginning, and the requested size and dynamic range."""
 
     resize: tuple[int, int] | None = None
     start: float = 0
     end: float | None = None
     max_frames: int | None = None
+    sdr: bool = False
+    deinterlace: Deinterlace = "auto"
 
     def check(self, path: Path) -> None:
         """Raise VideoError if no frame can be in the window."""
@@ -97,12 +107,16 @@ class Window:
 class Source(ABC):
     """An iterable of frames, to be read once.
 
-    `loss` is set while reading: one line on what could not be decoded, or None. `audio` is the sound for a sink to
-    copy, or None.
+    `loss` is set while reading: one line on what could not be decoded, or None. `tracks` is what a sink
+    copies beside the frames, or None. `interlaced` tells whether the file declared one of the frames so far interlaced.
     """
 
     properties: Properties
-    audio: Audio | None = None
+    tracks: Tracks | None = None
+
+    @property
+    def interlaced(self) -> bool:
+        return False
 
     def __init__(self, path: Path, window: Window):
         self.path = path

@@ -1,4 +1,6 @@
-"""Find MP4 and QuickTime headers for which FFmpeg would take gigabytes: they declare more samples than there are bytes.
+"""Find MP4 and QuickTime headers for which FFmpeg would take gigabytes, and files whose index is cut off.
+
+The former declare more samples than there are bytes.
 
 Source: ISO/IEC 14496-12, boxes and sample tables.
 """
@@ -27,6 +29,8 @@ _BOXES_OF_BOXES = (
 _COUNTS_AT = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 """Where a table says its number of samples, behind its name."""
 
+_FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip", b"moov")
+
 _DEEPEST = 16
 
 
@@ -48,6 +52,27 @@ def refuse_empty_samples(path: Path, file: BinaryIO, size: int) -> None:
                 f"cannot read {path} as a video: it is damaged: it declares {samples} samples and has {size} bytes"
             )
     file.seek(0)
+
+
+def lacks_index(file: BinaryIO, size: int) -> bool:
+    """Return whether a file of `size` bytes is one of boxes whose index is missing, or cut off at its end.
+
+    The index is `moov`, which most recorders write last, or a `moof` for each part of the file.
+    """
+    start, first = 0, True
+    while start + 8 <= size:
+        file.seek(start)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if first and name not in _FIRST_BOXES:
+            return False
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        if name == b"moof" or (name == b"moov" and (length == 0 or start + length <= size)):
+            return False
+        if length < 8:  # to the end of the file, or damaged
+            return True
+        start, first = start + length, False
+    return not first
 
 
 def _boxes(file: BinaryIO, start: int, end: int, depth: int) -> Iterator[tuple[bytes, int]]:

@@ -7,7 +7,7 @@ gets no path here, no protocol, and only demuxers that read one file.
 import errno
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from av.container import InputContainer
 from rvm_model.files import open_file
 from rvm_model.video.colour import VideoError
 from rvm_model.video.frames import MOST_PIXELS
-from rvm_model.video.mp4_tables import refuse_empty_samples
+from rvm_model.video.mp4_tables import lacks_index, refuse_empty_samples
 
 DEMUXERS = (
     "amv",
@@ -113,11 +113,24 @@ def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipF
         refuse_empty_samples(path, content, os.fstat(content.fileno()).st_size)
         file = ClipFile(content, path.suffix)
         container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
-    except av.ArgumentError as error:
+    except av.FFmpegError as error:
+        refuse_without_index(path)
+        if not isinstance(error, av.ArgumentError):
+            raise VideoError(f"cannot read {path} as a video: {error.strerror}") from error
         raise VideoError(
             f"cannot read {path} as a video: it is damaged, or of a kind that is not read here, such as a playlist; "
             "convert it to MP4"
         ) from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise VideoError(f"cannot read {path} as a video: {getattr(error, 'strerror', None) or error}") from error
     return opened.enter_context(container), file
+
+
+def refuse_without_index(path: Path) -> None:
+    """Raise VideoError for an MP4 or QuickTime file that FFmpeg cannot read because its index is cut off."""
+    with suppress(OSError), open_file(path) as content:
+        if lacks_index(content, os.fstat(content.fileno()).st_size):
+            raise VideoError(
+                f"cannot read {path} as a video: it has no index: cut off, as by a recording or a copy that was not "
+                "finished; copy it again, or repair it"
+            )

@@ -69,7 +69,7 @@ class PictureSource(Source):
             except VideoError as error:
                 self.loss = str(error)
                 return
-            yield TimedFrame(pixels=self._resized(pixels), pts=pts)
+            yield TimedFrame(pixels=self._resized(pixels), pts=pts, name=file.stem)
 
     def _resized(self, pixels: Pixels) -> Pixels:
         width, height = self.properties.width, self.properties.height

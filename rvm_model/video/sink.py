@@ -4,9 +4,11 @@ A sink writes under a hidden name in the same folder, and renames the output whe
 nothing. It holds only the few frames that its encoder looks ahead. One thread opens it, writes to it and closes it.
 """
 
+import dataclasses
 import math
 import os
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,12 +26,12 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from rvm_model.publishing import move_new, move_over
-from rvm_model.video.audio import AudioCopy
 from rvm_model.video.colour import INTERPOLATION, Colour, VideoError
 from rvm_model.video.encoders import ALPHA_OUTPUTS, CONTAINERS, Encoder, choose_encoder
-from rvm_model.video.frames import Audio, Pixels, Properties, check_size
+from rvm_model.video.frames import Pixels, Properties, Tracks, check_size
 from rvm_model.video.pictures import IMAGE_SUFFIXES
 from rvm_model.video.scheduling import usual_scheduling
+from rvm_model.video.tracks import TracksCopy
 
 _RGB_FORMATS = {
     (1, 1): "gray",
@@ -59,20 +61,22 @@ class Sink(ABC):
         self.path, self.like = path, like
         self._channels = channels
         self._last_pts: int | None = None
+        self._name: str | None = None
         self._finished = False
         self._reformatter = VideoReformatter()
 
-    def write(self, pixels: Pixels, pts: int) -> None:
+    def write(self, pixels: Pixels, pts: int, name: str | None = None) -> None:
         """Write one frame: (H, W, 3) RGB, (H, W, 4) with straight alpha, or (H, W) grey, as the sink was opened.
 
         Args:
             pixels: uint8 in 0..255 or uint16 in 0..65535, whatever the depth of the file. They are copied, and
                 scaled if they have another size.
             pts: When the frame is shown, in `like.time_base`; more than the last frame's.
+            name: The name of its picture in a folder, without suffix. By default frames are numbered.
 
         Raises:
             ValueError: another shape or dtype, or a `pts` that does not increase.
-            VideoError: the disk is full, or the encoder fails.
+            VideoError: the disk is full, the encoder fails, or another picture has that name.
         """
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
         if channels != self._channels or pixels.dtype not in (np.uint8, np.uint16):
@@ -81,6 +85,7 @@ class Sink(ABC):
             )
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"{self.path}: a frame's pts of {pts} does not come after {self._last_pts}")
+        self._name = name
         with self._told():
             self._encode(pixels, pts)
         self._last_pts = pts
@@ -154,14 +159,15 @@ def open_sink(
     codec: str | None = None,
     quality: int | None = None,
     mbps: float | None = None,
-    audio: Audio | None = None,
+    tracks: Tracks | None = None,
     replace: bool = True,
+    bits: int | None = None,
 ) -> Iterator[Sink]:
     """Open a file or folder for frames with the size, timestamps, depth and colours of `like`.
 
-    The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, in H.264 (VP9 for WebM) unless `codec` is
-    given; .png, .jpg or .jpeg is one picture; no suffix is a folder of 0000.png and so on. With
-    `replace`, it replaces a file of that name, or a folder that holds nothing but PNG.
+    The suffix selects the kind: .mp4, .mkv, .mov, .webm or .avi is a video, .png, .jpg or .jpeg is one picture, no
+    suffix is a folder of 0000.png and so on. Videos are H.264 of 8 bits or HEVC Main 10, and VP9 in WebM, unless
+    `codec` is given. With `replace`, it replaces a file of that name, or a folder that holds nothing but PNG.
 
     With `alpha`, .mov is ProRes 4444 and .webm VP9; a folder holds RGBA. Depths above 8 bits are kept (as 10 in a lossy
     video, as 16 in PNG and lossless ones) if the codec can.
@@ -183,7 +189,9 @@ def open_sink(
         quality: The encoder's CRF: 0 (best) to 51 for libx264 (default 18) and libx265 (20), to 63 for libvpx-vp9 (24)
             and libsvtav1 (28). Others have none.
         mbps: Bit rate in Mbit/s, instead of a quality.
-        audio: Sound to copy, packet by packet. Tracks that the container cannot hold are left out, with a UserWarning.
+        tracks: Sound, subtitles, chapters, titles and the like to copy, packet by packet. What the container cannot
+            hold is left out, with a UserWarning.
+        bits: 8 or 10, instead of the depth of `like`. H.264 of 10 bits and HDR in 8 bits must be asked for so.
         replace: Replace what has that name. Without it, not even an output that appears while this one is written.
 
     Raises:
@@ -192,6 +200,10 @@ def open_sink(
     """
     suffix = path.suffix.lower()
     channels = 1 if grey else 4 if alpha else 3
+    if bits is not None:
+        like = dataclasses.replace(like, bits=bits)
+    if grey:
+        like = dataclasses.replace(like, colour=like.colour.in_sdr(), hdr=None)
     check_size(like.width, like.height, path)
     if suffix not in (*CONTAINERS, *IMAGE_SUFFIXES, ""):
         raise VideoError(
@@ -199,7 +211,11 @@ def open_sink(
         )
     if suffix not in CONTAINERS and (codec, quality, mbps) != (None, None, None):
         raise VideoError(f"{path} is no video, so it has no codec, quality or bit rate; leave them out")
-    encoder = choose_encoder(path, like, alpha, grey, codec, quality, mbps) if suffix in CONTAINERS else None
+    encoder = None
+    if suffix in CONTAINERS:
+        encoder = choose_encoder(path, like, alpha, grey, codec, quality, mbps, chosen_depth=bits is not None)
+        if encoder.loses_hdr:
+            warnings.warn(f"{path} cannot hold the mastering metadata of HDR in {encoder.name}", stacklevel=4)
     if suffix in IMAGE_SUFFIXES and not (like.still or like.frames == 1):
         raise VideoError(f"{path} holds one picture only; give a video's name, or a folder's, which has no suffix")
     if alpha and suffix in (".jpg", ".jpeg"):
@@ -207,7 +223,7 @@ def open_sink(
     with _staged(path, folder=not suffix, replace=replace) as staged, ExitStack() as opened:
         sink: Sink
         if encoder is not None:
-            sink = _VideoSink(path, like, channels, staged, encoder, audio, opened)
+            sink = _VideoSink(path, like, channels, staged, encoder, tracks, opened)
         elif not suffix or suffix == ".png":
             sink = _PngSink(path, like, channels, staged)
         else:
@@ -224,7 +240,7 @@ class _VideoSink(Sink):
         channels: int,
         staged: Path,
         encoder: Encoder,
-        audio: Audio | None,
+        tracks: Tracks | None,
         opened: ExitStack,
     ):
         super().__init__(path, like, channels)
@@ -235,13 +251,16 @@ class _VideoSink(Sink):
         try:
             self._container: OutputContainer = opened.enter_context(
                 av.open(
-                    f"file:{staged}", "w", format=encoder.container.format, container_options=self._muxer_options(audio)
+                    f"file:{staged}",
+                    "w",
+                    format=encoder.container.format,
+                    container_options=self._muxer_options(tracks),
                 )
             )
             self._stream = self._add_stream()
-            self._audio = (
-                opened.enter_context(AudioCopy(audio, self._container, path, encoder.container.negative_times))
-                if audio
+            self._tracks = (
+                opened.enter_context(TracksCopy(tracks, self._container, self._stream, path, encoder.container))
+                if tracks
                 else None
             )
             with usual_scheduling():
@@ -252,12 +271,12 @@ class _VideoSink(Sink):
                 f"{getattr(error, 'strerror', error)}; give another codec"
             ) from error
 
-    def _muxer_options(self, audio: Audio | None) -> dict[str, str]:
+    def _muxer_options(self, tracks: Tracks | None) -> dict[str, str]:
         """Return options that give MP4 and MOV a fine unit for when tracks begin. Its default is a millisecond."""
         if self._encoder.container.format not in ("mp4", "mov"):
             return {}
         ticks = self.like.time_base.denominator
-        both = math.lcm(ticks, audio.ticks) if audio else ticks
+        both = math.lcm(ticks, tracks.ticks) if tracks else ticks
         return {"movie_timescale": str(both if both < 2**31 else ticks)}
 
     def _add_stream(self) -> VideoStream:
@@ -282,8 +301,8 @@ class _VideoSink(Sink):
     def _encode(self, pixels: Pixels, pts: int) -> None:
         frame = self._frame(pixels, self._encoder.pixel_format, self._colour, pts)
         frame.time_base = self.like.time_base
-        if self._audio is not None:
-            self._audio.copy_until(pts * self.like.time_base)
+        if self._tracks is not None:
+            self._tracks.copy_until(pts * self.like.time_base)
         self._container.mux(self._stream.encode(frame))
         self._written += 1
 
@@ -294,8 +313,8 @@ class _VideoSink(Sink):
             for packet in packets:
                 packet.dts = packet.pts
         self._container.mux(packets)
-        if self._audio is not None:
-            self._audio.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
+        if self._tracks is not None:
+            self._tracks.copy_rest(self._last_pts * self.like.time_base + 1 / self.like.frame_rate)
         self._container.close()
 
 
@@ -306,6 +325,8 @@ class _PngSink(Sink):
         super().__init__(path, like, channels)
         self._staged = staged
         self._written = 0
+        self._names: list[str] = []
+        self._names_taken: set[str] = set()
         self._pixel_format = _PNG_FORMATS[channels, 1 if like.bits == 8 else 2]
         context = CodecContext.create("png", "w")
         assert isinstance(context, VideoCodecContext)
@@ -316,7 +337,15 @@ class _PngSink(Sink):
         context.options = {"compression_level": "1"}
         self._context = context
 
+    def _note_name(self) -> None:
+        name = f"{len(self._names):04d}" if self._name is None else self._name
+        if name in self._names_taken:
+            raise VideoError(f"{self.path} would hold two pictures called {name}.png; rename one of the inputs")
+        self._names_taken.add(name)
+        self._names.append(name)
+
     def _encode(self, pixels: Pixels, pts: int) -> None:
+        self._note_name()
         colour = self.like.colour.in_rgb()
         self._save(self._context.encode(self._frame(pixels, self._pixel_format, colour, pts)))
 
@@ -326,7 +355,7 @@ class _PngSink(Sink):
     def _save(self, packets: "list[av.Packet[VideoStream]]") -> None:
         for packet in packets:
             if self._staged.is_dir():
-                (self._staged / f"{self._written:04d}.png").write_bytes(packet)
+                (self._staged / f"{self._names[self._written]}.png").write_bytes(packet)
             elif self._written:
                 raise VideoError(
                     f"{self.path} holds one picture only; give a video's name, or a folder's without suffix"

@@ -6,7 +6,7 @@ Frames come one by one, in the order they are shown. One thread opens a source, 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -18,12 +18,17 @@ from av.container import InputContainer
 from av.format import Flags
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from rvm_model.video.colour import VideoError, colour_of
-from rvm_model.video.frames import MOST_PIXELS, Audio, Pixels, Source, TimedFrame, Window, check_size
+from rvm_model.video.deinterlace import Deinterlace, Deinterlacer
+from rvm_model.video.frames import MOST_PIXELS, Pixels, Source, TimedFrame, Tracks, Window, check_size
 from rvm_model.video.frames import Properties as Properties
-from rvm_model.video.opening import ClipFile, open_container
+from rvm_model.video.hdr import hdr_metadata, hdr_name
+from rvm_model.video.opening import ClipFile, open_container, refuse_without_index
 from rvm_model.video.pictures import IMAGE_SUFFIXES, PictureSource
+from rvm_model.video.tone import ToneMap
+from rvm_model.video.tracks import chapters_of, titles, track_titles, tracks_beside
 
 _FIRST_STEP_BACK = Fraction(2)
 """Seconds of the first step back in the search for a frame that decodes by itself. Each further step is four times."""
@@ -38,6 +43,8 @@ def open_source(
     start: float = 0,
     end: float | None = None,
     max_frames: int | None = None,
+    sdr: bool = False,
+    deinterlace: Deinterlace = "auto",
 ) -> Iterator[Source]:
     """Open a video file, a folder of pictures (png, jpg, jpeg) in natural order, or one picture.
 
@@ -47,13 +54,15 @@ def open_source(
         start: Seconds to skip. The timestamps of later frames are reduced by it.
         end: Seconds at which to stop, counted like `start`.
         max_frames: Number of frames after which to stop.
+        sdr: Map a high dynamic range to SDR. Other sources stay as they are.
+        deinterlace: Deinterlace frames that the file declares interlaced (`auto`), all (`bwdif`), or none (`off`).
 
     Raises:
         VideoError: no such file, no video in it, no frame that can be decoded, none between `start` and `end`, or
             frames of more than 16384 pixels on a side or 100 million in all. Damage later in the file is no error: see
             `Source.loss`. Nor is a frame of another size, which ends the source.
     """
-    window = Window(resize=resize, start=start, end=end, max_frames=max_frames)
+    window = Window(resize=resize, start=start, end=end, max_frames=max_frames, sdr=sdr, deinterlace=deinterlace)
     window.check(path)
     with ExitStack() as opened:
         yield _open(path, window, opened)
@@ -78,8 +87,10 @@ def _video_of(container: InputContainer, path: Path) -> VideoStream:
     """Return the first video stream that is not a cover picture."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
+        refuse_without_index(path)
         raise VideoError(f"{path} has no video in it")
     if streams[0].codec_context is None:
+        refuse_without_index(path)
         raise VideoError(
             f"{path} has a video in no codec that this FFmpeg knows; if it is not damaged, convert it to H.264"
         )
@@ -127,16 +138,22 @@ class VideoSource(Source):
         codec.thread_type = "AUTO"
         self._container, self._file, self._stream = container, file, stream
         self._clock = _Clock.of(container, stream, window)
-        self.audio = self._clock.audio(container, path, window)
+        self.tracks = self._clock.tracks(container, stream, path, window)
         self._shown = 0
         self._packets = 0
         self._reached: dict[int, int] = {}
         self._damage: _Damage | None = None
+        self._tone_map: ToneMap | None = None
+        self._deinterlacer = Deinterlacer(window.deinterlace, self._clock.time_base)
         super().__init__(path, window)
+
+    @property
+    def interlaced(self) -> bool:
+        return self._deinterlacer.noticed
 
     def read(self) -> Iterator[TimedFrame]:
         clock, layout = self._clock, None
-        for frame in self._decoded():
+        for frame in self._deinterlacer(self._decoded()):
             pts = clock.stamp(frame)
             if clock.begin is not None and pts < clock.begin:
                 continue
@@ -148,7 +165,7 @@ class VideoSource(Source):
                 self._tell_damage()
             if layout is None:
                 layout = _Layout.of(frame)
-                self.properties = self._describe(frame, layout)
+                self._set_properties(self._describe(frame, layout))
             elif (changed := _Layout.of(frame)) != layout:
                 self.loss = (
                     f"{self.path} changes from {layout} to {changed} after frame {self._shown}; "
@@ -245,6 +262,14 @@ class VideoSource(Source):
                 "it was to be longer"
             )
 
+    def _set_properties(self, decoded: Properties) -> None:
+        self.properties = self._decoded_as = decoded
+        if self.window.sdr and hdr_name(decoded.colour.transfer):
+            self._tone_map = ToneMap(decoded.colour, decoded.hdr, self.path)
+            # HDR of 8 bits, which is rare, is decoded to 16 too.
+            self._decoded_as = replace(decoded, bits=max(decoded.bits, 10))
+            self.properties = replace(decoded, bits=8, colour=self._tone_map.colour, hdr=None)
+
     def _describe(self, frame: av.VideoFrame, layout: "_Layout") -> Properties:
         width, height = self.window.resize or layout.size
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
@@ -260,12 +285,15 @@ class VideoSource(Source):
             frames=self._clock.expected_frames(self._container, self._stream, self.window),
             still=self._container.format.name.endswith("_pipe"),
             pixel_aspect=1 / aspect if layout.transposed else aspect,
+            hdr=hdr_metadata(frame) if hdr_name(frame.color_trc) else None,
         )
 
     def _upright(self, frame: av.VideoFrame, layout: "_Layout") -> Pixels:
-        shown = self.properties
+        shown = self._decoded_as
         width, height = (shown.height, shown.width) if layout.transposed else (shown.width, shown.height)
         pixels = self.rgb(frame, shown.colour, shown.bits, width, height)
+        if self._tone_map is not None:
+            pixels = self._tone_map(cast("NDArray[np.uint16]", pixels))
         return layout.upright(pixels)
 
 
@@ -388,16 +416,25 @@ class _Clock:
         """Seconds by which a complete file may end early: the duration of its last frame may be undeclared."""
         return Fraction(1, 4) + 2 * self._longest_step * self.time_base
 
-    def audio(self, container: InputContainer, path: Path, window: Window) -> Audio | None:
-        if not container.streams.audio:
+    def tracks(self, container: InputContainer, stream: VideoStream, path: Path, window: Window) -> Tracks | None:
+        told = titles(container.metadata) or track_titles(stream) or chapters_of(container)
+        if not (told or tracks_beside(container.streams)):
             return None
-        return Audio(
+        begin = self.origin + Fraction(window.start)
+        end = None if window.end is None else self.origin + Fraction(window.end)
+        last_time = end
+        if window.max_frames is not None:
+            by_count = begin + window.max_frames / self.frame_rate
+            last_time = by_count if end is None else min(by_count, end)
+        return Tracks(
             path=path,
-            start=self.origin + Fraction(window.start) if window.start else None,
-            end=None if window.end is None else self.origin + Fraction(window.end),
+            start=begin if window.start else None,
+            end=end,
+            last_time=last_time,
             shift=self.shift * self.time_base,
             until_video_ends=window.max_frames is not None,
-            ticks=math.lcm(*(_time_base(stream).denominator for stream in container.streams.audio)),
+            ticks=math.lcm(*(_time_base(each).denominator for each in container.streams.audio)),
+            video=stream.index,
         )
 
     def expected_frames(self, container: InputContainer, stream: VideoStream, window: Window) -> int | None:

@@ -1,20 +1,21 @@
 """The commands that matte: matte and demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from tools.cli.options import CODE_WARNING, FORCE, JOBS, MODEL, RATIO, TrustOption, app, device_option
+from tools.cli.options import CODE_WARNING, FORCE, JOBS, MODEL, RATIO, TrustOption, app, device_option, one_of
 from tools.shared.stdout import print_result
 
 
 @app.command(
     short_help="Matte videos, image folders and pictures.",
     help="Matte videos, image folders and pictures with an exported file or a checkpoint. The suffix of an output "
-    "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, WebM VP9), .png and .jpg pictures, no "
-    "suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), .webm and PNG, "
-    "else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input is damaged; "
+    "selects its kind: .mp4, .mkv, .mov, .webm and .avi are videos (H.264, HEVC for 10 bits, WebM VP9), .png and .jpg "
+    "pictures, no suffix a folder of PNG. A composition without a background is transparent in .mov (ProRes 4444), "
+    ".webm and PNG, else over green. Several inputs, or a folder of videos, run side by side. Exits with 1 if an input "
+    "is damaged; "
     f"the part before the damage is written. {CODE_WARNING}",
 )
 def matte(
@@ -44,6 +45,10 @@ def matte(
         str | None,
         typer.Option("--background", "-b", metavar="COLOUR|IMAGE|VIDEO|blur", help="Background of the composition."),
     ] = None,
+    premultiplied: Annotated[
+        bool,
+        typer.Option("--premultiplied", help="Multiply a transparent video's colours by its alpha. Default: straight."),
+    ] = False,
     downsample_ratio: Annotated[
         str, typer.Option(*RATIO, metavar="R|auto", help="Ratio in (0, 1]. auto: 512 / longer side, at most 1.")
     ] = "auto",
@@ -54,8 +59,10 @@ def matte(
         int, typer.Option(metavar="N", help="Frames that a checkpoint's network takes at a time.")
     ] = 1,
     device: Annotated[str, device_option("Device of the network.")] = "cpu",
-    start: Annotated[float, typer.Option(metavar="SECONDS", help="Start at this time.")] = 0,
-    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="End before this time.")] = None,
+    start: Annotated[
+        str, typer.Option(metavar="TIME", help="Start at this time: seconds, or hours:minutes:seconds, as 00:00:12.5.")
+    ] = "0",
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time, written as --start.")] = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", help="Stop after this many frames.")] = None,
     codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="FFmpeg's name of a video encoder, such as libx265.")
@@ -66,6 +73,24 @@ def matte(
     mbps: Annotated[
         float | None, typer.Option(metavar="MBIT/S", help="Bit rate of a video, instead of --quality.")
     ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(metavar="8|10", help="Depth of videos. Default: the input's; more than 8 bits give HEVC Main 10."),
+    ] = None,
+    deinterlace: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|bwdif",
+            callback=one_of("auto", "off", "bwdif"),
+            help="Deinterlace frames that are declared interlaced, none, or all, with FFmpeg's bwdif.",
+        ),
+    ] = "auto",
+    hdr: Annotated[
+        str,
+        typer.Option(
+            metavar="keep|sdr", callback=one_of("keep", "sdr"), help="Keep a high dynamic range, or map it to SDR."
+        ),
+    ] = "keep",
     jobs: Annotated[
         int | None,
         typer.Option(*JOBS, metavar="N", min=1, help="Inputs to matte at a time. Default: by cores and memory."),
@@ -77,8 +102,10 @@ def matte(
     force: Annotated[bool, typer.Option(*FORCE, help="Replace outputs that exist.")] = False,
 ) -> None:
     from rvm_model.matting import Kind
+    from rvm_model.video.deinterlace import Deinterlace
     from tools.commands.matte import MatteOptions, matte_all
     from tools.shared.sizes import parse_ratio, parse_resolution
+    from tools.shared.times import parse_time
 
     options = MatteOptions(
         model=model,
@@ -88,12 +115,16 @@ def matte(
         resize=None if resize is None else parse_resolution("--resize", resize),
         seq_chunk=seq_chunk,
         device=device,
-        start=start,
-        end=end,
+        start=parse_time("--start", start),
+        end=None if end is None else parse_time("--end", end),
         max_frames=max_frames,
         codec=codec,
         quality=quality,
         mbps=mbps,
+        bits=bits,
+        sdr=hdr == "sdr",
+        deinterlace=cast(Deinterlace, deinterlace),
+        premultiplied=premultiplied,
     )
     given: dict[Kind, str | None] = {"composition": composition, "alpha": alpha, "foreground": foreground}
     outputs = {kind: path for kind, path in given.items() if path is not None}

@@ -1,7 +1,8 @@
 """Matte videos, image folders and pictures with any exported file or checkpoint."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from rvm_model.errors import UserError
 from rvm_model.matting import Kind, matte_source
 from rvm_model.state import auto_downsample_ratio, internal_size
 from rvm_model.video.background import GREEN, open_background
+from rvm_model.video.deinterlace import Deinterlace
 from rvm_model.video.encoders import CONTAINERS, holds_alpha
+from rvm_model.video.frames import Properties
+from rvm_model.video.hdr import hdr_name
 from rvm_model.video.pictures import IMAGE_SUFFIXES
 from rvm_model.video.places import check_places
 from rvm_model.video.progress import frames_progress
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 from tools.jobs.processes import default_processes
-from tools.jobs.records import fingerprint, forget, others
+from tools.jobs.records import fingerprint, forget, made, others, remember
 from tools.jobs.runner import Job, run_jobs, to_table
+from tools.jobs.seals import seal_key
 from tools.shared.console import say_error, stderr_console
 from tools.shared.models import Model, open_model, play_model
 from tools.shared.outputs import refuse_existing
@@ -27,6 +32,7 @@ from tools.shared.outputs import refuse_existing
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 PLACEHOLDER = "{name}"
 _NEEDED: dict[Kind, set[str]] = {"composition": {"fgr", "pha"}, "alpha": {"pha"}, "foreground": {"fgr"}}
+_LARGE = 1_000_000_000
 _JOB_MEMORY = 3_000_000_000
 """Bytes of memory to reserve for one clip's process.
 
@@ -58,6 +64,10 @@ class MatteOptions:
     codec: str | None = None
     quality: int | None = None
     mbps: float | None = None
+    bits: int | None = None
+    sdr: bool = False
+    deinterlace: Deinterlace = "auto"
+    premultiplied: bool = False
 
 
 def matte_all(
@@ -95,24 +105,36 @@ def matte_all(
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
     check_places([*read], [path for paths in plans.values() for path in paths.values()])
-    if clips == [*inputs] and len(clips) == 1 and cluster is None:
-        paths = plans[clips[0]]
-        for path in paths.values():
-            refuse_existing(path, force)
-        loss = matte_one(clips[0], paths, options, replace=[*paths.values()] if force else [])
-        return say_error(_told(loss), 1) if loss else 0
     jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
     for job in jobs:
         if force:
             forget(job.files)
         for path in others(job.files, job.made_from):
             refuse_existing(path, force)
+    if clips == [*inputs] and len(clips) == 1 and cluster is None:
+        loss = _run_here(clips[0], plans[clips[0]], options, jobs[0])
+        return say_error(_told(loss), 1) if loss else 0
     results = run_jobs(jobs, processes or default_processes(len(jobs), _JOB_MEMORY), cluster)
     stderr_console().print(to_table(results))
     losses = [result.value for result in results if result.value]
     for loss in losses:
         say_error(_told(loss), 1)
     return max([1 if losses else 0, *(result.code for result in results)])
+
+
+def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, job: Job) -> str | None:
+    """Matte one clip in this process, unless it is made already. Return what `matte_one` returns."""
+    record = made(job.files, job.made_from) if job.made_from else None
+    if record is not None:
+        stderr_console().print(f"skipped {clip}, which is made already", soft_wrap=True)
+        return record.said
+    existing = [path for path, final in zip(paths.values(), job.files, strict=True) if final in job.arguments[-1]]
+    forget(job.files)
+    loss = matte_one(clip, paths, options, replace=existing)
+    with suppress(OSError):  # the outputs are whole, whether or not this can be recorded
+        if job.made_from:
+            remember(job.files, job.made_from, loss, seal_key(job.made_from))
+    return loss
 
 
 def matte_one(
@@ -132,8 +154,10 @@ def matte_one(
     """
     model = open_model(options.model, trust=options.trust)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(clip, options.resize, options.start, options.end, options.max_frames))
+        window = options.resize, options.start, options.end, options.max_frames, options.sdr, options.deinterlace
+        source = stack.enter_context(open_source(clip, *window))
         own = source.properties
+        _say_hdr(clip, own, paths)
         ratio = _ratio(clip, own.width, own.height, options, model)
         play = stack.enter_context(play_model(model, options.device, ratio))
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
@@ -151,23 +175,45 @@ def matte_one(
                     codec=options.codec if is_video else None,
                     quality=options.quality if is_video else None,
                     mbps=options.mbps if is_video else None,
-                    audio=source.audio,
+                    bits=options.bits if is_video else None,
+                    tracks=source.tracks,
                     replace=path in replace,
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
-        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames)
+        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True)
+        if source.interlaced and options.deinterlace == "off":
+            warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss
+
+
+def _say_hdr(clip: Path, own: Properties, paths: Mapping[Kind, Path]) -> None:
+    transfer = hdr_name(own.colour.transfer)
+    if transfer and any(kind != "alpha" and path.suffix.lower() in CONTAINERS for kind, path in paths.items()):
+        warnings.warn(
+            f"{clip} is HDR ({transfer}), and so are its outputs; players without HDR show them pale; "
+            "give --hdr sdr to map it",
+            stacklevel=2,
+        )
 
 
 def _check_options(options: MatteOptions, outputs: Mapping[Kind, str]) -> None:
     """Raise UserError for options that are wrong for any clip."""
     if options.seq_chunk < 1:
         raise MatteError(f"--seq-chunk {options.seq_chunk}: give 1 or more frames")
-    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps}
+    if options.bits not in (None, 8, 10):
+        raise MatteError(f"--bits {options.bits}: give 8 or 10")
+    of_video = {"--codec": options.codec, "--quality": options.quality, "--mbps": options.mbps, "--bits": options.bits}
     given = [name for name, value in of_video.items() if value is not None]
     if given and not any(Path(output).suffix.lower() in CONTAINERS for output in outputs.values()):
         raise MatteError(f"{given[0]} is for videos, and no output is one; leave it out")
+    if options.premultiplied:
+        suffix = Path(outputs.get("composition", ".none")).suffix.lower()
+        if options.background is not None or suffix not in CONTAINERS or not holds_alpha(suffix):
+            raise MatteError(
+                "--premultiplied is for a transparent video, a --composition in .mov or .webm without --background; "
+                "PNG is straight by its definition; leave it out"
+            )
     if options.background is not None:
         if "composition" not in outputs:
             raise MatteError("--background is for --composition, which was not asked for; leave it out")
@@ -196,7 +242,9 @@ def _check_model(model: Model, outputs: Mapping[Kind, str], options: MatteOption
 def _check_regular(path: Path) -> None:
     """Raise MatteError for a pipe or a device: reading it may wait for ever, or never end."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if not path.exists():
+            raise MatteError(f"no such file: {path}; give a video, a picture or a folder of pictures")
+        if not (path.is_file() or path.is_dir()):
             raise MatteError(f"{path} is no regular file; give a video, a picture or a folder")
     except OSError as error:
         raise MatteError(f"cannot read {path}: {error.strerror}") from error
@@ -283,7 +331,7 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
     paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
         whole = {**asdict(replace(options, trust=False)), "outputs": {kind: str(path) for kind, path in paths.items()}}
-        made_from = fingerprint([clip, *_files(options)], whole)
+        made_from = "" if _is_sparse(clip) else fingerprint([clip, *_files(options)], whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
     return Job(
@@ -293,6 +341,12 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
         files=tuple(paths.values()),
         made_from=made_from,
     )
+
+
+def _is_sparse(path: Path) -> bool:
+    """Return whether a large file has holes. To read all of them, which a hash does, takes hours."""
+    status = path.stat()
+    return status.st_size > _LARGE and getattr(status, "st_blocks", status.st_size) * 512 < status.st_size / 2
 
 
 def _told(loss: str) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -72,7 +73,8 @@ def remember(files: Sequence[Path], made_from: str, said: str | None, key: bytes
 
 def forget(files: Sequence[Path]) -> None:
     """Delete the record before the files are made again, since soon some of them may differ from it."""
-    _place(files).unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _place(files).unlink()
 
 
 def _read(files: Sequence[Path], made_from: str) -> Record | None:

@@ -73,6 +73,32 @@ def test_all_three_outputs_and_where_they_are_transparent(clip, out, run):
     assert len(read(out / "alpha.mp4")) == len([*(out / "fgr").iterdir()]) == 5
 
 
+def rgba(path):
+    """Return the frames of a transparent video, (T, H, W, 4), as floats in [0, 1]."""
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        context = stream.codec_context
+        if context.name == "vp9":  # FFmpeg's own decoder leaves alpha out
+            context = av.CodecContext.create("libvpx-vp9", "r")
+        frames = [each for packet in file.demux(stream) for each in context.decode(packet)]
+        return np.array([each.to_ndarray(format="rgba") for each in frames]) / 255
+
+
+@pytest.mark.parametrize("suffix", ["mov", "webm"])
+def test_alpha_is_straight_or_premultiplied(suffix, clip, out, run):
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    assert run(*command, "--composition", out / f"straight.{suffix}", "--foreground", out / "fgr").code == 0
+    assert run(*command, "--composition", out / f"times.{suffix}", "--premultiplied", "--alpha", out / "pha").code == 0
+    straight, times = rgba(out / f"straight.{suffix}"), rgba(out / f"times.{suffix}")
+    fgr, pha = read(out / "fgr") / 255, read(out / "pha")[..., :1] / 255
+    assert 0.05 < pha.mean() < 0.95
+    for given in (straight, times):
+        assert np.abs(given[..., 3:] - pha).mean() < 0.02
+    assert np.abs(straight[..., :3] - fgr)[np.broadcast_to(pha > 0.02, fgr.shape)].mean() < 0.03
+    assert np.abs(times[..., :3] - fgr * pha).mean() < 0.02
+    assert np.abs(straight[..., :3] - times[..., :3]).mean() > 0.05
+
+
 def test_a_composition_over_green_or_what_is_given(clip, out, run):
     alpha, foreground = out / "alpha", out / "fgr"
     assert run("matte", clip, "--model", "seeded", *RATIO, "--alpha", alpha, "--foreground", foreground).code == 0
@@ -95,9 +121,28 @@ def test_a_picture(out, run, tmp_path):
         assert (image.mode, image.size) == ("RGBA", (96, 64))
 
 
-def test_a_part_of_a_clip_at_another_size(clip, out, run):
+def test_pictures_keep_their_numbers_and_gaps(out, run, tmp_path):
+    numbers = [8, 9, 10, 14, 115]
+    (tmp_path / "in").mkdir()
+    for number, frame in zip(numbers, drawn(5, 96, 64), strict=True):
+        Image.fromarray(frame).save(tmp_path / f"in/shot.{number}.{'jpg' if number == 9 else 'png'}")
+    command = ("matte", tmp_path / "in", "--model", "seeded", *RATIO)
+    assert run(*command, "--alpha", out / "a", "--composition", out / "c").code == 0
+    for name in ("a", "c"):
+        assert {each.name for each in (out / name).iterdir()} == {f"shot.{number}.png" for number in numbers}
+    assert run(*command, "--alpha", out / "part", "--start", "0.0667", "--max-frames", "2").code == 0
+    assert {each.name for each in (out / "part").iterdir()} == {"shot.10.png", "shot.14.png"}
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a/shot.115.png")), read(out / "a")[-1, ..., 0])
+    Image.fromarray(drawn(1, 96, 64)[0]).save(tmp_path / "in/shot.14.jpg")
+    result = run(*command, "--alpha", out / "two")
+    assert result.code == 2
+    assert "would hold two pictures called shot.14.png" in result.error
+
+
+@pytest.mark.parametrize("window", [("0.08", "--max-frames", "2"), ("00:00:00.08", "--end", "0:0.16")])
+def test_a_part_of_a_clip_at_another_size(window, clip, out, run):
     """Matte two frames from the third on, at 25 frames a second."""
-    arguments = ("--start", "0.08", "--max-frames", "2", "--resize", "48x32")
+    arguments = ("--start", *window, "--resize", "48x32")
     assert run("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", *arguments).code == 0
     assert read(out / "a.mp4").shape == (2, 32, 48, 3)
 
@@ -170,10 +215,16 @@ def test_image_bytes(clip, out, run, tmp_path):
         (("clip.mkv", "--alpha", "loop/a.mp4"), "cannot use loop/a.mp4"),
         (("clip.mkv", "--alpha", "a", "--codec", "libx264"), "--codec is for videos, and no output is one"),
         (("clip.mkv", "--alpha", "a.mp4", "--background", "red"), "--background is for --composition"),
+        (("clip.mkv", "--composition", "a.mp4", "--premultiplied"), "--premultiplied is for a transparent video"),
+        (("clip.mkv", "--composition", "a", "--premultiplied"), "PNG is straight by its definition"),
+        (("clip.mkv", "--alpha", "a.mov", "--premultiplied"), "--premultiplied is for a transparent video"),
+        (("clip.mkv", "--composition", "a.mov", "--background", "red", "--premultiplied"), "without --background"),
         (("clip.mkv", "--composition", "a.mov", "--codec", "libx264"), "leave the codec out, or give a background"),
         (("clip.mkv", "--alpha", "a.mp4", "--end", "inf"), "is nothing; give a start"),
         (("clip.mkv", "--alpha", "a.mp4", "--start", "1e18"), "is nothing; give a start"),
         (("clip.mkv", "--alpha", "a.mp4", "--start", "nan"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "-1"), "is nothing; give a start"),
+        (("clip.mkv", "--alpha", "a.mp4", "--start", "1:99"), "--start 1:99: give seconds, such as 12.5"),
         (("clip.mkv", "--alpha", "a.mp4", "--seq-chunk", "100000"), "would need about"),
         (("clip.mkv", "--alpha", "text.mp4/a.mp4"), "cannot write text.mp4/a.mp4"),
         (("clip.mkv", "--alpha", "/proc/self/a.mp4"), "cannot write /proc/self/a.mp4"),
@@ -275,7 +326,7 @@ def test_a_name_that_is_not_utf_8(clip, out, run):
     clip = clip.rename(clip.parent / os.fsdecode(b"caf\xe9.mkv"))
     outputs = ("--alpha", out / "{name}.mp4", "--foreground", out / "{name}")
     assert run("matte", clip, "--model", "seeded", *outputs, *RATIO).code == 0
-    assert {os.fsencode(each.name) for each in out.iterdir()} == {b"caf\xe9.mp4", b"caf\xe9"}
+    assert {os.fsencode(each.name) for each in out.iterdir()} == {b"caf\xe9.mp4", b"caf\xe9", b".rvm-export-made"}
     assert len(read(out / os.fsdecode(b"caf\xe9.mp4"))) == 5
 
 
@@ -339,6 +390,48 @@ def test_several_inputs_are_jobs_that_are_not_done_twice(clip, out, run, tmp_pat
     assert "1 done, 1 skipped" in mended.err
 
 
+def test_one_input_is_not_matted_twice(clip, out, run):
+    command = ("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", "--foreground", out / "f", *RATIO)
+    assert run(*command).code == 0
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = run(*command)
+    assert again.code == 0
+    assert f"skipped {clip}, which is made already" in again.err.replace("\n", "")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == written
+    other = run(*command, "--quality", "30")
+    assert other.code == 2
+    assert "a.mp4 exists; use --force" in other.error
+    (out / "a.mp4").unlink()
+    assert "skipped" not in run(*command).err
+    assert len(read(out / "a.mp4")) == 5
+    assert "skipped" in run(*command).err
+    assert "skipped" not in run(*command, "--force").err
+    write_clip(clip, drawn(4, 96, 64))
+    changed = run(*command)
+    assert changed.code == 2
+    assert "a.mp4 exists; use --force" in changed.error
+    assert len(read(out / "a.mp4")) == 5
+
+
+def test_one_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
+    content = write_clip(clip, drawn(40, 96, 64)).read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    for skipped in (False, True):
+        result = run("matte", clip, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+        assert result.code == 1
+        assert ("which is made already" in result.err.replace("\n", "")) == skipped
+        assert "what came before was written" in result.error
+
+
+def test_a_sparse_file_is_not_hashed(clip, out, run, monkeypatch):
+    os.truncate(clip, 300 * 10**9)
+    monkeypatch.setattr("rvm_model.video.opening.MOST_WORK", 0.2)
+    monkeypatch.setattr("tools.jobs.records.sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    result = run("matte", clip, "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+    assert result.code in (0, 1)
+    assert len(read(out / "a.mkv")) == 5
+
+
 @pytest.mark.long
 def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
     """Test with workers that run in another folder."""
@@ -363,6 +456,67 @@ def test_sound_and_uneven_timestamps_are_the_inputs(out, run, tmp_path):
     assert times[0] == times[1] == [Fraction(each, 1000) for each in pts]
     assert packets[0] == packets[1]
     assert len(packets[0]) > 10
+
+
+def video_of(path):
+    """Return the codec, profile, tag and transfer of a video."""
+    with av.open(str(path)) as file:
+        context = file.streams.video[0].codec_context
+        return context.codec.name, context.profile, context.codec_tag, context.color_trc
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """Return a clip of 10 bits."""
+    return encode_clip(tmp_path / "deep.mkv", drawn(3, 96, 64), codec="libx265", pixel_format="yuv420p10le")
+
+
+def test_10_bits_give_hevc_main_10_or_8_bits_when_asked_for(deep, out, run):
+    command = ("matte", deep, "--model", "seeded", *RATIO)
+    assert run(*command, "--foreground", out / "deep.mp4", "--alpha", out / "a.mov").code == 0
+    for name in ("deep.mp4", "a.mov"):
+        assert video_of(out / name)[:3] == ("hevc", "Main 10", "hvc1")
+    assert run(*command, "--foreground", out / "8.mp4", "--bits", "8").code == 0
+    assert video_of(out / "8.mp4")[:2] == ("h264", "High")
+    for options, message in ((("--codec", "libx264"), "give --bits 8"), (("--bits", "9"), "--bits 9: give 8 or 10")):
+        result = run(*command, "--foreground", out / "x.mp4", *options)
+        assert result.code == 2
+        assert message in result.error
+
+
+@pytest.mark.filterwarnings("default")
+def test_hdr_is_noticed_kept_or_mapped(out, run, tmp_path):
+    fields = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    options = {"x265-params": "log-level=error:max-cll=1000,400"}
+    clip = tmp_path / "hdr.mp4"
+    encode_clip(clip, drawn(3, 96, 64), codec="libx265", pixel_format="yuv420p10le", options=options, **fields)
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    result = run(*command, "--composition", out / "kept.mp4", "--alpha", out / "pha")
+    assert result.code == 0
+    assert "hdr.mp4 is HDR (PQ), and so are its outputs; players without HDR show them pale" in result.err
+    assert video_of(out / "kept.mp4") == ("hevc", "Main 10", "hvc1", 16)
+    with open_source(out / "kept.mp4") as source:
+        assert source.properties.hdr.content == (1000, 400)
+    result = run(*command, "--composition", out / "sdr.mp4", "--hdr", "sdr")
+    assert result.code == 0
+    assert "HDR" not in result.err
+    assert video_of(out / "sdr.mp4") == ("h264", "High", "avc1", 1)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_interlaced_clip_is_deinterlaced_or_said_to_be(out, run, tmp_path):
+    even = np.arange(64)[:, None, None] % 2 == 0
+    fields = drawn(12, 96, 64)
+    woven = [np.where(even, late, early) for early, late in zip(fields[::2], fields[1::2], strict=True)]
+    clip = encode_clip(tmp_path / "tape.mkv", woven, options={"x264-params": "interlaced=1"})
+    command = ("matte", clip, "--model", "seeded", *RATIO)
+    for options, told in (((), False), (("--deinterlace", "bwdif"), False), (("--deinterlace", "off"), True)):
+        result = run(*command, "--alpha", out / f"a{len(options)}{told}.mp4", *options)
+        assert result.code == 0
+        assert ("tape.mkv is interlaced, and so are its mattes; leave --deinterlace off out" in result.err) == told
+    result = run(*command, "--alpha", out / "x.mp4", "--deinterlace", "yadif")
+    assert result.code == 2
+    assert "'yadif' is not one of auto, off, bwdif" in result.error
 
 
 def test_a_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
