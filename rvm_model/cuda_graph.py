@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rvm_model.device import DeviceError
-from rvm_model.matting import Images, Play
 from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.rendering import Images, Play
 from rvm_model.state import state_shapes
 
 Run = Callable[[], object]

@@ -6,10 +6,15 @@ sampling and a multiply-add, which graphics hardware does at once. Here is the r
 fast form for a CPU.
 """
 
+from collections.abc import Sequence
+from typing import cast
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rvm_model.network.refiner import apply_line
+from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.network.refiner import DeepGuidedFilter, FastGuidedFilter, apply_line
 
 
 def reduced(src: Tensor, downsample_ratio: float) -> Tensor:
@@ -31,3 +36,23 @@ def finished(A: Tensor, b: Tensor, src: Tensor) -> tuple[Tensor, Tensor]:
     """
     fgr, pha = apply_line(A, b, src)
     return fgr.clamp(0, 1), pha.clamp(0, 1)
+
+
+def fitted(network: MattingNetwork, src: Tensor, states: Sequence[Tensor | None], refines: bool) -> list[Tensor]:
+    """Run a network on T frames in order, without its full-size steps.
+
+    Args:
+        network: The network.
+        src: Frames at the internal size, (T, 3, h, w), RGB in [0, 1].
+        states: r1..r4 after the frame before, see `MattingNetwork.forward`.
+        refines: False at a ratio of 1 where the network does not refine: the line is then the matte itself.
+
+    Returns:
+        A and b as `finished` takes them, (T, 4, h, w) each, and r1..r4.
+    """
+    f1, f2, f3, f4 = network.backbone(src)
+    hid, *after = network.decoder(src, f1, f2, f3, network.aspp(f4), *states, len(src))
+    mat = network.project_mat(hid)
+    refiner = cast(DeepGuidedFilter | FastGuidedFilter, network.refiner)
+    A, b = refiner.fit(src, mat[:, :3], mat[:, 3:], hid) if refines else (torch.zeros_like(mat), mat)
+    return [A + mat.new_tensor([1, 1, 1, 0])[:, None, None], b, *after]

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from rvm_model.state import internal_size
 
-Kind = Literal["matte", "composition", "cutout", "alpha", "foreground"]
+Output = Literal["matte", "composition", "cutout", "premultiplied", "alpha", "foreground"]
 
 _ROWS = 8
 """Rows that are finished before they are written as pixels: few enough to stay in a core's own cache."""
 
 Floats = NDArray[np.float32]
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
     # All but the reordering of sums: results must not depend on the width of the processor's registers.
@@ -53,12 +53,8 @@ class _Axis:
 
 
 def _axis(length: int, of: int, scale: float) -> _Axis:
-    """Return an axis of `length` pixels that samples one of `of` pixels, as PyTorch does without aligned corners.
-
-    It computes in float32, as PyTorch does for float32 images.
-    """
-    at = np.float32(scale) * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
-    at = np.maximum(at, np.float32(0))
+    """Return an axis of `length` pixels that samples one of `of` pixels, as PyTorch does without aligned corners."""
+    at = np.maximum(scale * (np.arange(length) + 0.5) - 0.5, 0)
     first = np.minimum(at.astype(np.int64), of - 1)
     return _Axis(first=first, second=np.minimum(first + 1, of - 1), share=(at - first).astype(np.float32))
 
@@ -99,14 +95,14 @@ class FusedStage:
         return small
 
     def finish(
-        self, kind: Kind, pixels: NDArray[Any], A: Floats, b: Floats, background: Floats | None = None
+        self, kind: Output, pixels: NDArray[Any], A: Floats, b: Floats, background: Floats | None = None
     ) -> NDArray[Any]:
         """Bring a line to full size, apply it to the frame, and return what is asked for.
 
         Args:
             kind: `matte` is foreground and alpha, (4, H, W) float32. The others are pixels of the frame's dtype:
                 `composition` (H, W, 3) over the background; `cutout` (H, W, 4), straight alpha, black where it is 0;
-                `alpha` (H, W); `foreground` (H, W, 3).
+                `premultiplied` (H, W, 4); `alpha` (H, W); `foreground` (H, W, 3).
             pixels: The frame, (H, W, 3) uint8 or uint16.
             A: The slope, (4, h, w).
             b: The offset, (4, h, w).
@@ -223,12 +219,12 @@ def _write_composition(matte, most, out, behind):  # type: ignore[no-untyped-def
 
 
 @_compiled
-def _write_cutout(matte, most, out):  # type: ignore[no-untyped-def]
+def _write_transparent(matte, most, out, premultiplied):  # type: ignore[no-untyped-def]
     width = matte.shape[1] // 4
     for y in range(len(out)):
         for i in range(width):
             pha = matte[y, 3 * width + i]
-            shown = np.float32(pha > 0) * most
+            shown = (pha if premultiplied else np.float32(pha > 0)) * most
             for c in range(3):
                 out[y, 4 * i + c] = np.int32(matte[y, 3 * i + c] * shown + np.float32(0.5))
             out[y, 4 * i + 3] = np.int32(pha * most + np.float32(0.5))
@@ -249,14 +245,23 @@ def _write_foreground(matte, most, out):  # type: ignore[no-untyped-def]
             out[y, i] = np.int32(matte[y, i] * most + np.float32(0.5))
 
 
+def _write_cutout(matte: Floats, most: np.float32, out: NDArray[Any]) -> None:
+    _write_transparent(matte, most, out, False)
+
+
+def _write_premultiplied(matte: Floats, most: np.float32, out: NDArray[Any]) -> None:
+    _write_transparent(matte, most, out, True)
+
+
 def _write_matte(matte: Floats, _: np.float32, out: Floats) -> None:
     out[:] = matte[: len(out)]
 
 
-_WRITERS: dict[Kind, tuple[int, Callable[..., None]]] = {
+_WRITERS: dict[Output, tuple[int, Callable[..., None]]] = {
     "matte": (4, _write_matte),
     "composition": (3, _write_composition),
     "cutout": (4, _write_cutout),
+    "premultiplied": (4, _write_premultiplied),
     "alpha": (1, _write_alpha),
     "foreground": (3, _write_foreground),
 }

@@ -6,34 +6,22 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from rvm_model.full_size import fitted
+from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.rendering import Images, Kind, Look, OverFloats, Play, Way
 from rvm_model.state import auto_downsample_ratio
 from rvm_model.video.background import GREEN, Background, open_background
 from rvm_model.video.colour import VideoError
 from rvm_model.video.frames import Source, TimedFrame
-from rvm_model.video.pixels import to_floats, to_pixels
 from rvm_model.video.places import check_places
 from rvm_model.video.prefetch import ahead
 from rvm_model.video.progress import frames_progress
 from rvm_model.video.sink import Sink, open_sink
 from rvm_model.video.source import open_source
-
-Kind = Literal["composition", "alpha", "foreground"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-Images = NDArray[np.float32]
-
-Play = Callable[[Images], tuple[Images, Images]]
-"""A function from frames (T, 3, H, W), RGB in [0, 1], to their fgr (T, 3, H, W) and pha (T, 1, H, W).
-
-It keeps the recurrent states, so frames must follow those of the call before. If the model was made without fgr or
-pha, that output is empty, (T, 0, H, W).
-"""
 
 _CHUNKS_AHEAD = 2
 
@@ -46,19 +34,9 @@ class _Chunk:
     src: Images
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Matted:
-    """One matted frame: float32 in [0, 1], (C, H, W)."""
-
-    src: Images
-    fgr: Images
-    pha: Images
-    seconds: float
-
-
 def matte_source(
     source: Source,
-    play: Play,
+    way: Way,
     sinks: Mapping[Kind, Sink],
     background: Background | None,
     seq_chunk: int = 1,
@@ -70,7 +48,7 @@ def matte_source(
 
     Args:
         source: Read in a thread of its own.
-        play: Called in another thread.
+        way: Prepares frames in the source's thread, plays in another, and gives pixels in the calling thread.
         sinks: Written to in the calling thread. `composition` gets (H, W, 3); without a background it gets fgr and
             pha, (H, W, 4).
         background: Behind the composition.
@@ -82,29 +60,28 @@ def matte_source(
     Raises:
         VideoError: the model returns values that are not finite, or a sink cannot be written to.
     """
-    render = {**_RENDER, "composition": _premultiplied} if premultiplied else _RENDER
     first = None
     with (
-        closing(ahead(_chunks(source, seq_chunk), _CHUNKS_AHEAD)) as chunks,
-        closing(ahead(_played(chunks, play), _CHUNKS_AHEAD)) as played,
+        closing(ahead(_chunks(source, way, seq_chunk), _CHUNKS_AHEAD)) as chunks,
+        closing(ahead(_played(chunks, way.play), _CHUNKS_AHEAD)) as played,
     ):
-        for chunk, mattes in played:
-            for frame, src, fgr, pha in zip(chunk.frames, chunk.src, *mattes, strict=True):
+        for chunk, outputs in played:
+            for frame, *ours in zip(chunk.frames, *outputs, strict=True):
                 first = frame.pts if first is None else first
                 seconds = float((frame.pts - first) * source.properties.time_base)
-                matted = _Matted(src=src, fgr=fgr, pha=pha, seconds=seconds)
+                look = Look(background=background, premultiplied=premultiplied, seconds=seconds)
                 for kind, sink in sinks.items():
-                    pixels = to_pixels(render[kind](matted, background), frame.pixels.dtype)
+                    pixels = way.pixels(kind, frame.pixels, (ours[0], ours[1]), look)
                     sink.write(pixels, frame.pts, frame.name if keep_names else None)
             on_frames(len(chunk.frames))
     for sink in sinks.values():  # finish all before any gets its final name
         sink.finish()
 
 
-def _chunks(source: Source, length: int) -> Generator[_Chunk]:
+def _chunks(source: Source, way: Way, length: int) -> Generator[_Chunk]:
     frames = iter(source)
     while chunk := [*islice(frames, length)]:
-        yield _Chunk(frames=chunk, src=np.stack([to_floats(frame.pixels) for frame in chunk]))
+        yield _Chunk(frames=chunk, src=np.stack([way.prepare(frame.pixels) for frame in chunk]))
 
 
 def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
@@ -113,26 +90,6 @@ def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tup
         if not all(np.isfinite(images).all() for images in mattes):
             raise VideoError("the model gives values that are not finite, which cannot be drawn; see rvm-export verify")
         yield chunk, mattes
-
-
-def _composition(matted: _Matted, background: Background | None) -> Images:
-    fgr, pha = matted.fgr, matted.pha
-    if background is None:
-        return np.concatenate([fgr * (pha > 0), pha])
-    behind = background(matted.src, pha, matted.seconds)
-    return behind + (fgr - behind) * pha
-
-
-def _premultiplied(matted: _Matted, _: Background | None) -> Images:
-    return np.concatenate([matted.fgr * matted.pha, matted.pha])
-
-
-_RENDER: dict[Kind, Callable[[_Matted, Background | None], Images]] = {
-    "composition": _composition,
-    "alpha": lambda matted, _: matted.pha,
-    "foreground": lambda matted, _: matted.fgr,
-}
-"""Renderer for each kind of output: (C, H, W), one channel for grey, four with transparency."""
 
 
 def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dtype: torch.dtype) -> Play:
@@ -144,6 +101,21 @@ def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dty
         with torch.inference_mode():
             fgr, pha, *states = model(torch.from_numpy(src).to(device, dtype)[None], *states, ratio)
             return fgr[0].float().cpu().numpy(), pha[0].float().cpu().numpy()
+
+    return play
+
+
+def line_play(network: MattingNetwork, ratio: float) -> Play:
+    """Return the `play` of a `Fused` way for a network in float32 on the CPU, from the first frame of a clip."""
+    states: list[torch.Tensor | None] = [None] * 4
+    refines = ratio != 1 or network.refine == "always"
+
+    def play(src: Images) -> tuple[Images, Images]:
+        nonlocal states
+        with torch.inference_mode():
+            A, b, *after = fitted(network, torch.from_numpy(src), states, refines)
+            states = [*after]
+            return A.numpy(), b.numpy()
 
     return play
 
@@ -234,6 +206,6 @@ def convert_video(
         }
         background = None if with_alpha else open_background(GREEN, own.width, own.height)
         on_frames = stack.enter_context(frames_progress(source.path.name, own.frames, progress))
-        matte_source(source, play, sinks, background, seq_chunk, on_frames)
+        matte_source(source, OverFloats(play=play), sinks, background, seq_chunk, on_frames)
         if source.loss:
             warnings.warn(source.loss, stacklevel=2)

@@ -8,6 +8,7 @@ import torch
 
 from exporters import load_exporter, load_runtime
 from exporters.artifact import ArtifactError
+from exporters.full_size import at_full_size
 from exporters.onnx import OnnxSpec
 from exporters.recover import recover
 from exporters.spec import Fixed, SpecError
@@ -76,7 +77,7 @@ def test_a_frame_that_reduces_to_another_size_is_refused(make):
         load_runtime("onnx").load(artifact, "cpu", 0.5) as step,
         pytest.raises(ArtifactError, match="takes frames that reduce to 33x22, not 45x30; give another ratio"),
     ):
-        step(np.zeros((1, 3, 61, 90), np.float32), None)
+        at_full_size(artifact, 0.5, step)(np.zeros((1, 3, 61, 90), np.float32), None)
 
 
 def test_a_size_that_does_not_reduce_to_its_input_is_damage(make, tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
 from exporters.artifact import Artifact
@@ -31,7 +32,7 @@ class Replayed:
         @contextmanager
         def wrongly(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
             with load(artifact, device, ratio * self.ratio) as step:
-                yield self.wrong(step)
+                yield self.wrong(cast(Step, step))  # no mutant is a file of coefficients
 
         with patch.object(runtime, "load", wrongly):
             yield

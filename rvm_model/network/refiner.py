@@ -33,12 +33,17 @@ class DeepGuidedFilter(nn.Module):
         self, fine_src: Tensor, base_src: Tensor, base_fgr: Tensor, base_pha: Tensor, base_hid: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Refine as `FastGuidedFilter.forward` does, with the same arguments."""
+        A, b = self.fit(base_src, base_fgr, base_pha, base_hid)
+        return apply_line(A, b, fine_src)
+
+    def fit(self, base_src: Tensor, base_fgr: Tensor, base_pha: Tensor, base_hid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A and b of the line, (N, 4, h, w) each."""
         x, y = with_mean(base_src), torch.cat([base_fgr, base_pha], dim=1)
         mean_x, mean_y = self.box_filter(x), self.box_filter(y)
         cov = self.box_filter(x * y) - mean_x * mean_y
         var = self.box_filter(x * x) - mean_x * mean_x
         A = self.conv(torch.cat([cov, var, base_hid], dim=1))
-        return apply_line(A, mean_y - A * mean_x, fine_src)
+        return A, mean_y - A * mean_x
 
 
 class FastGuidedFilter(nn.Module):
@@ -50,7 +55,7 @@ class FastGuidedFilter(nn.Module):
         base_src: Tensor,
         base_fgr: Tensor,
         base_pha: Tensor,
-        base_hid: Tensor,  # noqa: ARG002 (the two refiners are called alike)
+        base_hid: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the full-size foreground residual (N, 3, H, W) and alpha (N, 1, H, W), neither clamped.
 
@@ -61,12 +66,23 @@ class FastGuidedFilter(nn.Module):
             base_pha: Alpha, not clamped, (N, 1, h, w).
             base_hid: The decoder's hidden channels, (N, 16, h, w); only the deep guided filter uses them.
         """
+        A, b = self.fit(base_src, base_fgr, base_pha, base_hid)
+        return apply_line(A, b, fine_src)
+
+    def fit(
+        self,
+        base_src: Tensor,
+        base_fgr: Tensor,
+        base_pha: Tensor,
+        base_hid: Tensor,  # noqa: ARG002 (the two refiners are called alike)
+    ) -> tuple[Tensor, Tensor]:
+        """Return A and b of the line, (N, 4, h, w) each."""
         x, y = with_mean(base_src), torch.cat([base_fgr, base_pha], dim=1)
         mean_x, mean_y = box_mean(x), box_mean(y)
         cov = box_mean(x * y) - mean_x * mean_y
         var = box_mean(x * x) - mean_x * mean_x
         A = cov / (var + 1e-5)
-        return apply_line(A, mean_y - A * mean_x, fine_src)
+        return A, mean_y - A * mean_x
 
 
 def with_mean(src: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def matte(
     ] = None,
     force: Annotated[bool, typer.Option(*FORCE, help="Replace outputs that exist.")] = False,
 ) -> None:
-    from rvm_model.matting import Kind
+    from rvm_model.rendering import Kind
     from rvm_model.video.deinterlace import Deinterlace
     from tools.commands.matte import MatteOptions, matte_all
     from tools.shared.sizes import parse_ratio, parse_resolution

@@ -9,7 +9,8 @@ from pathlib import Path
 from exporters.artifact import Artifact
 from exporters.spec import Fixed
 from rvm_model.errors import UserError
-from rvm_model.matting import Kind, matte_source
+from rvm_model.matting import matte_source
+from rvm_model.rendering import Kind
 from rvm_model.state import auto_downsample_ratio, internal_size
 from rvm_model.video.background import GREEN, open_background
 from rvm_model.video.deinterlace import Deinterlace
@@ -26,7 +27,7 @@ from tools.jobs.records import fingerprint, forget, made, others, remember
 from tools.jobs.runner import Job, run_jobs, to_table
 from tools.jobs.seals import seal_key
 from tools.shared.console import say_error, stderr_console
-from tools.shared.models import Model, open_model, play_model
+from tools.shared.models import Model, open_model, open_way
 from tools.shared.outputs import refuse_existing
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
@@ -159,7 +160,7 @@ def matte_one(
         own = source.properties
         _say_hdr(clip, own, paths)
         ratio = _ratio(clip, own.width, own.height, options, model)
-        play = stack.enter_context(play_model(model, options.device, ratio))
+        way = stack.enter_context(open_way(model, options.device, ratio, own.height, own.width))
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
         transparent = options.background is None and all(map(holds_alpha, suffixes))
         behind = None if transparent else open_background(options.background or GREEN, own.width, own.height)
@@ -181,7 +182,7 @@ def matte_one(
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
-        matte_source(source, play, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True)
+        matte_source(source, way, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True)
         if source.interlaced and options.deinterlace == "off":
             warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss

@@ -109,9 +109,7 @@ def _inspect(path: Path) -> Artifact:
     if artifact.facts.get("control flow") == "yes":
         raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
     if artifact.gives_line:
-        raise ArtifactError(
-            f"{path} is a file of coefficients, which the page does not draw; give one of mattes"
-        )
+        raise ArtifactError(f"{path} is a file of coefficients, which the page does not draw; give one of mattes")
     if "pha" not in artifact.mattes:
         raise ArtifactError(f"{path} was made without pha, which the page draws with; give another file")
     if artifact.fixed is not None and artifact.fixed.batch != 1:

@@ -21,7 +21,8 @@ from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth,
 from parity_tests.play import play_artifact
 from rvm_model.cuda_graph import captured_play
 from rvm_model.device import torch_device
-from rvm_model.matting import Play, network_play
+from rvm_model.matting import network_play
+from rvm_model.rendering import Play
 from rvm_model.weights.checkpoint import Checkpoint, load_checkpoint
 from tools.bench.contender import CAPTURED, COMPILED
 from tools.bench.judge import make_judge

@@ -25,8 +25,8 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.cases import REAL_VIDEO, case_checkpoint, real_clip
 from rvm_model.compat import ToTensor, VideoReader, VideoWriter
-from rvm_model.matting import Kind
 from rvm_model.network.matting_network import MattingNetwork
+from rvm_model.rendering import Kind
 from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 from rvm_model.weights.checkpoint import Checkpoint

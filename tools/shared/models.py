@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -11,14 +12,16 @@ from torch.nn import functional as F
 
 from exporters import FORMATS, load_runtime, open_artifact
 from exporters.artifact import Artifact, UnknownFormat
+from exporters.full_size import at_full_size, check_reduced
 from exporters.recover import Recovered, recover
-from exporters.runtime import Device, State
+from exporters.runtime import Device, Line, State
 from parity_tests.recovered import describe, verify_recovered
 from parity_tests.reports.parity_report import to_table, verdict
 from rvm_model.cuda_graph import captured_play
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
-from rvm_model.matting import Images, Play, network_play
+from rvm_model.matting import line_play, network_play
+from rvm_model.rendering import Fused, Images, OverFloats, Play, Way
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import (
     Checkpoint,
@@ -141,7 +144,7 @@ def open_model(name: str, *, trust: bool) -> Model:
 
 
 @contextmanager
-def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
+def _play_whole(model: Model, device: str, ratio: float) -> Iterator[Play]:
     """Yield a `Play` for one clip, from its first frame on. For a file of one size, frames and mattes are resized.
 
     A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/cuda_graph.py`).
@@ -163,7 +166,8 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
             return
         yield network_play(model.network().to(where), ratio, where, torch.float32)
         return
-    with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
+    with load_runtime(model.format).load(model, cast(Device, device), ratio) as file_step:
+        step = at_full_size(model, ratio, file_step)
         state: State = None
         fixed = None if model.gives_line else model.fixed
 
@@ -175,6 +179,43 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
             return _resized(fgr, height, width), _resized(pha, height, width)
 
         yield play
+
+
+@contextmanager
+def open_way(model: Model, device: str, ratio: float, height: int, width: int) -> Iterator[Way]:
+    """Yield the way for one clip, from its first frame on: with the full-size steps fused wherever that is possible.
+
+    It is for checkpoints on the CPU and for files of coefficients, if numba is installed.
+
+    Args:
+        model: See `_play_whole`, also for the errors.
+        device: `cpu` or `cuda`.
+        ratio: The downsample ratio.
+        height: The clip's height in pixels.
+        width: Its width.
+    """
+    in_parts = model.gives_line if isinstance(model, Artifact) else device == "cpu"
+    if not in_parts or find_spec("numba") is None:
+        with _play_whole(model, device, ratio) as whole:
+            yield OverFloats(play=whole)
+        return
+    from rvm_model.fused import FusedStage
+
+    stage = FusedStage(height, width, ratio, torch.get_num_threads())
+    if isinstance(model, Checkpoint):
+        yield Fused(play=line_play(model.network(), ratio), stage=stage)
+        return
+    check_reduced(model, *stage.internal)
+    with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
+        state: State = None
+
+        def play(src: Images) -> tuple[Images, Images]:
+            nonlocal state
+            line, state = step(src, state)
+            assert isinstance(line, Line)
+            return line.A, line.b
+
+        yield Fused(play=play, stage=stage)
 
 
 def load_weights(source: str, variant: str, refiner: str, trust: bool) -> Checkpoint:

@@ -107,6 +107,15 @@ def test_the_loop_of_ncnn_gives_pytorchs_alpha():
         assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
 
 
+def test_the_loop_of_coefficients_gives_pytorchs_alpha():
+    spec = FORMATS["onnx"].spec(
+        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", outputs="coefficients"
+    )
+    load_exporter("onnx").export(rvm_model.load_checkpoint("seeded"), spec, Path(spec.file_name(".onnx", seeded=False)))
+    names = run("docs/tasks/coefficients.md")
+    np.testing.assert_allclose(names["pha"][0, 0], last_alpha(), atol=1e-4)
+
+
 def test_the_matting_function(monkeypatch):
     seeded = rvm_model.load_checkpoint("seeded")
     monkeypatch.setattr(rvm_model, "load_checkpoint", lambda _: seeded, raising=False)

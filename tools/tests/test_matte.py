@@ -61,6 +61,39 @@ def test_every_format_mattes_as_the_checkpoint_does(name, seeded_artifacts, out,
     assert np.abs(difference).max() <= limit
 
 
+@pytest.mark.parametrize("fixed", [None, Fixed(width=160, height=96, ratio=0.5)], ids=["any size", "one size"])
+def test_a_file_of_coefficients_mattes_as_the_checkpoint_does(fixed, out, run, tmp_path, monkeypatch):
+    """Test all outputs, with the full-size steps fused and not: fused, they may differ by a level."""
+    model = export_onnx(tmp_path / "line.onnx", outputs="coefficients", fixed=fixed)
+    kinds = ("composition", "alpha", "foreground")
+    for size, ratio in ((160, 96), 0.5), ((320, 192), 0.25):
+        clip = write_clip(tmp_path / f"{size[0]}.mkv", drawn(3, *size))
+        for name, source in (("whole", "seeded"), ("fused", "seeded"), ("line", model)):
+            with monkeypatch.context() as patched:
+                if name == "whole":
+                    patched.setattr("tools.shared.models.find_spec", lambda _: None)
+                folders = [word for kind in kinds for word in (f"--{kind}", out / f"{size[0]}_{name}_{kind}")]
+                ratio_given = [] if fixed and source == model else ["--downsample-ratio", ratio]
+                result = run("matte", clip, "--model", source, *folders, *ratio_given)
+                assert (result.code, result.out) == (0, ""), result.err
+        for kind in kinds:
+            whole, fused, line = (
+                read(out / f"{size[0]}_{name}_{kind}").astype(int) for name in ("whole", "fused", "line")
+            )
+            assert whole.std() > 1
+            assert np.abs(fused - whole).max() <= 1
+            assert np.abs(line - whole).max() <= 1
+
+
+def test_a_clip_that_reduces_to_another_size_is_refused(out, run, tmp_path):
+    model = export_onnx(tmp_path / "line.onnx", outputs="coefficients", fixed=Fixed(width=160, height=96, ratio=0.5))
+    clip = write_clip(tmp_path / "clip.mkv", drawn(2, 160, 120))
+    result = run("matte", clip, "--model", model, "--alpha", out)
+    assert result.code == 2
+    assert "clip.mkv of 160x120 reduces to 80x60, and " in result.error
+    assert "takes 80x48; give --resize, or a file for any size" in result.error
+
+
 def test_all_three_outputs_and_where_they_are_transparent(clip, out, run):
     result = run(
         *("matte", clip, "--model", "seeded", *RATIO),
