@@ -31,7 +31,7 @@ class Matte:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """What a file of coefficients gives: slope `A` and offset `b`, (B, 4, h, w) float32; see `rvm_model/full_size.py`.
+    """The line of a file of coefficients: slope `A` and offset `b`, (B, 4, h, w) float32; see `rvm_model/full_size.py`.
 
     They belong to the caller.
     """
