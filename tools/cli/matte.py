@@ -145,9 +145,9 @@ def matte(
 ) -> None:
     from rvm_model.matting import Kind
     from rvm_model.video.deinterlace import Deinterlace
+    from tools.cli.times import parse_time
     from tools.commands.matte import MatteOptions, matte_all
     from tools.shared.sizes import parse_ratio, parse_resolution
-    from tools.shared.times import parse_time
 
     options = MatteOptions(
         model=model,
