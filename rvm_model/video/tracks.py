@@ -235,13 +235,16 @@ def _holds(container: Container, stream: Stream) -> bool:
     """Return whether a file can hold a track, by writing the head of one."""
     if stream.type not in container.beside:
         return False
+    trial = av.open(io.BytesIO(), "w", format=container.format)
     try:
-        with av.open(io.BytesIO(), "w", format=container.format) as trial:
-            copy = trial.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            trial.start_encoding()
+        copy = trial.add_stream_from_template(stream)
+        copy.metadata.update(stream.metadata)
+        trial.start_encoding()
     except (ValueError, av.FFmpegError):
         return False
+    finally:
+        with suppress(av.FFmpegError):  # some tracks end well with packets only
+            trial.close()
     return True
 
 
