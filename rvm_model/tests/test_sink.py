@@ -705,6 +705,9 @@ def clicks_at(path):
         ("ts", "aac", "mkv"),
         ("mkv", "flac", "mp4"),
         ("mkv", "pcm_s16le", "mp4"),
+        ("mkv", "ac3", "mp4"),
+        ("mkv", "eac3", "mp4"),
+        ("mkv", "ac3", "mkv"),
     ],
 )
 def test_sound_is_copied_packet_by_packet_and_in_time(before, codec, after, tmp_path):

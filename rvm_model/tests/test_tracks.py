@@ -112,6 +112,29 @@ def test_avi_has_no_chapters_and_says_so(programmes, tmp_path):
     assert not chapters(path)
 
 
+def test_subtitles_that_begin_at_once_are_all_kept(tmp_path):
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as file:
+        video = file.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        texts = file.add_mux_stream("subrip", time_base=Fraction(1, 1000))
+        for frame in CLIP:
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
+        file.mux(video.encode(None))
+        for at, words in ((200, b"above"), (200, b"below"), (900, b"later")):
+            packet = av.Packet(words)
+            packet.stream, packet.time_base, packet.pts, packet.dts = texts, Fraction(1, 1000), at, at
+            packet.duration = 500
+            file.mux(packet)
+    expected = [(200, 500, b"above"), (200, 500, b"below"), (900, 500, b"later")]
+    assert subtitles(copy(source, tmp_path / "out.mkv"))[1] == expected
+    assert subtitles(copy(source, tmp_path / "late.mkv", start=0.4))[1] == [
+        (0, 300, b"above"),
+        (0, 300, b"below"),
+        (500, 500, b"later"),
+    ]
+
+
 def patched(path, *changes):
     content = path.read_bytes()
     for old, new in changes:
@@ -157,6 +180,7 @@ def test_chapters_that_make_no_sense_are_left_out(programmes, tmp_path, monkeypa
         {"id": 1, "start": 2000, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {}},
         {"id": 2, "start": -500, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "kept"}},
         {"id": 3, "start": 0, "end": 500, "time_base": None, "metadata": {}},
+        {"id": 4, "start": 0, "end": 2**62, "time_base": Fraction(1, 1000), "metadata": {}},
     ]
     monkeypatch.setattr("rvm_model.video.tracks.chapters_of", lambda _: wrong)
     assert chapters(copy(programmes["mkv"], tmp_path / "out.mkv")) == [("kept", 0, Fraction(1, 2))]

@@ -15,7 +15,7 @@ from av.stream import AttachmentStream, Discard, Stream
 from av.video.stream import VideoStream
 
 from rvm_model.video.encoders import Container
-from rvm_model.video.frames import Tracks
+from rvm_model.video.frames import MOST_SECONDS, Tracks
 from rvm_model.video.opening import open_container
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class TracksCopy:
 
     def copy_until(self, time: Fraction) -> None:
         """Write the packets that begin up to `time`, in seconds of the output."""
+        self._file.note_frame()  # a search for rare ones is the longer, the more frames there are
         while self._next is not None and self._next[0] <= time:
             self._output.mux(self._next[1])
             self._next = next(self._packets, None)
@@ -137,8 +138,10 @@ class TracksCopy:
         with suppress(av.FFmpegError, OSError):
             for packet in self._input.demux(*streams):
                 self._file.note_frame()
-                if packet.pts is None or packet.dts is None or packet.dts <= last[packet.stream_index]:
+                if packet.pts is None or packet.dts is None or packet.dts < last[packet.stream_index]:
                     continue
+                if packet.dts == last[packet.stream_index] and packet.stream.type == "audio":
+                    continue  # but several subtitles may begin at once
                 last[packet.stream_index] = packet.dts
                 time = packet.pts * packet.time_base
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
@@ -165,7 +168,7 @@ class TracksCopy:
         tracks = self._tracks
         for chapter in chapters_of(self._input):
             base = chapter["time_base"]
-            if base is None or chapter["end"] < chapter["start"]:
+            if base is None or chapter["end"] < chapter["start"] or chapter["end"] * base > MOST_SECONDS:
                 continue
             start, end = chapter["start"] * base, chapter["end"] * base
             if (tracks.start is not None and end <= tracks.start) or (
@@ -232,13 +235,16 @@ def _holds(container: Container, stream: Stream) -> bool:
     """Return whether a file can hold a track, by writing the head of one."""
     if stream.type not in container.beside:
         return False
+    trial = av.open(io.BytesIO(), "w", format=container.format)
     try:
-        with av.open(io.BytesIO(), "w", format=container.format) as trial:
-            copy = trial.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            trial.start_encoding()
+        copy = trial.add_stream_from_template(stream)
+        copy.metadata.update(stream.metadata)
+        trial.start_encoding()
     except (ValueError, av.FFmpegError):
         return False
+    finally:
+        with suppress(av.FFmpegError):  # some tracks end well with packets only
+            trial.close()
     return True
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rvm_model.errors import UserError
-from tools.shared.times import parse_time
+from tools.cli.times import parse_time
 
 
 @pytest.mark.parametrize(
