@@ -7,7 +7,7 @@ network needs, with the attributes that it needs, and OpenVINO gets the graph as
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ _LARGEST = 10_000_000
 
 _LARGEST_INDEX = 65_535
 """The limit of a constant integer: a side, an axis, a number of channels or a place among them."""
+
+_MOST_NUMBERS = 1_000_000_000
+"""The limit of the product of constant integers that may be a shape. An 8K frame has a tenth of it."""
+
+_MOST_AXES = 6
+_LARGEST_SCALE = 2
 
 _PADS = frozenset({"strides", "dilations", "pads_begin", "pads_end", "auto_pad"})
 _POOL = _PADS | {"kernel", "rounding_type"}
@@ -217,11 +223,13 @@ def _metadata(root: Element) -> dict[str, str]:
 
 def _layers(root: Element, weights: bytes) -> tuple[Layer, ...]:
     """Return all layers, in an order in which they can be computed. Raises ValueError for any fault."""
+    _check_element(root, "net", ["layers", "edges", "rt_info"])
     parts = [each.tag for each in root if each.tag != "rt_info"]
-    if root.tag != "net" or parts != ["layers", "edges"] or root.get("version") not in ("10", "11"):
+    if parts != ["layers", "edges"] or root.get("version") not in ("10", "11"):
         raise ValueError(f"its {GRAPH} is no IR of version 10 or 11")
     edges = _edges(root[1])
     layers: list[Layer] = []
+    constants: dict[str, NDArray[Any] | None] = {}
     made: set[str] = set()
     _check_element(root[0], "layers", ["layer"])
     if len(root[0]) > _MOST_LAYERS:
@@ -234,6 +242,10 @@ def _layers(root: Element, weights: bytes) -> tuple[Layer, ...]:
             raise ValueError(f"its constants have more than {MOST_BYTES} bytes, which no model of this network has")
         if made & {*layer.outputs} or not made.issuperset(layer.inputs):
             raise ValueError(f"its layer {layer.name[:60]!r} reads a value that is not there yet, or makes one again")
+        scales = constants.get(layer.inputs[1]) if layer.type == "Interpolate" and len(layer.inputs) > 1 else None
+        if scales is not None and scales.dtype.kind == "f" and (scales > _LARGEST_SCALE).any():
+            raise ValueError(f"its layer {layer.name[:60]!r} enlarges an image more than {_LARGEST_SCALE} times")
+        constants |= dict.fromkeys(layer.outputs, layer.numbers)
         made.update(layer.outputs)
         layers.append(layer)
     if edges:
@@ -271,8 +283,12 @@ def _layer(element: Element, edges: dict[str, str], weights: bytes) -> Layer:
         if note.get("name") not in _HINTS:
             raise ValueError(f"{place} has the note {note.get('name', '')[:40]!r}, which it does not need")
     data = {key: value for each in element.iterfind("data") for key, value in each.attrib.items()}
+    for child in element.iterfind("data/*"):
+        _check_element(child, "data", [])
     _check_data(place, data, ATTRIBUTES[kind])
     ports = {side: [*_ports(place, element.find(side))] for side in ("input", "output")}
+    if not ports["input" if kind == "Result" else "output"]:
+        raise ValueError(f"{place} has no port for its value")
     inputs = [edges.pop(f"{key}:{port.get('id')}", "") for port in ports["input"]]
     return Layer(
         name=name,
@@ -292,6 +308,8 @@ def _ports(place: str, element: Element | None) -> Iterator[Element]:
     _check_element(element, element.tag, ["port"])
     for port in element:
         _check_element(port, "port", ["dim"])
+        for dim in port:
+            _check_element(dim, "dim", [])
         sides = [dim.text or "" for dim in port]
         if not _INDEX.fullmatch(port.get("id", "")) or not all(_is_number(side) for side in sides):
             raise ValueError(f"{place} has a damaged port")
@@ -339,8 +357,16 @@ def _numbers(place: str, data: Mapping[str, str], weights: bytes) -> NDArray[Any
     if offset + size > len(weights):
         raise ValueError(f"its {WEIGHTS} has {len(weights)} bytes and ends before the numbers of {place[4:]}")
     numbers = np.frombuffer(weights, dtype, math.prod(shape), offset).reshape(shape)
-    if numbers.dtype.kind == "i" and (abs(numbers) > _LARGEST_INDEX).any():
-        raise ValueError(f"{place} has an integer beyond {_LARGEST_INDEX}")
+    if numbers.dtype.kind == "i" and not _is_small(numbers.ravel().tolist()):
+        raise ValueError(f"{place} has an integer beyond {_LARGEST_INDEX}, or a shape of more than {_MOST_NUMBERS}")
     if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
         raise ValueError(f"{place} has numbers that are not finite")
     return numbers
+
+
+def _is_small(integers: Sequence[int]) -> bool:
+    """Return True if no integer, and no shape that they may be, is larger than the network needs."""
+    shape = integers if len(integers) <= _MOST_AXES else ()
+    return (
+        all(abs(each) <= _LARGEST_INDEX for each in integers) and abs(math.prod(filter(None, shape))) <= _MOST_NUMBERS
+    )
