@@ -51,6 +51,7 @@ FORMAT = Format(
     extra="openvino",
     packages=_PACKAGES,
     runtimes={"openvino": RuntimeInfo(module="runtime", extra="openvino", packages=_PACKAGES)},
+    not_run=("GPU", "NPU"),
     recognise=recognise,
     spec=OpenvinoSpec,
 )

@@ -326,7 +326,9 @@ def _check_element(element: Element, tag: str, children: Iterable[str]) -> None:
         or not {*tags} <= {*children}
         or (not many and len({*tags}) < len(tags))
     ):
-        raise ValueError(f"its {GRAPH} has an element {element.tag[:40]!r} that is no part of an IR")
+        raise ValueError(
+            f"its {GRAPH} has an element {element.tag[:40]!r} with a name, attributes or parts that no IR has"
+        )
 
 
 def _check_data(place: str, data: Mapping[str, str], known: frozenset[str]) -> None:

@@ -245,7 +245,7 @@ EDGE = '<edge from-layer="0" from-port="0" to-layer="9999" to-port="0"/>'
 DAMAGED = {
     "nothing": (lambda _: "", "is no XML"),
     "no end": (lambda text: text[:-9], "is no XML"),
-    "another root": (lambda text: "<a></a>", "an element 'a' that is no part of an IR"),
+    "another root": (lambda text: "<a></a>", "an element 'a' with a name, attributes or parts"),
     "another version": (replaced('version="11"', 'version="99"'), "is no IR of version 10 or 11"),
     "no edges": (replaced("<edges>.*</edges>", ""), "is no IR of version 10 or 11"),
     "an entity": (declared('<!ENTITY a "b">'), "declares a document type or entities"),
@@ -277,7 +277,7 @@ DAMAGED = {
     "a side that is none": (replaced("<dim>-1</dim>", "<dim>x</dim>"), "has a damaged port"),
     "a nested side": (replaced("-1</dim>", "1" + "<a>" * 5000 + "</a>" * 5000 + "</dim>"), "an element 'dim'"),
     "a nested layer": (replaced("<layers>", "<layers>" + "<a>" * 5000 + "</a>" * 5000), "an element 'layers'"),
-    "data in data": (replaced(r"<data ([^>]*)/>", r"<data \1><a/></data>"), "an element 'a' that is no part"),
+    "data in data": (replaced(r"<data ([^>]*)/>", r"<data \1><a/></data>"), "an element 'a' with a name"),
     "a huge number": (replaced('strides="2, 2"', 'strides="2, 99999999"'), "has strides='2, 99999999'"),
     "a note on a library": (replaced('<data shape="1"', f'{EVIL_NOTE}<data shape="1"'), "has the note 'evil'"),
     "an input of another type": (replaced('element_type="f32"', 'element_type="i64"'), "has inputs of int64"),
