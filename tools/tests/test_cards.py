@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,13 +122,11 @@ def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, 
     """Run them in a process of their own, in which OpenVINO has one model."""
     size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {}
     spec = FORMATS["openvino"].spec(
-        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", stateful=stateful, **size
+        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", stateful=stateful, zip=True, **size
     )
     path = tmp_path / spec.file_name(".openvino.zip", seeded=True)
-    load_exporter("openvino").export(load_checkpoint("seeded"), replace(spec, zip=True), path)
-    built = built_of(path, "openvino", seeded_artifacts["onnx"])
-    entry = built.entry.model_copy(update={"spec": {**built.entry.spec, "stateful": stateful}})
-    text = to_card(replace(built, entry=entry))
+    load_exporter("openvino").export(load_checkpoint("seeded"), spec, path)
+    text = to_card(built_of(path, "openvino", seeded_artifacts["onnx"]))
     assert ("stays inside" in text, "reset_state()" in text) == (stateful, stateful)
     shutil.unpack_archive(path, tmp_path)
     np.save(tmp_path / "frames.npy", np.stack(clip_frames(FRAMES, WIDTH, HEIGHT)))
