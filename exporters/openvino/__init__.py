@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.format import Format, RuntimeInfo
-from exporters.spec import FixableSpec
+from exporters.spec import FixableSpec, SpecError
 from exporters.support.archive import holds
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
@@ -12,6 +12,9 @@ GRAPH, WEIGHTS = "model.xml", "model.bin"
 
 STATES = ("r1", "r2", "r3", "r4")
 """The names of the variables of a stateful model."""
+
+OMZ = {**{f"{state}i": state for state in STATES}, **{f"{state}o": f"r{state}" for state in STATES}}
+"""The names that Open Model Zoo gives to our inputs and outputs. `src`, `fgr` and `pha` keep theirs."""
 
 _PACKAGES = ("defusedxml", "onnx", "openvino")
 
@@ -23,10 +26,28 @@ class OpenvinoSpec(FixableSpec):
     stateful: bool = field(
         default=False, metadata={"help": "Keep the states in the model as OpenVINO's variables: outputs fgr and pha."}
     )
+    contract: str = field(
+        default="",
+        metadata={
+            "help": "omz: names and preprocessing of Open Model Zoo's robust-video-matting-mobilenetv3, for one size."
+        },
+    )
     zip: bool = field(default=False, metadata={"help": "Write one zip file instead of a folder."})
 
+    def __post_init__(self) -> None:
+        if self.contract not in ("", "omz"):
+            raise SpecError(f"contract {self.contract!r} is not omz; leave --contract out for our own names")
+        if self.contract and self.stateful:
+            raise SpecError("Open Model Zoo's programs hold the states themselves; leave --stateful or --contract out")
+        if self.contract and self.fixed is None:
+            raise SpecError(
+                "Open Model Zoo's programs take a file of one size; give --resolution and --downsample-ratio, "
+                "such as 1280x720 and 0.4"
+            )
+
     def words(self) -> list[str]:
-        return [*super().words(), *(["stateful"] if self.stateful else [])]
+        stateful = ["stateful"] if self.stateful else []
+        return [*super().words(), *stateful, *([self.contract] if self.contract else [])]
 
     def suffix(self, usual: str) -> str:
         return f"{usual}.zip" if self.zip else usual

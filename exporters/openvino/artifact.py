@@ -1,11 +1,12 @@
 """Describe an IR by its two files. Nothing of it runs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from exporters.artifact import IMAGES, INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
-from exporters.openvino import GRAPH, STATES
+from exporters.openvino import GRAPH, OMZ, STATES
 from exporters.openvino.load import Layer, constants_of, kernel_of, read
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.archive import unpacked
@@ -29,7 +30,8 @@ def inspect(path: Path) -> Artifact:
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged, or no matting network: {error}") from error
     found = identify({kernel.shape for kernel in kernels})
-    if found is None or names not in (stateless, stateful):
+    omz = any(OMZ["r1o"] in layer.names for layer in model.layers)
+    if found is None or names not in (stateless, stateful) or omz != _takes_bgr(model.layers, inputs[INPUTS[0]]):
         raise ArtifactError(f"{path} is an OpenVINO IR, but not of a matting network as rvm-export writes it")
     variant, refiner = found
     tensors = {name: _tensor(name, inputs[name].data) for name in INPUTS if name in inputs}
@@ -41,6 +43,9 @@ def inspect(path: Path) -> Artifact:
         raise ArtifactError(f"{path} is damaged, or no matting network: {error}") from error
     if fixed is not None and fixed.ratio == 1 and model.metadata.get("refiner") in REFINERS:
         refiner = model.metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
+    described = (*tensors.values(), *_outputs(OUTPUTS[:2] if variables else OUTPUTS, variant, fixed))
+    if omz:
+        described = tuple(replace(tensor, name=OMZ.get(tensor.name, tensor.name)) for tensor in described)
     return Artifact(
         path=path,
         format="openvino",
@@ -49,29 +54,41 @@ def inspect(path: Path) -> Artifact:
         precision="fp16" if "float16" in {kernel.dtype.name for kernel in kernels} else "fp32",
         refine="always" if fixed is None else "auto",
         fixed=fixed,
-        inputs=tuple(tensors.values()),
-        outputs=_outputs(OUTPUTS[:2] if variables else OUTPUTS, variant, fixed),
+        inputs=described[: len(tensors)],
+        outputs=described[len(tensors) :],
         metadata=model.metadata,
         facts={
             "layers": len(model.layers),
             "parameters": sum(layer.numbers.size for layer in model.layers if layer.numbers is not None),
             **({"states": "inside"} if variables else {}),
+            **({"contract": "omz"} if omz else {}),
         },
     )
 
 
 def inputs_of(layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Return the inputs by name."""
-    given = [layer for layer in layers if layer.type == "Parameter"]
-    return {next((each for each in INPUTS if each in layer.names), layer.name): layer for layer in given}
+    """Return the inputs by our names."""
+    return {_name(layer.names, INPUTS, layer.name): layer for layer in layers if layer.type == "Parameter"}
 
 
 def outputs_of(layers: Sequence[Layer]) -> dict[str, str]:
-    """Return the values of the outputs by name."""
+    """Return the values of the outputs by our names."""
     names = {value: layer.names for layer in layers for value in layer.outputs}
     results = [layer for layer in layers if layer.type == "Result"]
     read = [(layer, layer.inputs[0]) for layer in results if layer.inputs]
-    return {next((each for each in OUTPUTS if each in names[value]), layer.name): value for layer, value in read}
+    return {_name(names[value], OUTPUTS, layer.name): value for layer, value in read}
+
+
+def _name(names: Iterable[str], ours: Sequence[str], other: str) -> str:
+    """Return our name of an input or output that has these names, perhaps Open Model Zoo's; `other` if it has none."""
+    return next((each for each in ours if {each, OMZ.get(each, each)} & {*names}), other)
+
+
+def _takes_bgr(layers: Sequence[Layer], src: Layer) -> bool:
+    """Return True if the first that happens to the source is another order of its channels, and then a division."""
+    readers = [layer for layer in layers if {*layer.inputs} & {*src.outputs}]
+    types = [layer.type for reader in readers for layer in layers if {*layer.inputs} & {*reader.outputs}]
+    return [layer.type for layer in readers] == ["Gather"] and types == ["Divide"]
 
 
 def variables_of(layers: Sequence[Layer]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Convert an ONNX file to an IR: python -m exporters.openvino.convert ONNX FOLDER PRECISION KIND.
 
-KIND is `stateful` or `stateless`. It runs in a process of its own, from which OpenVINO's telemetry is kept away.
+KIND is `stateful`, `stateless` or `omz`. It runs in a process of its own, from which OpenVINO's telemetry is kept away.
 """
 
 import sys
@@ -13,8 +13,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import numpy as np  # noqa: E402
 import openvino  # noqa: E402
 from openvino import opset6 as ops  # noqa: E402
+from openvino import opset8  # noqa: E402
 
-from exporters.openvino import GRAPH, STATES  # noqa: E402
+from exporters.openvino import GRAPH, OMZ, STATES  # noqa: E402
 
 
 def main(source: str, folder: str, precision: str, kind: str) -> None:
@@ -22,6 +23,8 @@ def main(source: str, folder: str, precision: str, kind: str) -> None:
     model = openvino.convert_model(source)
     if kind == "stateful":
         model = with_states_inside(model)
+    if kind == "omz":
+        model = as_in_open_model_zoo(model)
     if precision == "fp16":
         store_kernels_in_half(model)
     openvino.save_model(model, Path(folder) / GRAPH, compress_to_fp16=False)
@@ -50,6 +53,21 @@ def with_states_inside(model: Any) -> Any:
         [each for each in model.get_parameters() if each.get_friendly_name() not in inputs],
         model.get_friendly_name(),
     )
+
+
+def as_in_open_model_zoo(model: Any) -> Any:
+    """Return the model with other names, `pha` first, and a source of levels from 0 to 255 in OpenCV's order."""
+    src = model.input("src").get_node()
+    readers = src.output(0).get_target_inputs()
+    order = ops.constant(np.array([2, 1, 0], np.int64)), ops.constant(np.int64(1))
+    image = ops.divide(opset8.gather(src, *order), ops.constant(np.float32(255)))
+    for reader in readers:
+        reader.replace_source_output(image.output(0))
+    for name, theirs in OMZ.items():
+        port = model.input(name) if name.endswith("i") else model.output(name)
+        port.get_tensor().set_names({theirs})
+    results = [model.output(name).get_node() for name in ("pha", "fgr", *(f"r{state}" for state in STATES))]
+    return openvino.Model(results, model.get_parameters(), model.get_friendly_name())
 
 
 def store_kernels_in_half(model: Any) -> None:

@@ -40,7 +40,7 @@ def _convert(checkpoint: Checkpoint, spec: OpenvinoSpec, source: Path, folder: P
         banded=fixed is not None and fixed.ratio < 1,
     )
     export_onnx(checkpoint, onnx, source)
-    kind = "stateful" if spec.stateful else "stateless"
+    kind = spec.contract or ("stateful" if spec.stateful else "stateless")
     run_module("exporters.openvino.convert", source, folder, spec.precision, kind, failure="OpenVINO could not convert")
 
 
@@ -49,6 +49,12 @@ def _add_metadata(checkpoint: Checkpoint, spec: OpenvinoSpec, folder: Path) -> N
     root = parse((folder / GRAPH).read_bytes())
     weights = (folder / WEIGHTS).read_bytes()
     more = {} if spec.fixed is None else spec.fixed.metadata()
+    if spec.contract:
+        more |= {
+            "channel_order": "src BGR, fgr RGB",
+            "contract": "Open Model Zoo, robust-video-matting-mobilenetv3",
+            "value_range": "src: levels, 0 to 255; fgr, pha: RGB and opacity in [0, 1], fgr not premultiplied",
+        }
     metadata = identity(
         checkpoint,
         spec,

@@ -55,6 +55,7 @@ def dataflow(artifact: Artifact) -> Dataflow:
         inputs={**given, **inside},
         outputs=frozenset(outputs_of(layers).values()),
         constants=with_constants(nodes, constants),
+        levels=255.0 if artifact.facts.get("contract") else 1.0,
     )
 
 

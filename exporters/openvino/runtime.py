@@ -12,10 +12,10 @@ import numpy as np
 from exporters.artifact import INPUTS, Artifact, TensorInfo
 from exporters.onnx.runtimes.openvino import PROGRAM
 from exporters.onnx.runtimes.step import make_step, to_matte, to_numpy
-from exporters.openvino import GRAPH, STATES, WEIGHTS
+from exporters.openvino import GRAPH, OMZ, STATES, WEIGHTS
 from exporters.openvino.artifact import inspect
 from exporters.openvino.load import read
-from exporters.runtime import Device, Frame, Matte, Run, State, Step
+from exporters.runtime import Arrays, Device, Frame, Matte, Run, State, Step
 from exporters.support.archive import unpacked
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
@@ -40,7 +40,22 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
         asked = replace(artifact, outputs=(*artifact.outputs, *states)) if keeps else artifact
         # Without -P, the files beside the program would hide modules of the same name.
         with running([sys.executable, "-P", PROGRAM, graph, weights], asked, "openvino") as run:
-            yield _stateful_step(artifact, ratio, run) if keeps else make_step(artifact, ratio, run)
+            if keeps:
+                yield _stateful_step(artifact, ratio, run)
+            else:
+                yield make_step(artifact, ratio, _called_by_our_names(run) if "contract" in artifact.facts else run)
+
+
+def _called_by_our_names(run: Run) -> Run:
+    """Return a function that takes and returns what our own files do, and runs one of Open Model Zoo's contract."""
+    ours = {theirs: name for name, theirs in OMZ.items()}
+
+    def renamed(feeds: Arrays) -> Arrays:
+        src = np.ascontiguousarray(feeds["src"][:, ::-1] * np.float32(255))
+        outputs = run({"src": src, **{OMZ[name]: array for name, array in feeds.items() if name in OMZ}})
+        return {ours.get(name, name): array for name, array in outputs.items()}
+
+    return renamed
 
 
 def _stateful_step(artifact: Artifact, ratio: float, run: Run) -> Step:

@@ -19,7 +19,7 @@ from exporters.onnx.runtimes import openvino_main
 from exporters.openvino import GRAPH, STATES, WEIGHTS, OpenvinoSpec, runtime
 from exporters.openvino.load import constants_of, kernel_of, read
 from exporters.recover import recover
-from exporters.spec import Fixed
+from exporters.spec import Fixed, SpecError
 from rvm_model import load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS, state_shapes
 from rvm_model.video.synthetic.clip import draw_frames
@@ -113,6 +113,64 @@ def test_openvino_alone_computes_the_network(kind, models, tmp_path):
             fgr, pha, *states = network(torch.from_numpy(frame).double(), *states, 0.5)
     expected = np.stack([pha[0, -1].numpy(), fgr[0, -1].numpy()])
     assert np.abs(np.load(tmp_path / "matte.npy") - expected).max() < (5e-3 if "fp16" in models[kind].name else 2e-5)
+
+
+ZOO = """
+import sys; sys.modules["openvino_telemetry"] = None
+import numpy as np, openvino
+model = openvino.Core().read_model(sys.argv[1])
+compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+request = compiled.create_infer_request()
+shapes = ({port.get_any_name(): tuple(port.shape) for port in ports} for ports in (model.inputs, model.outputs))
+inputs, outputs = shapes
+assert [*inputs] == ["src", "r1", "r2", "r3", "r4"]
+assert [*outputs] == ["pha", "fgr", "rr1", "rr2", "rr3", "rr4"]
+after = {name: next(other for other, shape in outputs.items() if shape == inputs[name]) for name in [*inputs][1:]}
+states = {name: np.zeros(inputs[name], np.float32) for name in after}
+for frame in np.load(sys.argv[2]):
+    bgr = np.rint(frame[:, ::-1] * 255).astype(np.float32)
+    request.infer({"src": bgr, **states})
+    states = {name: request.get_tensor(other).data.copy() for name, other in after.items()}
+np.save(sys.argv[3], np.stack([request.get_tensor(name).data[0, -1] for name in ("pha", "fgr")]))
+"""
+
+
+def test_a_program_of_open_model_zoo_calls_it(models, tmp_path):
+    """Call it as the zoo's demo does: bytes in OpenCV's order as floats, and states that are found by their shapes."""
+    path = export(tmp_path, fixed=SIZE, contract="omz")
+    np.save(tmp_path / "frames.npy", frames(SIZE.height, SIZE.width))
+    consumer(ZOO, path / GRAPH, tmp_path / "frames.npy", tmp_path / "given.npy")
+    consumer(CALLED, models["one size"] / GRAPH, tmp_path / "frames.npy", tmp_path / "expected.npy", "one size")
+    given, expected = (np.load(tmp_path / f"{name}.npy") for name in ("given", "expected"))
+    assert np.abs(given - expected).max() < 1e-6
+    artifact = describe(path)
+    assert (artifact.facts["contract"], artifact.fixed) == ("omz", SIZE)
+    assert [tensor.name for tensor in artifact.outputs] == ["fgr", "pha", "rr1", "rr2", "rr3", "rr4"]
+    ours, theirs = one_frame(models["one size"])[0], one_frame(path)[0]
+    assert np.abs(ours.pha - theirs.pha).max() < 1e-6
+    assert np.abs(ours.fgr - theirs.fgr).max() < 1e-6
+    check_recovery(path, "float32")
+
+
+def test_its_names_without_its_preprocessing_are_refused(models, tmp_path):
+    path = shutil.copytree(models["one size"], tmp_path / "model.openvino")
+    text = re.sub("<rt_info><rvm_export>.*</rvm_export></rt_info>", "", (path / GRAPH).read_text())
+    (path / GRAPH).write_text(re.sub('names="r([1-4])o"', r'names="rr\1"', text))
+    with pytest.raises(ArtifactError, match="not of a matting network as rvm-export writes it"):
+        describe(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contract": "zoo", "fixed": SIZE}, "contract 'zoo' is not omz"),
+        ({"contract": "omz"}, "take a file of one size; give --resolution"),
+        ({"contract": "omz", "fixed": SIZE, "stateful": True}, "hold the states themselves"),
+    ],
+)
+def test_options_that_exclude_each_other(options, message):
+    with pytest.raises(SpecError, match=message):
+        OpenvinoSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **options)
 
 
 def test_metadata_is_in_rt_info_and_survives_a_round_trip(models, tmp_path):

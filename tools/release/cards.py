@@ -36,7 +36,7 @@ def to_card(built: Built) -> str:
             fixed=entry.spec.get("fixed"),
             title=FORMATS[entry.format].title,
             seeded=any(report.weights == "seeded" for report in built.reports),
-            stateful=not any(tensor.name == "r1i" for tensor in entry.inputs),
+            stateful=not any(tensor.name.startswith("r1") for tensor in entry.inputs),
             ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
             dtype=entry.inputs[0].dtype,
             runtimes=sorted({parity.runtime for parity in entry.parity}),
