@@ -39,6 +39,7 @@ class Format:
     * `other_suffixes`: suffixes that its files may have besides `suffix`.
     * `is_code`: True if a file is a program that runs when it is loaded. It is not loaded unless the user trusts it.
     * `values`: the dtype between layers for each precision: `float32`, `float16`, or `uint8` in the quantised layers.
+    * `not_run`: runtimes, by their names, devices and systems that its files are for, and that were never tried.
     * `ratio_dtype`: the dtype in which a file holds the downsample ratio, by which it samples the source.
     """
 
@@ -55,6 +56,7 @@ class Format:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     ratio_dtype: Literal["float32", "float64"] = "float32"
     afterwards: str = ""
+    not_run: tuple[str, ...] = ()
     one_size: bool = False
     other_suffixes: tuple[str, ...] = ()
     is_code: bool = False

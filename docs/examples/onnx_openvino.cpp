@@ -1,4 +1,5 @@
-// Alpha of raw RGB frames: matte MODEL.onnx WIDTH HEIGHT RATIO < frames.rgb > alpha.gray
+// Alpha of raw RGB frames: matte MODEL WIDTH HEIGHT RATIO < frames.rgb > alpha.gray
+// The model is an ONNX file, or the model.xml of an IR.
 // The file takes any size and has float32 inputs and outputs.
 
 #include <openvino/openvino.hpp>
@@ -12,7 +13,7 @@
 
 int main(int argc, char** argv) {
   if (argc != 5) {
-    std::fprintf(stderr, "usage: matte MODEL.onnx WIDTH HEIGHT RATIO\n");
+    std::fprintf(stderr, "usage: matte MODEL WIDTH HEIGHT RATIO\n");
     return 2;
   }
   const size_t width = std::stoul(argv[2]), height = std::stoul(argv[3]), size = width * height;

@@ -216,6 +216,7 @@ FORMAT = Format(
     extra="coreml",
     packages=("coremltools",),
     runtimes={"coreml": _RUNTIMES["coreml"]} | _RUNTIMES if sys.platform == "darwin" else _RUNTIMES,
+    not_run=tuple(each for each in _RUNTIMES if each.startswith("coreml")),
     recognise=recognise,
     spec=CoremlSpec,
     one_size=True,

@@ -52,6 +52,7 @@ FORMAT = Format(
     extra="ncnn",
     packages=("ncnn",),
     runtimes={"ncnn": RuntimeInfo(module="runtime", extra="ncnn", packages=("ncnn",))},
+    not_run=("ARM", "Vulkan"),
     recognise=recognise,
     spec=NcnnSpec,
     one_size=True,

@@ -154,6 +154,7 @@ FORMAT = Format(
         "onnxruntime-web": RuntimeInfo(module="runtimes.onnxruntime_web", extra="onnx", packages=("onnx",)),
         "openvino": RuntimeInfo(module="runtimes.openvino", extra="openvino", packages=("onnx", "openvino")),
     },
+    not_run=("CUDA", "TensorRT", "WebGPU"),
     recognise=recognise,
     spec=OnnxSpec,
     profiles=PROFILES,

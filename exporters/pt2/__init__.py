@@ -39,6 +39,7 @@ FORMAT = Format(
     extra="pt2",
     packages=("torch",),
     runtimes={"torch": RuntimeInfo(module="runtime", extra="pt2", packages=("torch",))},
+    not_run=("CUDA", "AOTInductor", "C++"),
     recognise=recognise,
     spec=Pt2Spec,
     one_size=True,

@@ -12,12 +12,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 _ALWAYS = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
 
 
-def run_module(module: str, *arguments: Path, failure: str, environment: Mapping[str, str] | None = None) -> None:
+def run_module(module: str, *arguments: Path | str, failure: str, environment: Mapping[str, str] | None = None) -> None:
     """Run `python -m module arguments` and wait until it ends.
 
     Args:
         module: The dotted name of one of our modules.
-        arguments: Paths, which are made absolute.
+        arguments: Paths, which are made absolute, and words.
         failure: The beginning of the error message: "TensorFlow could not write a SavedModel".
         environment: Variables added to this process's, besides a fixed hash seed and UTC.
 
@@ -25,7 +25,7 @@ def run_module(module: str, *arguments: Path, failure: str, environment: Mapping
         ArtifactError: the module failed. The message ends with the last line that it printed.
     """
     done = subprocess.run(  # noqa: S603 (our own module)
-        [sys.executable, "-m", module, *(argument.resolve() for argument in arguments)],
+        [sys.executable, "-m", module, *(each.resolve() if isinstance(each, Path) else each for each in arguments)],
         capture_output=True,
         text=True,
         cwd=_ROOT,

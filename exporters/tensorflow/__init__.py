@@ -49,6 +49,7 @@ FORMAT = Format(
     extra="tensorflow",
     packages=("tensorflow",),
     runtimes={"tensorflow": RuntimeInfo(module="runtime", extra="tensorflow", packages=("tensorflow",))},
+    not_run=("GPU",),
     recognise=recognise,
     spec=TensorflowSpec,
 )

@@ -95,6 +95,7 @@ ZIPS = {
     "tfjs": ("model.json",),
     "coreml": ("Manifest.json",),
     "ncnn": ("model.ncnn.param",),
+    "openvino": ("model.xml",),
     "torchscript": ("archive/constants.pkl", "archive/code/network.py"),
 }
 
@@ -113,7 +114,7 @@ def written(path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_suffix_that_is_another_formats_is_refused(name, tmp_path):
     suffixes = {suffix for description in FORMATS.values() for suffix in description.suffixes}
-    assert suffixes == {".mlmodel", ".mlpackage", ".ncnn", ".onnx", ".pt2", ".torchscript", ".zip"}
+    assert suffixes == {".mlmodel", ".mlpackage", ".ncnn", ".onnx", ".openvino", ".pt2", ".torchscript", ".zip"}
     for suffix in (*suffixes, *map(str.upper, suffixes)):
         path = written(tmp_path / f"file{suffix}", name)
         if suffix.lower() in FORMATS[name].suffixes:

@@ -20,7 +20,7 @@ from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 options = {"fixed": Fixed(width=96, height=64, ratio=0.5)} if FORMATS[sys.argv[1]].one_size else {}
-options |= {"zip": True} if sys.argv[1] in ("coreml", "ncnn") else {}
+options |= {"zip": True} if sys.argv[1] in ("coreml", "ncnn", "openvino") else {}
 spec = FORMATS[sys.argv[1]].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision=sys.argv[3], **options)
 load_exporter(sys.argv[1]).export(load_checkpoint("seeded"), spec, Path(sys.argv[2]))
 """

@@ -41,6 +41,7 @@ FORMAT = Format(
         "chromium-webgl": RuntimeInfo(module="chromium", options={"backend": "webgl"}, extra="tfjs", packages=()),
         "chromium-webgpu": RuntimeInfo(module="chromium", options={"backend": "webgpu"}, extra="tfjs", packages=()),
     },
+    not_run=("GPU",),
     recognise=recognise,
     spec=TfjsSpec,
 )

@@ -25,6 +25,7 @@ FORMAT = Format(
     extra="torchscript",
     packages=("torch",),
     runtimes={"torch": RuntimeInfo(module="runtime", extra="torchscript", packages=("torch",))},
+    not_run=("CUDA",),
     recognise=recognise,
     spec=ExportSpec,
     is_code=True,

@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "android": ("ncnn", "onnx"),
     **dict.fromkeys(("ort", "trt"), ("onnx",)),
     **dict.fromkeys(("param", "pnnx"), ("ncnn",)),
+    **dict.fromkeys(("intel", "ir", "mo", "ovc"), ("openvino",)),
     **dict.fromkeys(("core-ml", "ios", "mlmodel", "mlpackage"), ("coreml",)),
     **dict.fromkeys(("keras", "saved-model", "saved_model", "savedmodel", "tf"), ("tensorflow",)),
     **dict.fromkeys(("browser", "js", "tensorflowjs", "tf.js", "web"), ("tfjs",)),

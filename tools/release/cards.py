@@ -36,7 +36,7 @@ def to_card(built: Built) -> str:
             fixed=entry.spec.get("fixed"),
             title=FORMATS[entry.format].title,
             seeded=any(report.weights == "seeded" for report in built.reports),
-            stateful=len(entry.inputs) == 1,
+            stateful=not any(tensor.name.startswith("r1") for tensor in entry.inputs),
             gives_line=LINE[0] == entry.outputs[0].name,
             ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
             dtype=entry.inputs[0].dtype,

@@ -22,6 +22,7 @@ _SIZE = Fixed(width=160, height=96, ratio=0.5)
 ONE_SIZE = {
     "coreml": {"fixed": _SIZE, "zip": True},
     "ncnn": {"fixed": _SIZE, "zip": True},
+    "openvino": {"zip": True},
     "pt2": {"fixed": _SIZE},
 }
 """Options that a format's files require. Folders are written as zip files, since most tests take a file."""

@@ -116,6 +116,30 @@ def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monk
         assert np.abs(given - wanted[0]).max() <= 1e-5
 
 
+@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("kind", ["one size", "any size"])
+def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, tmp_path, openvino):
+    """Run them in a process of their own, in which OpenVINO has one model."""
+    size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {}
+    spec = FORMATS["openvino"].spec(
+        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", stateful=stateful, zip=True, **size
+    )
+    path = tmp_path / spec.file_name(".openvino.zip", seeded=True)
+    load_exporter("openvino").export(load_checkpoint("seeded"), spec, path)
+    text = to_card(built_of(path, "openvino", seeded_artifacts["onnx"]))
+    assert ("stays inside" in text, "reset_state()" in text) == (stateful, stateful)
+    shutil.unpack_archive(path, tmp_path)
+    np.save(tmp_path / "frames.npy", np.stack(clip_frames(FRAMES, WIDTH, HEIGHT)))
+    code = (
+        'import sys; sys.modules["openvino_telemetry"] = None; import numpy as np; frames = np.load("frames.npy")\n'
+        f'{blocks(text, "python")}\nnp.savez("matte.npz", fgr=fgr, pha=pha)'
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, check=True, timeout=300)
+    with np.load(tmp_path / "matte.npz") as given:
+        for name, wanted in zip(("fgr", "pha"), expected(RATIO), strict=True):
+            assert np.abs(given[name] - wanted).max() <= 1e-5
+
+
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
     """Let the evaluator stand in for CoreML, which runs on a Mac only, with the interface of coremltools."""
     path = seeded_artifacts["coreml"]

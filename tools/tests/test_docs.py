@@ -19,6 +19,7 @@ from rvm_model import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "docs"))
+import formats_table  # noqa: E402
 from cli_reference import PAGE, commands, render  # noqa: E402
 from typer.main import get_command  # noqa: E402
 
@@ -139,6 +140,28 @@ def test_modules_that_are_run_exist():
 
 def test_the_page_of_commands_is_fresh():
     assert PAGE.read_text() == render(), "run: python docs/cli_reference.py"
+
+
+def test_the_table_of_formats_is_fresh():
+    assert formats_table.PAGE.read_text() == formats_table.render(), "run: python docs/formats_table.py"
+
+
+def test_the_table_of_formats_says_what_formats_are():
+    (rows,) = re.findall(r"(?:^\|.*\n)+", formats_table.render(), re.M)
+    titles, _, *cells = [[cell.strip() for cell in row.strip("|\n").split("|")] for row in rows.splitlines()]
+    table = {row[0].partition("]")[0].strip("["): dict(zip(titles, row, strict=True)) for row in cells}
+    assert {*table} == {description.title for description in FORMATS.values()}
+    expected = {
+        "ONNX": ("yes", "yes", "yes", "yes", "yes", "", "yes"),
+        "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "yes"),
+        "ncnn": ("at one ratio", "yes", "yes", "yes", "", "", "yes"),
+        "OpenVINO": ("yes", "yes", "yes", "yes", "", "yes", "yes"),
+        "TorchScript": ("yes", "", "yes", "yes", "", "", "yes, with `--trust`"),
+    }
+    for title, row in expected.items():
+        assert tuple(table[title].values())[1:8] == row
+    assert table["CoreML"]["verified in"] == "`evaluator`, `evaluator-fp16`"
+    assert all(row["verified in"] and row["not run on"] for row in table.values())
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/zh"])

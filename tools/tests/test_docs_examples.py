@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
 from tools.release import golden
 from tools.tests.test_docs import FENCED, PAGES
@@ -115,6 +116,9 @@ def test_openvino_in_cpp(openvino, onnx_file, alpha, tmp_path, require):
     (library,) = (folder / "libs").glob("libopenvino.so.*")
     program = compile_example("onnx_openvino", tmp_path, require, folder / "include", library)
     check_alpha(program, folder / "libs", onnx_file, alpha)
+    spec = FORMATS["openvino"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+    load_exporter("openvino").export(load_checkpoint("seeded"), spec, tmp_path / "model.openvino")
+    check_alpha(program, folder / "libs", tmp_path / "model.openvino" / "model.xml", alpha)
 
 
 def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import av
@@ -116,6 +117,16 @@ def test_the_loop_of_coefficients_gives_pytorchs_alpha():
     np.testing.assert_allclose(names["pha"][0, 0], last_alpha(), atol=1e-4)
 
 
+def test_the_loop_of_openvino_gives_pytorchs_alpha(seeded_artifacts, openvino, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", None)  # openvino would tell its makers of the import
+    shutil.unpack_archive(seeded_artifacts["openvino"])
+    Path("rvm_mobilenetv3_fp32_seeded.openvino").rename("rvm_mobilenetv3_fp32.openvino")
+    names = run("docs/formats/openvino.md")
+    np.testing.assert_allclose(names["pha"][0, 0], last_alpha(), atol=1e-4)
+    with av.open("green.mp4") as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
+
+
 def test_the_matting_function(monkeypatch):
     seeded = rvm_model.load_checkpoint("seeded")
     monkeypatch.setattr(rvm_model, "load_checkpoint", lambda _: seeded, raising=False)
@@ -184,7 +195,7 @@ def test_the_loop_of_coreml_without_a_mac(monkeypatch):
 
 def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
-    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "ncnn")
+    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "ncnn", "openvino")
     run_here = {f"docs/formats/{name}.md" for name in names}
     run_here |= {"docs/tasks/matte.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style

@@ -33,6 +33,7 @@ RUNTIMES = {
         "torchscript": "torch",
         "pt2": "torch",
         "ncnn": "ncnn",
+        "openvino": "openvino",
     },
 }
 """The default runtime of each format."""

@@ -1,4 +1,7 @@
-"""Run one ONNX file in OpenVINO on the CPU, for `tensor_pipe.py`: python openvino_main.py model.onnx.
+"""Run one model in OpenVINO on the CPU, for `tensor_pipe.py`: python openvino_main.py model.onnx, or GRAPH WEIGHTS.
+
+An input `reset_state` resets the variables of a stateful model, and one with the name of a variable sets it. An output
+with the name of a variable is its value after the frame.
 
 This is a separate program. It imports nothing of ours, and answers as `web/main.mjs` does. OpenVINO 2026.4.1 read a
 null pointer in a process that had compiled and dropped a dozen models before (in 6 processes of 12, never in one with a
@@ -9,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 # Importing openvino sends telemetry to its makers if it finds this package. It works without it.
@@ -19,18 +22,26 @@ import numpy as np  # noqa: E402
 import openvino  # noqa: E402
 
 
-def main(model: str, requests: BinaryIO, answers: BinaryIO) -> int:
+def main(files: Sequence[str], requests: BinaryIO, answers: BinaryIO) -> int:
     """Answer requests until there are no more. Return the exit code."""
     try:
         # By default OpenVINO computes in half precision or bfloat16 on processors that support it.
-        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(*files), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         request = compiled.create_infer_request()
+        states = {each.name: each for each in request.query_state()}
         write(answers, {}, [])
         while line := requests.readline():
             header = json.loads(line)
-            request.infer({tensor["name"]: read(requests, tensor) for tensor in header["tensors"]})
+            feeds = {tensor["name"]: read(requests, tensor) for tensor in header["tensors"]}
+            if feeds.pop("reset_state", None) is not None:
+                request.reset_state()
+            for name in feeds.keys() & states.keys():
+                states[name].state = openvino.Tensor(feeds.pop(name).copy())
+            request.infer(feeds)
             # By name: a port also has the names of the nodes around it, and may return any of them.
-            write(answers, {}, [(name, request.get_tensor(name).data) for name in header["outputs"]])
+            tensors = {name: states[name].state if name in states else None for name in header["outputs"]}
+            write(answers, {}, [(name, (found or request.get_tensor(name)).data) for name, found in tensors.items()])
     except RuntimeError as error:
         write(answers, {"error": what_failed(error)}, [])
         return 1
@@ -64,4 +75,4 @@ if __name__ == "__main__":
     # stdout is for the messages: redirect what the library prints to stderr.
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.exit(main(sys.argv[1], sys.stdin.buffer, messages))
+    sys.exit(main(sys.argv[1:], sys.stdin.buffer, messages))

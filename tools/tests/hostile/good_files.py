@@ -30,6 +30,7 @@ ANY_SIZE = {
     "tfjs.zip": ("tfjs", {"precision": "int8"}),
     "model.mlpackage.zip": ("coreml", {"precision": "fp16", "zip": True}),
     "model.ncnn.zip": ("ncnn", {"precision": "fp32", "zip": True}),
+    "model.openvino.zip": ("openvino", {"precision": "fp32", "zip": True}),
 }
 """Models by name: format and options. Those of formats with one size have `SMALL`."""
 
@@ -43,6 +44,7 @@ FOLDERS = {
     "tfjs": ("tfjs.zip", "model.json"),
     "model.mlpackage": ("model.mlpackage.zip", "Manifest.json"),
     "model.ncnn": ("model.ncnn.zip", "model.ncnn.param"),
+    "model.openvino": ("model.openvino.zip", "model.xml"),
 }
 """Models that are folders: the zip file of each, and the file that marks its root."""
 

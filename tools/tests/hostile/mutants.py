@@ -15,6 +15,7 @@ from tools.tests.hostile.spoil_coreml import NETWORK, PROGRAM
 from tools.tests.hostile.spoil_media import JPEG, MP4, PNG
 from tools.tests.hostile.spoil_ncnn import NCNN
 from tools.tests.hostile.spoil_onnx import ONNX
+from tools.tests.hostile.spoil_openvino import OPENVINO
 from tools.tests.hostile.spoil_pt2 import PT2
 from tools.tests.hostile.spoil_saved_model import SAVED_MODEL
 from tools.tests.hostile.spoil_tfjs import TFJS
@@ -34,6 +35,7 @@ MUTATIONS: Mapping[str, tuple[Mutation, ...]] = {
     "tfjs.zip": _zipped((*TFJS, *JSON), "model.json"),
     "model.mlpackage.zip": _zipped(PROGRAM, ".mlmodel"),
     "model.ncnn.zip": (*BYTES, *ARCHIVE, *NCNN),
+    "model.openvino.zip": (*BYTES, *ARCHIVE, *OPENVINO),
     "model.mlmodel": (*BYTES, *NETWORK * 2),
     "savedmodel/saved_model.pb": (*BYTES, *SAVED_MODEL),
     "tfjs/model.json": (*BYTES, *TFJS, *JSON),

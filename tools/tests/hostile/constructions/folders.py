@@ -1,6 +1,7 @@
-"""SavedModels, TensorFlow.js and ncnn models and CoreML files that ask for more than a network needs."""
+"""SavedModels, TensorFlow.js, ncnn and OpenVINO models and CoreML files that ask for more than a network needs."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,65 @@ def ncnn_metadata_that_terminals_act_on(home: Home) -> Construction:
     return Construction("model", path)
 
 
+# OpenVINO.
+
+
+def _openvino(change: Callable[[str], str]) -> Build:
+    """Return an IR with a changed graph, and without the hash that would tell."""
+
+    def build(home: Home) -> Construction:
+        path = copied(home, "model.openvino")
+        graph = (path / "model.xml").read_text()
+        without = graph[: graph.index("<rt_info><rvm_export>")] + "</net>"
+        changed = change(without)
+        assert changed != without
+        (path / "model.xml").write_text(changed)
+        return Construction("model", path)
+
+    return build
+
+
+def _declared(declaration: str, content: str) -> Callable[[str], str]:
+    """Return a change that declares entities, and names a layer by one."""
+
+    def change(graph: str) -> str:
+        head, _, rest = graph.partition("<net")
+        return f"{head}<!DOCTYPE net [{declaration}]><net" + rest.replace(' name="r1i"', f' name="{content}"', 1)
+
+    return change
+
+
+_LAUGHS = '<!ENTITY a "ha">' + "".join(
+    f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in zip("abcdefghij", "bcdefghijk", strict=True)
+)
+
+
+def _without_end(graph: str) -> str:
+    """Let a constant begin in the weights, and end beyond them."""
+    return re.sub(r'shape="16, 4, 3, 3" offset="\d+"', 'shape="16, 4, 3, 3" offset="99999999999"', graph, count=1)
+
+
+def _enlarged(graph: str) -> str:
+    """Let the source be padded to four billion pixels."""
+    return graph.replace('shape="?,3,?,?"', 'shape="1,3,65535,65535"', 1)
+
+
+def openvino_weights_outside(home: Home) -> Construction:
+    path = copied(home, "model.openvino")
+    home.secret.write_bytes((path / "model.bin").read_bytes())
+    (path / "model.bin").unlink()
+    (path / "model.bin").symlink_to(home.secret)
+    return Construction("model", path)
+
+
+def openvino_metadata_that_terminals_act_on(home: Home) -> Construction:
+    path = copied(home, "model.openvino")
+    graph = (path / "model.xml").read_text()
+    odd = "&#x9b;2J\x9b2J&#10;"
+    (path / "model.xml").write_text(graph.replace('<checkpoint value="seeded"', f'<checkpoint value="{odd}"'))
+    return Construction("model", path)
+
+
 FOLDERS: dict[str, Build] = {
     "SavedModel with a hidden function that has SaveV2": _saved_model(hidden_function),
     "SavedModel with WriteFile": _saved_model(_operation("WriteFile")),
@@ -339,4 +399,23 @@ FOLDERS: dict[str, Build] = {
     "ncnn in words that terminals act on": _ncnn(lambda graph: graph.replace("Clip", ESC)),
     "ncnn with weights outside": ncnn_weights_outside,
     "ncnn with metadata that terminals act on": ncnn_metadata_that_terminals_act_on,
+    "OpenVINO with ten billion laughs": _openvino(_declared(_LAUGHS, "&k;")),
+    "OpenVINO with an entity outside": _openvino(_declared('<!ENTITY a SYSTEM "file:///etc/passwd">', "&a;")),
+    "OpenVINO with a document type on a server": _openvino(
+        lambda graph: graph.replace("<net", '<!DOCTYPE net SYSTEM "http://127.0.0.1:9/x.dtd"><net', 1)
+    ),
+    "OpenVINO nested two hundred thousand deep": _openvino(
+        lambda graph: graph.replace("<edges>", "<a>" * DEEP + "</a>" * DEEP + "<edges>", 1)
+    ),
+    "OpenVINO with a layer of an extension": _openvino(
+        lambda graph: graph.replace('type="HSwish" version="opset4"', 'type="Evil" version="extension"', 1)
+    ),
+    "OpenVINO with a loop": _openvino(lambda graph: graph.replace('type="HSwish"', 'type="TensorIterator"', 1)),
+    "OpenVINO with a constant beyond its weights": _openvino(_without_end),
+    "OpenVINO with a source of four billion pixels": _openvino(_enlarged),
+    "OpenVINO in words that terminals act on": _openvino(
+        lambda graph: graph.replace('type="HSwish"', 'type="\x9b2J&#x9b;2J"', 1)
+    ),
+    "OpenVINO with weights outside": openvino_weights_outside,
+    "OpenVINO with metadata that terminals act on": openvino_metadata_that_terminals_act_on,
 }
