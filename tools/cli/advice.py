@@ -101,7 +101,16 @@ def advised(error: typer.TyperException) -> str:
         return f"{message}{_option_for(message, context)}"
     for typed, said in ENGLISH.items():
         message = re.sub(typed, said, message)
-    return message
+    return _with_value(message, error)
+
+
+def _with_value(message: str, error: typer.TyperException) -> str:
+    """Return a message about a value that shows the value too."""
+    cause: Any = error.__cause__
+    if not hasattr(cause, "errors"):  # pydantic's, which has the value
+        return message
+    value = repr(cause.errors()[0]["input"])
+    return message if value in message else message.replace("Invalid value for", f"Invalid value {value} for", 1)
 
 
 def _instead_of(option: str, context: Any) -> str:
