@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 
 from rvm_model import load_checkpoint
-from tools.release import golden
+from tools.companions import golden
 from tools.tests.test_docs import FENCED, PAGES
 
 HERE = Path(__file__).parent
