@@ -51,4 +51,6 @@ FORMAT = Format(
     runtimes={"tensorflow": RuntimeInfo(module="runtime", extra="tensorflow", packages=("tensorflow",))},
     recognise=recognise,
     spec=TensorflowSpec,
+    call="model([src, r1, r2, r3, r4, downsample_ratio])",
+    first_states="a zero of any rank",
 )

@@ -43,4 +43,6 @@ FORMAT = Format(
     },
     recognise=recognise,
     spec=TfjsSpec,
+    call="model.execute({name: tensor}, outputs), or matting.matte(frame) of rvm.js,",
+    first_states="a scalar zero",
 )

@@ -34,20 +34,26 @@ ResolutionOption = Annotated[
 RatiosOption = Annotated[
     list[str], typer.Option(*RATIO, metavar="R|auto", help="Fix the ratio; the n-th belongs to the n-th resolution.")
 ]
+CardOption = Annotated[
+    bool, typer.Option("--card", help="Write a model card beside the file: its facts, its loop, its parity.")
+]
 BatchOption = Annotated[int | None, typer.Option(help="Fix the batch size.")]
 
 
 def add_export_command(name: str, description: Format) -> None:
     """Add the command that exports one format. Its options are the fields of a class made for it."""
-    options = make_dataclass("ExportOptions", [*_options(description)], kw_only=True)
+    given_options = make_dataclass("Given", [*_options(description)], kw_only=True)
 
-    @wraps(options)
+    @wraps(given_options)
     def export(**values: Any) -> None:
-        from tools.commands.export import export_all
+        from tools.commands.export import ExportOptions, export_all
 
-        given = options(**values)
+        given = given_options(**values)
         specs = _specs(description, given)
-        for path in export_all(name, specs, given.checkpoint, given.output, given.force, given.verify, given.trust):
+        options = ExportOptions(
+            output=given.output, force=given.force, prove=given.verify, trust=given.trust, card=given.card
+        )
+        for path in export_all(name, specs, given.checkpoint, options):
             print_result(path)
 
     help_text = f"{description.help} Prints the files' paths."
@@ -79,6 +85,7 @@ def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
         Annotated[bool, typer.Option(help="Compare with PyTorch over a clip; a mismatch leaves no file.")],
         field(default=True),
     )
+    yield "card", CardOption, field(default=False)
     if issubclass(description.spec, FixableSpec):
         yield "resolution", ResolutionOption, field(default=())
         yield "downsample_ratio", RatiosOption, field(default=())

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
+from tools.companions.calling import how_to_call
 from tools.companions.content import size_and_sha256
 from tools.shared.console import stderr_console
 from tools.shared.stdout import write_stdout
@@ -62,6 +63,7 @@ def to_table(artifact: Artifact) -> Table:
                     _add_tensors(table, kind, function[kind])
         elif key != "artifact":
             table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    table.add_row("how to call it", how_to_call(artifact))
     if not artifact.metadata:
         table.add_row("metadata", "none")
     return table
