@@ -27,6 +27,7 @@ from tools.cli.options import (
 )
 from tools.shared.sizes import parse_baked_ratios, parse_sizes
 from tools.shared.stdout import print_result
+from tools.targets.targets import read_targets
 
 ResolutionOption = Annotated[
     list[str], typer.Option(*RESOLUTION, metavar="WxH", help="Fix the frame size; repeatable, one file each.")
@@ -143,3 +144,37 @@ def _sizes(spec: type[ExportSpec], given: Any) -> list[dict[str, Any]]:
 
 for _name, _description in FORMATS.items():
     add_export_command(_name, _description)
+
+
+@app.command(
+    "for",
+    short_help="Make a folder for one consumer: file, card, project.",
+    help="Make a folder with the right file for a consumer, proved; its card, golden frames to check with, and a small "
+    "project that plays it. Prints the folder's path.",
+)
+def for_target(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help=f"Consumer: {', '.join(read_targets())}.")],
+    checkpoint: CheckpointOption = "auto",
+    trust: TrustOption = False,
+    output: Annotated[
+        Path | None, typer.Option(*OUTPUT, metavar="DIR", help="Folder to make. Default: matte-TARGET.")
+    ] = None,
+    resolution: Annotated[
+        str, typer.Option(*RESOLUTION, metavar="WxH", help="Frame size of a file for one size. Default: the target's.")
+    ] = "",
+    downsample_ratio: Annotated[
+        str, typer.Option(*RATIO, metavar="R|auto", help="Ratio of a file for one size. Default: the target's.")
+    ] = "",
+    force: ForceOption = False,
+) -> None:
+    from tools.commands.targets import TargetOptions, make_folder
+
+    options = TargetOptions(
+        output=output,
+        checkpoint=checkpoint,
+        trust=trust,
+        resolution=resolution,
+        downsample_ratio=downsample_ratio,
+        force=force,
+    )
+    print_result(make_folder(target, options))

@@ -7,7 +7,7 @@ give the same bytes.
 import io
 import stat
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,17 +43,19 @@ No ratio is 1: there PyTorch leaves the refiner out, and ONNX files for any size
 """
 
 
-def vectors(checkpoints: Iterable[Checkpoint]) -> dict[str, NDArray[Any]]:
+def vectors(
+    checkpoints: Iterable[Checkpoint], sizes: Sequence[Size] = SIZES, frames: int = FRAMES
+) -> dict[str, NDArray[Any]]:
     """Return the arrays by name, T frames in each.
 
     `SIZE/src` is (T, H, W, 3), RGB in uint8; `SIZE/downsample_ratio` is one float32. `VARIANT/SIZE/NAME` is
     (T, C, h, w) in float32, for each of `fgr`, `pha` and the states `r1o` to `r4o`. Outputs are computed in float64.
     """
     arrays: dict[str, NDArray[Any]] = {}
-    for size in SIZES:
-        arrays |= _source(size)
+    for size in sizes:
+        arrays |= _source(size, frames)
     for checkpoint in checkpoints:
-        for size in SIZES:
+        for size in sizes:
             arrays |= _outputs(checkpoint, size, arrays[f"{size}/src"])
     return arrays
 
@@ -69,9 +71,9 @@ def pack(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
             archive.writestr(entry, content.getvalue())
 
 
-def _source(size: Size) -> dict[str, NDArray[Any]]:
+def _source(size: Size, frames: int) -> dict[str, NDArray[Any]]:
     return {
-        f"{size}/src": draw_frames(FRAMES, size.width, size.height),
+        f"{size}/src": draw_frames(frames, size.width, size.height),
         f"{size}/downsample_ratio": np.array(size.ratio, np.float32),
     }
 
