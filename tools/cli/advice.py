@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from exporters import FORMATS
+from tools.targets.targets import read_targets
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--backbone": ("--variant",),
@@ -133,7 +134,10 @@ def _command_instead_of(word: str, context: Any) -> str:
     own = context.command.commands
     if Path(word).exists():
         return f": it is a file; to see what is in it: {context.command_path} info {word}"
-    known = COMMANDS.get(word.lower(), ()) if context.parent is None else ()
+    known: tuple[str, ...] = ()
+    if context.parent is None:
+        consumers = (f"for {word.lower()}",) if word.lower() in read_targets() else ()
+        known = (*consumers, *COMMANDS.get(word.lower(), ()))
     meant = known or get_close_matches(word, own, 2)
     return f"; did you mean {' or '.join(meant)}?" if meant else f"; the commands are {', '.join(own)}"
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from rvm_model.errors import UserError
 from tools.doctor.contracts import read_contracts
 from tools.shared.console import stderr_console
+
+_LONGEST_REASON = 600
 
 
 def examine_file(path: Path, names: Sequence[str]) -> int:
@@ -28,5 +31,6 @@ def examine_file(path: Path, names: Sequence[str]) -> int:
     for finding in examine(path, [contracts[name] for name in names or contracts]):
         fits = fits and finding.fits
         verdict = "fits" if finding.fits else "does NOT fit"
-        console.print(f"{finding.contract.name}: {verdict}: {finding.reason}", soft_wrap=True)
+        reason = shorten(finding.reason, _LONGEST_REASON)  # a file's names may be of any length
+        console.print(f"{finding.contract.name}: {verdict}: {reason}", soft_wrap=True)
     return 0 if fits else 1

@@ -47,9 +47,10 @@ def examine(path: Path, contracts: Iterable[Contract], opened: Path | None = Non
         raise ArtifactError(f"{path} is {FORMATS[name].title}; doctor plays ONNX files")
     require_packages("doctor", FORMATS[name].runtimes["onnxruntime"].packages, "onnx")
     model = read_model(path)
-    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    content = model.SerializeToString()  # what was checked, and not what the path may lead to by now
     try:
-        session = ort.InferenceSession(opened or path, session_options(), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(opened or content, session_options(), providers=["CPUExecutionProvider"])
     except ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
     artifact = _described(path)

@@ -1,5 +1,6 @@
 """Play frames through an ONNX file exactly as a contract says."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from tools.doctor.contracts import Contract, Order
 Array = NDArray[np.float32]
 _FLOAT = "tensor(float)"
 _STATES = 4
+_MOST_VALUES = 1 << 24
+"""The values of the largest state or buffer; those of a whole frame at ratio 1 are fewer."""
 
 
 class Misfit(Exception):
@@ -40,7 +43,7 @@ def play(session: ort.InferenceSession, contract: Contract, frames: Sequence[NDA
     for frame in frames:
         feeds = dict(zip(inputs, (_image(frame, contract), *states, *ratio), strict=True))
         if not mattes:
-            _check_feeds(session, feeds)
+            _check_tensors(session, feeds, outputs)
         results = dict(zip(contract.outputs, _run(session, contract, feeds, outputs), strict=True))
         mattes.append(_matte(results, contract))
         if contract.feeds_back:
@@ -74,7 +77,7 @@ def _first_states(session: ort.InferenceSession, contract: Contract, inputs: Seq
         declared = {tensor.name: tensor.shape for tensor in session.get_inputs()}
         shapes = [declared[name] for name in inputs[1 : 1 + _STATES]]
         for name, shape in zip(inputs[1:], shapes, strict=False):
-            if not all(isinstance(axis, int) for axis in shape):
+            if not (all(isinstance(axis, int) for axis in shape) and 0 < math.prod(shape) <= _MOST_VALUES):
                 raise Misfit(f"it makes states of the declared shapes, and {name} declares {_text(shape)}")
     return [np.zeros(shape, np.float32) for shape in shapes]
 
@@ -85,8 +88,8 @@ def _image(frame: NDArray[np.uint8], contract: Contract) -> Array:
     return np.ascontiguousarray(planes if contract.levels == 255 else planes / np.float32(255))
 
 
-def _check_feeds(session: ort.InferenceSession, feeds: dict[str, Array]) -> None:
-    """Raise Misfit if an input is of another type or shape than what is fed."""
+def _check_tensors(session: ort.InferenceSession, feeds: dict[str, Array], outputs: Sequence[str]) -> None:
+    """Raise Misfit if an input is of another type or shape than what is fed, or an output is no float32."""
     for tensor in session.get_inputs():
         given = feeds[tensor.name]
         if tensor.type != _FLOAT:
@@ -96,6 +99,9 @@ def _check_feeds(session: ort.InferenceSession, feeds: dict[str, Array]) -> None
         )
         if not fits:
             raise Misfit(f"it feeds {tensor.name} as {_text(given.shape)}, and the file declares {_text(tensor.shape)}")
+    for tensor in session.get_outputs():
+        if tensor.name in outputs and tensor.type != _FLOAT:
+            raise Misfit(f"it takes float32, and {tensor.name} is {tensor.type}")
 
 
 def _run(
@@ -124,7 +130,7 @@ def _buffers(session: ort.InferenceSession, contract: Contract) -> list[tuple[in
     images = [(contract.height, contract.width)] * (len(contract.outputs) - _STATES)
     for tensor, size in zip(session.get_outputs()[contract.skipped :], (*images, *sizes), strict=True):
         channels = tensor.shape[1] if len(tensor.shape) == 4 else None
-        if not isinstance(channels, int):
+        if not (isinstance(channels, int) and 0 < channels * math.prod(size) <= _MOST_VALUES):
             declared = f"{tensor.name} declares {_text(tensor.shape)}"
             raise Misfit(f"it sizes its buffers by the declared shapes, and {declared}")
         shapes.append((1, channels, *size))

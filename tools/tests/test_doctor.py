@@ -140,6 +140,17 @@ def test_the_command_says_a_line_for_each_and_exits_with_one(run, model):
     assert second.startswith("omz: does NOT fit: it asks for input r1 by name")
 
 
+def test_a_name_of_any_length_makes_no_long_line(run, model, tmp_path):
+    def rename(graph):
+        for node in graph.node:
+            node.input[:] = ["s" * 5000 if value == "src" else value for value in node.input]
+        graph.input[0].name = "s" * 5000
+
+    result = run("doctor", edited(model, tmp_path / "long.onnx", rename), "--as", "official")
+    assert result.code == 1
+    assert len(result.err) < 800
+
+
 def test_what_it_cannot_play(run, model, tmp_path):
     assert "--as vlc: give one of official, obs, fastdeploy" in run("doctor", model, "--as", "vlc").error
     assert "none of the formats" in run("doctor", __file__).error

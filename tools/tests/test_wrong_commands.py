@@ -12,7 +12,14 @@ from tools.cli.options import app
 WRONG = """
 onx                                                 | did you mean onnx?
 export                                              | did you mean coreml or ncnn or
-ios                                                 | did you mean coreml?
+ios                                                 | did you mean for ios or coreml?
+obs                                                 | did you mean for obs?
+for                                                 | Consumer: python, browser, node
+for toaster                                         | no such target: toaster; give one of python, browser
+for python --resolution 64x48                       | leave --resolution out
+doctor                                              | ONNX file of the network
+doctor m.onnx --as vlc                              | give one of official, obs
+doctor nowhere.onnx                                 | cannot read nowhere.onnx
 Serve                                               | did you mean demo?
 frobnicate                                          | the commands are coreml, ncnn, onnx,
 notes.txt                                           | it is a file; to see what is in it: rvm-export info notes.txt
