@@ -6,11 +6,14 @@ from pathlib import Path
 from exporters import check_installed, require_packages
 from exporters.spec import Fixed
 from rvm_model.errors import UserError
+from rvm_model.files import read_file
 from tools.shared.console import stderr_console, working
 from tools.shared.models import open_checkpoint
 from tools.shared.outputs import OutputError, publish, refuse_existing, refuse_place
 from tools.shared.sizes import parse_sizes
 from tools.targets.targets import REFINER, VARIANT, Target, read_targets
+
+_MOST_README = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,6 @@ def _check_folder(folder: Path, target: Target, force: bool) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8", errors="replace")
+        return read_file(path, _MOST_README).decode(errors="replace")
     except OSError:
         return ""

@@ -31,13 +31,13 @@ class Finding:
     reason: str
 
 
-def examine(path: Path, contracts: Iterable[Contract], opened: Path | None = None) -> Iterator[Finding]:
+def examine(path: Path, contracts: Iterable[Contract], portable: bytes | None = None) -> Iterator[Finding]:
     """Yield a finding for each contract.
 
     Args:
         path: An ONNX file, of any exporter.
         contracts: The programs.
-        opened: The file to play their way, if it is the same model in onnxruntime's own format; None for `path`.
+        portable: The same model in onnxruntime's own format, to be played their way in place of the file.
 
     Raises:
         ArtifactError: no ONNX file, or one that is damaged.
@@ -50,7 +50,7 @@ def examine(path: Path, contracts: Iterable[Contract], opened: Path | None = Non
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     content = model.SerializeToString()  # what was checked, and not what the path may lead to by now
     try:
-        session = ort.InferenceSession(opened or content, session_options(), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(portable or content, session_options(), providers=["CPUExecutionProvider"])
     except ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
     artifact = _described(path)

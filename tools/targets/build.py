@@ -102,9 +102,8 @@ def _finding(target: Target, path: Path, portable: Path | None, stage: Stage) ->
         return ""
     stage.update(f"playing {path.name} as {target.contract} does")
     contract = read_contracts()[target.contract]
-    findings = [
-        each for opened in dict.fromkeys((path, portable or path)) for each in examine(path, [contract], opened)
-    ]
+    kinds = [None, *([portable.read_bytes()] if portable else [])]
+    findings = [each for kind in kinds for each in examine(path, [contract], kind)]
     for finding in findings:
         if not finding.fits:
             raise ExportFailed(f"{path.name} does not fit {contract.title}: {finding.reason}")
