@@ -33,13 +33,14 @@ test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
 	RVM_REQUIRE=macos $(BIN)/pytest parity_tests/tests/test_coreml.py -k coreml_itself
 
-check: $(READY) ## Lint, types, the import contract, prose, and CI's workflows
+check: $(READY) ## Lint, types, the import contract, prose, CI's workflows, the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/prose.py
-	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(BIN)/zizmor --offline --quiet .github/workflows action.yml
+	$(BIN)/hadolint Dockerfile
 
 docs: $(READY) ## Write the page of commands, then build the site of docs/ in dist/site
 	$(BIN)/python docs/cli_reference.py

@@ -29,7 +29,7 @@ FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT fo
 
 def load_exporter(name: str) -> "Exporter":
     """Import a format's export module and return it. Raises MissingPackage."""
-    _require(name, FORMATS[name].packages, FORMATS[name].extra, FORMATS[name].afterwards)
+    require_packages(name, FORMATS[name].packages, FORMATS[name].extra, FORMATS[name].afterwards)
     return cast("Exporter", import_module(f"exporters.{name}.export"))
 
 
@@ -44,7 +44,7 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
         names = ", ".join(description.runtimes)
         raise UnknownRuntime(f"{description.title} files do not run in {runtime!r}; give as --runtime one of: {names}")
     info = description.runtimes[runtime]
-    _require(f"{name} in {runtime}", info.packages, info.extra)
+    require_packages(f"{name} in {runtime}", info.packages, info.extra)
     module = import_module(f"exporters.{name}.{info.module}")
     if not info.options:
         return cast("Runtime", module)
@@ -58,29 +58,29 @@ def check_installed(name: str) -> None:
     Raises MissingPackage.
     """
     description = FORMATS[name]
-    _require(name, description.packages, description.extra, description.afterwards)
+    require_packages(name, description.packages, description.extra, description.afterwards)
     judge = description.runtimes[description.default_runtime]
-    _require(name, judge.packages, judge.extra)
+    require_packages(name, judge.packages, judge.extra)
 
 
 def load_layers(name: str) -> "Opener":
     """Import the layers module of a format that has one, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    _require(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra)
     return cast("Opener", import_module(f"exporters.{name}.layers"))
 
 
 def load_recovery(name: str) -> "RecoveryModule":
     """Import the module that reads a format's graphs for `match.py`, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    _require(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra)
     return cast("RecoveryModule", import_module(f"exporters.{name}.recovery"))
 
 
 def load_scan(name: str) -> "Scanner":
     """Import the function that says what a format's file holds, without running it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    _require(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra)
     return cast("Scanner", import_module(f"exporters.{name}.scan").scan)
 
 
@@ -162,8 +162,8 @@ def _refuse_lie(path: Path, name: str) -> None:
         )
 
 
-def _require(what: str, packages: tuple[str, ...], extra: str, afterwards: str = "") -> None:
-    """Raise MissingPackage if a package is not installed.
+def require_packages(what: str, packages: tuple[str, ...], extra: str, afterwards: str = "") -> None:
+    """Raise MissingPackage if a package that `what` needs is not installed. Imports nothing.
 
     Any other import that fails is a bug of ours, and must not be reported as a missing package.
     """

@@ -37,6 +37,8 @@ class Format:
     * `one_size`: True if a file is made for one size, or for any at one ratio. Tests and benchmarks make one for each
       size.
     * `other_suffixes`: suffixes that its files may have besides `suffix`.
+    * `call`: how a consumer calls a file, in the words of its language. `first_states`: the states before the first
+      frame of a file that takes any size.
     * `is_code`: True if a file is a program that runs when it is loaded. It is not loaded unless the user trusts it.
     * `values`: the dtype between layers for each precision: `float32`, `float16`, or `uint8` in the quantised layers.
     * `not_run`: runtimes, by their names, devices and systems that its files are for, and that were never tried.
@@ -60,6 +62,8 @@ class Format:
     one_size: bool = False
     other_suffixes: tuple[str, ...] = ()
     is_code: bool = False
+    call: str = "call it by the names of its inputs"
+    first_states: str = "zeros of their own sizes"
 
     @property
     def suffixes(self) -> tuple[str, ...]:

@@ -220,4 +220,5 @@ FORMAT = Format(
     recognise=recognise,
     spec=CoremlSpec,
     one_size=True,
+    call="model.prediction(from: inputs)",
 )

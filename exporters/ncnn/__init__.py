@@ -56,4 +56,5 @@ FORMAT = Format(
     recognise=recognise,
     spec=NcnnSpec,
     one_size=True,
+    call="extractor.input(name, mat), extractor.extract(name, mat)",
 )

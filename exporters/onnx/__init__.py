@@ -158,4 +158,6 @@ FORMAT = Format(
     recognise=recognise,
     spec=OnnxSpec,
     profiles=PROFILES,
+    call="session.run(None, {name: array})",
+    first_states="zeros of shape (1, 1, 1, 1)",
 )

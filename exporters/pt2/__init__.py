@@ -43,4 +43,6 @@ FORMAT = Format(
     recognise=recognise,
     spec=Pt2Spec,
     one_size=True,
+    call="program.module()(src, r1i, r2i, r3i, r4i)",
+    first_states="zeros of their shapes and of the batch of src",
 )

@@ -52,4 +52,6 @@ FORMAT = Format(
     not_run=("GPU",),
     recognise=recognise,
     spec=TensorflowSpec,
+    call="model([src, r1, r2, r3, r4, downsample_ratio])",
+    first_states="a zero of any rank",
 )

@@ -84,6 +84,21 @@ def test_the_first_state_is_a_zero_of_any_rank(model, shape):
     np.testing.assert_array_equal(expected["pha"], given["pha"])
 
 
+def test_keras_takes_it_as_a_layer_and_in_no_other_way(model, folder):
+    import keras
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match="not supported"):
+        keras.models.load_model(folder)
+    layer = keras.layers.TFSMLayer(folder, call_endpoint="__call__")
+    src, ratio = tf.constant(np.random.default_rng(0).random((1, 48, 64, 3), np.float32)), tf.constant(0.5)
+    given, expected = [tf.zeros((1, 1, 1, 1))] * 4, [0.0] * 4
+    for _ in range(2):
+        matte, wanted = layer([src, *given, ratio]), model([src, *expected, 0.5])
+        np.testing.assert_array_equal(matte["pha"], wanted["pha"])
+        given, expected = ([each[f"r{k}o"] for k in (1, 2, 3, 4)] for each in (matte, wanted))
+
+
 def test_the_signature_has_the_released_names(model):
     import tensorflow as tf
 

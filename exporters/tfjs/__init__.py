@@ -44,4 +44,6 @@ FORMAT = Format(
     not_run=("GPU",),
     recognise=recognise,
     spec=TfjsSpec,
+    call="model.execute({name: tensor}, outputs), or matting.matte(frame) of rvm.js,",
+    first_states="a scalar zero",
 )

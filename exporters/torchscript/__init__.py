@@ -29,4 +29,6 @@ FORMAT = Format(
     recognise=recognise,
     spec=ExportSpec,
     is_code=True,
+    call="model(src, r1, r2, r3, r4, downsample_ratio)",
+    first_states="None",
 )

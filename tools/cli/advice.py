@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from exporters import FORMATS
+from tools.targets.targets import read_targets
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--backbone": ("--variant",),
@@ -102,7 +103,16 @@ def advised(error: typer.TyperException) -> str:
         return f"{message}{_option_for(message, context)}"
     for typed, said in ENGLISH.items():
         message = re.sub(typed, said, message)
-    return message
+    return _with_value(message, error)
+
+
+def _with_value(message: str, error: typer.TyperException) -> str:
+    """Return a message about a value that shows the value too."""
+    cause: Any = error.__cause__
+    if not hasattr(cause, "errors"):  # pydantic's, which has the value
+        return message
+    value = repr(cause.errors()[0]["input"])
+    return message if value in message else message.replace("Invalid value for", f"Invalid value {value} for", 1)
 
 
 def _instead_of(option: str, context: Any) -> str:
@@ -125,7 +135,10 @@ def _command_instead_of(word: str, context: Any) -> str:
     own = context.command.commands
     if Path(word).exists():
         return f": it is a file; to see what is in it: {context.command_path} info {word}"
-    known = COMMANDS.get(word.lower(), ()) if context.parent is None else ()
+    known: tuple[str, ...] = ()
+    if context.parent is None:
+        consumers = (f"for {word.lower()}",) if word.lower() in read_targets() else ()
+        known = (*consumers, *COMMANDS.get(word.lower(), ()))
     meant = known or get_close_matches(word, own, 2)
     return f"; did you mean {' or '.join(meant)}?" if meant else f"; the commands are {', '.join(own)}"
 

@@ -27,6 +27,7 @@ from tools.cli.options import (
 )
 from tools.shared.sizes import parse_baked_ratios, parse_sizes
 from tools.shared.stdout import print_result
+from tools.targets.targets import read_targets
 
 ResolutionOption = Annotated[
     list[str], typer.Option(*RESOLUTION, metavar="WxH", help="Fix the frame size; repeatable, one file each.")
@@ -34,20 +35,26 @@ ResolutionOption = Annotated[
 RatiosOption = Annotated[
     list[str], typer.Option(*RATIO, metavar="R|auto", help="Fix the ratio; the n-th belongs to the n-th resolution.")
 ]
+CardOption = Annotated[
+    bool, typer.Option("--card", help="Write a model card beside the file: its facts, its loop, its parity.")
+]
 BatchOption = Annotated[int | None, typer.Option(help="Fix the batch size.")]
 
 
 def add_export_command(name: str, description: Format) -> None:
     """Add the command that exports one format. Its options are the fields of a class made for it."""
-    options = make_dataclass("ExportOptions", [*_options(description)], kw_only=True)
+    given_options = make_dataclass("Given", [*_options(description)], kw_only=True)
 
-    @wraps(options)
+    @wraps(given_options)
     def export(**values: Any) -> None:
-        from tools.commands.export import export_all
+        from tools.commands.export import ExportOptions, export_all
 
-        given = options(**values)
+        given = given_options(**values)
         specs = _specs(description, given)
-        for path in export_all(name, specs, given.checkpoint, given.output, given.force, given.verify, given.trust):
+        options = ExportOptions(
+            output=given.output, force=given.force, prove=given.verify, trust=given.trust, card=given.card
+        )
+        for path in export_all(name, specs, given.checkpoint, options):
             print_result(path)
 
     help_text = f"{description.help} Prints the files' paths."
@@ -79,6 +86,7 @@ def _options(description: Format) -> Iterator[tuple[str, Any, Any]]:
         Annotated[bool, typer.Option(help="Compare with PyTorch over a clip; a mismatch leaves no file.")],
         field(default=True),
     )
+    yield "card", CardOption, field(default=False)
     if issubclass(description.spec, FixableSpec):
         yield "resolution", ResolutionOption, field(default=())
         yield "downsample_ratio", RatiosOption, field(default=())
@@ -136,3 +144,37 @@ def _sizes(spec: type[ExportSpec], given: Any) -> list[dict[str, Any]]:
 
 for _name, _description in FORMATS.items():
     add_export_command(_name, _description)
+
+
+@app.command(
+    "for",
+    short_help="Make a folder for one consumer: file, card, project.",
+    help="Make a folder with the right file for a consumer, proved; its card, golden frames to check with, and a small "
+    "project that plays it. Prints the folder's path.",
+)
+def for_target(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help=f"Consumer: {', '.join(read_targets())}.")],
+    checkpoint: CheckpointOption = "auto",
+    trust: TrustOption = False,
+    output: Annotated[
+        Path | None, typer.Option(*OUTPUT, metavar="DIR", help="Folder to make. Default: matte-TARGET.")
+    ] = None,
+    resolution: Annotated[
+        str, typer.Option(*RESOLUTION, metavar="WxH", help="Frame size of a file for one size. Default: the target's.")
+    ] = "",
+    downsample_ratio: Annotated[
+        str, typer.Option(*RATIO, metavar="R|auto", help="Ratio of a file for one size. Default: the target's.")
+    ] = "",
+    force: ForceOption = False,
+) -> None:
+    from tools.commands.targets import TargetOptions, make_folder
+
+    options = TargetOptions(
+        output=output,
+        checkpoint=checkpoint,
+        trust=trust,
+        resolution=resolution,
+        downsample_ratio=downsample_ratio,
+        force=force,
+    )
+    print_result(make_folder(target, options))

@@ -1,4 +1,4 @@
-"""The commands that compare or read files: verify, bisect, compare, recover, info."""
+"""The commands that compare or read files: verify, doctor, bisect, compare, recover, info."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from tools.cli.options import (
     report_option,
     weights_option,
 )
+from tools.doctor.contracts import read_contracts
 from tools.shared.stdout import print_result
 
 
@@ -61,6 +62,23 @@ def verify(
         reports=files(json=json, junit=junit, markdown=markdown),
     )
     raise typer.Exit(verify_all(artifacts, options))
+
+
+@app.command(
+    short_help="Say whether an ONNX file fits a program.",
+    help="Play an ONNX file exactly as other programs call it, and say whether it fits them, and why. The way of "
+    "calling was read in their public source. Exits with 1 if it does not fit.",
+)
+def doctor(
+    artifact: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="ONNX file of the network, of any exporter.")],
+    programs: Annotated[
+        list[str] | None,
+        typer.Option("--as", metavar="|".join(read_contracts()), help="Program; repeatable. Default: all."),
+    ] = None,
+) -> None:
+    from tools.commands.doctor import examine_file
+
+    raise typer.Exit(examine_file(artifact, programs or ()))
 
 
 @app.command(

@@ -1,8 +1,6 @@
 """Show a file's facts, as a table for people or JSON for scripts."""
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,8 @@ from rich.table import Table
 
 from exporters import describe
 from exporters.artifact import Artifact, TensorInfo
-from rvm_model.files import sha256_of
+from tools.companions.calling import how_to_call
+from tools.companions.content import size_and_sha256
 from tools.shared.console import stderr_console
 from tools.shared.stdout import write_stdout
 
@@ -30,7 +29,7 @@ def show(path: Path, as_json: bool) -> None:
 
 def to_json(artifact: Artifact) -> dict[str, Any]:
     """Return all facts about the file or folder."""
-    size, sha256 = _content(artifact.path)
+    size, sha256 = size_and_sha256(artifact.path)
     return {
         "artifact": str(artifact.path),
         "format": artifact.format,
@@ -64,22 +63,10 @@ def to_table(artifact: Artifact) -> Table:
                     _add_tensors(table, kind, function[kind])
         elif key != "artifact":
             table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    table.add_row("how to call it", how_to_call(artifact))
     if not artifact.metadata:
         table.add_row("metadata", "none")
     return table
-
-
-def _content(path: Path) -> tuple[int, str]:
-    """Return bytes and hash.
-
-    For a folder: the bytes of all its files, and the hash of the lines that `sha256sum *` prints there.
-    """
-    if not path.is_dir():
-        return path.stat().st_size, sha256_of(path)
-    found = [file for file in path.rglob("*") if file.is_file()]
-    files = {os.fsencode(file.relative_to(path).as_posix()): file for file in found}
-    lines = b"".join(b"%s  %s\n" % (sha256_of(file).encode(), name) for name, file in sorted(files.items()))
-    return sum(file.stat().st_size for file in found), hashlib.sha256(lines).hexdigest()
 
 
 def _add_tensors(table: Table, kind: str, tensors: list[dict[str, Any]]) -> None:

@@ -14,30 +14,22 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from exporters import load_exporter, open_artifact
-from exporters.artifact import ArtifactError, TensorInfo
-from exporters.support.licence import LICENCE
+from exporters.artifact import ArtifactError
 from parity_tests.clips import Clip, load_clip
 from parity_tests.reports.parity_report import verdict
 from parity_tests.verify import ParityReport
 from rvm_model.errors import UserError
 from rvm_model.files import read_file, sha256_of
 from rvm_model.weights.checkpoint import Checkpoint
+from tools.companions.describe import describe_file
+from tools.companions.entry import Sha256
+from tools.companions.versions import source_sha256, tools_of
 from tools.jobs.seals import seal_key, sealed, unsealed
 from tools.release.contents import Row
 from tools.release.files import FOLDER
 from tools.release.integrity import scan_faults
-from tools.release.manifest import (
-    Alpha,
-    MatteErrors,
-    OutputErrors,
-    Parity,
-    ReleasedFile,
-    Sha256,
-    Tensor,
-    Truth,
-)
+from tools.release.manifest import ReleasedFile
 from tools.release.scan import scan_file
-from tools.release.versions import source_sha256, tools_of
 from tools.shared.models import load_weights
 from tools.shared.outputs import ExportFailed, publish, write_text
 from tools.shared.pictures import Picture
@@ -71,6 +63,11 @@ class Built(BaseModel):
     entry: ReleasedFile
     reports: tuple[ParityReport, ...]
     picture: Picture
+
+    @property
+    def seeded(self) -> bool:
+        """Return whether the file's weights are seeded."""
+        return any(report.weights == "seeded" for report in self.reports)
 
 
 def build(row: Row, order: Order, key: str, seal: bytes) -> None:
@@ -153,62 +150,6 @@ def record_of(path: Path) -> Path:
     return path.parent / FOLDER / f"{path.name}.json"
 
 
-def parity_of(report: ParityReport) -> Parity:
-    """Return a report's figures in the form of the manifest."""
-    height, width = report.size
-    return Parity(
-        function=report.function,
-        runtime=report.runtime,
-        clip=report.clip,
-        frames=report.comparison.frames,
-        width=width,
-        height=height,
-        downsample_ratio=report.ratio,
-        outputs={
-            name: OutputErrors(
-                max_abs=drift.max_abs,
-                mean_abs=drift.mean_abs,
-                high_abs=drift.high_abs,
-                limit_max_abs=report.limits[name].max_abs,
-                limit_mean_abs=report.limits[name].mean_abs,
-                limit_high_abs=report.limits[name].high_abs,
-                yardsticks=report.multiples[name],
-            )
-            for name, drift in report.comparison.outputs.items()
-        },
-        alpha=Alpha(**asdict(report.comparison.alpha)),
-        truth=_truth(report),
-    )
-
-
-def _truth(report: ParityReport) -> Truth | None:
-    quality = report.quality
-    if quality is None:
-        return None
-    pytorch, file = (
-        MatteErrors(mad=each.mad, mse=each.mse, grad=each.grad, conn=each.conn, dtssd=each.dtssd)
-        for each in (quality.pytorch, quality.file)
-    )
-    return Truth(pytorch=pytorch, file=file)
-
-
 def _entry(row: Row, checkpoint: Checkpoint, path: Path, proof: Proof) -> ReleasedFile:
-    return ReleasedFile(
-        file=path.name,
-        bytes=path.stat().st_size,
-        sha256=sha256_of(path),
-        format=row.format,
-        spec=json.loads(json.dumps(asdict(row.spec))),
-        checkpoint_sha256=checkpoint.sha256,
-        weights_sha256=checkpoint.weights_sha256,
-        licence=LICENCE,
-        tools=tools_of(row.format),
-        inputs=tuple(map(_tensor, proof.artifact.inputs)),
-        outputs=tuple(map(_tensor, proof.artifact.outputs)),
-        parity=tuple(map(parity_of, proof.reports)),
-        scan=scan_file(path, row.format),
-    )
-
-
-def _tensor(tensor: TensorInfo) -> Tensor:
-    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
+    described = describe_file(path, row.format, row.spec, checkpoint, proof.artifact, proof.reports)
+    return ReleasedFile(**dict(described), scan=scan_file(path, row.format))

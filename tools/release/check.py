@@ -15,13 +15,14 @@ from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
 from rvm_model.files import sha256_of
+from tools.companions.entry import Tensor
 from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
 from tools.release.build import Order
 from tools.release.files import FOLDER, SUMS
 from tools.release.integrity import Say, check_integrity, read_sums
 from tools.release.make import AGAIN, ENVIRONMENT, MEMORY, SECONDS, make_release, release_lock
-from tools.release.manifest import ReleasedFile, Tensor
+from tools.release.manifest import ReleasedFile
 from tools.release.scan import scan_file
 from tools.release.sign import Verifier
 from tools.shared.models import load_weights

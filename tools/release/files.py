@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools.companions import GOLDEN, card_of
 from tools.release import manifest
 
 FOLDER = ".rvm-release"
@@ -11,7 +12,6 @@ FOLDER = ".rvm-release"
 JUNIT = "parity.xml"
 REPORT = "report.html"
 SBOM = "sbom.cdx.json"
-GOLDEN = "golden.npz"
 LICENCE_TEXT = "LICENSE"
 SUMS = "SHA256SUMS"
 """The sums of all files but itself and the signature."""
@@ -21,11 +21,6 @@ SIGNATURE = "model.sig"
 
 DESCRIBING = (manifest.NAME, JUNIT, REPORT, SBOM, GOLDEN, LICENCE_TEXT)
 """The files of a whole release beside its models and their cards; all are in the sums."""
-
-
-def card_of(path: Path) -> Path:
-    """Return the path of a model's card."""
-    return path.with_name(f"{path.name}.md")
 
 
 def summed(models: Iterable[str]) -> set[str]:

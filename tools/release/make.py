@@ -17,6 +17,8 @@ from rvm_model.errors import UserError
 from rvm_model.files import sha256_of
 from rvm_model.state import REFINERS
 from rvm_model.weights.checkpoint import Checkpoint
+from tools.companions import GOLDEN, card_of
+from tools.companions.cards import to_card
 from tools.jobs.cluster import dask_cluster
 from tools.jobs.processes import THREADS, default_processes
 from tools.jobs.runner import Job, run_jobs
@@ -24,18 +26,15 @@ from tools.jobs.seals import seal_key
 from tools.release import golden
 from tools.release import manifest as manifests
 from tools.release.build import Built, Order, build, key_of, made_already, record_of
-from tools.release.cards import to_card
 from tools.release.contents import Row, read_table
 from tools.release.files import (
     FOLDER,
-    GOLDEN,
     JUNIT,
     LICENCE_TEXT,
     REPORT,
     SBOM,
     SIGNATURE,
     SUMS,
-    card_of,
     summed,
 )
 from tools.release.manifest import Manifest, Weights
@@ -278,7 +277,7 @@ def _describe(
     failures = [replace(each, error=each.error.replace(f"{out}/", "")) for each in failures]
     refusals = [Refusal(artifact=Path(each.name), error=each.error) for each in failures]
     texts = {
-        **{card_of(Path(each.entry.file)).name: to_card(each) for each in built},
+        **{card_of(Path(each.entry.file)).name: to_card(each.entry, each.seeded) for each in built},
         JUNIT: to_junit([*reports, *refusals]),
         REPORT: to_html(manifest, built, failures),
         LICENCE_TEXT: licence_text(),

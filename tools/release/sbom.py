@@ -17,8 +17,9 @@ from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 
 from rvm_model.files import read_file
+from tools.companions.entry import Parity, Tensor
 from tools.release.files import SBOM
-from tools.release.manifest import Manifest, Parity, ReleasedFile, Tensor, Weights
+from tools.release.manifest import Manifest, ReleasedFile, Weights
 
 PAPER = "https://arxiv.org/abs/2108.11515"
 OURS = "rvm-export"

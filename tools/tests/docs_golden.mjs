@@ -1,11 +1,11 @@
-// Runs docs/examples/golden.mjs for test_docs_examples.py: LIBRARY FOLDER MODEL GOLDEN VARIANT SIZE
+// Runs tools/targets/examples/golden.mjs for test_docs_examples.py: LIBRARY FOLDER MODEL GOLDEN VARIANT SIZE
 // Writes the largest errors as JSON.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-import { largestErrors, readNpz } from "../../docs/examples/golden.mjs";
+import { largestErrors, readNpz } from "../../tools/targets/examples/golden.mjs";
 
 const [library, folder, model, golden, variant, size] = process.argv.slice(2);
 console.log = console.info = console.warn = () => {};

@@ -1,11 +1,11 @@
-// Runs docs/examples/onnx.mjs for test_docs_examples.py: LIBRARY FOLDER MODEL WIDTH HEIGHT RATIO < frames.rgba
+// Runs tools/targets/examples/onnx.mjs for test_docs_examples.py: LIBRARY FOLDER MODEL WIDTH HEIGHT RATIO < frames.rgba
 // Writes the float32 alpha of all frames, and then the last frame as the example draws it.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-import { mattes, toPixels } from "../../docs/examples/onnx.mjs";
+import { mattes, toPixels } from "../../tools/targets/examples/onnx.mjs";
 
 const [library, folder, model, ...numbers] = process.argv.slice(2);
 const [width, height, ratio] = numbers.map(Number);

@@ -10,10 +10,12 @@ from exporters import FORMATS, describe
 from exporters.support.licence import LICENCE, SOURCE
 from parity_tests.clips import builtin_clip, load_clip
 from rvm_model import load_checkpoint
-from tools.release.build import Built, parity_of
-from tools.release.manifest import VERSION, Manifest, ReleasedFile, Tensor, Weights
+from tools.companions.describe import parity_of
+from tools.companions.entry import Tensor
+from tools.companions.versions import tools_of
+from tools.release.build import Built
+from tools.release.manifest import VERSION, Manifest, ReleasedFile, Weights
 from tools.release.scan import scan_file
-from tools.release.versions import tools_of
 from tools.shared.prove import prove
 
 SHA = 64 * "0"

@@ -20,16 +20,20 @@ from exporters.spec import Fixed
 from exporters.tests.coreml_files import StandIn
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
-from tools.release.cards import to_card
+from tools.companions.cards import to_card
 from tools.tests.release_made import built_of, clip_frames
 
 FRAMES, WIDTH, HEIGHT, RATIO = 3, 160, 96, 0.25
 PYTHON = ("onnx", "torchscript", "tensorflow")
 
 
+def card_for(built):
+    return to_card(built.entry, built.seeded)
+
+
 @pytest.fixture
 def card(seeded_artifacts):
-    return lambda name: to_card(built_of(seeded_artifacts[name], name, seeded_artifacts["onnx"]))
+    return lambda name: card_for(built_of(seeded_artifacts[name], name, seeded_artifacts["onnx"]))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_the_lines_for_an_onnx_file_of_one_size_run(seeded_artifacts, expected, 
     )
     path = tmp_path / spec.file_name(".onnx", seeded=True)
     load_exporter("onnx").export(load_checkpoint("seeded"), spec, path)
-    text = to_card(built_of(path, "onnx", seeded_artifacts["onnx"]))
+    text = card_for(built_of(path, "onnx", seeded_artifacts["onnx"]))
     assert f"{WIDTH}x{HEIGHT}, downsample ratio {RATIO}" in text
     monkeypatch.chdir(tmp_path)
     names = {"frames": clip_frames(FRAMES, WIDTH, HEIGHT)}
@@ -105,7 +109,7 @@ def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monk
     spec = FORMATS["ncnn"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", zip=True, **size)
     path = tmp_path / spec.file_name(".ncnn.zip", seeded=True)
     load_exporter("ncnn").export(load_checkpoint("seeded"), spec, path)
-    text = to_card(built_of(path, "ncnn", seeded_artifacts["onnx"]))
+    text = card_for(built_of(path, "ncnn", seeded_artifacts["onnx"]))
     words = f"{WIDTH}x{HEIGHT}, downsample ratio" if kind == "one size" else "any size, downsample ratio"
     assert f"{words} {RATIO}" in text
     shutil.unpack_archive(path, tmp_path)
@@ -219,11 +223,7 @@ def test_a_clips_name_means_nothing_in_markdown(seeded_artifacts):
     built = built_of(seeded_artifacts["onnx"], "onnx", seeded_artifacts["onnx"])
     (parity,) = built.entry.parity
     odd = parity.model_copy(update={"clip": "a|b`c` <b> [f](g)"})
-    html = (
-        MarkdownIt()
-        .enable("table")
-        .render(to_card(built.model_copy(update={"entry": built.entry.model_copy(update={"parity": (odd,)})})))
-    )
+    html = MarkdownIt().enable("table").render(to_card(built.entry.model_copy(update={"parity": (odd,)}), built.seeded))
     assert "clip: a|b`c` &lt;b&gt; [f](g), 16 frames" in html
 
 

@@ -15,12 +15,18 @@ import pytest
 
 from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
-from tools.release import golden
+from tools.companions import golden
+from tools.targets.targets import read_targets
 from tools.tests.test_docs import FENCED, PAGES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-EXAMPLES = ROOT / "docs" / "examples"
+EXAMPLES = ROOT / "tools" / "targets" / "examples"
+"""Those that `rvm-export for` copies too."""
+
+PAGES_ALONE = ROOT / "docs" / "examples"
+"""Those that only a page has, and what both run in."""
+
 ONNX_WEB, TFJS_WEB = (ROOT / "exporters" / name / "web" for name in ("onnx", "tfjs"))
 PACKAGES = Path(sysconfig.get_path("purelib"))
 WIDTH, HEIGHT, RATIO = 64, 48, 0.5
@@ -68,7 +74,7 @@ def call(command: list[str | Path], frames: np.ndarray, **environment: str) -> b
 
 @pytest.mark.parametrize("library", ["onnxruntime-web", "onnxruntime-node"])
 def test_onnx_in_node(library, node, onnx_file, alpha, require):
-    folder = ONNX_WEB if library == "onnxruntime-web" else EXAMPLES
+    folder = ONNX_WEB if library == "onnxruntime-web" else PAGES_ALONE
     present = (folder / "node_modules" / library).is_dir()
     require(library, present, f"{library} is not installed; run: npm ci --ignore-scripts --prefix {folder}")
     given = call([node, HERE / "docs_onnx.mjs", library, folder, onnx_file, *ARGUMENTS], FRAMES)
@@ -87,8 +93,9 @@ def test_tfjs_by_hand_in_node(node, tfjs_folder, alpha):
 def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, tmp_path):
     shutil.copy(onnx_file, tmp_path / "model.onnx")
     folder = tfjs_folder if kind == "tfjs" else tmp_path
+    examples = PAGES_ALONE if kind == "tfjs" else EXAMPLES
     result = json.loads(
-        call([node, HERE / "docs_page.mjs", kind, EXAMPLES, folder, ONNX_WEB, TFJS_WEB, chromium], FRAMES[:0])
+        call([node, HERE / "docs_page.mjs", kind, examples, folder, ONNX_WEB, TFJS_WEB, chromium], FRAMES[:0])
     )
     assert result["trouble"] == []
     assert result["drawn"] >= 5
@@ -181,11 +188,12 @@ def test_golden_vectors_in_cpp(openvino, onnx_file, vectors, wrong_vectors, tmp_
             assert done.returncode == code, (size, path, done.stdout, done.stderr)
 
 
-def test_every_example_is_on_a_page():
+def test_every_example_is_on_a_page_or_in_a_folder():
     included = {block.strip() for text in PAGES.values() for _, block in FENCED.findall(text)}
-    for path in EXAMPLES.iterdir():
-        if path.suffix in (".mjs", ".cpp", ".swift"):
-            assert f'--8<-- "docs/examples/{path.name}"' in included
+    copied = {EXAMPLES / source for target in read_targets().values() for source in target.files.values()}
+    for path in (*EXAMPLES.iterdir(), *PAGES_ALONE.iterdir()):
+        if path.suffix in (".mjs", ".cpp", ".swift", ".cs", ".py"):
+            assert f'--8<-- "{path.relative_to(ROOT)}"' in included or path in copied, path
 
 
 def test_no_javascript_or_cpp_is_typed_into_a_page():

@@ -14,7 +14,7 @@ from PIL import Image
 import rvm_model
 from exporters import FORMATS, load_exporter
 from exporters.spec import Fixed
-from tools.release import golden
+from tools.companions import golden
 from tools.tests.test_docs import FENCED, PAGES
 
 WIDTH, HEIGHT, RATIO, FRAMES = 96, 64, 0.25, 3

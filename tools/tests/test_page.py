@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
-from tools.release.cards import to_card
+from tools.companions.cards import to_card
 from tools.release.page import Failure, to_html
 from tools.tests.html_reader import Reader
 from tools.tests.release_made import built_of, manifest_of
@@ -134,13 +134,13 @@ def test_what_is_exact_says_so_and_has_no_plot(built):
 WRITE = """
 import sys
 from tools.release.build import Built
-from tools.release.cards import to_card
+from tools.companions.cards import to_card
 from tools.release.manifest import Manifest
 from tools.release.page import Failure, to_html
 manifest, *built = open(sys.argv[1]).read().splitlines()
 built = [Built.model_validate_json(each) for each in built]
 page = to_html(Manifest.model_validate_json(manifest), built, [Failure(name="x", error="y")])
-sys.stdout.buffer.write("\\n".join([page, *map(to_card, built)]).encode())
+sys.stdout.buffer.write("\\n".join([page, *(to_card(each.entry, each.seeded) for each in built)]).encode())
 """
 
 
@@ -157,7 +157,7 @@ def test_page_and_cards_are_the_same_in_another_process(built, tmp_path):
         timeout=300,
     ).stdout.decode()
     page = to_html(manifest_of(*built), built, [Failure(name="x", error="y")])
-    assert written == "\n".join([page, *map(to_card, built)])
+    assert written == "\n".join([page, *(to_card(each.entry, each.seeded) for each in built)])
     assert not re.search(r"20\d\d-\d\d-\d\d", written)
 
 

@@ -19,10 +19,11 @@ from cyclonedx.validation.json import JsonStrictValidator
 from exporters.support.licence import licence_text
 from rvm_model import load_checkpoint
 from rvm_model.files import sha256_of
+from tools.companions import GOLDEN, golden
 from tools.jobs.seals import seal_key, sealed
-from tools.release import check, golden, make, manifest, sbom
+from tools.release import check, make, manifest, sbom
 from tools.release.build import record_of
-from tools.release.files import GOLDEN, LICENCE_TEXT, SBOM, SIGNATURE, SUMS
+from tools.release.files import LICENCE_TEXT, SBOM, SIGNATURE, SUMS
 from tools.release.integrity import scan_faults
 from tools.release.sign import GITHUB, Signer, Verifier, check_signature, sign_release
 from tools.tests.kills import ROOT, hashes, small_command

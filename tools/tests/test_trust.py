@@ -12,9 +12,10 @@ from exporters.artifact import ArtifactError, Untrusted
 from exporters.support.licence import LICENCE, SOURCE
 from exporters.torchscript.runtime import load_module
 from rvm_model import load_checkpoint
+from tools.companions.entry import Alpha, OutputErrors, Parity
 from tools.release import manifest
 from tools.release.files import SBOM, SUMS, summed
-from tools.release.manifest import VERSION, Alpha, Manifest, OutputErrors, Parity, ReleasedFile, Scan, Weights
+from tools.release.manifest import VERSION, Manifest, ReleasedFile, Scan, Weights
 from tools.release.sbom import to_sbom
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,5 +1,6 @@
 """The built wheel in fresh environments: help and clear messages without extras, and a format with its own extra."""
 
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporters import FORMATS
+from tools.targets.targets import read_targets
 from tools.tests.fresh import build_wheel, fresh, run
 
 
@@ -36,6 +38,16 @@ def test_what_it_holds(wheel):
     assert {"tools/release/contents.toml", "rvm_model/video/synthetic/portrait.png"} <= {*names}
     for name in FORMATS:
         assert f"exporters/{name}/card.md.jinja" in names
+    for target in read_targets().values():
+        for source in target.files.values():
+            assert os.path.normpath(f"tools/targets/examples/{source}") in names
+
+
+def test_one_format_brings_no_other_with_it(wheel, tmp_path):
+    folder = fresh(wheel, tmp_path / "environment", ["onnx"])
+    here = {path.name for path in folder.iterdir()}
+    assert {"onnx", "onnxruntime", "torch"} <= here
+    assert not {"tensorflow", "tensorflowjs", "coremltools", "ncnn", "openvino", "distributed", "matplotlib"} & here
 
 
 def test_help_and_version(bare):

@@ -12,7 +12,14 @@ from tools.cli.options import app
 WRONG = """
 onx                                                 | did you mean onnx?
 export                                              | did you mean coreml or ncnn or
-ios                                                 | did you mean coreml?
+ios                                                 | did you mean for ios or coreml?
+obs                                                 | did you mean for obs?
+for                                                 | Consumer: python, browser, node
+for toaster                                         | no such target: toaster; give one of python, browser
+for python --resolution 64x48                       | leave --resolution out
+doctor                                              | ONNX file of the network
+doctor m.onnx --as vlc                              | give one of official, obs
+doctor nowhere.onnx                                 | cannot read nowhere.onnx
 Serve                                               | did you mean demo?
 frobnicate                                          | the commands are coreml, ncnn, onnx,
 notes.txt                                           | it is a file; to see what is in it: rvm-export info notes.txt
@@ -43,13 +50,13 @@ onnx --resolution 64x48 --downsample-ratio 2        | give a number in (0, 1], o
 onnx --resolution 64x48 --downsample-ratio 1/4      | give a number in (0, 1], or auto
 onnx --resolution 64x48 --batch 0                   | --batch 0: give 1 or more
 onnx --downsample-ratio .5                          | goes with a --resolution
-onnx --batch two                                    | '--batch': give a whole number
+onnx --batch two                                    | Invalid value 'two' for '--batch': give a whole number
 onnx --precision half                               | is not one of fp32, fp16, int8
 onnx --precision fp16,fp32                          | is not one of fp32, fp16, int8
 onnx --variant resnet101                            | 'resnet101' is not one of 'mobilenetv3', 'resnet50'
 onnx --refiner none                                 | is not one of 'deep_guided_filter', 'fast_guided_filter'
 onnx --opset 9                                      | is not one of 12 to 21
-onnx --opset eleven                                 | '--opset': give a whole number
+onnx --opset eleven                                 | Invalid value 'eleven' for '--opset': give a whole number
 onnx --profile gpu                                  | is not one of ort, tensorrt
 onnx --io rgb                                       | is not one of nchw
 onnx --io-dtype fp64                                | is not one of same, fp32
@@ -73,7 +80,7 @@ verify clip.mp4                                     | give it as the clip or the
 verify w.pth                                        | export it first, or give it as --checkpoint
 verify m.onnx --clip nowhere.mp4                    | no such clip: nowhere.mp4; give an image folder or a video
 verify m.onnx --frames 3                            | give at least 12
-verify m.onnx --frames many                         | '--frames': give a whole number
+verify m.onnx --frames many                         | Invalid value 'many' for '--frames': give a whole number
 verify m.onnx --device gpu                          | is not one of cpu, cuda
 verify m.onnx --downsample-ratio 7                  | give a number in (0, 1], or auto
 verify m.onnx --json - --junit -                    | give all but one a file
@@ -94,15 +101,15 @@ matte m.onnx --model clip.mp4 --alpha x.mp4         | give it as the clip or the
 matte nowhere.mp4 --model seeded --alpha x.mp4      | give a video, a picture or a folder of pictures
 matte notes.txt --model seeded --alpha x.mp4          | cannot read notes.txt as a video
 matte clip.mp4 --model seeded --alpha a.mp4 -b red  | --background is for --composition
-matte clip.mp4 --model seeded --alpha a.mp4 -j 0    | give at least 1
+matte clip.mp4 --model seeded --alpha a.mp4 -j 0    | Invalid value '0' for '--jobs' / '-j': give at least 1
 matte clip.mp4 --model seeded --alpha a.mp4 --resize 640   | give width x height in pixels
 matte clip.mp4 --model seeded --alpha a.mp4 --seq-chunk 0  | give 1 or more frames
-matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | '--start': give a number
+matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | Invalid value 'soon' for '--start': give a number
 demo --port http                                    | '--port': give a whole number
 demo --model notes.txt                              | is none of the formats known here
 bench nowhere.onnx                                  | cannot read nowhere.onnx
 bench --preset hd                                   | is not one of rvm
-bench --threads 0                                   | give at least 1
+bench --threads 0                                   | Invalid value '0' for '--threads': give at least 1
 benchmark --formats tflite                          | is not one of coreml, ncnn, onnx
 release --checkpoint mobilnet=seeded                | is not one of mobilenetv3, resnet50
 release --only tflite                               | give one of coreml, ncnn, onnx

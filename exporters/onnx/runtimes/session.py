@@ -14,7 +14,7 @@ from rvm_model.device import DeviceError
 from rvm_model.errors import first_line
 from rvm_model.files import read_file
 
-_ERRORS = (
+ERRORS = (
     RuntimeError,  # raised for bound inputs and outputs
     ort_errors.EngineError,
     ort_errors.EPFail,
@@ -37,14 +37,7 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
         DeviceError: no working CUDA provider.
     """
     path = artifact.path
-    options = ort.SessionOptions()
-    # Unlike PyTorch and TensorFlow it does not read OMP_NUM_THREADS, and parallel processes would compete for cores.
-    options.intra_op_num_threads = _threads()
-    # One block for a whole frame, planned from the frame before, takes 350 MiB more at 4K, and is no faster.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 4  # it also raises what it would log as an error
-    # Otherwise waiting threads spin, and slow down PyTorch, which runs the other side of a comparison.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options()
     if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
         raise DeviceError(_no_cuda())
     # Only a file of one size keeps its addresses, as a CUDA graph needs.
@@ -54,7 +47,7 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
         if not str(path).isprintable():  # as a name of bytes that are no UTF-8, which onnxruntime does not take
             model = model or read_file(path)
         session = ort.InferenceSession(model or path, options, providers=providers, enable_fallback=0)
-    except _ERRORS as error:
+    except ERRORS as error:
         raise ArtifactError(f"{path} does not load in onnxruntime: {first_line(error)}") from error
     # If CUDA's libraries are missing, onnxruntime only warns and uses the CPU.
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
@@ -62,12 +55,25 @@ def open_session(artifact: Artifact, device: Device, model: bytes | None = None)
     return session
 
 
+def session_options() -> ort.SessionOptions:
+    """Return the options of every session of ours."""
+    options = ort.SessionOptions()
+    # Unlike PyTorch and TensorFlow it does not read OMP_NUM_THREADS, and parallel processes would compete for cores.
+    options.intra_op_num_threads = _threads()
+    # One block for a whole frame, planned from the frame before, takes 350 MiB more at 4K, and is no faster.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4  # it also raises what it would log as an error
+    # Otherwise waiting threads spin, and slow down PyTorch, which runs the other side of a comparison.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
 @contextmanager
 def said_in_one_line(artifact: Artifact) -> Iterator[None]:
     """Raise ArtifactError with the first line of onnxruntime's error when a frame does not run."""
     try:
         yield
-    except _ERRORS as error:
+    except ERRORS as error:
         raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
 
 

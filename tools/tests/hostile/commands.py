@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Callable[[Path, Home], Words]] = {
     "compare": lambda file, home: [
         *("compare", file, "seeded", *_verifying(home), "--output", home.outputs / "a.png"),
     ],
+    "doctor": lambda file, _: ["doctor", file, "--as", "official"],
     "bisect": lambda file, home: ["bisect", file, *_verifying(home), "--checkpoint", "seeded"],
     "demo": lambda file, home: ["demo", "--model", file, "--static", home.outputs / "page"],
     "export --checkpoint": lambda file, home: [
@@ -77,7 +78,7 @@ MUTATED: Mapping[str, tuple[str, ...]] = {
 """The commands for each kind of a mutated file."""
 
 EVERY: Mapping[str, tuple[str, ...]] = {
-    "onnx": (*MUTATED["model"], "compare", "export --checkpoint", "bisect", "demo"),
+    "onnx": (*MUTATED["model"], "compare", "export --checkpoint", "bisect", "doctor", "demo"),
     "tfjs": (*MUTATED["model"], "compare", "export --checkpoint", "demo"),
     "model": (*MUTATED["model"], "compare", "export --checkpoint"),
     "weights": (*MUTATED["weights"], "matte by weights"),

@@ -8,18 +8,14 @@ from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-import exporters
-import parity_tests
 import rvm_model
-import tools.release
-import tools.shared
 from exporters import FORMATS
 from exporters.support.metadata import release
 from rvm_model import __version__
 
 ALWAYS = ("torch", "numpy", "PIL")
-_OURS = (rvm_model, exporters, parity_tests, tools.shared, tools.release)
-"""Packages that make files, prove them, or record what was proved."""
+_OURS = ("rvm_model", "exporters", "parity_tests", "tools/shared", "tools/companions", "tools/release")
+"""Folders of the code that makes files, proves them, or records what was proved."""
 _SUFFIXES = {".py", ".js", ".mjs", ".json", ".html", ".toml", ".png"}
 
 
@@ -39,12 +35,13 @@ def tools_of(format_name: str) -> dict[str, str]:
 def source_sha256() -> str:
     """Return a hash of the source that makes, judges and shows files: if it changes, files are made again."""
     digest = hashlib.sha256()
-    for package in _OURS:
-        root = Path(next(iter(package.__path__)))
+    ours = Path(next(iter(rvm_model.__path__))).parent
+    for folder in _OURS:
+        root = ours / folder
         for file in sorted(root.rglob("*")):
             parts = file.relative_to(root).parts
             if file.suffix in _SUFFIXES and not {"tests", "node_modules"} & {*parts} and file.is_file():
-                digest.update(f"{package.__name__}/{'/'.join(parts)} ".encode())
+                digest.update(f"{folder}/{'/'.join(parts)} ".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -12,9 +12,8 @@ from exporters import FORMATS
 from exporters.artifact import INPUTS, LINE
 from exporters.support.licence import SOURCE
 from parity_tests.reports.markdown import escaped
+from tools.companions.entry import DescribedFile, Tensor
 from tools.pages.render import finalize
-from tools.release.build import Built
-from tools.release.manifest import Tensor
 
 TEMPLATE = "card.md.jinja"
 
@@ -23,9 +22,13 @@ _IMAGES = ("src", "fgr", "pha")
 _BYTES = ("uint8", "8-bit image")
 
 
-def to_card(built: Built) -> str:
-    """Return the model card of a file. The same file gives the same card: it contains no date, machine or folder."""
-    entry = built.entry
+def to_card(entry: DescribedFile, seeded: bool) -> str:
+    """Return the model card of a file. The same file gives the same card: it contains no date, machine or folder.
+
+    Args:
+        entry: The file.
+        seeded: Whether its weights are seeded.
+    """
     return (
         _environment()
         .get_template(f"{entry.format}/{TEMPLATE}")
@@ -35,7 +38,7 @@ def to_card(built: Built) -> str:
             spec=entry.spec,
             fixed=entry.spec.get("fixed"),
             title=FORMATS[entry.format].title,
-            seeded=any(report.weights == "seeded" for report in built.reports),
+            seeded=seeded,
             stateful=not any(tensor.name.startswith("r1") for tensor in entry.inputs),
             gives_line=LINE[0] == entry.outputs[0].name,
             ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
