@@ -15,7 +15,7 @@ from exporters.onnx.runtimes.step import make_step, to_matte, to_numpy
 from exporters.openvino import GRAPH, OMZ, STATES, WEIGHTS
 from exporters.openvino.artifact import inspect
 from exporters.openvino.load import read
-from exporters.runtime import Arrays, Device, Frame, Matte, Run, State, Step
+from exporters.runtime import Arrays, Device, FileStep, Frame, Line, Matte, Run, State
 from exporters.support.archive import unpacked
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
@@ -24,7 +24,7 @@ __all__ = ["inspect", "load", "to_numpy"]
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:
     """Yield the step function. See `exporters.runtime.Runtime`. The state is four arrays."""
     if device != "cpu":
         raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")
@@ -58,12 +58,12 @@ def _called_by_our_names(run: Run) -> Run:
     return renamed
 
 
-def _stateful_step(artifact: Artifact, ratio: float, run: Run) -> Step:
+def _stateful_step(artifact: Artifact, ratio: float, run: Run) -> FileStep:
     """Return the step function of a model that keeps the states inside: it gets another state only if one is given."""
     ratio_input = {INPUTS[5]: np.array([ratio], np.float32)} if artifact.fixed is None else {}
     inside: State = None
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         nonlocal inside
         before = {}
         if state is None:

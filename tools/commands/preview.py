@@ -12,7 +12,7 @@ from PIL import Image
 from exporters.artifact import Artifact
 from exporters.spec import Fixed
 from rvm_model.errors import UserError
-from rvm_model.matting import Images
+from rvm_model.rendering import Images
 from rvm_model.state import auto_downsample_ratio, internal_size
 from rvm_model.video.background import GREEN, open_background
 from rvm_model.video.colour import VideoError
@@ -120,7 +120,7 @@ def _check_model(model: Model) -> None:
         return
     if model.baked_ratio is not None:
         raise PreviewError(f"{model.path} has the ratio {model.baked_ratio:g} baked in, which leaves nothing to choose")
-    missing = sorted({"fgr", "pha"} - {tensor.name for tensor in model.outputs})
+    missing = sorted({"fgr", "pha"} - model.mattes)
     if missing:
         raise PreviewError(f"{model.path} was made without {' and '.join(missing)}, which --preview needs")
 

@@ -17,7 +17,8 @@ def how_to_call(artifact: Artifact) -> str:
         given.append(f"{names}, {first} before the first frame, then the outputs {_names(artifact.outputs[-4:])}")
     given += [_tensor(tensor) for tensor in artifact.inputs if tensor.name == INPUTS[5]]
     kept = "" if states else "; it keeps its states itself"
-    return f"{description.call} with {'; '.join(given)}; it returns {_names(artifact.outputs)}{kept}"
+    line = "; at full size, A * x + b is the matte, where x is RGB and its mean" if artifact.gives_line else ""
+    return f"{description.call} with {'; '.join(given)}; it returns {_names(artifact.outputs)}{kept}{line}"
 
 
 def _tensor(tensor: TensorInfo) -> str:

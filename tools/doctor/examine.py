@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from exporters import FORMATS, describe, load_runtime, recognise, require_packages
 from exporters.artifact import Artifact, ArtifactError
+from exporters.full_size import at_full_size
 from exporters.onnx.load import read_model
 from exporters.onnx.runtimes.session import ERRORS, session_options
 from rvm_model.errors import first_line
@@ -88,8 +89,8 @@ def _fit(session: ort.InferenceSession, contract: Contract, artifact: Artifact |
 def _own(artifact: Artifact, contract: Contract, frames: Sequence[NDArray[np.uint8]]) -> Iterator[Array]:
     """Yield the alpha of each frame, called as the file wants it."""
     ratio = artifact.baked_ratio or contract.ratio or 1
-    with load_runtime("onnx", "onnxruntime").load(artifact, "cpu", ratio) as step:
-        state = None
+    with load_runtime("onnx", "onnxruntime").load(artifact, "cpu", ratio) as file_step:
+        step, state = at_full_size(artifact, ratio, file_step), None
         for frame in frames:
             src = frame.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
             matte, state = step(src, state if contract.feeds_back else None)

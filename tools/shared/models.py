@@ -144,7 +144,7 @@ def open_model(name: str, *, trust: bool) -> Model:
 
 
 @contextmanager
-def _play_whole(model: Model, device: str, ratio: float) -> Iterator[Play]:
+def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
     """Yield a `Play` for one clip, from its first frame on. For a file of one size, frames and mattes are resized.
 
     A checkpoint runs in float32, on CUDA in half precision as graphs (`rvm_model/cuda_graph.py`).
@@ -188,7 +188,7 @@ def open_way(model: Model, device: str, ratio: float, height: int, width: int) -
     It is for checkpoints on the CPU and for files of coefficients, if numba is installed.
 
     Args:
-        model: See `_play_whole`, also for the errors.
+        model: See `play_model`, also for the errors.
         device: `cpu` or `cuda`.
         ratio: The downsample ratio.
         height: The clip's height in pixels.
@@ -196,7 +196,7 @@ def open_way(model: Model, device: str, ratio: float, height: int, width: int) -
     """
     in_parts = model.gives_line if isinstance(model, Artifact) else device == "cpu"
     if not in_parts or find_spec("numba") is None:
-        with _play_whole(model, device, ratio) as whole:
+        with play_model(model, device, ratio) as whole:
             yield OverFloats(play=whole)
         return
     from rvm_model.fused import FusedStage
