@@ -76,9 +76,9 @@ def test_languages_titles_and_chapters_survive(before, after, programmes, tmp_pa
         assert told == []
     else:
         name = "srt" if before == "mkv" else "mov_text"
-        lost = [f"{path} cannot hold {name} subtitles, which is left out"]
+        lost = [f"{path} cannot hold {name} subtitles, which are left out"]
         if before == "mkv":
-            lost.append(f"{path} cannot hold font.ttf attachment, which is left out")
+            lost.append(f"{path} cannot hold font.ttf as an attachment, which is left out")
         assert told == lost
         with av.open(str(path)) as file:
             assert not file.streams.subtitles
@@ -158,7 +158,7 @@ def test_data_is_copied_where_the_container_can(programmes, tmp_path):
         (kept,) = [each for each in file.streams.data if each.discard == 0]
         assert [bytes(each) for each in file.demux(kept) if each.size] == expected
     path, told = quietly(source, tmp_path / "out.mkv")
-    assert told == [f"{path} cannot hold bin_data data, which is left out"]
+    assert told == [f"{path} cannot hold bin_data data, which are left out"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_every_kind_of_track_is_copied_or_named(suffix, codec, holding, name, tm
                 contents = [bytes(each) for each in file.demux(file.streams[1]) if each.size]
                 assert len(contents) >= 2
                 assert all(payload[4:8] in each for each in contents)
-        assert told == ([] if after in holding else [f"{path} cannot hold {name}, which is left out"])
+        assert told == ([] if after in holding else [f"{path} cannot hold {name}, which are left out"])
 
 
 def test_the_timecode_of_a_whole_clip_is_kept(tmp_path):

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 _TRACKS_APART = 2
 """Most seconds by which the tracks of a file may be out of step. After the end plus this, reading stops."""
 
-_NAMES = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment"}
+_NAMES = {
+    "audio": "sound, which is",
+    "subtitle": "subtitles, which are",
+    "data": "data, which are",
+    "attachment": "as an attachment, which is",
+}
 
 _DATA = ("bin_data", "klv")
 """Kinds of data that FFmpeg writes well. With others, such as timed ID3, it makes an MP4 that it cannot read."""
@@ -112,7 +117,7 @@ class TracksCopy:
     def _add_tracks(self, path: Path) -> None:
         for stream in tracks_beside(self._input.streams):
             if not _holds(self._container, stream):
-                _warn(f"{path} cannot hold {_described(stream)}, which is left out")
+                _warn(f"{path} cannot hold {_described(stream)} left out")
                 continue
             copy = self._output.add_stream_from_template(stream)
             copy.disposition = stream.disposition
