@@ -37,8 +37,12 @@ _TYPES: dict[str, tuple[Dtype, int]] = {
 }
 
 
-def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
-    """Write the file. See `exporters.runtime.Exporter`."""
+def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path, *, cut: bool = True) -> None:
+    """Write the file. See `exporters.runtime.Exporter`.
+
+    Without `cut`, full-size images of a banded file stay whole. That is faster in OpenVINO, and takes more memory in
+    onnxruntime.
+    """
     dtype, element = _TYPES[spec.precision]
     io_element = TensorProto.FLOAT if spec.io_dtype == "fp32" else element
     image_element = TensorProto.UINT8 if spec.image_bytes else io_element
@@ -47,7 +51,7 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path) -> None:
     if fixed is None:
         ops = BandedOnnxOps(dtype, spec) if spec.banded else OnnxOps(dtype, spec)
     else:
-        ops = FixedOnnxOps(dtype, spec, fixed.internal() if spec.gives_line else fixed, src)
+        ops = FixedOnnxOps(dtype, spec, fixed.internal() if spec.gives_line else fixed, src, cut=cut)
 
     def cast(value: str, to: int) -> str:
         return value if io_element == element else ops.cast(value, to)

@@ -37,9 +37,9 @@ def _convert(checkpoint: Checkpoint, spec: OpenvinoSpec, source: Path, folder: P
         precision="fp32",
         opset=_OPSET,
         fixed=fixed,
-        banded=fixed is not None and fixed.ratio < 1,
+        banded=fixed is None or fixed.ratio < 1,
     )
-    export_onnx(checkpoint, onnx, source)
+    export_onnx(checkpoint, onnx, source, cut=False)
     kind = spec.contract or ("stateful" if spec.stateful else "stateless")
     run_module("exporters.openvino.convert", source, folder, spec.precision, kind, failure="OpenVINO could not convert")
 

@@ -87,6 +87,11 @@ ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "Broadcast": frozenset({"mode"}),
     "ShapeOf": frozenset({"output_type"}),
     "ReduceMean": frozenset({"keep_dims"}),
+    # The rows of the matte, from the sizes of a frame.
+    **dict.fromkeys(("Maximum", "Minimum", "FloorMod", "Equal", "Select"), _BROADCAST),
+    **dict.fromkeys(("Floor", "Ceiling", "Abs", "Squeeze"), _NONE),
+    "Range": frozenset({"output_type"}),
+    "ReduceMax": frozenset({"keep_dims"}),
 }
 """The layers that the network needs, and their attributes."""
 
@@ -354,7 +359,8 @@ def _numbers(place: str, data: Mapping[str, str], weights: bytes) -> NDArray[Any
     if dtype is None or not all(re.fullmatch(r"\d{1,12}", each) for each in places) or min(shape, default=0) < 0:
         raise ValueError(f"{place} is a constant of no known kind, place or shape")
     offset, size = map(int, places)
-    if math.prod(shape) * np.dtype(dtype).itemsize != size:
+    needed = math.prod(shape) * np.dtype(dtype).itemsize
+    if size != max(needed, 1):  # OpenVINO stores a byte for an empty constant
         raise ValueError(f"{place} has {size} bytes for the shape {'x'.join(map(str, shape))[:60]} of {dtype}")
     if offset + size > len(weights):
         raise ValueError(f"its {WEIGHTS} has {len(weights)} bytes and ends before the numbers of {place[4:]}")

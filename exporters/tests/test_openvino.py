@@ -524,8 +524,9 @@ def check_recovery(path, stored):
     (weights,) = recovered.weights.values()
     assert {interval.stored for interval in weights.kernels.values()} == {stored}
     own, given = checkpoint.network(), recovered.checkpoint.network()
-    src = torch.rand(1, 3, 32, 48)
-    assert (own(src, downsample_ratio=0.5)[1] - given(src, downsample_ratio=0.5)[1]).abs().max() < 1e-3
+    src = torch.from_numpy(frames(32, 48, 1)[0])
+    difference = own(src, downsample_ratio=0.5)[1] - given(src, downsample_ratio=0.5)[1]
+    assert difference.abs().max() < (1e-2 if stored == "float16" else 1e-3)
 
 
 def test_names_of_files(tmp_path):

@@ -76,9 +76,9 @@ def test_languages_titles_and_chapters_survive(before, after, programmes, tmp_pa
         assert told == []
     else:
         name = "srt" if before == "mkv" else "mov_text"
-        lost = [f"{path} cannot hold {name} subtitles, which is left out"]
+        lost = [f"{path} cannot hold {name} subtitles, which are left out"]
         if before == "mkv":
-            lost.append(f"{path} cannot hold font.ttf attachment, which is left out")
+            lost.append(f"{path} cannot hold font.ttf as an attachment, which is left out")
         assert told == lost
         with av.open(str(path)) as file:
             assert not file.streams.subtitles
@@ -158,7 +158,46 @@ def test_data_is_copied_where_the_container_can(programmes, tmp_path):
         (kept,) = [each for each in file.streams.data if each.discard == 0]
         assert [bytes(each) for each in file.demux(kept) if each.size] == expected
     path, told = quietly(source, tmp_path / "out.mkv")
-    assert told == [f"{path} cannot hold bin_data data, which is left out"]
+    assert told == [f"{path} cannot hold bin_data data, which are left out"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "holding", "name"),
+    [
+        ("ts", "klv", {"mov"}, "klv data"),
+        ("ts", "timed_id3", set(), "timed_id3 data"),
+        ("ts", "dvb_teletext", set(), "unknown subtitles"),
+        ("ts", "dvb_subtitle", {"mkv"}, "dvbsub subtitles"),
+        ("mkv", "webvtt", {"mkv", "webm"}, "webvtt subtitles"),
+        ("mkv", "ass", {"mkv"}, "ssa subtitles"),
+        ("mkv", "dvd_subtitle", {"mkv", "mp4"}, "dvdsub subtitles"),
+        ("mov", "eia_608", {"mov"}, "cc_dec subtitles"),
+    ],
+)
+def test_every_kind_of_track_is_copied_or_named(suffix, codec, holding, name, tmp_path):
+    source = tmp_path / f"in.{suffix}"
+    payload = b"\0\0\0\x0acdat\x80\x80" if codec == "eia_608" else bytes(range(20))
+    with av.open(str(source), "w", format="mpegts" if suffix == "ts" else None) as file:
+        video = file.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        track = file.add_data_stream(codec) if "data" in name else file.add_mux_stream(codec)
+        for frame in CLIP[:20]:
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
+        file.mux(video.encode(None))
+        for at in (100, 300, 500):
+            packet = av.Packet(payload)
+            packet.stream, packet.time_base, packet.pts, packet.dts = track, Fraction(1, 1000), at, at
+            packet.duration = 100
+            file.mux(packet)
+    for after in ("mp4", "mkv", "mov", "webm", "avi"):
+        path, told = quietly(source, tmp_path / f"out.{after}")
+        with av.open(str(path)) as file:
+            assert len(file.streams) == 1 + (after in holding)
+            if after in holding:
+                contents = [bytes(each) for each in file.demux(file.streams[1]) if each.size]
+                assert len(contents) >= 2
+                assert all(payload[4:8] in each for each in contents)
+        assert told == ([] if after in holding else [f"{path} cannot hold {name}, which are left out"])
 
 
 def test_the_timecode_of_a_whole_clip_is_kept(tmp_path):

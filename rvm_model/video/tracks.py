@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, Discard, Stream
+from av.stream import AttachmentStream, DataStream, Discard, Stream
 from av.video.stream import VideoStream
 
 from rvm_model.video.encoders import Container
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 _TRACKS_APART = 2
 """Most seconds by which the tracks of a file may be out of step. After the end plus this, reading stops."""
 
-_NAMES = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment"}
+_NAMES = {
+    "audio": "sound, which is",
+    "subtitle": "subtitles, which are",
+    "data": "data, which are",
+    "attachment": "as an attachment, which is",
+}
+
+_DATA = ("bin_data", "klv")
+"""Kinds of data that FFmpeg writes well. With others, such as timed ID3, it makes an MP4 that it cannot read."""
 
 _TITLES = (
     "album",
@@ -109,7 +117,7 @@ class TracksCopy:
     def _add_tracks(self, path: Path) -> None:
         for stream in tracks_beside(self._input.streams):
             if not _holds(self._container, stream):
-                _warn(f"{path} cannot hold {_described(stream)}, which is left out")
+                _warn(f"{path} cannot hold {_described(stream)} left out")
                 continue
             copy = self._output.add_stream_from_template(stream)
             copy.disposition = stream.disposition
@@ -233,7 +241,7 @@ def titles(metadata: dict[str, str]) -> dict[str, str]:
 
 def _holds(container: Container, stream: Stream) -> bool:
     """Return whether a file can hold a track, by writing the head of one."""
-    if stream.type not in container.beside:
+    if stream.type not in container.beside or (isinstance(stream, DataStream) and stream.name not in _DATA):
         return False
     trial = av.open(io.BytesIO(), "w", format=container.format)
     try:
@@ -249,8 +257,11 @@ def _holds(container: Container, stream: Stream) -> bool:
 
 
 def _described(stream: Stream) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"
-    return f"{codec} {_NAMES[stream.type]}"
+    if isinstance(stream, DataStream | AttachmentStream):
+        codec = stream.name
+    else:  # which has no name without a codec
+        codec = None if stream.codec_context is None else stream.codec_context.name
+    return f"{codec or 'unknown'} {_NAMES[stream.type]}"
 
 
 def _warn(message: str) -> None:

@@ -1,5 +1,6 @@
 """Matte videos, image folders and pictures with any exported file or checkpoint."""
 
+import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -106,15 +107,12 @@ def matte_all(
     plans = {clip: _paths(clip, outputs, several=len(clips) > 1) for clip in clips}
     read = {*inputs, *clips, *_files(options)}
     check_places([*read], [path for paths in plans.values() for path in paths.values()])
+    if clips == [*inputs] and len(clips) == 1 and cluster is None:
+        loss = _run_here(clips[0], plans[clips[0]], options, force)
+        return say_error(_told(loss), 1) if loss else 0
     jobs = [_job(clip, paths, options, force) for clip, paths in plans.items()]
     for job in jobs:
-        if force:
-            forget(job.files)
-        for path in others(job.files, job.made_from):
-            refuse_existing(path, force)
-    if clips == [*inputs] and len(clips) == 1 and cluster is None:
-        loss = _run_here(clips[0], plans[clips[0]], options, jobs[0])
-        return say_error(_told(loss), 1) if loss else 0
+        _refuse_others(job, force)
     results = run_jobs(jobs, processes or default_processes(len(jobs), _JOB_MEMORY), cluster)
     stderr_console().print(to_table(results))
     losses = [result.value for result in results if result.value]
@@ -123,19 +121,45 @@ def matte_all(
     return max([1 if losses else 0, *(result.code for result in results)])
 
 
-def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, job: Job) -> str | None:
-    """Matte one clip in this process, unless it is made already. Return what `matte_one` returns."""
-    record = made(job.files, job.made_from) if job.made_from else None
-    if record is not None:
-        stderr_console().print(f"skipped {clip}, which is made already", soft_wrap=True)
-        return record.said
-    existing = [path for path, final in zip(paths.values(), job.files, strict=True) if final in job.arguments[-1]]
-    forget(job.files)
-    loss = matte_one(clip, paths, options, replace=existing)
-    with suppress(OSError):  # the outputs are whole, whether or not this can be recorded
-        if job.made_from:
+def _refuse_others(job: Job, force: bool) -> None:
+    """Raise OutputError if an output exists that such a job did not make, and `force` is off."""
+    if force:
+        forget(job.files)
+    for path in others(job.files, job.made_from):
+        refuse_existing(path, force)
+
+
+def _run_here(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: bool) -> str | None:
+    """Matte one clip in this process, unless it is made already. Return what `matte_one` returns.
+
+    If no output exists, the inputs are hashed afterwards: work begins at once, and a clip that cannot be read costs
+    nothing. Inputs that have changed meanwhile are not recorded.
+    """
+    job, replaced = None, []
+    if any(os.path.lexists(path) for path in paths.values()):
+        job = _job(clip, paths, options, force)
+        _refuse_others(job, force)
+        record = made(job.files, job.made_from) if job.made_from else None
+        if record is not None:
+            stderr_console().print(f"skipped {clip}, which is made already", soft_wrap=True)
+            return record.said
+        replaced = [path for path in paths.values() if force or path.exists()]
+        forget(job.files)
+    before = _stamps(clip, options)
+    loss = matte_one(clip, paths, options, replace=replaced)
+    with suppress(OSError, MatteError):  # the outputs are whole, whether or not this can be recorded
+        job = job or _job(clip, paths, options, force)
+        if job.made_from and before == _stamps(clip, options):
             remember(job.files, job.made_from, loss, seal_key(job.made_from))
     return loss
+
+
+def _stamps(clip: Path, options: MatteOptions) -> dict[Path, tuple[int, ...]]:
+    """Return what changes with the inputs, for each of their files."""
+    with suppress(OSError):
+        files = (file for path in (clip, *_files(options)) for file in (path.rglob("*") if path.is_dir() else [path]))
+        return {file: (status.st_size, status.st_mtime_ns, status.st_ino) for file in files for status in [file.stat()]}
+    return {}
 
 
 def matte_one(

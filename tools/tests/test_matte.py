@@ -456,6 +456,29 @@ def test_one_damaged_input_is_said_again_when_it_is_left_out(clip, out, run):
         assert "what came before was written" in result.error
 
 
+def test_a_clip_that_cannot_be_read_is_not_hashed(out, run, tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_text("no video")
+    monkeypatch.setattr("tools.jobs.records.sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    result = run("matte", tmp_path / "clip.mp4", "--model", "seeded", "--alpha", out / "a.mkv", *RATIO)
+    assert result.code == 2
+    assert "as a video" in result.error
+
+
+def test_an_input_that_changes_meanwhile_is_not_recorded(clip, out, run, monkeypatch):
+    command = ("matte", clip, "--model", "seeded", "--alpha", out / "a.mp4", *RATIO)
+    finish = VideoSink.finish
+
+    def changing(self):
+        finish(self)
+        clip.write_bytes(b"another")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoSink, "finish", changing)
+        assert run(*command).code == 0
+    assert len(read(out / "a.mp4")) == 5
+    assert "a.mp4 exists; use --force" in run(*command).error
+
+
 def test_a_sparse_file_is_not_hashed(clip, out, run, monkeypatch):
     os.truncate(clip, 300 * 10**9)
     monkeypatch.setattr("rvm_model.video.opening.MOST_WORK", 0.2)

@@ -72,5 +72,5 @@ def test_a_broadcast_before_and_after(run, tmp_path):
         assert {name: after[name] for name in kept} == kept
         assert after["packets"] == before["packets"]
         assert after["subtitles"] == (["fra"] if path.suffix == ".mkv" else [])
-    assert "fgr.mp4 cannot hold srt subtitles, which is left out" in result.err
+    assert "fgr.mp4 cannot hold srt subtitles, which are left out" in result.err
     assert "green.mkv" not in result.err

@@ -31,9 +31,11 @@ class _Strip:
 class FixedOnnxOps(OnnxOps):
     """Knows channels, height and width of every value, so that no Shape, Expand or sliced shape is needed."""
 
-    def __init__(self, dtype: Dtype, spec: OnnxSpec, fixed: Fixed, src: str) -> None:
+    def __init__(self, dtype: Dtype, spec: OnnxSpec, fixed: Fixed, src: str, *, cut: bool = True) -> None:
+        """Begin a graph. Without `cut`, full-size images stay whole."""
         super().__init__(dtype, spec)
         self.batch = fixed.batch
+        self.cut = cut
         self.sizes: dict[str, Size] = {src: (3, fixed.height, fixed.width)}
         self._strips: dict[str, _Strip] = {}
         self._wide: dict[str, str] = {}
@@ -84,7 +86,7 @@ class FixedOnnxOps(OnnxOps):
     def strips(self, x: str) -> tuple[str, ...]:
         channels, height, width = self.sizes[x]
         count = -(-height * width // STRIP_PIXELS)
-        if not self.spec.banded or count == 1:
+        if not (self.spec.banded and self.cut) or count == 1:
             return (x,)
         # All strips but the last have whole blocks of rows.
         most = -(-height // (count * BLOCK_ROWS[0])) * BLOCK_ROWS[0]
