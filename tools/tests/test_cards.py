@@ -14,12 +14,13 @@ import torch
 from markdown_it import MarkdownIt
 
 import exporters
-from exporters import FORMATS, load_exporter
+from exporters import FORMATS, describe, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from exporters.tests.coreml_files import StandIn
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
 from rvm_model import load_checkpoint
+from tools.companions.calling import how_to_call
 from tools.companions.cards import to_card
 from tools.tests.release_made import built_of, clip_frames
 
@@ -212,6 +213,18 @@ def test_it_says_what_the_file_is(name, card, seeded_artifacts):
         )
     assert f"{parity.frames} frames, {parity.width}x{parity.height}" in text
     assert "it mattes nothing" in text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_line_on_how_to_call_names_the_tensors_and_the_first_states(name, seeded_artifacts):
+    artifact = describe(seeded_artifacts[name])
+    line = how_to_call(artifact)
+    assert line.startswith(f"{FORMATS[name].call} with src (")
+    assert line.endswith(f"it returns {', '.join(tensor.name for tensor in artifact.outputs)}")
+    fixed = all(isinstance(axis, int) for axis in artifact.inputs[1].shape)
+    assert f"r1i to r4i, {'zeros of their shapes' if fixed else FORMATS[name].first_states} before" in line
+    assert ("downsample_ratio (1)" in line or "; downsample_ratio, a number" in line) == (len(artifact.inputs) == 6)
+    assert "\n" not in line
 
 
 def test_the_same_file_has_the_same_card_without_place_or_time(card):
