@@ -73,6 +73,8 @@ FORMAT = Format(
     packages=_PACKAGES,
     runtimes={"openvino": RuntimeInfo(module="runtime", extra="openvino", packages=_PACKAGES)},
     not_run=("GPU", "NPU"),
+    call="request.infer({name: array})",
+    first_states="zeros of shape (1, 1, 1, 1)",
     recognise=recognise,
     spec=OpenvinoSpec,
 )
