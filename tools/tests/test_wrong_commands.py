@@ -105,6 +105,9 @@ matte clip.mp4 --model seeded --alpha a.mp4 -j 0    | Invalid value '0' for '--j
 matte clip.mp4 --model seeded --alpha a.mp4 --resize 640   | give width x height in pixels
 matte clip.mp4 --model seeded --alpha a.mp4 --seq-chunk 0  | give 1 or more frames
 matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | Invalid value 'soon' for '--start': give a number
+matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | --start soon: give seconds, such as 12.5
+matte clip.mp4 --model seeded --alpha a.mp4 --bits nine    | '--bits': give a whole number
+matte clip.mp4 --model seeded --alpha a.mp4 --preview p.png | --alpha is not for --preview
 demo --port http                                    | '--port': give a whole number
 demo --model notes.txt                              | is none of the formats known here
 bench nowhere.onnx                                  | cannot read nowhere.onnx
