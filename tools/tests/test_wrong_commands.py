@@ -104,7 +104,6 @@ matte clip.mp4 --model seeded --alpha a.mp4 -b red  | --background is for --comp
 matte clip.mp4 --model seeded --alpha a.mp4 -j 0    | Invalid value '0' for '--jobs' / '-j': give at least 1
 matte clip.mp4 --model seeded --alpha a.mp4 --resize 640   | give width x height in pixels
 matte clip.mp4 --model seeded --alpha a.mp4 --seq-chunk 0  | give 1 or more frames
-matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | Invalid value 'soon' for '--start': give a number
 matte clip.mp4 --model seeded --alpha a.mp4 --start soon   | --start soon: give seconds, such as 12.5
 matte clip.mp4 --model seeded --alpha a.mp4 --bits nine    | '--bits': give a whole number
 matte clip.mp4 --model seeded --alpha a.mp4 --preview p.png | --alpha is not for --preview
