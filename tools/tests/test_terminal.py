@@ -19,9 +19,9 @@ from rvm_model import load_checkpoint
 from rvm_model.printable import one_line, printable
 from rvm_model.video.progress import frames_progress
 from tools.cli import main
+from tools.companions import cards
 from tools.jobs.board import Board
 from tools.pages.render import render
-from tools.release import cards
 from tools.shared.console import say_error, say_warning, stderr_console, working
 from tools.shared.stdout import print_result
 from tools.tests.test_console import COMMAND, on_a_terminal
