@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tools
-from tools.commands.info import _content
+from tools.companions.content import size_and_sha256
 from tools.jobs.records import fingerprint
 from tools.shared.outputs import STDOUT, write_text
 from tools.tests.children import started
@@ -84,7 +84,7 @@ info.show = show
 
 def test_all_that_goes_to_stdout_goes_through_one_door():
     for path in Path(tools.__file__).parent.rglob("*.py"):
-        if {"tests", "measure"} & {*path.parts} or path.name in ("stdout.py", "manifest.py"):
+        if {"tests", "measure", "examples"} & {*path.parts} or path.name in ("stdout.py", "manifest.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.echo", "typer.secho", "print"):
@@ -202,7 +202,7 @@ def test_names_that_are_no_utf8_are_bytes(tmp_path):
         (tmp_path / "folder" / NOT_UTF8).write_text("content")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    size, sha256 = _content(tmp_path / "folder")
+    size, sha256 = size_and_sha256(tmp_path / "folder")
     asked = subprocess.run(
         "sha256sum * | sha256sum", shell=True, cwd=tmp_path / "folder", capture_output=True, timeout=60
     )
