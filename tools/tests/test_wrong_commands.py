@@ -60,7 +60,7 @@ onnx --opset eleven                                 | Invalid value 'eleven' for
 onnx --profile gpu                                  | is not one of ort, tensorrt
 onnx --io rgb                                       | is not one of nchw
 onnx --io-dtype fp64                                | is not one of same, fp32
-onnx --outputs alpha                                | give fgr, pha or fgr,pha
+onnx --outputs alpha                                | give fgr, pha, fgr,pha or coefficients
 onnx --calibration folder                           | give --precision int8
 onnx --checkpoint nowhere.pth                       | no such checkpoint: nowhere.pth; give a .pth
 onnx --checkpoint offical                           | give a .pth or .safetensors file, official
