@@ -69,9 +69,14 @@ def with_json(path, folder, change, name=PROGRAM):
     ("variant", "refiner", "size"),
     [
         ("mobilenetv3", "deep_guided_filter", (96, 64, 0.5)),
-        ("mobilenetv3", "fast_guided_filter", (97, 65, 0.375)),
-        ("mobilenetv3", "deep_guided_filter", (80, 61, 1.0)),
-        pytest.param("resnet50", "deep_guided_filter", (64, 96, 0.7), marks=pytest.mark.long),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ("mobilenetv3", "fast_guided_filter", (97, 65, 0.375)),
+                ("mobilenetv3", "deep_guided_filter", (80, 61, 1.0)),
+                ("resnet50", "deep_guided_filter", (64, 96, 0.7)),
+            )
+        ),
     ],
 )
 def test_loaded_by_torch_it_is_the_model_to_the_bit_at_any_batch(variant, refiner, size, tmp_path):
@@ -93,6 +98,7 @@ def test_loaded_by_torch_it_is_the_model_to_the_bit_at_any_batch(variant, refine
                 states, expected = given[2:], wanted[2:]
 
 
+@pytest.mark.long
 def test_half_precision_takes_and_gives_half(tmp_path):
     program = torch.export.load(export(tmp_path, precision="fp16")).module()
     states = [torch.zeros(shape).half() for shape in state_shapes("mobilenetv3", 64, 96, 0.5)]

@@ -48,7 +48,9 @@ def file_name(name, precision, seeded):
 COMMAND = [sys.executable, "-c", "from tools.cli.main import main; main()"]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in ("pt2", "tensorflow") else []) for name in FORMATS]
+)
 def test_it_writes_a_verified_file_and_prints_its_path(name, run, tmp_path):
     precision = FORMATS[name].precisions[0]
     options = ("--precision", precision, *ONE_SIZE.get(name, ()))

@@ -285,7 +285,7 @@ def test_truncated_files(command, kept, artifact, run):
 def test_flipped_bits_are_found(artifact, run):
     """Flip bits that change the content; those in zip dates and padding do not."""
     content, generator, found = artifact.read_bytes(), random.Random(0), 0
-    for _ in range(25):
+    for _ in range(10):
         damaged = bytearray(content)
         damaged[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
         artifact.write_bytes(damaged)
@@ -294,8 +294,8 @@ def test_flipped_bits_are_found(artifact, run):
             assert result.code == 2
             assert result.error
             found += 1
-    assert found >= 20
-    for position in (*range(0, 40, 5), *range(-2000, -1, 101)):
+    assert found >= 8
+    for position in (*range(0, 40, 10), *range(-2000, -1, 250)):
         damaged = bytearray(content)
         damaged[position] ^= 0x40
         artifact.write_bytes(damaged)
