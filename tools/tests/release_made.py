@@ -34,7 +34,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     options = {"fixed": artifact.fixed} if artifact.fixed else {}
     options |= {"ratio": artifact.ratio} if artifact.ratio else {}
     options |= {"zip": True} if name in ("coreml", "ncnn", "openvino") else {}
-    options |= {"stateful": True} if "states" in artifact.facts else {}
+    options |= {"stateful": True} if artifact.metadata.get("stateful") == "yes" else {}
     spec = FORMATS[name].spec(
         variant="mobilenetv3", refiner="deep_guided_filter", precision=artifact.precision, **options
     )

@@ -131,7 +131,7 @@ def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, 
     )
     path = tmp_path / spec.file_name(".openvino.zip", seeded=True)
     load_exporter("openvino").export(load_checkpoint("seeded"), spec, path)
-    text = to_card(built_of(path, "openvino", seeded_artifacts["onnx"]))
+    text = card_for(built_of(path, "openvino", seeded_artifacts["onnx"]))
     assert ("stays inside" in text, "reset_state()" in text) == (stateful, stateful)
     shutil.unpack_archive(path, tmp_path)
     np.save(tmp_path / "frames.npy", np.stack(clip_frames(FRAMES, WIDTH, HEIGHT)))
