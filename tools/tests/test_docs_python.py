@@ -197,5 +197,5 @@ def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
     names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "ncnn", "openvino")
     run_here = {f"docs/formats/{name}.md" for name in names}
-    run_here |= {"docs/tasks/matte.md", "docs/reference/python.md", PAGE}
+    run_here |= {"docs/tasks/matte.md", "docs/tasks/coefficients.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style
