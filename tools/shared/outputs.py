@@ -7,6 +7,7 @@ stdout.
 import os
 import re
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,11 @@ def publish(
             raise
         except OSError as error:
             raise ExportFailed(f"cannot write {path}: {error.strerror or error}") from error
+        except Exception as error:
+            traceback.clear_frames(
+                error.__traceback__
+            )  # where memory is short, their arrays leave none to clean up with
+            raise
 
 
 def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> None:

@@ -148,7 +148,9 @@ def test_files_that_exist_are_used_and_one_that_fails_is_not_timed(made, run, tm
     assert f"{ONNX} failed: fgr is off by" in result.error
     assert "WARNING: seeded weights matte nothing" in result.err
     (line,) = [line for line in result.err.splitlines() if line.strip().startswith("TorchScript fp32")]
-    assert line.split()[-2:] == [str(round(good["peak_mib_above_before"])), "torch"], "no figure is broken in a log"
+    figure, name = line.split()[-2:]
+    assert name == "torch", "no figure is broken in a log"
+    assert abs(int(figure) - good["peak_mib_above_before"]) < 1
     after = (tmp_path / TORCHSCRIPT).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     text = Reader((tmp_path / NAME).read_text()).text

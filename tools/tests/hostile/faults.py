@@ -19,6 +19,7 @@ from tools.tests.hostile.constructions.construction import sparse
 from tools.tests.hostile.fault_child import FOREIGN
 from tools.tests.hostile.good_files import RELEASE
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.judgement import is_partial
 from tools.tests.hostile.patience import PATIENCE, STACK, slowness
 from tools.tests.hostile.play import ENVIRONMENT
 from tools.tests.hostile.watch import ROOT, watched
@@ -242,8 +243,9 @@ def _prepared(subject: Subject, home: Home) -> Run:
 def _wrong_with(run: Run, code: object, err: str) -> list[str]:
     """Return a word for each fault of an outcome."""
     errors = [line for line in err.splitlines() if line.startswith("rvm-export: error: ")]
-    partial = [str(path) for path in run.home.outputs.rglob(".*") if path.name not in (".rvm-release",)]
-    partial = [path for path in partial if "/.rvm-release/" not in path]
+    outputs = run.home.outputs
+    names = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*")]
+    partial = [name for name in names if is_partial(name)]
     whole = run.output / "SHA256SUMS" if run.output.suffix == "" and run.subject.jobs else run.output
     exists = bool(run.subject.output) and whole.exists()
     faults = {

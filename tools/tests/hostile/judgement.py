@@ -45,7 +45,7 @@ def wrong_with(outcome: dict[str, Any]) -> list[str]:
         "processes": outcome["processes"],
         "connections": outcome["connections"],
         "left": outcome["left"],
-        "written": outcome["written"] if refused else [name for name in outcome["written"] if _is_partial(name)],
+        "written": outcome["written"] if refused else [name for name in outcome["written"] if is_partial(name)],
         "seconds": refused and outcome["cpu_seconds"] > MOST_SECONDS_TO_REFUSE,
         "memory": refused and outcome["memory"] > MOST_MEMORY_TO_REFUSE,
         "expected": outcome.get("fault", ""),
@@ -54,6 +54,6 @@ def wrong_with(outcome: dict[str, Any]) -> list[str]:
     return [f"{told}: {what}: {found}: {shown}"[:3000] for what, found in faults.items() if found]
 
 
-def _is_partial(name: str) -> bool:
+def is_partial(name: str) -> bool:
     """Return whether a file is half-written: it has a hidden name, and is no record of a release or of jobs."""
     return any(part.startswith(".") and part not in _RECORDS for part in name.split("/"))
