@@ -94,6 +94,7 @@ def errors(artifact, runtime="evaluator", frames=3):
     return worst
 
 
+@pytest.mark.long
 def test_an_ml_program_takes_and_gives_images(package):
     model = model_of(package)
     assert model.specificationVersion == 7  # iOS 16

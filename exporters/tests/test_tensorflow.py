@@ -133,6 +133,7 @@ def test_of_one_size_it_compiles(fixed, tmp_path):
         np.testing.assert_allclose(expected, given, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "size",
     [Fixed(width=331, height=217, ratio=0.375, batch=2), Fixed(width=97, height=61, ratio=1)],

@@ -70,6 +70,7 @@ def solid_halves(t):
     return [half.mean() for half in np.split(pha, 2, axis=1)]
 
 
+@pytest.mark.long
 def test_the_builtin_clip_is_drawn_at_each_size_not_enlarged():
     clip, large = builtin_clip(12), builtin_clip(12).fitted(1280, 720, 1)
     assert (large.pixels == builtin_clip(12, 1280, 720).pixels).all()

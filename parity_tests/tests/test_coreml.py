@@ -38,7 +38,7 @@ def export(folder, checkpoint, **options):
 
 @pytest.mark.parametrize(
     ("options", "weights", "pha", "fgr"),
-    [pytest.param(*each, id=name, marks=[] if name == "fp16" else [pytest.mark.long]) for name, each in FILES.items()],
+    [pytest.param(*each, id=name, marks=pytest.mark.long) for name, each in FILES.items()],
 )
 def test_at_the_released_sizes_it_is_as_close_as_expected(options, weights, pha, fgr, shared, tmp_path):
     checkpoint = case_checkpoint(weights, "mobilenetv3", "deep_guided_filter")
@@ -83,6 +83,7 @@ def test_in_coreml_itself(options, runtime, macos, tmp_path):
         assert report.ok, report.comparison.failures
 
 
+@pytest.mark.long
 def test_a_resize_by_aligned_corners_fails_on_the_matte(shared):
     """Verify the released file unchanged. Its weights are PyTorch's, but its resize samples at other places."""
     path = shared / "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel"

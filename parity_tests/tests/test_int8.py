@@ -28,6 +28,7 @@ def files(tmp_path_factory):
     return {precision: export(folder, precision=precision, fixed=SIZE) for precision in ("fp32", "int8")}
 
 
+@pytest.mark.long
 def test_the_built_in_frames_are_none_that_are_judged():
     for fixed in (None, SIZE):
         calibration = load_calibration("builtin", fixed)

@@ -29,7 +29,13 @@ def export(folder, **options):
     return inspect(folder / "model.onnx")
 
 
-@pytest.mark.parametrize("options", FILES.values(), ids=FILES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(each, id=name, marks=[] if name == "dynamic-fp32" else [pytest.mark.long])
+        for name, each in FILES.items()
+    ],
+)
 def test_clip_matches_reference(options, other_runtime, tmp_path):
     artifact = export(tmp_path, **options)
     ratio = None if artifact.fixed else 0.5

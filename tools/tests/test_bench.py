@@ -102,6 +102,7 @@ def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_o
     ]
 
 
+@pytest.mark.long
 def test_the_preset_is_the_released_speed_test(run, monkeypatch):
     asked = []
 
@@ -249,6 +250,7 @@ def test_cuda_is_timed(cuda, run):
     assert (race["baseline"], race["contenders"][0]["file"]) == ("torchscript", "captured")
 
 
+@pytest.mark.long
 def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
     path = tmp_path / "model.zip"
     spec = FORMATS["tfjs"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")

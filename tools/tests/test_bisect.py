@@ -85,6 +85,7 @@ def test_a_loose_threshold_sees_no_drift(broken, run):
     assert run("bisect", broken, "--frames", 16, "--threshold", "100").code == 0
 
 
+@pytest.mark.long
 def test_the_trained_weights_on_the_real_clip(shared, run, tmp_path):
     """Test the default thresholds on the inputs they were measured on."""
     weights, clip = shared / "weights/rvm_mobilenetv3_from_tfjs.safetensors", shared / "clip/frames"

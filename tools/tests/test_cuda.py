@@ -33,6 +33,7 @@ def test_every_part_measures_and_agrees(tmp_path):
     assert [each["after"] for each in document["clocks"]] == [name for name, _ in cuda.parts(PLAN)]
 
 
+@pytest.mark.long
 def test_a_part_that_fails_is_a_line():
     (failed,) = cuda.run_part("race", Race(size=Fixed(width=0, height=64, ratio=0.5), name="captured"), PLAN)
     assert failed["note"].startswith("not measured: ")

@@ -64,6 +64,7 @@ def export_folder(run, output, *options):
     return run("tensorflow", "--folder", "--checkpoint", "seeded", "--no-verify", "--output", output, *options)
 
 
+@pytest.mark.long
 def test_a_model_is_written_as_a_folder_and_replaced_by_force(run, tmp_path):
     path = tmp_path / "rvm_mobilenetv3_tf_seeded"
     assert export_folder(run, tmp_path).out == f"{path}\n"
