@@ -71,7 +71,8 @@ def program(
     baked_at_one = isinstance(ratio, float) and ratio == 1
     with ops.scope("downsample"):
         base_src = src if baked_at_one else ops.resize_by(src, ratio)
-    mat, hid, states = network(ops, convs, base_src, states)
+        wide_src = ops.append_ones(base_src)
+    mat, hid, states = network(ops, convs, wide_src, states)
     if baked_at_one and at_ratio_one == "skip":
         with ops.scope("output"):
             residual, pha = ops.split(mat, 3, 1)
@@ -92,16 +93,16 @@ def line_program(ops: Ops[V], convs: Convs, src: V, states: tuple[V, V, V, V]) -
         src: Three channels at the internal size, RGB in [0, 1].
         states: See `program`.
     """
-    mat, hid, states = network(ops, convs, src, states)
+    with ops.scope("downsample"):
+        wide_src = ops.append_ones(src)
+    mat, hid, states = network(ops, convs, wide_src, states)
     with ops.scope("refiner"):
         A, b = fitted_line(ops, convs, src, mat, hid)
         return LoweredLine(A=ops.add_constant(A, PLUS_SOURCE), b=b, states=states)
 
 
-def network(ops: Ops[V], convs: Convs, src: V, states: tuple[V, V, V, V]) -> tuple[V, V, tuple[V, V, V, V]]:
-    """Return residual and alpha joined, the hidden image, and the new states. `src` is at the internal size."""
-    with ops.scope("downsample"):
-        wide_src = ops.append_ones(src)
+def network(ops: Ops[V], convs: Convs, wide_src: V, states: tuple[V, V, V, V]) -> tuple[V, V, tuple[V, V, V, V]]:
+    """Return residual and alpha joined, the hidden image, and the new states, for a widened source at internal size."""
     encoder = mobilenetv3_encoder if "backbone.features.0.0" in convs else resnet50_encoder
     f1, f2, f3, f4 = encoder(ops, convs, wide_src)
     with ops.scope("aspp"):
