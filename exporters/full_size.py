@@ -20,7 +20,7 @@ def at_full_size(artifact: Artifact, ratio: float, step: FileStep) -> Step:
     def full_size_step(frame: Frame, state: State) -> tuple[Matte, State]:
         src = torch.from_numpy(frame)
         small = reduced(src, ratio)
-        check_reduced(artifact, *small.shape[2:])
+        _check_reduced(artifact, *small.shape[2:])
         line, state = step(small.numpy(), state)
         assert isinstance(line, Line)
         fgr, pha = finished(torch.from_numpy(line.A), torch.from_numpy(line.b), src)
@@ -29,7 +29,7 @@ def at_full_size(artifact: Artifact, ratio: float, step: FileStep) -> Step:
     return full_size_step
 
 
-def check_reduced(artifact: Artifact, height: int, width: int) -> None:
+def _check_reduced(artifact: Artifact, height: int, width: int) -> None:
     """Raise ArtifactError if a file of coefficients takes frames of another internal size."""
     expected = artifact.inputs[0].shape[2:]
     if artifact.fixed is not None and (height, width) != expected:

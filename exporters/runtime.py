@@ -44,7 +44,7 @@ Step = Callable[[Frame, State], tuple[Matte, State]]
 """Maps one frame (B, 3, H, W), RGB float32 in [0, 1], and the state before it to its matte and the state after it."""
 
 FileStep = Callable[[Frame, State], tuple[Matte | Line, State]]
-"""The same for a file as it is: one of coefficients takes frames at the internal size, and gives a line."""
+"""A step of the file itself. A file of coefficients takes frames at the internal size, and gives a line."""
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by the names of a file's inputs or outputs, in the file's own dtypes."""

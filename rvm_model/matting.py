@@ -12,7 +12,7 @@ import torch
 
 from rvm_model.full_size import fitted
 from rvm_model.network.matting_network import MattingNetwork
-from rvm_model.rendering import Images, Kind, Look, OverFloats, Play, Way
+from rvm_model.rendering import FloatRenderer, Images, Kind, Look, Play, Renderer
 from rvm_model.state import auto_downsample_ratio
 from rvm_model.video.background import GREEN, Background, open_background
 from rvm_model.video.colour import VideoError
@@ -36,7 +36,7 @@ class _Chunk:
 
 def matte_source(
     source: Source,
-    way: Way,
+    renderer: Renderer,
     sinks: Mapping[Kind, Sink],
     background: Background | None,
     seq_chunk: int = 1,
@@ -48,7 +48,7 @@ def matte_source(
 
     Args:
         source: Read in a thread of its own.
-        way: Prepares frames in the source's thread, plays in another, and gives pixels in the calling thread.
+        renderer: Prepares frames in the source's thread, plays in another, and gives pixels in the calling thread.
         sinks: Written to in the calling thread. `composition` gets (H, W, 3); without a background it gets fgr and
             pha, (H, W, 4).
         background: Behind the composition.
@@ -62,8 +62,8 @@ def matte_source(
     """
     first = None
     with (
-        closing(ahead(_chunks(source, way, seq_chunk), _CHUNKS_AHEAD)) as chunks,
-        closing(ahead(_played(chunks, way.play), _CHUNKS_AHEAD)) as played,
+        closing(ahead(_chunks(source, renderer, seq_chunk), _CHUNKS_AHEAD)) as chunks,
+        closing(ahead(_played(chunks, renderer.play), _CHUNKS_AHEAD)) as played,
     ):
         for chunk, outputs in played:
             for frame, *ours in zip(chunk.frames, *outputs, strict=True):
@@ -71,17 +71,17 @@ def matte_source(
                 seconds = float((frame.pts - first) * source.properties.time_base)
                 look = Look(background=background, premultiplied=premultiplied, seconds=seconds)
                 for kind, sink in sinks.items():
-                    pixels = way.pixels(kind, frame.pixels, (ours[0], ours[1]), look)
+                    pixels = renderer.pixels(kind, frame.pixels, (ours[0], ours[1]), look)
                     sink.write(pixels, frame.pts, frame.name if keep_names else None)
             on_frames(len(chunk.frames))
     for sink in sinks.values():  # finish all before any gets its final name
         sink.finish()
 
 
-def _chunks(source: Source, way: Way, length: int) -> Generator[_Chunk]:
+def _chunks(source: Source, renderer: Renderer, length: int) -> Generator[_Chunk]:
     frames = iter(source)
     while chunk := [*islice(frames, length)]:
-        yield _Chunk(frames=chunk, src=np.stack([way.prepare(frame.pixels) for frame in chunk]))
+        yield _Chunk(frames=chunk, src=np.stack([renderer.prepare(frame.pixels) for frame in chunk]))
 
 
 def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
@@ -106,7 +106,7 @@ def network_play(model: torch.nn.Module, ratio: float, device: torch.device, dty
 
 
 def line_play(network: MattingNetwork, ratio: float) -> Play:
-    """Return the `play` of a `Fused` way for a network in float32 on the CPU, from the first frame of a clip."""
+    """Return the `play` of a `FusedRenderer` for a network in float32 on the CPU, from the first frame of a clip."""
     states: list[torch.Tensor | None] = [None] * 4
     refines = ratio != 1 or network.refine == "always"
 
@@ -206,6 +206,6 @@ def convert_video(
         }
         background = None if with_alpha else open_background(GREEN, own.width, own.height)
         on_frames = stack.enter_context(frames_progress(source.path.name, own.frames, progress))
-        matte_source(source, OverFloats(play=play), sinks, background, seq_chunk, on_frames)
+        matte_source(source, FloatRenderer(play=play), sinks, background, seq_chunk, on_frames)
         if source.loss:
             warnings.warn(source.loss, stacklevel=2)

@@ -27,8 +27,11 @@ pha, that output is empty, (T, 0, H, W).
 """
 
 
-class Way(Protocol):
-    """A way for one clip. `play` takes what `prepare` gives, stacked; `pixels` takes one frame of what `play` gives."""
+class Renderer(Protocol):
+    """Renders the frames of one clip.
+
+    `play` takes what `prepare` gives, stacked. `pixels` takes one frame of what `play` gives.
+    """
 
     @property
     def play(self) -> Play: ...
@@ -42,7 +45,7 @@ class Way(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How compositions look. Without a background they are transparent, perhaps premultiplied by their alpha.
+    """The look of compositions. Without a background they are transparent, perhaps premultiplied by their alpha.
 
     `seconds` is the frame's time.
     """
@@ -53,7 +56,7 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OverFloats:
+class FloatRenderer:
     """`play` gives foreground and alpha at full size."""
 
     play: Play
@@ -68,7 +71,7 @@ class OverFloats:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Fused:
+class FusedRenderer:
     """`play` takes frames at the internal size, and gives the line's A and b, (T, 4, h, w) each."""
 
     play: Play

@@ -22,7 +22,7 @@ Convs = Mapping[str, Conv]
 AtRatioOne = Literal["refine", "skip", "blend"]
 
 PLUS_SOURCE = (1.0, 1.0, 1.0, 0.0)
-"""What is added to the slope, so that the line gives the foreground instead of its residual."""
+"""Added to the slope, so that the line gives the foreground instead of its residual."""
 
 
 @dataclass(frozen=True, kw_only=True)

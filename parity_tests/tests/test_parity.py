@@ -28,8 +28,8 @@ LATE = ("pt2", "tensorflow")
 def cases():
     """Yield a case, a format and a precision.
 
-    Not long: the first row in ONNX in all precisions and in the usual one of formats that others are not converted to,
-    and MobileNetV3 in ONNX in fp32.
+    Not long: the first row in ONNX in all precisions and in the usual one of all formats but LATE, and MobileNetV3 in
+    ONNX in fp32.
     """
     for case in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():

@@ -47,7 +47,7 @@ _TITLES = (
     "synopsis",
     "title",
 )
-"""What a file says of its content. What it says of itself, such as its encoder, is not copied."""
+"""Tags about the content. Tags about the file itself, such as its encoder, are not copied."""
 
 _TRACK_TITLES = ("filename", "language", "mimetype", "timecode", "title")
 

@@ -28,7 +28,7 @@ from tools.jobs.records import fingerprint, forget, made, others, remember
 from tools.jobs.runner import Job, run_jobs, to_table
 from tools.jobs.seals import seal_key
 from tools.shared.console import say_error, stderr_console
-from tools.shared.models import Model, open_model, open_way
+from tools.shared.models import Model, open_model, open_renderer
 from tools.shared.outputs import refuse_existing
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
@@ -184,7 +184,7 @@ def matte_one(
         own = source.properties
         _say_hdr(clip, own, paths)
         ratio = _ratio(clip, own.width, own.height, options, model)
-        way = stack.enter_context(open_way(model, options.device, ratio, own.height, own.width))
+        renderer = stack.enter_context(open_renderer(model, options.device, ratio, own.height, own.width))
         suffixes = {path.suffix.lower() for kind, path in paths.items() if kind == "composition"}
         transparent = options.background is None and all(map(holds_alpha, suffixes))
         behind = None if transparent else open_background(options.background or GREEN, own.width, own.height)
@@ -206,7 +206,9 @@ def matte_one(
                 )
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
-        matte_source(source, way, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True)
+        matte_source(
+            source, renderer, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True
+        )
         if source.interlaced and options.deinterlace == "off":
             warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)
         return source.loss

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from exporters import FORMATS, load_runtime, open_artifact
 from exporters.artifact import Artifact, UnknownFormat
-from exporters.full_size import at_full_size, check_reduced
+from exporters.full_size import at_full_size
 from exporters.recover import Recovered, recover
 from exporters.runtime import Device, Line, State
 from parity_tests.recovered import describe, verify_recovered
@@ -21,7 +21,7 @@ from rvm_model.cuda_graph import captured_play
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
 from rvm_model.matting import line_play, network_play
-from rvm_model.rendering import Fused, Images, OverFloats, Play, Way
+from rvm_model.rendering import FloatRenderer, FusedRenderer, Images, Play, Renderer
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import (
     Checkpoint,
@@ -182,10 +182,10 @@ def play_model(model: Model, device: str, ratio: float) -> Iterator[Play]:
 
 
 @contextmanager
-def open_way(model: Model, device: str, ratio: float, height: int, width: int) -> Iterator[Way]:
-    """Yield the way for one clip, from its first frame on: with the full-size steps fused wherever that is possible.
+def open_renderer(model: Model, device: str, ratio: float, height: int, width: int) -> Iterator[Renderer]:
+    """Yield the renderer of one clip, from its first frame on.
 
-    It is for checkpoints on the CPU and for files of coefficients, if numba is installed.
+    The full-size steps are fused for checkpoints on the CPU and for files of coefficients, if numba is installed.
 
     Args:
         model: See `play_model`, also for the errors.
@@ -197,15 +197,14 @@ def open_way(model: Model, device: str, ratio: float, height: int, width: int) -
     in_parts = model.gives_line if isinstance(model, Artifact) else device == "cpu"
     if not in_parts or find_spec("numba") is None:
         with play_model(model, device, ratio) as whole:
-            yield OverFloats(play=whole)
+            yield FloatRenderer(play=whole)
         return
     from rvm_model.fused import FusedStage
 
     stage = FusedStage(height, width, ratio, torch.get_num_threads())
     if isinstance(model, Checkpoint):
-        yield Fused(play=line_play(model.network(), ratio), stage=stage)
+        yield FusedRenderer(play=line_play(model.network(), ratio), stage=stage)
         return
-    check_reduced(model, *stage.internal)
     with load_runtime(model.format).load(model, cast(Device, device), ratio) as step:
         state: State = None
 
@@ -215,7 +214,7 @@ def open_way(model: Model, device: str, ratio: float, height: int, width: int) -
             assert isinstance(line, Line)
             return line.A, line.b
 
-        yield Fused(play=play, stage=stage)
+        yield FusedRenderer(play=play, stage=stage)
 
 
 def load_weights(source: str, variant: str, refiner: str, trust: bool) -> Checkpoint:
