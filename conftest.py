@@ -4,22 +4,26 @@ A test that needs something this machine lacks is skipped with the reason. RVM_R
 things, turns the skip into a failure; CI names all that it has.
 """
 
+import hashlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
+from exporters import FORMATS, load_exporter
 from exporters.format import MissingPackage
 from exporters.onnx.runtimes import onnxruntime_web
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
-from parity_tests.cases import shared_folder
+from parity_tests.cases import case_checkpoint, shared_folder
 
 
 def require(what: str, present: bool, reason: str) -> None:
@@ -44,6 +48,41 @@ def ctrl_c() -> None:
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the key of `tools/jobs/seals.py` out of the home of whoever runs the tests."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], AbstractContextManager[Path]]:
+    """Return a function that yields the folder of a name, common to all processes of a test run, to one at a time."""
+    place = tmp_path_factory.getbasetemp()
+    common = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    @contextmanager
+    def locked(name: str) -> Iterator[Path]:
+        with FileLock(f"{common / name}.lock"):
+            (common / name).mkdir(exist_ok=True)
+            yield common / name
+
+    return locked
+
+
+@pytest.fixture(scope="session")
+def exported(common_folder: Callable[[str], AbstractContextManager[Path]]) -> Callable[..., Path]:
+    """Return a function that exports a file once for all processes of a test run. Tests must not change the file.
+
+    Its arguments are the format's name and the options of its spec. `weights` is one of `parity_tests.cases.Case`.
+    """
+
+    def export(name: str, weights: str = "seeded", **options: object) -> Path:
+        usual = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "fp32"}
+        spec = FORMATS[name].spec(**usual | options)
+        digest = hashlib.sha256(f"{weights} {spec}".encode()).hexdigest()[:8]
+        with common_folder(f"{name}-{digest}") as folder:
+            path = folder / spec.file_name(spec.suffix(FORMATS[name].suffix), seeded=weights == "seeded")
+            if not path.exists():
+                load_exporter(name).export(case_checkpoint(weights, spec.variant, spec.refiner), spec, path)
+        return path
+
+    return export
 
 
 @pytest.fixture(name="require", scope="session")
