@@ -32,5 +32,6 @@ def examine_file(path: Path, names: Sequence[str]) -> int:
         fits = fits and finding.fits
         verdict = "fits" if finding.fits else "does NOT fit"
         reason = shorten(finding.reason, _LONGEST_REASON)  # a file's names may be of any length
-        console.print(f"{finding.contract.name}: {verdict}: {reason}", soft_wrap=True)
+        advice = "" if finding.fits else f"; a file that does: {finding.contract.command}"
+        console.print(f"{finding.contract.name}: {verdict}: {reason}{advice}", soft_wrap=True)
     return 0 if fits else 1

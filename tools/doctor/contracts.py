@@ -15,6 +15,7 @@ class Contract:
     name: str
     title: str
     source: str
+    command: str
     width: int
     height: int
     inputs: tuple[str, ...]

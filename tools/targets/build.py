@@ -113,10 +113,10 @@ def _finding(target: Target, path: Path, portable: Path | None, stage: Stage) ->
 def _project(target: Target, model: Model, folder: Path) -> None:
     """Copy the programs, with the model's name in them."""
     examples = Path(__file__).parent / "examples"
-    for name, source in target.files.items():
-        place = folder / name
+    for file in target.files:
+        place = folder / file.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text((examples / source).read_text("utf-8").replace(_RELEASED, model.path.name), "utf-8")
+        place.write_text((examples / file.source).read_text("utf-8").replace(_RELEASED, model.path.name), "utf-8")
 
 
 def _readme(target: Target, model: Model, seeded: bool, sizes: str) -> str:

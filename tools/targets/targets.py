@@ -14,13 +14,22 @@ VARIANT, REFINER = "mobilenetv3", "deep_guided_filter"
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProjectFile:
+    """One file of a project: its name in the folder, its name in `examples`, and what it is."""
+
+    name: str
+    source: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One consumer. `targets.toml` says what each field is."""
 
     name: str
     title: str
     format: str
-    files: Mapping[str, str]
+    files: tuple[ProjectFile, ...]
     steps: tuple[str, ...]
     proof: str
     profile: str = ""
@@ -52,4 +61,9 @@ class Target:
 def read_targets() -> dict[str, Target]:
     """Return all targets by name, in the order of the file."""
     tables = tomllib.loads(files("tools.targets").joinpath("targets.toml").read_text())
-    return {name: Target(name=name, **table | {"steps": tuple(table["steps"])}) for name, table in tables.items()}
+    return {name: _target(name, table) for name, table in tables.items()}
+
+
+def _target(name: str, table: Mapping[str, Any]) -> Target:
+    project = tuple(ProjectFile(**each) for each in table["files"])
+    return Target(name=name, **{**table, "files": project, "steps": tuple(table["steps"])})

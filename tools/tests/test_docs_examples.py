@@ -190,7 +190,7 @@ def test_golden_vectors_in_cpp(openvino, onnx_file, vectors, wrong_vectors, tmp_
 
 def test_every_example_is_on_a_page_or_in_a_folder():
     included = {block.strip() for text in PAGES.values() for _, block in FENCED.findall(text)}
-    copied = {EXAMPLES / source for target in read_targets().values() for source in target.files.values()}
+    copied = {EXAMPLES / file.source for target in read_targets().values() for file in target.files}
     for path in (*EXAMPLES.iterdir(), *PAGES_ALONE.iterdir()):
         if path.suffix in (".mjs", ".cpp", ".swift", ".cs", ".py"):
             assert f'--8<-- "{path.relative_to(ROOT)}"' in included or path in copied, path

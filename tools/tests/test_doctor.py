@@ -138,6 +138,7 @@ def test_the_command_says_a_line_for_each_and_exits_with_one(run, model):
     first, second = result.err.splitlines()
     assert first.startswith("official: fits: ")
     assert second.startswith("omz: does NOT fit: it asks for input r1 by name")
+    assert second.endswith("; a file that does: " + CONTRACTS["omz"].command)
 
 
 def test_a_name_of_any_length_makes_no_long_line(run, model, tmp_path):

@@ -110,7 +110,7 @@ def test_a_python_program(made):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())
     assert set(eval(call([sys.executable, "check.py"], folder))) == {"fgr", "pha", "r1o", "r2o", "r3o", "r4o"}
-    call([sys.executable, "matte.py"], folder)
+    call([sys.executable, "matte.py", "talk.mp4", "green.mp4"], folder)
     with av.open(folder / "green.mp4") as file:
         assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
     spoil_golden(folder)
@@ -227,7 +227,7 @@ def test_targets_name_what_exists():
     for target in TARGETS.values():
         assert target.format in FORMATS
         assert target.contract in ("", *read_contracts())
-        for source in target.files.values():
+        for source in (file.source for file in target.files):
             assert (examples / source).is_file()
 
 
