@@ -67,6 +67,7 @@ speed: $(READY) ## Time ONNX files and matting with WEIGHTS=PATH CLIP=PATH on a 
 	$(GIVEN) $(BIN)/python -m tools.measure.int8_alpha
 	$(BIN)/rvm-export bench --export --csv tools/measure/results/export_speed_cpu.csv
 	$(GIVEN) $(BIN)/python -m tools.measure.matte_speed
+	$(GIVEN) $(BIN)/python -m tools.measure.full_size_speed
 
 cuda: $(READY) ## Measure all that runs on CUDA with WEIGHTS=PATH, on a machine with a GPU
 	$(BIN)/python -m tools.measure.cuda --out dist/cuda $(if $(WEIGHTS),--checkpoint $(WEIGHTS))

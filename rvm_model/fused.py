@@ -52,11 +52,11 @@ class _Axis:
     share: Floats
 
 
-def _axis(length: int, of: int, scale: float) -> _Axis:
-    """Return an axis of `length` pixels that samples one of `of` pixels, as PyTorch does without aligned corners."""
+def _axis(length: int, sampled: int, scale: float) -> _Axis:
+    """Return an axis of `length` pixels that samples one of `sampled`, as PyTorch does without aligned corners."""
     at = np.maximum(scale * (np.arange(length) + 0.5) - 0.5, 0)
-    first = np.minimum(at.astype(np.int64), of - 1)
-    return _Axis(first=first, second=np.minimum(first + 1, of - 1), share=(at - first).astype(np.float32))
+    first = np.minimum(at.astype(np.int64), sampled - 1)
+    return _Axis(first=first, second=np.minimum(first + 1, sampled - 1), share=(at - first).astype(np.float32))
 
 
 class FusedStage:
@@ -97,7 +97,7 @@ class FusedStage:
     def finish(
         self, kind: Output, pixels: NDArray[Any], A: Floats, b: Floats, background: Floats | None = None
     ) -> NDArray[Any]:
-        """Bring a line to full size, apply it to the frame, and return what is asked for.
+        """Bring a line to full size, apply it to the frame, and return the pixels of one output.
 
         Args:
             kind: `matte` is foreground and alpha, (4, H, W) float32. The others are pixels of the frame's dtype:
@@ -152,6 +152,7 @@ def _rows_of(background: Floats | None, width: int) -> Floats:
 
 @_compiled
 def _reduce_rows(begin, end, pixels, unit, y0, y1, wy, x0, x1, wx, small):  # type: ignore[no-untyped-def]
+    """Fill rows of the reduced frame."""
     for y in range(begin, end):
         above, below, v = pixels[y0[y]], pixels[y1[y]], wy[y]
         for x in range(small.shape[2]):
@@ -180,6 +181,7 @@ def _finish_rows(  # type: ignore[no-untyped-def]
 
 @_compiled
 def _widen(line, x0, x1, wx, wide):  # type: ignore[no-untyped-def]
+    """Bring one row of A and b to full width."""
     width = wx.size
     for k in range(2):
         for x in range(width):
@@ -192,6 +194,7 @@ def _widen(line, x0, x1, wx, wide):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _guide(pixels, unit, width, x):  # type: ignore[no-untyped-def]
+    """Fill a row with red, green and blue of every pixel, then the mean of every pixel."""
     for i in range(3 * width):
         x[i] = np.float32(pixels[i]) * unit
     for i in range(width):
@@ -200,6 +203,7 @@ def _guide(pixels, unit, width, x):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _apply(above, below, share, x, matte):  # type: ignore[no-untyped-def]
+    """Apply the line between two wide rows to a row of the guide."""
     for i in range(matte.size):
         A = above[0, i] + share * (below[0, i] - above[0, i])
         b = above[1, i] + share * (below[1, i] - above[1, i])
