@@ -75,6 +75,7 @@ def open_site(models: Sequence[Path]) -> Iterator[Site]:
     artifacts = [_inspect(path) for path in models]
     site: dict[str, Path | bytes] = {file.name: file for file in PAGE.iterdir() if file.is_file()}
     site["rvm.js"] = _EXPORTERS / "tfjs" / "rvm.js"
+    site["full_size.js"] = _EXPORTERS / "support" / "web" / "full_size.js"
     site["headers.js"] = f"const HEADERS = {json.dumps(HEADERS, indent=2)};\n".encode()
     for name in sorted({artifact.format for artifact in artifacts}):
         site |= _libraries(name)
@@ -108,8 +109,6 @@ def _inspect(path: Path) -> Artifact:
     artifact = describe(path)
     if artifact.facts.get("control flow") == "yes":
         raise ArtifactError(f"{path} was written by another converter; give a TensorFlow.js model of rvm-export's")
-    if artifact.gives_line:
-        raise ArtifactError(f"{path} is a file of coefficients, which the page does not draw; give one of mattes")
     if "pha" not in artifact.mattes:
         raise ArtifactError(f"{path} was made without pha, which the page draws with; give another file")
     if artifact.fixed is not None and artifact.fixed.batch != 1:

@@ -31,7 +31,7 @@ try {
   await context.addInitScript(spy);
   const page = await opened(context, address);
   await step("empty", () => beAccessible(page, "empty"));
-  for (const part of [byKeyboard, inNumbers, inPixels, inFiles, besideAnother, onAnotherBackend, overManyFrames]) {
+  for (const part of [byKeyboard, inNumbers, inPixels, inFiles, besideAnother, byShaders, onAnotherBackend, overManyFrames]) {
     await step(part.name, () => part(page));
   }
   await page.close();
@@ -311,6 +311,19 @@ async function besideAnother(page) {
   await settled(page);
   await keepClip(page, "onnx_clip");
   await keep(page, "view-a", "onnx_colour");
+  await page.click("#pause");
+  await page.selectOption("#model-a", "0");
+  await frames(page, 2);
+}
+
+/** A file of coefficients, whose full-size steps are shaders. */
+async function byShaders(page) {
+  await page.selectOption("#model-a", "2");
+  await frames(page, 6);
+  await page.click("#pause");
+  await settled(page);
+  await keepClip(page, "line_clip");
+  await keep(page, "view-a", "line_colour");
   await page.click("#pause");
   await page.selectOption("#model-a", "0");
   await frames(page, 2);

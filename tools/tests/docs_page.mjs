@@ -1,9 +1,10 @@
 // Runs an example that mattes a video in Chromium, for test_docs_examples.py:
-//   node docs_page.mjs tfjs|onnx EXAMPLES MODEL-FOLDER ONNX-WEB TFJS-WEB CHROMIUM
+//   node docs_page.mjs tfjs|onnx|coefficients EXAMPLES MODEL-FOLDER ONNX-WEB TFJS-WEB CHROMIUM
 // Prints one line of JSON. The page has no server: what it asks for is answered from here, and anything else fails.
 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { printResult } from "../../exporters/tests/answered_page.mjs";
 
@@ -17,6 +18,12 @@ const ROOTS = {
   tf: dirname(require.resolve("@tensorflow/tfjs")),
   wasm: dirname(require.resolve("@tensorflow/tfjs-backend-wasm")),
 };
+const SHADERS = fileURLToPath(new URL("../../exporters/support/web", import.meta.url));
+const EXAMPLES = {
+  tfjs: ["tfjs.mjs", "/model/model.json"],
+  onnx: ["onnx_page.mjs", "/model/model.onnx"],
+  coefficients: ["coefficients.mjs", "/model/model.onnx"],
+};
 const PAGE =
   '<!doctype html><title>docs</title><script src="/tf/tf.min.js"></script>' +
   '<script src="/wasm/tf-backend-wasm.min.js"></script><video muted autoplay></video><canvas id="matte"></canvas>';
@@ -24,11 +31,12 @@ const PAGE =
 const answer = (path) => {
   const [, root, name] = path.split("/");
   const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
-  return { path: join(name === "rvm.js" ? folder : ROOTS[root], name), contentType };
+  const own = { "rvm.js": folder, "full_size.js": SHADERS };
+  return { path: join(own[name] ?? ROOTS[root], name), contentType };
 };
 
 await printResult(chromium, executablePath, PAGE, answer, (page) =>
-  page.evaluate(async (kind) => {
+  page.evaluate(async ([kind, example, model]) => {
     const source = document.createElement("canvas");
     [source.width, source.height] = [64, 48];
     const context = source.getContext("2d");
@@ -42,7 +50,7 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
     await video.play();
 
     let library;
-    if (kind === "onnx") {
+    if (kind !== "tfjs") {
       library = await import("/ort/ort.wasm.min.mjs");
       library.env.wasm.wasmPaths = "/ort/";
       library.env.wasm.numThreads = 1;
@@ -59,8 +67,6 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
       return original.apply(this, given);
     };
     const before = tf.memory().numTensors;
-    const [example, model] =
-      kind === "onnx" ? ["onnx_page.mjs", "/model/model.onnx"] : ["tfjs.mjs", "/model/model.json"];
     const { start } = await import(`/examples/${example}`);
     const stop = await start(library, video, canvas, model);
     const wait = async (done) => {
@@ -74,5 +80,6 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
     await wait(() => tf.memory().numTensors === before);
     clearInterval(paint);
     return { drawn, size: [canvas.width, canvas.height], left: tf.memory().numTensors - before };
-  }, kind),
+  }, [kind, ...EXAMPLES[kind]]),
+  ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
 );

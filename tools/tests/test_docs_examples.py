@@ -89,11 +89,13 @@ def test_tfjs_by_hand_in_node(node, tfjs_folder, alpha):
     np.testing.assert_allclose(np.frombuffer(given, np.float32).reshape(alpha.shape), alpha, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["tfjs", "onnx"])
-def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, tmp_path):
-    shutil.copy(onnx_file, tmp_path / "model.onnx")
+@pytest.mark.parametrize("kind", ["tfjs", "onnx", "coefficients"])
+def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, exported, tmp_path):
+    shutil.copy(
+        exported("onnx", outputs="coefficients") if kind == "coefficients" else onnx_file, tmp_path / "model.onnx"
+    )
     folder = tfjs_folder if kind == "tfjs" else tmp_path
-    examples = PAGES_ALONE if kind == "tfjs" else EXAMPLES
+    examples = EXAMPLES if kind == "onnx" else PAGES_ALONE
     result = json.loads(
         call([node, HERE / "docs_page.mjs", kind, examples, folder, ONNX_WEB, TFJS_WEB, chromium], FRAMES[:0])
     )

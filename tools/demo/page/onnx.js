@@ -1,14 +1,18 @@
-// Run an ONNX file in the worker with onnxruntime-web: for any size or for one, with floats, half floats or bytes.
+// Run an ONNX file in the worker with onnxruntime-web: for any size or for one, with floats, half floats or bytes, of
+// mattes or of coefficients.
+
+import { FullSize } from "./full_size.js";
 
 const LIB = new URL("./lib/", import.meta.url).href;
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 const STATES = ["r1", "r2", "r3", "r4"];
 
-/** Load the model and return its player. */
-export async function open(model, backend) {
+/** Load the model and return its player. `onLost` is called when the graphics driver frees the memory of its shaders. */
+export async function open(model, backend, onLost) {
   const ort = await import(`${LIB}${MODULES[backend]}`);
   ort.env.wasm.wasmPaths = LIB;
   const { fixed, inputs } = model;
+  const stage = model.outputs.includes("A") ? new FullSize(onLost) : null;
   if (model.precision === "fp16" && typeof Float16Array === "undefined") {
     throw new Error("this browser has no half floats; choose a file of precision fp32");
   }
@@ -34,29 +38,47 @@ export async function open(model, backend) {
   }
   reset();
 
+  /** Run one frame. `shape` is the size and ratio by which the states' size is decided. */
+  async function run(shape, feeds) {
+    if (size !== "" && size !== shape) {
+      reset();
+    }
+    size = shape;
+    const given = await session.run({ ...feeds, ...Object.fromEntries(STATES.map((name, k) => [`${name}i`, states[k]])) });
+    states.forEach((state) => state.dispose());
+    states = STATES.map((name) => given[`${name}o`]);
+    return given;
+  }
+
+  /** A file of one size gets the frame scaled, and the matte is scaled back. */
+  async function fromMatte(frame, ratio) {
+    const { width, height } = frame;
+    const fitted = fixed ? scaled(frame, fixed.width, fixed.height) : frame;
+    const feeds = { src: toTensor(ort, fitted, inputs.src.dtype, order) };
+    if (!fixed) {
+      feeds.downsample_ratio = new ort.Tensor("float32", [ratio], [1]);
+    }
+    const given = await run(`${fitted.width}x${fitted.height} ${ratio}`, feeds);
+    const pixels = toPixels(fitted, given.fgr, given.pha, order);
+    return fixed ? restored(pixels, fitted, width, height) : pixels;
+  }
+
+  /** A file of coefficients gets the frame at the internal size. The shaders do the rest. */
+  async function fromLine(frame, ratio) {
+    const whole = fixed?.width === frame.width && fixed?.height === frame.height;
+    const by = whole ? fixed.ratio : fixed ? inputs.src.shape.slice(2).reverse() : ratio;
+    const { data, width, height } = stage.reduce(frame, by);
+    const { dtype } = inputs.src;
+    const src = new ort.Tensor(dtype, dtype === "float16" ? Float16Array.from(data) : data, [1, 3, height, width]);
+    const { A, b } = await run(`${frame.width}x${frame.height} ${by}`, { src });
+    return stage.finish(...[A, b].map((each) => (dtype === "float16" ? Float32Array.from(each.data) : each.data)));
+  }
+
   return {
     about: { threads: backend === "wasm" ? ort.env.wasm.numThreads : 1 },
 
-    /** Return a frame's foreground and alpha as RGBA bytes. A file of one size gets the frame scaled, and the matte is scaled back. */
-    async matte(frame, ratio) {
-      const { width, height } = frame;
-      const fitted = fixed ? scaled(frame, fixed.width, fixed.height) : frame;
-      const shape = `${fitted.width}x${fitted.height} ${ratio}`;
-      if (size !== "" && size !== shape) {
-        reset();
-      }
-      size = shape;
-      const src = toTensor(ort, fitted, inputs.src.dtype, order);
-      const feeds = { src, ...Object.fromEntries(STATES.map((name, k) => [`${name}i`, states[k]])) };
-      if (!fixed) {
-        feeds.downsample_ratio = new ort.Tensor("float32", [ratio], [1]);
-      }
-      const given = await session.run(feeds);
-      states.forEach((state) => state.dispose());
-      states = STATES.map((name) => given[`${name}o`]);
-      const pixels = toPixels(fitted, given.fgr, given.pha, order);
-      return fixed ? restored(pixels, fitted, width, height) : pixels;
-    },
+    /** Return a frame's foreground and alpha as RGBA bytes. */
+    matte: stage ? fromLine : fromMatte,
 
     states() {
       return Promise.all(
