@@ -8,6 +8,9 @@ from exporters.support.memory import memory_limit
 from rvm_model.errors import UserError
 from rvm_model.state import internal_size
 
+COEFFICIENTS = "coefficients"
+"""The value of `--outputs` that leaves out the full-size steps, see `rvm_model/full_size.py`."""
+
 LONGEST_SIDE = 65535
 """The longest side of a fixed size, in pixels: far beyond any video, and within what float32 counts exactly."""
 

@@ -5,14 +5,11 @@ from pathlib import Path
 
 from exporters.format import Format, RuntimeInfo
 from exporters.onnx.profiles import PROFILES
-from exporters.spec import FixableSpec, SpecError
+from exporters.spec import COEFFICIENTS, FixableSpec, SpecError
 from rvm_model.files import open_file
 
 DEFAULT_OPSET, INT8_OPSET, OPSETS = 12, 13, range(12, 22)
 """DequantizeLinear supports a step per channel from opset 13 on."""
-
-COEFFICIENTS = "coefficients"
-"""The value of `--outputs` that leaves out the full-size steps."""
 
 
 @dataclass(frozen=True, kw_only=True)

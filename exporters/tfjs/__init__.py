@@ -1,10 +1,10 @@
 """TensorFlow.js graph models: a folder with a model.json and its weights, or such a folder in a zip file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.format import Format, RuntimeInfo
-from exporters.spec import ExportSpec
+from exporters.spec import COEFFICIENTS, ExportSpec, SpecError
 from exporters.support.archive import holds
 
 MODEL = "model.json"
@@ -17,8 +17,25 @@ CONVERTER = "4.22.0"
 class TfjsSpec(ExportSpec):
     """One TensorFlow.js model."""
 
+    outputs: str = field(
+        default="fgr,pha",
+        metadata={
+            "help": "Outputs besides the states: fgr,pha. Or coefficients: src is the frame at internal size, and A and "
+            "b give the matte at full size as A * x + b, which shaders of full_size.js compute."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.outputs not in ("fgr,pha", COEFFICIENTS):
+            raise SpecError(f"outputs {self.outputs!r}: give fgr,pha or coefficients; the states always stay")
+
+    @property
+    def gives_line(self) -> bool:
+        """Return True for a model of coefficients, see `Artifact.gives_line`."""
+        return self.outputs == COEFFICIENTS
+
     def words(self) -> list[str]:
-        return ["tfjs"]
+        return ["tfjs", *([self.outputs] if self.gives_line else [])]
 
 
 def recognise(path: Path) -> bool:

@@ -3,11 +3,13 @@
 import math
 from pathlib import Path
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError
 from exporters.support.archive import unpacked
 from exporters.support.identify import identify
 from exporters.tfjs import MODEL
 from exporters.tfjs.load import Weight, read
+
+_LINE_OUTPUTS = (*LINE, *OUTPUTS[2:])
 
 _PRECISIONS = {"uint8": "int8", "uint16": "fp16", "float16": "fp16", "float32": "fp32"}
 """Precisions by stored dtype, coarsest first: a file may keep some weights in a finer one."""
@@ -22,14 +24,14 @@ def inspect(path: Path) -> Artifact:
     dtypes = {each.dtype for each in (*model.inputs.values(), *model.outputs.values())}
     if (
         found is None
-        or {*model.inputs} != {*INPUTS}
-        or {*model.outputs} != {*OUTPUTS}
+        or ({*model.inputs}, {*model.outputs}) not in (({*INPUTS}, {*OUTPUTS}), ({*INPUTS[:5]}, {*_LINE_OUTPUTS}))
         or dtypes | {kernel.dtype for kernel in kernels} != {"float32"}
     ):
         raise ArtifactError(
             f"{path} is a TensorFlow.js model, but not of a matting network as rvm-export and RVM v1.0.0 write it"
         )
     variant, refiner = found
+    gives_line = LINE[0] in model.outputs
     stored = {weight.stored for weight in kernels}
     return Artifact(
         path=path,
@@ -37,10 +39,10 @@ def inspect(path: Path) -> Artifact:
         variant=variant,
         refiner=refiner,
         precision=next(precision for dtype, precision in _PRECISIONS.items() if dtype in stored),
-        refine="auto",
+        refine="always" if gives_line else "auto",
         fixed=None,
-        inputs=tuple(model.inputs[name] for name in INPUTS),
-        outputs=tuple(model.outputs[name] for name in OUTPUTS),
+        inputs=tuple(model.inputs[name] for name in INPUTS if name in model.inputs),
+        outputs=tuple(model.outputs[name] for name in (_LINE_OUTPUTS if gives_line else OUTPUTS)),
         metadata=model.metadata,
         facts={
             "converter": model.converter,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from exporters.artifact import Artifact
 from exporters.format import MissingPackage
-from exporters.runtime import Device, Step
+from exporters.runtime import Device, FileStep
 from exporters.tfjs.artifact import inspect
 from exporters.tfjs.step import playing, to_numpy
 
@@ -18,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float, *, backend: str) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float, *, backend: str) -> Iterator[FileStep]:
     """Run a model in a page. See `exporters.runtime.Runtime`.
 
     `backend` is TensorFlow.js's: wasm (with SIMD and threads), webgl or webgpu. It never falls back to another.

@@ -21,11 +21,12 @@ from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cp
 from rvm_model.weights.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
+_SHADERS = Path(__file__).parents[1] / "support" / "web" / "full_size.js"
 
 
 def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
     """Write the file. See `exporters.runtime.Exporter`."""
-    model = _graph_model(checkpoint)
+    model = _graph_model(checkpoint, spec.gives_line)
     with TemporaryDirectory() as desk:
         folder = Path(desk) / "model"
         metadata = identity(
@@ -38,11 +39,13 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         folder.mkdir()
         write(model, STORES[spec.precision](model.weights), metadata, folder)
         shutil.copy(Path(__file__).with_name("rvm.js"), folder)
+        if spec.gives_line:
+            shutil.copy(_SHADERS, folder)
         pack(folder, path, spec.file_name("", seeded=False))
 
 
 @lru_cache(maxsize=1)
-def _graph_model(checkpoint: Checkpoint) -> GraphModel:
+def _graph_model(checkpoint: Checkpoint, gives_line: bool) -> GraphModel:
     """Return the model with float32 weights.
 
     The latest one is cached: conversion takes long, and the files of all precisions use the same model.
@@ -51,7 +54,7 @@ def _graph_model(checkpoint: Checkpoint) -> GraphModel:
     del convs[SEGMENTATION]
     with TemporaryDirectory() as desk:
         saved_model, converted = Path(desk) / "saved_model", Path(desk) / "converted"
-        write_saved_model(convs, None, saved_model)
+        write_saved_model(convs, None, saved_model, gives_line=gives_line)
         convert(saved_model, converted)
         return sizes_on_cpu(merged(unfused(clipped(dilated(direct(tidy(read(converted))))))))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.artifact import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, LINE, OUTPUTS
 from exporters.tfjs import MODEL
 
 Weights = dict[str, NDArray[Any]]
@@ -67,24 +67,32 @@ def tidy(model: GraphModel) -> GraphModel:
     """Return the model in a fixed order, whatever its order was."""
     nodes = {node["name"]: node for node in model.nodes}
     signature = model.header["signature"]
-    outputs = {name: signature["outputs"][name]["name"].removesuffix(":0") for name in OUTPUTS}
+    sides = {side: {key.removesuffix(":0"): tensor for key, tensor in signature[side].items()} for side in signature}
+    # The converter finds an output's name by its shape, and has none for the two of one shape. TensorFlow sorts them.
+    unnamed = sorted({*sides["outputs"]} - {*OUTPUTS})
+    sides["outputs"] |= {name: sides["outputs"][key] for name, key in zip(LINE, unnamed, strict=False)}
+    inputs = [name for name in INPUTS if name in sides["inputs"]]
+    outputs = {
+        name: sides["outputs"][name]["name"].removesuffix(":0")
+        for name in (*LINE, *OUTPUTS)
+        if name in sides["outputs"]
+    }
     names = {name: name.rpartition(_INNER)[2] for name in nodes}
     names |= {node: name for name, node in outputs.items()}
     assert len({*names.values()}) == len(names), "two nodes of one name"
 
     kept: dict[str, Json] = {}
     weights: Weights = {}
-    for old in _in_order(nodes, [*INPUTS, *outputs.values()]):
+    for old in _in_order(nodes, [*inputs, *outputs.values()]):
         node = nodes[old]
         if node["op"] == "Const":
             weights[names[old]] = model.weights[old]
         kept[names[old]] = _bare(node, names)
 
-    def side(tensors: Mapping[str, Json], order: tuple[str, ...]) -> Json:
-        by_name = {key.removesuffix(":0"): tensor for key, tensor in tensors.items()}
-        return {name: by_name[name] | {"name": f"{name}:0"} for name in order}
-
-    signature = {"inputs": side(signature["inputs"], INPUTS), "outputs": side(signature["outputs"], OUTPUTS)}
+    signature = {
+        side: {name: sides[side][name] | {"name": f"{name}:0"} for name in order}
+        for side, order in (("inputs", inputs), ("outputs", outputs))
+    }
     return GraphModel(header=model.header | {"signature": signature}, nodes=tuple(kept.values()), weights=weights)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from exporters.artifact import Artifact
-from exporters.runtime import Device, Step
+from exporters.runtime import Device, FileStep
 from exporters.tfjs.artifact import inspect
 from exporters.tfjs.step import playing, to_numpy
 
@@ -12,7 +12,7 @@ __all__ = ["inspect", "load", "to_numpy"]
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:
     """Yield the step function. See `exporters.runtime.Runtime`."""
     with playing(artifact, device, ratio, "node", "node.mjs") as step:
         yield step

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact
 from exporters.recovery.dataflow import Dataflow, Interval, RecoveryError
 from exporters.recovery.tensorflow_graph import Operation
 from exporters.recovery.tensorflow_graph import dataflow as tensorflow_dataflow
@@ -39,7 +39,9 @@ def dataflow(artifact: Artifact) -> Dataflow:
             what = f"{type(error).__name__} {first_line(error, 100)}"
             raise RecoveryError(f"its {MODEL} is not as converters write it: {what}") from error
     roles = {inputs[name]: role for name, role in _ROLES.items() if name in inputs}
-    return tensorflow_dataflow(operations, constants, roles, [outputs[name] for name in OUTPUTS if name in outputs])
+    return tensorflow_dataflow(
+        operations, constants, roles, [outputs[name] for name in (*LINE, *OUTPUTS) if name in outputs]
+    )
 
 
 def _names(side: Mapping[str, Any]) -> dict[str, str]:

@@ -129,6 +129,8 @@ def merged(model: GraphModel) -> GraphModel:
 def sizes_on_cpu(model: GraphModel) -> GraphModel:
     """Keep the ratio that sizes are computed from off the GPU: all other operations read the sum of it and zero."""
     ratio, zero, copy = "downsample_ratio", "downsample_ratio/zero", "downsample_ratio/copy"
+    if all(node["name"] != ratio for node in model.nodes):  # a model of coefficients
+        return model
     value = {"dtype": "DT_FLOAT", "tensorShape": {}}
     added = (
         {"name": zero, "op": "Const", "attr": {"dtype": {"type": "DT_FLOAT"}, "value": {"tensor": value}}},

@@ -6,15 +6,18 @@
 //
 //   const matting = await Matting.load(tf, "./model.json");
 //   const { fgr, pha } = matting.matte(video);          // tensors, yours to dispose of
+//   const pixels = await matting.pixels(video);         // or RGBA bytes
 //   await matting.draw(video, canvas);                  // or straight onto a canvas, with transparency
 //   matting.reset();                                    // before another clip, or after a cut
+//
+// For a model of coefficients, full_size.js must lie beside this file. Such a model has no `matte`.
 
 const STATES = ["r1", "r2", "r3", "r4"];
-const OUTPUTS = ["fgr", "pha", "r1o", "r2o", "r3o", "r4o"];
 
 export class Matting {
   #tf;
   #model;
+  #stage;
   #states = [];
   #size = "";
 
@@ -29,17 +32,24 @@ export class Matting {
    *
    * @param tf TensorFlow.js, with the backend already set.
    * @param source Where the model is: what `tf.loadGraphModel` takes.
-   * @param {{downsampleRatio?: number | null}} options
+   * @param {{downsampleRatio?: number | null, onLost?: () => void}} options `onLost` is for a model of coefficients: it is
+   *   called when the graphics driver frees the memory of the shaders. The object is of no use afterwards.
    * @returns {Promise<Matting>}
    */
-  static async load(tf, source, { downsampleRatio = null } = {}) {
-    return new Matting(tf, await tf.loadGraphModel(source), { downsampleRatio });
+  static async load(tf, source, { downsampleRatio = null, onLost } = {}) {
+    const model = await tf.loadGraphModel(source);
+    const stage = "A" in model.modelSignature.outputs ? new (await import("./full_size.js")).FullSize(onLost) : null;
+    return new Matting(tf, model, { downsampleRatio, stage });
   }
 
-  /** @param model A graph model that is loaded already; it is disposed of with this object. */
-  constructor(tf, model, { downsampleRatio = null } = {}) {
+  /**
+   * @param model A graph model that is loaded already; it is disposed of with this object.
+   * @param {{downsampleRatio?: number | null, stage?: FullSize | null}} options `stage` is for a model of coefficients.
+   */
+  constructor(tf, model, { downsampleRatio = null, stage = null } = {}) {
     this.#tf = tf;
     this.#model = model;
+    this.#stage = stage;
     this.downsampleRatio = downsampleRatio;
     this.reset();
   }
@@ -52,9 +62,13 @@ export class Matting {
    * @returns {{fgr: Tensor, pha: Tensor}} Foreground (1, H, W, 3), not premultiplied, and opacity (1, H, W, 1), float32
    *   in [0, 1]. They are the caller's to dispose of.
    * @throws {RangeError} The frame has no pixels yet, there are several, the ratio is not in (0, 1], or leaves no pixel.
+   * @throws {Error} The model is one of coefficients.
    */
   matte(frame) {
     const tf = this.#tf;
+    if (this.#stage) {
+      throw new Error("a model of coefficients gives no tensors of full size; call pixels or draw");
+    }
     const outputs = tf.tidy(() => {
       const src = this.#toTensor(frame);
       const [batch, height, width] = src.shape;
@@ -63,14 +77,31 @@ export class Matting {
       }
       const ratio = this.#ratioOf(height, width);
       this.#resetIfOther(`${width}x${height} ${ratio}`);
-      const inputs = { src, downsample_ratio: tf.scalar(ratio) };
-      STATES.forEach((name, k) => (inputs[`${name}i`] = this.#states[k]));
-      return this.#model.execute(inputs, OUTPUTS);
+      return this.#execute({ src, downsample_ratio: tf.scalar(ratio) }, ["fgr", "pha"]);
     });
-    const [fgr, pha, ...states] = outputs;
-    tf.dispose(this.#states);
-    this.#states = states.map(tf.keep); // or a caller's tf.tidy would take them away
+    const [fgr, pha] = outputs;
     return { fgr, pha };
+  }
+
+  /**
+   * One frame, as RGBA bytes of its size: the foreground's colour, not premultiplied, and alpha.
+   *
+   * @param frame As for `matte`; no tensor if the model is one of coefficients.
+   * @returns {Promise<ImageData>}
+   */
+  async pixels(frame) {
+    const tf = this.#tf;
+    if (this.#stage) {
+      return this.#pixelsOfLine(frame);
+    }
+    const pixels = tf.tidy(() => {
+      const { fgr, pha } = this.matte(frame);
+      return tf.concat([fgr, pha], -1).mul(255).round().squeeze([0]).cast("int32");
+    });
+    const [height, width] = pixels.shape;
+    const data = await pixels.data();
+    pixels.dispose();
+    return new ImageData(new Uint8ClampedArray(data), width, height);
   }
 
   /**
@@ -80,17 +111,10 @@ export class Matting {
    * @param {HTMLCanvasElement | OffscreenCanvas} canvas
    */
   async draw(frame, canvas) {
-    const tf = this.#tf;
-    const pixels = tf.tidy(() => {
-      const { fgr, pha } = this.matte(frame);
-      return tf.concat([fgr, pha], -1).mul(255).round().squeeze([0]).cast("int32");
-    });
-    const [height, width] = pixels.shape;
-    const data = await pixels.data();
-    pixels.dispose();
-    canvas.width = width;
-    canvas.height = height;
-    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
+    const image = await this.pixels(frame);
+    canvas.width = image.width;
+    canvas.height = image.height;
+    canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
   /**
@@ -113,7 +137,33 @@ export class Matting {
   dispose() {
     this.#tf.dispose(this.#states);
     this.#states = [];
+    this.#stage?.dispose();
     this.#model.dispose();
+  }
+
+  /** Run the model; call it in a tidy. Return the wanted outputs, and keep the states. */
+  #execute(inputs, wanted) {
+    const tf = this.#tf;
+    STATES.forEach((name, k) => (inputs[`${name}i`] = this.#states[k]));
+    const outputs = this.#model.execute(inputs, [...wanted, ...STATES.map((name) => `${name}o`)]);
+    tf.dispose(this.#states);
+    this.#states = outputs.splice(wanted.length).map(tf.keep); // or a caller's tf.tidy would take them away
+    return outputs;
+  }
+
+  async #pixelsOfLine(frame) {
+    const tf = this.#tf;
+    const [width, height] = sizeOf(frame);
+    const ratio = this.#ratioOf(height, width);
+    this.#resetIfOther(`${width}x${height} ${ratio}`);
+    const small = this.#stage.reduce(frame, ratio);
+    const line = tf.tidy(() => {
+      const src = tf.tensor(small.data, [3, small.height, small.width], "float32").transpose([1, 2, 0]).expandDims(0);
+      return this.#execute({ src }, ["A", "b"]);
+    });
+    const [A, b] = await Promise.all(line.map((each) => each.data()));
+    tf.dispose(line);
+    return new ImageData(this.#stage.finish(A, b, { channelsLast: true }), width, height);
   }
 
   #toTensor(frame) {
@@ -121,10 +171,7 @@ export class Matting {
     if (frame instanceof tf.Tensor) {
       return frame.rank === 4 ? frame : frame.expandDims(0);
     }
-    const width = frame.videoWidth ?? frame.displayWidth ?? frame.naturalWidth ?? frame.width;
-    if (!width) {
-      throw new RangeError("the frame has no pixels: wait until the video or picture has loaded");
-    }
+    sizeOf(frame);
     return tf.browser.fromPixels(onCanvas(frame)).expandDims(0).toFloat().div(255);
   }
 
@@ -146,6 +193,16 @@ export class Matting {
     }
     this.#size = size;
   }
+}
+
+/** Width and height of a frame that is no tensor. Throws RangeError if it has no pixels. */
+function sizeOf(frame) {
+  const width = frame.videoWidth ?? frame.displayWidth ?? frame.naturalWidth ?? frame.width;
+  const height = frame.videoHeight ?? frame.displayHeight ?? frame.naturalHeight ?? frame.height;
+  if (!width || !height) {
+    throw new RangeError("the frame has no pixels: wait until the video or picture has loaded");
+  }
+  return [width, height];
 }
 
 /** A VideoFrame, which TensorFlow.js does not take, as a canvas, which it does; anything else as it is. */

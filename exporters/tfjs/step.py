@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact
-from exporters.runtime import Device, Frame, Matte, Run, State, Step
+from exporters.runtime import Device, FileStep, Frame, Line, Matte, Run, State
 from exporters.support.archive import unpacked
 from exporters.support.node import find_node
 from exporters.support.tensor_pipe import running
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "web"
 @contextmanager
 def playing(
     artifact: Artifact, device: Device, ratio: float, runtime: str, program: str, arguments: Sequence[str | Path] = ()
-) -> Iterator[Step]:
+) -> Iterator[FileStep]:
     """Run a model by a program of `web/`, which gets the model's folder, the method to call, and `arguments`.
 
     Raises:
@@ -37,7 +37,7 @@ def playing(
         unpacked(artifact.path, MODEL) as folder,
         running([node, FOLDER / program, folder, method, *arguments], artifact, runtime) as run,
     ):
-        yield _make_step(ratio, run)
+        yield _make_step(artifact, ratio, run)
 
 
 def to_numpy(state: State) -> tuple[NDArray[np.float32], ...]:
@@ -45,15 +45,17 @@ def to_numpy(state: State) -> tuple[NDArray[np.float32], ...]:
     return tuple(map(_to_nchw, state))
 
 
-def _make_step(ratio: float, run: Run) -> Step:
+def _make_step(artifact: Artifact, ratio: float, run: Run) -> FileStep:
     first = (np.zeros((), np.float32),) * 4
-    downsample_ratio = np.array(ratio, np.float32)
+    given_ratio = {} if artifact.gives_line else {"downsample_ratio": np.array(ratio, np.float32)}
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         before = dict(zip(INPUTS[1:5], state or first, strict=True))
-        outputs = run({"src": frame.transpose(0, 2, 3, 1), **before, "downsample_ratio": downsample_ratio})
-        matte = Matte(fgr=_to_nchw(outputs["fgr"]), pha=_to_nchw(outputs["pha"]))
-        return matte, tuple(outputs[name] for name in OUTPUTS[2:])
+        outputs = run({"src": frame.transpose(0, 2, 3, 1), **before, **given_ratio})
+        after = tuple(outputs[name] for name in OUTPUTS[2:])
+        if artifact.gives_line:
+            return Line(A=_to_nchw(outputs["A"]), b=_to_nchw(outputs["b"])), after
+        return Matte(fgr=_to_nchw(outputs["fgr"]), pha=_to_nchw(outputs["pha"])), after
 
     return step
 

@@ -100,7 +100,10 @@ export class FullSize {
    */
   reduce(frame, ratio) {
     const gl = this.#gl;
-    const size = [frame.videoWidth ?? frame.displayWidth ?? frame.width, frame.videoHeight ?? frame.displayHeight ?? frame.height];
+    const size = [
+      frame.videoWidth ?? frame.displayWidth ?? frame.naturalWidth ?? frame.width,
+      frame.videoHeight ?? frame.displayHeight ?? frame.naturalHeight ?? frame.height,
+    ];
     const internal = typeof ratio === "number" ? size.map((side) => Math.floor(side * ratio)) : ratio;
     if (!internal.every((side, k) => side >= 1 && side <= size[k])) {
       throw new RangeError(`a frame of ${size.join("x")} cannot be reduced by ${ratio}; give a ratio in (0, 1] that leaves a pixel`);
@@ -118,16 +121,16 @@ export class FullSize {
   /**
    * Bring the model's line to full size, and apply it to the frame that was reduced last.
    *
-   * @param {Float32Array} A The slope, (4, h, w).
-   * @param {Float32Array} b The offset, (4, h, w).
+   * @param {Float32Array} A The slope, (4, h, w), or (h, w, 4) if `channelsLast`.
+   * @param {Float32Array} b The offset, alike.
    * @returns {Uint8ClampedArray} RGBA (H, W, 4): the foreground, not premultiplied, and alpha.
    */
-  finish(A, b) {
+  finish(A, b, { channelsLast = false } = {}) {
     const gl = this.#gl;
     const [width, height] = this.#size;
-    for (const [name, planes] of [["slope", A], ["offset", b]]) {
+    for (const [name, values] of [["slope", A], ["offset", b]]) {
       this.#bind(name);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, ...this.#internal, 0, gl.RGBA, gl.FLOAT, pixelsOf(planes));
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, ...this.#internal, 0, gl.RGBA, gl.FLOAT, channelsLast ? values : pixelsOf(values));
     }
     const scale = this.#internal.map((side, k) => side / this.#size[k]);
     this.#place(this.#size, this.#internal, scale);

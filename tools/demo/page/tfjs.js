@@ -19,7 +19,7 @@ export async function open(model, backend, onLost) {
   if (backend === "webgl") {
     tf.backend().gpgpu.gl.canvas.addEventListener("webglcontextlost", onLost);
   }
-  const matting = await Matting.load(tf, new URL(model.address, import.meta.url).href);
+  const matting = await Matting.load(tf, new URL(model.address, import.meta.url).href, { onLost });
 
   return {
     about: { threads: backend === "wasm" && crossOriginIsolated ? tf.wasm.getThreadsCount() : 1 },
@@ -27,13 +27,7 @@ export async function open(model, backend, onLost) {
     /** Return a frame's foreground and alpha as RGBA bytes. */
     async matte(frame, ratio) {
       matting.downsampleRatio = ratio;
-      const image = tf.tidy(() => {
-        const { fgr, pha } = matting.matte(frame);
-        return tf.concat([fgr, pha], -1).mul(255).round().cast("int32");
-      });
-      const pixels = new Uint8ClampedArray(await image.data());
-      image.dispose();
-      return pixels;
+      return (await matting.pixels(frame)).data;
     },
 
     states() {
