@@ -23,7 +23,6 @@ from exporters.tfjs.step import FOLDER
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
 
-GOLDEN = ("256x256_ratio1", "512x288_ratio05", "640x360_ratio0375")
 FRAMES = np.random.default_rng(0).random((3, 1, 3, 64, 96), np.float32)
 
 # The largest differences from Node, both backends in float32 on SwiftShader:
@@ -106,7 +105,12 @@ def assert_gone(pids, seconds=20):
 
 
 @pytest.mark.parametrize(
-    ("name", "golden"), [*(("node", golden) for golden in GOLDEN), ("chromium-wasm", "512x288_ratio05")]
+    ("name", "golden"),
+    [
+        ("node", "512x288_ratio05"),
+        ("chromium-wasm", "512x288_ratio05"),
+        *(pytest.param("node", golden, marks=pytest.mark.long) for golden in ("256x256_ratio1", "640x360_ratio0375")),
+    ],
 )
 def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, shared, artifact, request):
     request.getfixturevalue(name.partition("-")[0])
@@ -121,7 +125,7 @@ def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, share
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name == "chromium-webgpu" else []) for name in LIMITS]
+    "name", [pytest.param(name, marks=[] if name == "chromium-wasm" else [pytest.mark.long]) for name in LIMITS]
 )
 def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
     folder = copied(shared / RELEASED, tmp_path / "model", without_space_to_batch)
@@ -173,13 +177,14 @@ def test_arrays_belong_to_the_caller(artifact, node):
 def test_a_batch(artifact, node):
     runtime = load_runtime("tfjs")
     one, two = FRAMES[:2]
-    (batch,) = play(runtime, artifact, [np.concatenate([one, two])], 0.5)
-    for index, frame in enumerate((one, two)):
-        (alone,) = play(runtime, artifact, [frame], 0.5)
-        assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(batch, alone, strict=True))
+    with runtime.load(artifact, "cpu", 0.5) as step:
+        batch, *single = [step(each, None) for each in (np.concatenate([one, two]), one, two)]
+        both, *alone = [(matte.fgr, matte.pha, *runtime.to_numpy(state)) for matte, state in (batch, *single)]
+    for index, outputs in enumerate(alone):
+        assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(both, outputs, strict=True))
 
 
-@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("stop", [pytest.param(ValueError, marks=pytest.mark.long), KeyboardInterrupt])
 def test_no_process_and_no_file_is_left_when_the_consumer_stops(
     stop, runtime, artifact, started, tmp_path, monkeypatch, request
 ):
@@ -248,7 +253,9 @@ def no_such_input(model):
     next(node for node in model["modelTopology"]["node"] if node["op"] == "Relu6")["input"] = ["nowhere"]
 
 
-@pytest.mark.parametrize(("change", "message"), {unknown_op: "'?Tanhh'?", no_such_input: ".+"}.items())
+@pytest.mark.parametrize(
+    ("change", "message"), [(unknown_op, "'?Tanhh'?"), pytest.param(no_such_input, ".+", marks=pytest.mark.long)]
+)
 def test_a_graph_that_does_not_run(change, message, runtime, shared, started, tmp_path):
     artifact = inspect(copied(shared / RELEASED, tmp_path / "model", change))
     with pytest.raises(ArtifactError, match=f"model does not run in [a-z-]+: .*{message}") as error:
