@@ -18,8 +18,7 @@ TARGETS = {"ios14": "neuralnetwork", "ios15": "mlprogram", "ios16": "mlprogram",
 MODES = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "UNALIGN_CORNERS", "DEFAULT", "OFFSET_CORNERS")
 SIZES = ((7, 5), (1, 13), (30, 9))
 SHORT = {
-    *("conv", "conv_depthwise", "hardswish", "div", "concat", "chunk", "slice_rows", "mean_image", "avg_pool_ceil"),
-    *("upsample", "downsample"),
+    *("conv", "conv_depthwise", "hardswish", "concat", "slice_rows", "mean_image", "avg_pool_ceil", "downsample"),
     *("affine_int8", "affine_all", "palette_4_ios16", "palette_6_ios18", "blocks_uint8", "blocks_int4_offset"),
 }
 """Operations and constants that `make test` converts: one takes a second. Programs resize to SIZES[0] there."""

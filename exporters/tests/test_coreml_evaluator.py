@@ -545,7 +545,11 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("edit", NETWORKS, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize(
+    "edit",
+    [pytest.param(edit, marks=[pytest.mark.long] if edit is much_work else []) for edit in NETWORKS],
+    ids=lambda edit: edit.__name__,
+)
 def test_a_network_that_makes_no_sense_is_said(edit, made, tmp_path):
     refused(edited(made / "conv.mlmodel", tmp_path / "spoiled.mlmodel", edit), NETWORKS[edit])
 
@@ -556,6 +560,7 @@ def test_what_is_no_model_is_said(content, tmp_path):
     refused(tmp_path / "model.mlmodel", "is truncated or damaged|is damaged")
 
 
+@pytest.mark.long
 def test_coremltools_itself_is_never_imported(made):
     code = (
         "import sys; from pathlib import Path; from exporters.coreml.evaluator.evaluator import load_program; "
