@@ -427,6 +427,7 @@ def test_a_function_that_only_the_object_graph_names_is_refused(attack, tmp_path
         load_runtime("tensorflow").inspect(model)
 
 
+@pytest.mark.long
 def test_what_restores_a_file_is_not_run(attack, monkeypatch):
     """Neither to play nor to recover it, even if its graph passed for a network's."""
     from exporters.tensorflow import serving

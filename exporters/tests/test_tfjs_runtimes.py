@@ -124,9 +124,8 @@ def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, share
         assert np.abs(given - expected[f"{output}_last"].astype(np.float32)).max() <= 2.5e-4, output
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "chromium-wasm" else [pytest.mark.long]) for name in LIMITS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", LIMITS)
 def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
     folder = copied(shared / RELEASED, tmp_path / "model", without_space_to_batch)
     artifact = inspect(zipped(folder, tmp_path / "model.zip"))
@@ -162,9 +161,14 @@ def test_the_released_model_does_not_run_on_webgpu(artifact, chromium, started):
         [*play(load_runtime("tfjs", "chromium-webgpu"), artifact, FRAMES, 0.5)]
 
 
-def test_arrays_belong_to_the_caller(artifact, node):
+def test_a_batch_is_its_frames_and_arrays_belong_to_the_caller(artifact, node):
     runtime = load_runtime("tfjs")
+    one, two = FRAMES[:2]
     with runtime.load(artifact, "cpu", 0.5) as step:
+        batch, *single = [step(each, None) for each in (np.concatenate([one, two]), one, two)]
+        both, *alone = [(matte.fgr, matte.pha, *runtime.to_numpy(state)) for matte, state in (batch, *single)]
+        for index, outputs in enumerate(alone):
+            assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(both, outputs, strict=True))
         _, state = step(FRAMES[0], None)
         expected, _ = step(FRAMES[1], state)
         for array in runtime.to_numpy(state):
@@ -172,16 +176,6 @@ def test_arrays_belong_to_the_caller(artifact, node):
         given, _ = step(FRAMES[1], state)
         assert (given.pha == expected.pha).all()
         given.pha[...] = 5
-
-
-def test_a_batch(artifact, node):
-    runtime = load_runtime("tfjs")
-    one, two = FRAMES[:2]
-    with runtime.load(artifact, "cpu", 0.5) as step:
-        batch, *single = [step(each, None) for each in (np.concatenate([one, two]), one, two)]
-        both, *alone = [(matte.fgr, matte.pha, *runtime.to_numpy(state)) for matte, state in (batch, *single)]
-    for index, outputs in enumerate(alone):
-        assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(both, outputs, strict=True))
 
 
 @pytest.mark.parametrize("stop", [pytest.param(ValueError, marks=pytest.mark.long), KeyboardInterrupt])
@@ -218,7 +212,7 @@ def test_the_program_is_killed(runtime, artifact, started):
     assert_gone(pids)
 
 
-@pytest.mark.parametrize("victim", ["--type=renderer", "--user-data-dir="])
+@pytest.mark.parametrize("victim", ["--type=renderer", pytest.param("--user-data-dir=", marks=pytest.mark.long)])
 def test_a_page_or_browser_that_crashes(victim, artifact, chromium, started):
     runtime = load_runtime("tfjs", "chromium-wasm")
     with runtime.load(artifact, "cpu", 0.5) as step:
