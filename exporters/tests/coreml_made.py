@@ -1,9 +1,12 @@
 """Write single operations and small programs with coremltools, which the tests' own process never imports.
 
-Run it with a folder, and `operations` or `programs`.
+Run it with a folder, and `short` or `all`.
 """
 
+import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,22 @@ from exporters.tests.coreml_cases import CASES
 TARGETS = {"ios14": "neuralnetwork", "ios15": "mlprogram", "ios16": "mlprogram", "ios18": "mlprogram"}
 MODES = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "UNALIGN_CORNERS", "DEFAULT", "OFFSET_CORNERS")
 SIZES = ((7, 5), (1, 13), (30, 9))
+SHORT = {
+    *("conv", "conv_depthwise", "hardswish", "concat", "slice_rows", "mean_image", "avg_pool_ceil", "downsample"),
+    *("affine_int8", "affine_all", "palette_4_ios16", "palette_6_ios18", "blocks_uint8", "blocks_int4_offset"),
+}
+"""Operations and constants that `make test` converts: one takes a second. Programs resize to SIZES[0] there."""
+
+
+def written(common_folder: Callable[[str], AbstractContextManager[Path]], what: str) -> Path:
+    """Return the folder of all files or of SHORT's, which one process writes for all processes of a test run."""
+    with common_folder(f"coreml_{what}") as folder:
+        if not (folder / "complete").exists():
+            command = [sys.executable, "-m", "exporters.tests.coreml_made", folder, what]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1500)
+            assert done.returncode == 0, done.stderr[-2000:]
+            (folder / "complete").touch()
+    return folder
 
 
 def main(folder, what):
@@ -21,11 +40,17 @@ def main(folder, what):
         sys.modules[package] = None  # coremltools imports them, but does not need them
     import coremltools as ct
 
-    {"operations": operations, "programs": programs_with_more}[what](ct, folder)
+    operations(ct, folder, [name for name in CASES if what == "all" or name in SHORT])
+    programs(ct, folder, SIZES if what == "all" else SIZES[:1])
+    for name, target, build in constants(ct):
+        if what == "all" or name in SHORT:
+            expect(ct, folder, name, target, build)
+    networks(ct, folder)
+    programs_with_more(ct, folder)
 
 
-def operations(ct, folder):
-    for name, case in CASES.items():
+def operations(ct, folder, names):
+    for name, case in ((name, CASES[name]) for name in names):
         traced = torch.jit.trace(case, case.inputs())
         for target in ("ios14", "ios16"):
             save(ct, folder, f"{name}_{target}", traced, target, case.shapes)
@@ -38,9 +63,6 @@ def operations(ct, folder):
             target,
             CASES["conv"].shapes,
         )
-    programs(ct, folder)
-    constants(ct, folder)
-    networks(ct, folder)
 
 
 def save(ct, folder, name, traced, target, shapes):
@@ -75,10 +97,10 @@ def program(ct, folder, name, target, shape, build):
     ).save(str(folder / f"{name}.mlpackage"))
 
 
-def programs(ct, folder):
+def programs(ct, folder, sizes):
     image = (1, 3, 9, 13)
     for mode in MODES:
-        for height, width in SIZES:
+        for height, width in sizes:
             program(
                 ct,
                 folder,
@@ -161,8 +183,8 @@ def programs(ct, folder):
     )
 
 
-def constants(ct, folder):
-    """Write each constant with its expected values, as coremltools itself computes them."""
+def constants(ct):
+    """Yield the name, the target and the function of each constant."""
     from coremltools.converters.mil.mil import types
 
     rng = np.random.default_rng(0)
@@ -173,18 +195,14 @@ def constants(ct, folder):
     }
     scale, zero = rng.random(4).astype(np.float16), rng.integers(-3, 4, 4)
     for dtype in (np.int8, np.uint8):
-        expect(
-            ct,
-            folder,
+        yield (
             f"affine_{dtype.__name__}",
             "ios16",
             lambda mb, dtype=dtype: mb.constexpr_affine_dequantize(
                 quantized_data=integers[dtype], zero_point=abs(zero).astype(dtype), scale=scale, axis=0
             ),
         )
-    expect(
-        ct,
-        folder,
+    yield (
         "affine_all",
         "ios16",
         lambda mb: mb.constexpr_affine_dequantize(
@@ -194,18 +212,14 @@ def constants(ct, folder):
     for bits in (1, 2, 4, 6, 8):
         indices = rng.integers(0, 1 << bits, 48)
         packed = np.packbits(((indices[:, None] >> np.arange(bits)) & 1).astype(np.uint8).ravel(), bitorder="little")
-        expect(
-            ct,
-            folder,
+        yield (
             f"palette_{bits}_ios16",
             "ios16",
             lambda mb, bits=bits, packed=packed: mb.constexpr_lut_to_dense(
                 indices=packed, lut=np.arange(1 << bits).astype(np.float16) / 7, shape=np.array(shape, np.uint32)
             ),
         )
-        expect(
-            ct,
-            folder,
+        yield (
             f"palette_{bits}_ios18",
             "ios18",
             lambda mb, bits=bits, indices=indices: mb.constexpr_lut_to_dense(
@@ -220,9 +234,7 @@ def constants(ct, folder):
             rng.integers(max(low, -2), 3, (4, 1, 2, 1)).astype(kind),
         )
         for name, more in (("", {}), ("_offset", {"offset": offset})):
-            expect(
-                ct,
-                folder,
+            yield (
                 f"blocks_{dtype}{name}",
                 "ios18",
                 lambda mb, data=data, more=more: mb.constexpr_blockwise_shift_scale(
@@ -232,7 +244,7 @@ def constants(ct, folder):
 
 
 def expect(ct, folder, name, target, build):
-    """Write a program that adds the constant to zeros, and the expected constant."""
+    """Write a program that adds the constant to zeros, and the constant as coremltools itself computes it."""
     made = []
 
     def added(mb, x):

@@ -1,5 +1,7 @@
 """ONNX files for tests: export them from seeded weights, and run them on a few random frames."""
 
+from functools import lru_cache, partial
+
 import numpy as np
 import onnx
 
@@ -8,11 +10,13 @@ from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from rvm_model import load_checkpoint
 
+seeded = lru_cache(maxsize=4)(partial(load_checkpoint, "seeded"))
+
 
 def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **options):
     path = folder / f"{variant}_{refiner}_{precision}.onnx"
     spec = OnnxSpec(variant=variant, refiner=refiner, precision=precision, **options)
-    load_exporter("onnx").export(load_checkpoint("seeded", variant, refiner), spec, path)
+    load_exporter("onnx").export(seeded(variant, refiner), spec, path)
     return path
 
 

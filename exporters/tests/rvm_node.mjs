@@ -27,7 +27,7 @@ const frame = (k) => tf.tidy(() => tf.randomUniform([48, 64, 3], 0, 1, "float32"
 const matting = await Matting.load(tf, source, { downsampleRatio: 0.5 });
 const counts = [];
 let last = null;
-for (let k = 0; k < 200; k++) {
+for (let k = 0; k < 60; k++) {
   const src = frame(k % 20);
   const { fgr, pha } = matting.matte(src);
   if (k === 19) {

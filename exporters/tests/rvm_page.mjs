@@ -60,7 +60,7 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
     const canvas = new OffscreenCanvas(1, 1);
     const counts = [];
     matting.reset();
-    for (let k = 0; k < 200; k++) {
+    for (let k = 0; k < 60; k++) {
       paint(k);
       await matting.draw(source, canvas);
       counts.push(tf.memory().numTensors);

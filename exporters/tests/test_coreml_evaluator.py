@@ -19,6 +19,7 @@ from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.package import DIGEST, digest
 from exporters.support.archive import pack
 from exporters.tests.coreml_cases import CASES
+from exporters.tests.coreml_made import written
 from exporters.tests.coreml_spoiled import (
     SPECIFICATION,
     WEIGHTS,
@@ -38,20 +39,17 @@ RELEASED = {
     "rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel": (1280, 720, 0.375),
     "rvm_mobilenetv3_1920x1080_s0.25_int8.mlmodel": (1920, 1080, 0.25),
 }
+SMALLER, LARGER = RELEASED
 OUTPUTS = ("fgr", "pha", "r1o", "r2o", "r3o", "r4o")
 FRAMES = 2
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    command = [sys.executable, "-m", "exporters.tests.coreml_made", folder, "programs"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1500)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+def made(common_folder) -> Path:
+    return written(common_folder, "short")
 
 
-@pytest.fixture(scope="module", params=RELEASED)
+@pytest.fixture(scope="module", params=[SMALLER, pytest.param(LARGER, marks=pytest.mark.long)])
 def released(request, shared):
     """Return a released file, two frames of the real clip at its size, and PyTorch's outputs for its weights."""
     path, (width, height, ratio) = shared / "official/coreml" / request.param, RELEASED[request.param]
@@ -266,15 +264,16 @@ def test_every_flipped_bit_is_found_where_the_file_says_its_digest(made, tmp_pat
         refused(spoiled(whole, tmp_path / f"{bit}.mlpackage", WEIGHTS, lambda c, bit=bit: flipped(c, bit)), ".")
 
 
+@pytest.mark.parametrize("flips", [100, pytest.param(400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", ["conv.mlpackage", "stateful.mlpackage", "image_BGR.mlmodel"])
-def test_flipped_bits_of_a_specification_are_survived(name, made, tmp_path):
+def test_flipped_bits_of_a_specification_are_survived(name, flips, made, tmp_path):
     path = tmp_path / name
     if (made / name).is_dir():
         shutil.copytree(made / name, path)
     place = path / SPECIFICATION if path.is_dir() else path
     content = (made / name / SPECIFICATION if path.is_dir() else made / name).read_bytes()
     chosen, refusals = random.Random(0), 0
-    for _ in range(400):
+    for _ in range(flips):
         place.write_bytes(flipped(content, chosen.randrange(8 * len(content))))
         try:
             program = load_program(path)
@@ -282,7 +281,7 @@ def test_flipped_bits_of_a_specification_are_survived(name, made, tmp_path):
         except ArtifactError as error:
             assert "\n" not in str(error)
             refusals += 1
-    assert refusals > 50
+    assert refusals > flips / 8
 
 
 @pytest.mark.parametrize("name", ["conv.mlpackage", "conv.mlmodel"])
@@ -546,7 +545,11 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("edit", NETWORKS, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize(
+    "edit",
+    [pytest.param(edit, marks=[pytest.mark.long] if edit is much_work else []) for edit in NETWORKS],
+    ids=lambda edit: edit.__name__,
+)
 def test_a_network_that_makes_no_sense_is_said(edit, made, tmp_path):
     refused(edited(made / "conv.mlmodel", tmp_path / "spoiled.mlmodel", edit), NETWORKS[edit])
 
@@ -557,6 +560,7 @@ def test_what_is_no_model_is_said(content, tmp_path):
     refused(tmp_path / "model.mlmodel", "is truncated or damaged|is damaged")
 
 
+@pytest.mark.long
 def test_coremltools_itself_is_never_imported(made):
     code = (
         "import sys; from pathlib import Path; from exporters.coreml.evaluator.evaluator import load_program; "

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from exporters.coreml.protobufs import protobuf_module
 from exporters.coreml.runtime_apple import inspect as inspect_in_bytes
 from exporters.coreml.runtime_apple import make_step
 from exporters.coreml.runtime_apple import to_numpy as apple_to_numpy
+from exporters.spec import Fixed
 from exporters.tests.coreml_files import OTHER, SIZE, StandIn, export
 from exporters.tests.coreml_spoiled import (
     edited,
@@ -34,7 +36,21 @@ from rvm_model.tests.clips import drawn_inputs
 
 pytestmark = pytest.mark.timeout(1800)
 
-STATES = ("r1", "r2", "r3", "r4")
+SHARED = Fixed(width=160, height=96, ratio=0.5)
+LONG = ("half", "network_file", "keeping", "tensors")
+"""Files whose tests are long: each takes as long to export as the package that other modules' tests also use."""
+TOLD = {
+    "package": ("mobilenetv3", "deep_guided_filter", "fp32", "ML program", "in and out", 5, 6),
+    "half": ("mobilenetv3", "deep_guided_filter", "fp16", "ML program", "in and out", 5, 6),
+    "network_file": ("mobilenetv3", "deep_guided_filter", "int8", "neural network", "in and out", 5, 6),
+    "keeping": ("mobilenetv3", "deep_guided_filter", "int8", "ML program", "kept by the model", 1, 2),
+    "tensors": ("resnet50", "fast_guided_filter", "fp16", "ML program", "in and out", 5, 6),
+}
+
+
+def of(kind, *values):
+    """Return parameters of a test of a file, which is long if the file is."""
+    return pytest.param(kind, *values, marks=[pytest.mark.long] if kind in LONG else [])
 
 
 def model_of(path):
@@ -43,37 +59,41 @@ def model_of(path):
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory) -> Path:
-    """Return an ML program. Tests must not change it."""
-    return export(tmp_path_factory.mktemp("coreml"))
-
-
-@pytest.fixture(scope="session")
-def network_file(tmp_path_factory) -> Path:
-    """Return a neural network, int8. Tests must not change it."""
-    return export(tmp_path_factory.mktemp("coreml"), target="ios14", precision="int8")
-
-
-@pytest.fixture(scope="session")
-def keeping(tmp_path_factory) -> Path:
-    """Return a stateful package of two sizes, int8. Tests must not change it."""
+def package(exported, tmp_path_factory) -> Path:
+    """Return an ML program, fp32. Tests must not change it."""
     folder = tmp_path_factory.mktemp("coreml")
-    return export(folder, stateful=True, multifunction=True, others=(OTHER,), precision="int8")
+    with zipfile.ZipFile(exported("coreml", fixed=SHARED, zip=True)) as archive:
+        archive.extractall(folder)
+    (path,) = folder.iterdir()
+    return path
 
 
 @pytest.fixture(scope="session")
-def tensors(tmp_path_factory) -> Path:
+def half(exported) -> Path:
+    """Return an ML program, fp16. Tests must not change it."""
+    return exported("coreml", precision="fp16", fixed=SIZE)
+
+
+@pytest.fixture(scope="session")
+def network_file(exported) -> Path:
+    """Return a neural network, int8. Tests must not change it."""
+    return exported("coreml", precision="int8", fixed=SIZE, target="ios14")
+
+
+@pytest.fixture(scope="session")
+def keeping(exported) -> Path:
+    """Return a stateful package of two sizes, int8. Tests must not change it."""
+    return exported("coreml", precision="int8", fixed=SIZE, stateful=True, multifunction=True, others=(OTHER,))
+
+
+@pytest.fixture(scope="session")
+def tensors(exported) -> Path:
     """Return ResNet50 with the other refiner, images as tensors, fp32 up to the first convolution.
 
     Tests must not change it.
     """
-    return export(
-        tmp_path_factory.mktemp("coreml"),
-        variant="resnet50",
-        refiner="fast_guided_filter",
-        tensor_io=True,
-        preprocess_fp32=True,
-    )
+    options = {"variant": "resnet50", "refiner": "fast_guided_filter", "precision": "fp16", "fixed": SIZE}
+    return exported("coreml", **options, tensor_io=True, preprocess_fp32=True)
 
 
 def errors(artifact, runtime="evaluator", frames=3):
@@ -94,7 +114,6 @@ def errors(artifact, runtime="evaluator", frames=3):
     return worst
 
 
-@pytest.mark.long
 def test_an_ml_program_takes_and_gives_images(package):
     model = model_of(package)
     assert model.specificationVersion == 7  # iOS 16
@@ -102,34 +121,40 @@ def test_an_ml_program_takes_and_gives_images(package):
     colour = src.type.imageType.ColorSpace.Value
     for image, name, space in ((src, "src", "RGB"), (fgr, "fgr", "RGB"), (pha, "pha", "GRAYSCALE")):
         assert image.name == name
-        assert (image.type.imageType.width, image.type.imageType.height) == (SIZE.width, SIZE.height)
+        assert (image.type.imageType.width, image.type.imageType.height) == (SHARED.width, SHARED.height)
         assert image.type.imageType.colorSpace == colour(space)
-    shapes = state_shapes("mobilenetv3", SIZE.height, SIZE.width, SIZE.ratio)
+    shapes = state_shapes("mobilenetv3", SHARED.height, SHARED.width, SHARED.ratio)
     for names, tensors in ((INPUTS[1:5], states), (OUTPUTS[2:], after)):
         assert [tensor.name for tensor in tensors] == [*names]
         assert [tuple(tensor.type.multiArrayType.shape) for tensor in tensors] == [*shapes]
         assert not any(tensor.type.isOptional for tensor in tensors)
 
 
-def test_it_says_what_it_is_and_not_when_it_was_made(package, network_file, keeping):
-    for path in (package, network_file, keeping):
-        model = model_of(path)
-        words = model.description.metadata
-        assert words.license == "GPL-3.0-or-later"
-        assert words.author
-        assert words.versionString
-        assert "2108.11515" in words.shortDescription
-        features = [model.description, *model.description.functions]
-        for feature in [each for one in features for each in (*one.input, *one.output, *one.state)]:
-            assert feature.shortDescription, feature.name
-        metadata = dict(words.userDefined)
-        assert metadata["weights_sha256"] == load_checkpoint("seeded").weights_sha256
-        assert metadata["com.github.apple.coremltools.source"] == f"torch=={metadata['torch_version']}"
-        assert not [key for key in metadata if "date" in key]
-        content = model.SerializeToString()
-        assert not re.search(rb"2\.\d+\.\d+\+|/tmp/|20\d\d-\d\d-\d\d", content)  # a build, a path, a date
-    assert metadata["resolution"] == "96x64, 64x128"
-    assert metadata["downsample_ratio"] == "0.5, 0.25"
+@pytest.mark.parametrize(
+    ("kind", "sizes", "ratios"),
+    [
+        of("package", "160x96", "0.5"),
+        of("network_file", "96x64", "0.5"),
+        of("keeping", "96x64, 64x128", "0.5, 0.25"),
+    ],
+)
+def test_it_says_what_it_is_and_not_when_it_was_made(kind, sizes, ratios, request):
+    model = model_of(request.getfixturevalue(kind))
+    words = model.description.metadata
+    assert words.license == "GPL-3.0-or-later"
+    assert words.author
+    assert words.versionString
+    assert "2108.11515" in words.shortDescription
+    features = [model.description, *model.description.functions]
+    for feature in [each for one in features for each in (*one.input, *one.output, *one.state)]:
+        assert feature.shortDescription, feature.name
+    metadata = dict(words.userDefined)
+    assert metadata["weights_sha256"] == load_checkpoint("seeded").weights_sha256
+    assert metadata["com.github.apple.coremltools.source"] == f"torch=={metadata['torch_version']}"
+    assert not [key for key in metadata if "date" in key]
+    content = model.SerializeToString()
+    assert not re.search(rb"2\.\d+\.\d+\+|/tmp/|20\d\d-\d\d-\d\d", content)  # a build, a path, a date
+    assert (metadata["resolution"], metadata["downsample_ratio"]) == (sizes, ratios)
 
 
 def test_the_manifest_is_as_apples_library_leaves_it(package):
@@ -155,6 +180,7 @@ def test_the_manifest_is_as_apples_library_leaves_it(package):
     )
 
 
+@pytest.mark.long
 def test_opening_a_package_with_apples_library_changes_nothing(package, tmp_path):
     path = shutil.copytree(package, tmp_path / "copy.mlpackage")
     code = (
@@ -169,6 +195,7 @@ def test_opening_a_package_with_apples_library_changes_nothing(package, tmp_path
     assert (path / "Manifest.json").read_bytes() == (package / "Manifest.json").read_bytes()
 
 
+@pytest.mark.long
 def test_a_neural_network_resizes_by_half_pixels_and_its_states_may_be_left_out(network_file):
     model = model_of(network_file)
     assert model.specificationVersion == 5  # iOS 14
@@ -186,6 +213,7 @@ def test_a_neural_network_resizes_by_half_pixels_and_its_states_may_be_left_out(
     np.testing.assert_array_equal(program.run({"src": src})["pha"], program.run({"src": src, **zeros})["pha"])
 
 
+@pytest.mark.long
 def test_large_convolutions_are_stored_in_eight_bits_and_nothing_else(network_file):
     for layer in model_of(network_file).neuralNetwork.layers:
         if layer.WhichOneof("layer") == "convolution":
@@ -199,6 +227,7 @@ def test_large_convolutions_are_stored_in_eight_bits_and_nothing_else(network_fi
             assert not layer.loadConstantND.data.rawValue
 
 
+@pytest.mark.long
 def test_states_are_kept_and_every_size_has_its_function(keeping):
     model = model_of(keeping)
     assert model.specificationVersion == 9  # iOS 18
@@ -218,48 +247,41 @@ def test_states_are_kept_and_every_size_has_its_function(keeping):
     assert weights < 4_200_000, "the two sizes share their weights"
 
 
-def test_all_are_told_from_themselves(package, network_file, keeping, tensors):
-    inspect = load_runtime("coreml", "evaluator").inspect
-    told = {}
-    for path in (package, network_file, keeping, tensors):
-        assert recognise(path) == "coreml"
-        artifact = inspect(path)
-        told[path.name.partition("_seeded")[0]] = (
-            *(artifact.variant, artifact.refiner, artifact.precision, artifact.fixed),
-            *(artifact.facts["kind"], artifact.facts["states"], len(artifact.inputs), len(artifact.outputs)),
-        )
-        assert artifact.metadata["precision"] == artifact.precision
-        assert not artifact.image_bytes
-    mobile, both = ("mobilenetv3", "deep_guided_filter"), ("ML program", "in and out", 5, 6)
-    assert told == {
-        "rvm_mobilenetv3_96x64_s0.5_fp16": (*mobile, "fp16", SIZE, *both),
-        "rvm_mobilenetv3_96x64_s0.5_int8": (*mobile, "int8", SIZE, "neural network", *both[1:]),
-        "rvm_mobilenetv3_96x64_s0.5_64x128_s0.25_int8_stateful": (
-            *(*mobile, "int8", SIZE, "ML program", "kept by the model", 1, 2),
-        ),
-        "rvm_resnet50_fgf_96x64_s0.5_tensors_pre32_fp16": ("resnet50", "fast_guided_filter", "fp16", SIZE, *both),
-    }
-    (other,) = inspect(keeping).others
-    assert (other.fixed, other.function) == (OTHER, "rvm_64x128_s0_25")
+@pytest.mark.parametrize(("kind", "told"), [of(kind, TOLD[kind]) for kind in TOLD])
+def test_it_is_told_from_itself(kind, told, request):
+    path = request.getfixturevalue(kind)
+    assert recognise(path) == "coreml"
+    artifact = load_runtime("coreml", "evaluator").inspect(path)
+    facts = artifact.facts["kind"], artifact.facts["states"], len(artifact.inputs), len(artifact.outputs)
+    assert (artifact.variant, artifact.refiner, artifact.precision, *facts) == told
+    assert artifact.fixed == (SHARED if kind == "package" else SIZE)
+    assert artifact.metadata["precision"] == artifact.precision
+    assert not artifact.image_bytes
+    others = [(other.fixed, other.function) for other in artifact.others]
+    assert others == ([(OTHER, "rvm_64x128_s0_25")] if kind == "keeping" else [])
 
 
 @pytest.mark.parametrize("runtime", ["evaluator", "evaluator-fp16"])
-def test_they_are_the_network(runtime, package, network_file, keeping, tensors):
-    inspect = load_runtime("coreml", runtime).inspect
-    kept = inspect(keeping)
-    for artifact, matte, states in (
-        (inspect(package), 1e-2, 1e-2),
-        (inspect(network_file), 6e-2, 1e-1),
-        (kept, 6e-2, 1e-1),
-        (kept.others[0], 6e-2, 1e-1),
-        (inspect(tensors), None, 2e-2),  # the fast guided filter divides by little more than 1e-5
-    ):
-        worst = errors(artifact, runtime)
-        assert all(0 < worst[name] <= states for name in OUTPUTS[2:]), (artifact.path, worst)
-        assert matte is None or all(0 < worst[name] <= matte for name in OUTPUTS[:2]), (artifact.path, worst)
+@pytest.mark.parametrize(
+    ("kind", "matte", "states"),
+    [
+        of("package", 1e-2, 1e-2),
+        of("half", 1e-2, 1e-2),
+        of("network_file", 6e-2, 1e-1),
+        of("keeping", 6e-2, 1e-1),
+        of("tensors", None, 2e-2),  # the fast guided filter divides by little more than 1e-5
+    ],
+)
+def test_it_is_the_network(kind, matte, states, runtime, request):
+    artifact = load_runtime("coreml", runtime).inspect(request.getfixturevalue(kind))
+    for each in (artifact, *artifact.others):
+        worst = errors(each, runtime)
+        assert all(0 < worst[name] <= states for name in OUTPUTS[2:]), (each.path, worst)
+        assert matte is None or all(0 < worst[name] <= matte for name in OUTPUTS[:2]), (each.path, worst)
 
 
-def test_up_to_the_first_convolution_it_is_fp32_if_asked_for(tensors, package):
+@pytest.mark.long
+def test_up_to_the_first_convolution_it_is_fp32_if_asked_for(tensors, half):
     def dtypes(path):
         function = model_of(path).mlProgram.functions["main"]
         operations = function.block_specializations[function.opset].operations
@@ -270,9 +292,10 @@ def test_up_to_the_first_convolution_it_is_fp32_if_asked_for(tensors, package):
         return [names(each.outputs[0].type.tensorType.dataType) for each in (resize, first)]
 
     assert dtypes(tensors) == ["FLOAT32", "FLOAT16"]
-    assert dtypes(package) == ["FLOAT16", "FLOAT16"]
+    assert dtypes(half) == ["FLOAT16", "FLOAT16"]
 
 
+@pytest.mark.long
 def test_tensors_go_in_and_out_if_asked_for(tensors):
     description = model_of(tensors).description
     features = {each.name: each.type.multiArrayType for each in (*description.input, *description.output)}
@@ -281,23 +304,25 @@ def test_tensors_go_in_and_out_if_asked_for(tensors):
     ]
 
 
-def test_on_a_mac_the_same_frames_go_through_apples_interface(package, keeping, tensors):
+@pytest.mark.parametrize("kind", [of("package"), of("keeping"), of("tensors")])
+def test_on_a_mac_the_same_frames_go_through_apples_interface(kind, request):
     """Test all but CoreML itself: frames become pictures, states are passed on, and pictures become a matte."""
-    for artifact in (inspect_in_bytes(package), inspect_in_bytes(keeping).others[0], inspect_in_bytes(tensors)):
-        bytes_io = artifact.path != tensors
-        assert artifact.image_bytes == bytes_io
-        fixed, player = artifact.fixed, load_runtime("coreml", "evaluator")
-        step, state, expected_state = make_step(artifact, StandIn(artifact.path, artifact.function or None)), None, None
-        with player.load(artifact, "cpu", fixed.ratio) as expected_step:
-            for frame in drawn_inputs(2, fixed.width, fixed.height):
-                matte, state = step(frame, state)
-                expected, expected_state = expected_step(frame, expected_state)
-                for name in ("fgr", "pha"):
-                    drift = np.abs(getattr(matte, name) - getattr(expected, name)).max()
-                    assert drift <= (0.51 / 255 if bytes_io else 0), name
-                assert (matte.fgr.shape, matte.pha.shape) == (expected.fgr.shape, expected.pha.shape)
-                for ours, theirs in zip(apple_to_numpy(state), player.to_numpy(expected_state), strict=True):
-                    np.testing.assert_array_equal(ours, theirs)
+    artifact = inspect_in_bytes(request.getfixturevalue(kind))
+    artifact = artifact.others[0] if artifact.others else artifact
+    bytes_io = kind != "tensors"
+    assert artifact.image_bytes == bytes_io
+    fixed, player = artifact.fixed, load_runtime("coreml", "evaluator")
+    step, state, expected_state = make_step(artifact, StandIn(artifact.path, artifact.function or None)), None, None
+    with player.load(artifact, "cpu", fixed.ratio) as expected_step:
+        for frame in drawn_inputs(2, fixed.width, fixed.height):
+            matte, state = step(frame, state)
+            expected, expected_state = expected_step(frame, expected_state)
+            for name in ("fgr", "pha"):
+                drift = np.abs(getattr(matte, name) - getattr(expected, name)).max()
+                assert drift <= (0.51 / 255 if bytes_io else 0), name
+            assert (matte.fgr.shape, matte.pha.shape) == (expected.fgr.shape, expected.pha.shape)
+            for ours, theirs in zip(apple_to_numpy(state), player.to_numpy(expected_state), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_coremltools_refuses_is_a_line(tmp_path, monkeypatch):
@@ -319,6 +344,7 @@ def test_a_damaged_package_is_refused(package, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_models_of_other_kinds_are_refused(network_file, tmp_path):
     def lose_an_output(model):
         del model.description.output[0]
@@ -344,13 +370,13 @@ def test_models_of_other_kinds_are_refused(network_file, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "spoil", "told", "loaded"),
     [
-        ("package", two_sources, "not of a matting network", "two of its inputs"),
-        ("network_file", two_sources, "not of a matting network", "two of its inputs"),
-        ("keeping", two_sources, "not of a matting network", "two of its inputs"),
-        ("package", factor_of_text, "no number", "makes no sense"),
-        ("package", factor_of_two_numbers, "no number", "makes no sense"),
-        ("keeping", two_written, None, "gives 2 values for its state"),
-        ("keeping", none_written, None, "gives 0 values for its state"),
+        of("package", two_sources, "not of a matting network", "two of its inputs"),
+        of("network_file", two_sources, "not of a matting network", "two of its inputs"),
+        of("keeping", two_sources, "not of a matting network", "two of its inputs"),
+        of("package", factor_of_text, "no number", "makes no sense"),
+        of("package", factor_of_two_numbers, "no number", "makes no sense"),
+        of("keeping", two_written, None, "gives 2 values for its state"),
+        of("keeping", none_written, None, "gives 0 values for its state"),
     ],
 )
 def test_what_is_there_twice_or_of_another_kind_is_refused(kind, spoil, told, loaded, request, tmp_path):

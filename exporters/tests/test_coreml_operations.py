@@ -1,7 +1,5 @@
 """Compare each operation of the CoreML evaluator with PyTorch, in files that coremltools wrote."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from exporters.coreml.evaluator.nn_layers import LAYERS, weights
 from exporters.coreml.evaluator.sampling import RULES, resize_by_rule
 from exporters.coreml.protobufs import protobuf_module
 from exporters.tests.coreml_cases import CASES
-from exporters.tests.coreml_made import MODES, SIZES
+from exporters.tests.coreml_made import MODES, SHORT, SIZES, written
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -30,13 +28,15 @@ IMAGE = (1, 3, 9, 13)
 OTHER = torch.tensor([1.0, 2, 4]).reshape(3, 1, 1)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    command = [sys.executable, "-m", "exporters.tests.coreml_made", folder, "operations"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1500)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+@pytest.fixture
+def made(request, common_folder) -> Path:
+    """Return the folder of files: for a test that is not long, of the few that are written for such tests."""
+    return written(common_folder, "all" if request.node.get_closest_marker("long") else "short")
+
+
+def short_first(names):
+    """Return parameters, of which those that are not in SHORT are long."""
+    return [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.long]) for name in names]
 
 
 def image():
@@ -56,7 +56,7 @@ def operations_in(paths):
 
 
 @pytest.mark.parametrize("kind", ["ios14.mlmodel", "ios16.mlpackage"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", short_first(CASES))
 def test_it_computes_what_pytorch_does(name, kind, made):
     given = CASES[name].inputs()
     expected = CASES[name](*given).numpy()
@@ -92,7 +92,9 @@ def resized(x, size, rule):
     return x
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(
+    ("height", "width"), [SIZES[0], *(pytest.param(*s, marks=pytest.mark.long) for s in SIZES[1:])]
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_program_resizes_by_every_rule(mode, height, width, made):
     x = image()
@@ -185,7 +187,7 @@ BLOCKS = [f"blocks_{dtype}{more}" for dtype in ("int8", "uint8", "int4", "uint4"
 AFFINE = ["affine_int8", "affine_uint8", "affine_all"]
 
 
-@pytest.mark.parametrize("name", [*AFFINE, *PALETTES, *BLOCKS])
+@pytest.mark.parametrize("name", short_first([*AFFINE, *PALETTES, *BLOCKS]))
 def test_weights_are_what_coremltools_makes_of_them(name, made):
     expected = np.load(made / f"{name}.npy").astype(np.float32)
     assert np.std(expected) > 0
@@ -230,6 +232,7 @@ def test_every_intermediate_is_rounded_only_when_it_is_asked_for(made):
     assert np.abs(exact - half).max() > 1e-4
 
 
+@pytest.mark.long
 def test_every_operation_has_been_here(made):
     assert operations_in(made.glob("*.mlpackage")) == OPERATIONS.keys()
     assert operations_in(made.glob("*.mlmodel")) - {"scaler"} == LAYERS.keys()

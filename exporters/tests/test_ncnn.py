@@ -88,8 +88,10 @@ def play(folder, variant, height, width, ratio, network, frames=3):
 @pytest.mark.parametrize(
     ("kind", "size", "ratio", "variant", "refiner"),
     [
-        *((kind, (70, 97), 0.5, variant, refiner) for kind in KINDS for variant, refiner in NETWORKS[:2]),
-        *(("any size", (96, 64), 0.25, variant, refiner) for variant, refiner in NETWORKS),
+        *((kind, (70, 97), 0.5, *NETWORKS[0]) for kind in KINDS),
+        *(pytest.param(kind, (70, 97), 0.5, *NETWORKS[1], marks=pytest.mark.long) for kind in KINDS),
+        ("any size", (96, 64), 0.25, *NETWORKS[0]),
+        *(pytest.param("any size", (96, 64), 0.25, *each, marks=pytest.mark.long) for each in NETWORKS[1:]),
         *((kind, (37, 51), 1.0, *NETWORKS[0]) for kind in KINDS),
     ],
 )
@@ -179,12 +181,14 @@ def test_it_is_described(model):
     assert (scan.operations["Input"], scan.operations["InnerProduct"], [*scan.custom]) == (5, 17, [])
 
 
-def test_it_is_described_without_ncnn(model):
+def test_it_is_described_without_ncnn(exported):
     code = (
         "import sys; from pathlib import Path; from exporters import describe; describe(Path(sys.argv[1])); "
         "print('ncnn' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, exported("ncnn", **ANY)], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout == "False\n"
 
 
@@ -370,7 +374,9 @@ def test_the_state_and_the_matte_belong_to_the_caller(model):
     assert [array.shape for array in arrays] == [*state_shapes("mobilenetv3", 70, 97, 0.5)]
 
 
-@pytest.mark.parametrize(("variant", "refiner"), NETWORKS)
+@pytest.mark.parametrize(
+    ("variant", "refiner"), [NETWORKS[0], *(pytest.param(*each, marks=pytest.mark.long) for each in NETWORKS[1:])]
+)
 def test_its_weights_are_recovered(variant, refiner, tmp_path):
     checkpoint = load_checkpoint("seeded", variant, refiner)
     path = export(tmp_path, variant, refiner)

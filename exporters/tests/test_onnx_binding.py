@@ -18,9 +18,9 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (6, 1, 3, 61, 97)).astype(np.
     "options",
     [
         {},
-        {"fixed": SIZE},
         {"fixed": SIZE, "io": "uint8-nhwc-bgr"},
         {"fixed": SIZE, "precision": "fp16", "outputs": "pha"},
+        pytest.param({"fixed": SIZE}, marks=pytest.mark.long),
     ],
     ids=str,
 )

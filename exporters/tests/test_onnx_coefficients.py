@@ -60,8 +60,20 @@ def test_they_give_the_matte_with_the_full_size_steps_around_them(fixed, refiner
         assert (pha - wanted_pha).abs().max() < most
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("fixed", [None, FIXED], ids=["any size", "one size"])
+@pytest.mark.parametrize(
+    ("fixed", "precision"),
+    [
+        pytest.param(None, "fp32", id="any size-fp32"),
+        pytest.param(FIXED, "int8", id="one size-int8"),
+        *(
+            pytest.param(fixed, precision, id=f"{size} size-{precision}", marks=pytest.mark.long)
+            for fixed, size, precision in (
+                *((None, "any", precision) for precision in ("fp16", "int8")),
+                *((FIXED, "one", precision) for precision in ("fp32", "fp16")),
+            )
+        ),
+    ],
+)
 def test_they_are_described_and_their_weights_recovered(fixed, precision, make):
     path = make(fixed, precision)
     artifact = load_runtime("onnx").inspect(path)

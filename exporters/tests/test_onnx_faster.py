@@ -70,7 +70,10 @@ def test_bands_of_some_rows_are_those_of_all(height, to_height):
     np.testing.assert_allclose(np.concatenate(parts), tall(range(to_height)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("width", "height", "batch", "strips"), [(96, 96, 1, [32, 32, 32]), (97, 79, 2, [64, 15])])
+@pytest.mark.parametrize(
+    ("width", "height", "batch", "strips"),
+    [pytest.param(96, 96, 1, [32, 32, 32], marks=pytest.mark.long), (97, 79, 2, [64, 15])],
+)
 def test_a_large_frame_is_finished_in_strips(width, height, batch, strips, tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     whole = export_fixed(tmp_path / "whole", width, height, 0.5, batch, banded=True)
@@ -86,8 +89,8 @@ def test_a_large_frame_is_finished_in_strips(width, height, batch, strips, tmp_p
     assert_close(play(whole, height, width, batch=batch), play(cut, height, width, batch=batch), 1e-6)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize(("width", "height", "batch"), [(96, 64, 1), (97, 61, 2)])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("width", "height", "batch"), [pytest.param(96, 64, 1, marks=pytest.mark.long), (97, 61, 2)])
 def test_a_banded_file_computes_the_same(width, height, batch, precision, tmp_path):
     (tmp_path / "plain").mkdir()
     plain = export_fixed(tmp_path / "plain", width, height, 0.5, batch, precision=precision)
@@ -103,9 +106,14 @@ def test_a_banded_file_computes_the_same(width, height, batch, precision, tmp_pa
     [
         (96, 64, 1, {}),
         (97, 61, 2, {"opset": 13}),  # 61 is prime: blocks of one row
-        (64, 720, 1, {"opset": 21}),
-        (97, 95, 1, {"precision": "fp16", "io": "uint8-nhwc"}),
-        (331, 217, 1, {"refiner": "fast_guided_filter"}),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                (64, 720, 1, {"opset": 21}),
+                (97, 95, 1, {"precision": "fp16", "io": "uint8-nhwc"}),
+                (331, 217, 1, {"refiner": "fast_guided_filter"}),
+            )
+        ),
     ],
     ids=str,
 )

@@ -19,7 +19,7 @@ from exporters.spec import Fixed, SpecError
 from exporters.support.calibration import FRAMES, CalibrationError, calibrated_with, load_calibration
 from exporters.tests.onnx_files import assert_close, export, play
 from rvm_model import load_checkpoint
-from rvm_model.state import REFINERS, VARIANTS
+from rvm_model.state import REFINERS
 from rvm_model.video.colour import VideoError
 from rvm_model.video.synthetic.clip import draw_frames
 
@@ -52,11 +52,17 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize(
     ("variant", "refiner", "options"),
     [
-        *(("mobilenetv3", refiner, {}) for refiner in REFINERS),
-        *((variant, REFINERS[0], {"fixed": SIZE, "banded": True}) for variant in VARIANTS),
+        ("mobilenetv3", REFINERS[0], {"fixed": SIZE, "banded": True}),
         ("mobilenetv3", REFINERS[0], {"fixed": Fixed(width=64, height=48, ratio=1, batch=2)}),
-        ("mobilenetv3", REFINERS[0], {"opset": 21, "ceil_free": True, "banded": True}),
-        ("mobilenetv3", REFINERS[0], {"io": "uint8-nhwc-bgr", "outputs": "pha"}),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                *(("mobilenetv3", refiner, {}) for refiner in REFINERS),
+                ("resnet50", REFINERS[0], {"fixed": SIZE, "banded": True}),
+                ("mobilenetv3", REFINERS[0], {"opset": 21, "ceil_free": True, "banded": True}),
+                ("mobilenetv3", REFINERS[0], {"io": "uint8-nhwc-bgr", "outputs": "pha"}),
+            )
+        ),
     ],
     ids=str,
 )

@@ -39,7 +39,7 @@ def test_a_profile_makes_a_file_that_computes_the_same(name, tmp_path):
 
 
 @pytest.mark.parametrize("refiner", ["deep_guided_filter", "fast_guided_filter"])
-@pytest.mark.parametrize("variant", ["mobilenetv3", "resnet50"])
+@pytest.mark.parametrize("variant", ["mobilenetv3", pytest.param("resnet50", marks=pytest.mark.long)])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrts_parser_has_all_operations(variant, refiner, precision, tmp_path):
     options = PROFILES["tensorrt"].options("tensorrt", precision, {}, SIZE)
@@ -86,7 +86,13 @@ def test_an_option_that_a_profile_sets_otherwise_is_refused():
 
 @onnxsim
 @pytest.mark.parametrize(
-    "options", [{}, {"precision": "fp16"}, {"fixed": SIZE}, {"opset": 17}, {"ceil_free": True}], ids=str
+    "options",
+    [
+        {"fixed": SIZE},
+        {"ceil_free": True},
+        *(pytest.param(each, marks=pytest.mark.long) for each in ({}, {"precision": "fp16"}, {"opset": 17})),
+    ],
+    ids=str,
 )
 def test_simplified_files_keep_their_axes_and_results(options, tmp_path):
     for name in ("plain", "again"):

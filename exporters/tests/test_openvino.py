@@ -44,10 +44,9 @@ def export(folder, variant="mobilenetv3", refiner="deep_guided_filter", precisio
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory) -> dict[str, Path]:
+def models(exported) -> dict[str, Path]:
     """Return a model of each kind. Tests must not change them."""
-    folder = tmp_path_factory.mktemp("openvino")
-    return {kind: export(folder, **options) for kind, options in KINDS.items()}
+    return {kind: exported("openvino", **options) for kind, options in KINDS.items()}
 
 
 @pytest.fixture(params=KINDS)
@@ -98,21 +97,29 @@ def frames(height, width, count=3):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.long] if kind == "stateful, one size" else []) for kind in KINDS]
+)
 def test_openvino_alone_computes_the_network(kind, models, tmp_path):
     """Call a model twice as an application does. A stateful one is reset between."""
-    import torch
-
     clip = frames(SIZE.height, SIZE.width)
     np.save(tmp_path / "frames.npy", clip)
     one_size = ["one size"] if "one size" in kind else []
     consumer(CALLED, models[kind] / GRAPH, tmp_path / "frames.npy", tmp_path / "matte.npy", *one_size)
+    assert np.abs(np.load(tmp_path / "matte.npy") - last_matte(clip)).max() < (
+        5e-3 if "fp16" in models[kind].name else 2e-5
+    )
+
+
+def last_matte(clip):
+    """Return PyTorch's last matte: alpha, and the last channel of the foreground."""
+    import torch
+
     network, states = load_checkpoint("seeded").network().double(), [None] * 4
     with torch.inference_mode():
         for frame in clip:
             fgr, pha, *states = network(torch.from_numpy(frame).double(), *states, 0.5)
-    expected = np.stack([pha[0, -1].numpy(), fgr[0, -1].numpy()])
-    assert np.abs(np.load(tmp_path / "matte.npy") - expected).max() < (5e-3 if "fp16" in models[kind].name else 2e-5)
+    return np.stack([pha[0, -1].numpy(), fgr[0, -1].numpy()])
 
 
 ZOO = """
@@ -135,17 +142,31 @@ np.save(sys.argv[3], np.stack([request.get_tensor(name).data[0, -1] for name in 
 """
 
 
-def test_a_program_of_open_model_zoo_calls_it(models, tmp_path):
+@pytest.fixture(scope="module")
+def zoo(exported) -> Path:
+    """Return a model that is called as one of Open Model Zoo. Tests must not change it."""
+    return exported("openvino", fixed=SIZE, contract="omz")
+
+
+def test_a_program_of_open_model_zoo_calls_it(zoo, tmp_path):
     """Call it as the zoo's demo does: bytes in OpenCV's order as floats, and states that are found by their shapes."""
-    path = export(tmp_path, fixed=SIZE, contract="omz")
+    clip = frames(SIZE.height, SIZE.width)
+    np.save(tmp_path / "frames.npy", clip)
+    consumer(ZOO, zoo / GRAPH, tmp_path / "frames.npy", tmp_path / "matte.npy")
+    assert np.abs(np.load(tmp_path / "matte.npy") - last_matte(clip)).max() < 2e-5
+    artifact = describe(zoo)
+    assert (artifact.facts["contract"], artifact.fixed) == ("omz", SIZE)
+    assert [tensor.name for tensor in artifact.outputs] == ["fgr", "pha", "rr1", "rr2", "rr3", "rr4"]
+
+
+@pytest.mark.long
+def test_a_model_of_open_model_zoo_is_that_of_one_size(zoo, models, tmp_path):
+    path = zoo
     np.save(tmp_path / "frames.npy", frames(SIZE.height, SIZE.width))
     consumer(ZOO, path / GRAPH, tmp_path / "frames.npy", tmp_path / "given.npy")
     consumer(CALLED, models["one size"] / GRAPH, tmp_path / "frames.npy", tmp_path / "expected.npy", "one size")
     given, expected = (np.load(tmp_path / f"{name}.npy") for name in ("given", "expected"))
     assert np.abs(given - expected).max() < 1e-6
-    artifact = describe(path)
-    assert (artifact.facts["contract"], artifact.fixed) == ("omz", SIZE)
-    assert [tensor.name for tensor in artifact.outputs] == ["fgr", "pha", "rr1", "rr2", "rr3", "rr4"]
     ours, theirs = one_frame(models["one size"])[0], one_frame(path)[0]
     assert np.abs(ours.pha - theirs.pha).max() < 1e-6
     assert np.abs(ours.fgr - theirs.fgr).max() < 1e-6
@@ -219,6 +240,7 @@ def test_half_precision_halves_the_kernels_alone(models):
     assert len(kernels) == sum(layer.numbers is not None and layer.numbers.dtype == np.float16 for layer in layers)
 
 
+@pytest.mark.long
 def test_the_mean_of_the_fast_guided_filter_keeps_its_precision(tmp_path):
     path = export(tmp_path, refiner="fast_guided_filter", precision="fp16")
     layers = read(path, path).layers
@@ -466,7 +488,7 @@ def test_a_frame_that_the_file_does_not_take(models):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["stateful", "stateful, one size"])
+@pytest.mark.parametrize("kind", [pytest.param("stateful", marks=pytest.mark.long), "stateful, one size"])
 def test_a_stateful_model_has_the_state_that_it_is_given(kind, models):
     """Play on, go back to an earlier state, and begin again."""
     clip = frames(SIZE.height, SIZE.width, 4)
@@ -485,6 +507,7 @@ def test_a_stateful_model_has_the_state_that_it_is_given(kind, models):
     assert not (mattes[0] == mattes[1]).all()
 
 
+@pytest.mark.long
 def test_states_inside_are_the_same_as_outside(models):
     clip, runs = frames(SIZE.height, SIZE.width), {}
     for kind in ("any size", "stateful"):
@@ -504,7 +527,9 @@ def test_the_state_and_the_matte_belong_to_the_caller(models):
     assert not (state[0] == 7).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.long] if "stateful" in kind else []) for kind in KINDS]
+)
 def test_its_weights_are_recovered(kind, models):
     check_recovery(models[kind], "float16" if "fp16" in models[kind].name else "float32")
 
@@ -536,8 +561,8 @@ def test_names_of_files(tmp_path):
     assert spec.file_name(".openvino", False) == "rvm_mobilenetv3_97x70_s0.5_stateful_fp32.openvino"
 
 
-def test_a_zip_file_is_the_folder(models, tmp_path):
-    path = export(tmp_path, zip=True)
+def test_a_zip_file_is_the_folder(models, exported):
+    path = exported("openvino", zip=True)
     with zipfile.ZipFile(path) as archive:
         contents = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     assert contents == {name: (models["any size"] / name).read_bytes() for name in (GRAPH, WEIGHTS)}

@@ -12,20 +12,29 @@ from rvm_model.state import REFINERS, VARIANTS
 LIMIT = 1e-9
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("refiner", REFINERS)
-@pytest.mark.parametrize(
-    ("height", "width", "ratio", "refine", "at_ratio_one"),
-    [
-        (75, 53, 0.5, "auto", "refine"),
-        (61, 97, 0.375, "auto", "refine"),
-        (61, 97, 0.375, "auto", "skip"),
-        (48, 65, 1.0, "always", "refine"),
-        (48, 65, 1.0, "never", "skip"),
-        (48, 65, 1.0, "auto", "blend"),
-        (61, 97, 0.375, "auto", "blend"),
-    ],
+SIZES = (
+    # height, width, ratio, refine, at_ratio_one
+    (75, 53, 0.5, "auto", "refine"),
+    (61, 97, 0.375, "auto", "refine"),
+    (61, 97, 0.375, "auto", "skip"),
+    (48, 65, 1.0, "always", "refine"),
+    (48, 65, 1.0, "never", "skip"),
+    (48, 65, 1.0, "auto", "blend"),
+    (61, 97, 0.375, "auto", "blend"),
 )
+
+
+def cases():
+    """Yield all networks at all sizes. All but one are long, except at the last size."""
+    for size in SIZES:
+        for variant in VARIANTS:
+            for refiner in REFINERS:
+                deep, mobile = refiner == "deep_guided_filter", variant == "mobilenetv3"
+                short = (deep or mobile) if size == SIZES[-1] else (deep and mobile)
+                yield pytest.param(variant, refiner, *size, marks=[] if short else [pytest.mark.long])
+
+
+@pytest.mark.parametrize(("variant", "refiner", "height", "width", "ratio", "refine", "at_ratio_one"), [*cases()])
 def test_in_float64_it_is_the_reference(variant, refiner, height, width, ratio, refine, at_ratio_one):
     model = load_checkpoint("seeded", variant, refiner).network(refine).double()
     ops, convs = TorchOps(torch.float64), lowered_convs(model)

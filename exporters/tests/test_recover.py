@@ -18,7 +18,6 @@ from exporters.recovery.match import match
 from exporters.spec import Fixed
 from exporters.tests.onnx_files import export
 from rvm_model import load_checkpoint
-from rvm_model.state import REFINERS
 
 TFJS = "official/tfjs"
 COREML = "official/coreml/rvm_mobilenetv3_1280x720_s0.375_int8.mlmodel"
@@ -41,7 +40,7 @@ def metadata(path):
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
-@pytest.mark.parametrize("refiner", REFINERS)
+@pytest.mark.parametrize("refiner", ["deep_guided_filter", pytest.param("fast_guided_filter", marks=pytest.mark.long)])
 def test_an_onnx_file_is_made_again_from_itself(refiner, tmp_path):
     """Graph and weights are equal to the last byte.
 
@@ -58,6 +57,7 @@ def test_an_onnx_file_is_made_again_from_itself(refiner, tmp_path):
     assert again(recovered(second), tmp_path, spec).read_bytes() == second.read_bytes()
 
 
+@pytest.mark.long
 def test_resnet50_too(tmp_path):
     """All weights that an exporter writes are equal to the last bit."""
     checkpoint = recovered(export(tmp_path, "resnet50"))
@@ -90,13 +90,18 @@ def test_trained_weights_come_back_as_they_are(shared, tmp_path):
     "options",
     [
         {"precision": "fp16"},
-        {"precision": "fp16", "io_dtype": "fp32"},
         {"fixed": SIZE, "banded": True},
-        {"opset": 18, "ceil_free": True},
-        {"primitive_activations": True},
-        {"outputs": "pha"},
-        {"io": "uint8-nhwc-bgr"},
-        {"simplify": True},
+        *(
+            pytest.param(options, marks=pytest.mark.long)
+            for options in (
+                {"precision": "fp16", "io_dtype": "fp32"},
+                {"opset": 18, "ceil_free": True},
+                {"outputs": "pha"},
+                {"primitive_activations": True},
+                {"io": "uint8-nhwc-bgr"},
+                {"simplify": True},
+            )
+        ),
     ],
     ids=lambda options: "-".join(options),
 )
@@ -116,7 +121,7 @@ def test_a_file_at_ratio_1_has_no_refiner(tmp_path):
     assert checkpoint.refiner == "fast_guided_filter"
 
 
-@pytest.mark.parametrize("refiner", REFINERS)
+@pytest.mark.parametrize("refiner", ["deep_guided_filter", pytest.param("fast_guided_filter", marks=pytest.mark.long)])
 def test_a_file_of_others_with_other_names_and_shapes(refiner, tmp_path):
     """PyTorch's own exporter splits, widens and merges nothing."""
     path = tmp_path / "traced.onnx"
@@ -250,11 +255,19 @@ def one_more(graph, nodes, weights):
         (other_stride, r"'backbone.features.4/Conv_2' .*stride \(1, 1\), not \(2, 2\)"),
         (no_activation, "'backbone.features.3/Conv' .*nearest is backbone.features.3.block.0.0.* linear, not relu"),
         (other_activation, "decoder.decode2.gru.hh.0, which it computes in 2 parts, is not their sum and tanh"),
-        (no_shortcut, "backbone.features.4.block.0.0, .*does not look at backbone.features.2.block.2.0"),
         (not_finite, "'aspp/Conv' holds a value that is not finite"),
-        (other_normalisation, "the fourth channel of its first convolution is not the network's normalisation"),
-        (fourth_channel, "decoder.decode2.conv.0 makes use of a fourth source channel"),
         (one_more, "'one more'"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                (no_shortcut, "backbone.features.4.block.0.0, .*does not look at backbone.features.2.block.2.0"),
+                (
+                    other_normalisation,
+                    "the fourth channel of its first convolution is not the network's normalisation",
+                ),
+                (fourth_channel, "decoder.decode2.conv.0 makes use of a fourth source channel"),
+            )
+        ),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -266,11 +279,10 @@ def test_a_changed_graph_is_refused_with_the_layer(change, said, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_code_is_not_run_unless_it_is_trusted(tmp_path):
-    spec = FORMATS["torchscript"].spec(variant="mobilenetv3", refiner="fast_guided_filter", precision="fp32")
-    source = load_checkpoint("seeded", refiner="fast_guided_filter")
-    path = tmp_path / "a.torchscript"
-    load_exporter("torchscript").export(source, spec, path)
+def test_code_is_not_run_unless_it_is_trusted(exported, tmp_path):
+    spec = FORMATS["torchscript"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
+    source = load_checkpoint("seeded")
+    path = exported("torchscript")
     with pytest.raises(Untrusted, match="--trust"):
         recover([describe(path)])
     checkpoint = recover([open_artifact(path, trust=True)]).checkpoint
@@ -279,13 +291,11 @@ def test_code_is_not_run_unless_it_is_trusted(tmp_path):
     assert (tmp_path / "b.torchscript").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("refiner", REFINERS)
-def test_a_frozen_module_is_watched(refiner, tmp_path):
-    spec = FORMATS["torchscript"].spec(variant="mobilenetv3", refiner=refiner, precision="fp32")
+@pytest.mark.parametrize("refiner", ["deep_guided_filter", pytest.param("fast_guided_filter", marks=pytest.mark.long)])
+def test_a_frozen_module_is_watched(refiner, exported, tmp_path):
     source = load_checkpoint("seeded", refiner=refiner)
     path = tmp_path / "a.torchscript"
-    load_exporter("torchscript").export(source, spec, path)
-    torch.jit.freeze(torch.jit.load(path).eval()).save(path)
+    torch.jit.freeze(torch.jit.load(exported("torchscript", refiner=refiner)).eval()).save(path)
     checkpoint = recover([open_artifact(path, trust=True)]).checkpoint
     assert checkpoint.refiner == refiner
     known, given = folded_convs(source.network()), folded_convs(checkpoint.network())

@@ -56,12 +56,13 @@ class File:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Return a function that makes a file when it is first used.
+def files(exported, tmp_path_factory):
+    """Return a function that makes a file when it is first used, or takes that which all tests share.
 
     The file of the fast guided filter is from a network whose biases are all zero.
     """
     specs = {
+        "fp32": TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32"),
         "int8": TfjsSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="int8"),
         "zero biases": TfjsSpec(variant="mobilenetv3", refiner="fast_guided_filter", precision="fp32"),
         "resnet50": TfjsSpec(variant="resnet50", refiner="deep_guided_filter", precision="fp16"),
@@ -69,6 +70,8 @@ def files(tmp_path_factory):
     made: dict[str, File] = {}
 
     def file(name: str) -> File:
+        if name == "fp32":
+            return _read(specs[name], exported("tfjs"))
         if name not in made:
             path = tmp_path_factory.mktemp("tfjs") / "model.zip"
             with pytest.MonkeyPatch.context() as patch:
@@ -91,13 +94,19 @@ def _without_biases(network):
 
 def _export(spec: TfjsSpec, checkpoint: str, path: Path) -> File:
     load_exporter("tfjs").export(load_checkpoint(checkpoint, spec.variant, spec.refiner), spec, path)
+    return _read(spec, path)
+
+
+def _read(spec: TfjsSpec, path: Path) -> File:
     with unpacked(path, MODEL) as folder:
         model = json.loads((folder / MODEL).read_text())
         shards = {each.name: each.stat().st_size for each in folder.glob("*.bin")}
     return File(spec=spec, path=path, model=model, shards=shards)
 
 
-@pytest.fixture(params=["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("zero biases", "resnet50"))])
+@pytest.fixture(
+    params=["fp32", *(pytest.param(name, marks=pytest.mark.long) for name in ("int8", "zero biases", "resnet50"))]
+)
 def file(request, files) -> File:
     return files(request.param)
 
@@ -434,6 +443,7 @@ def test_another_release_of_the_converter_is_refused(monkeypatch, tmp_path):
         convert.convert(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_what_the_converter_says_last_is_said(tmp_path):
     with pytest.raises(ArtifactError, match=r"^tensorflowjs could not convert: .*SavedModel.*$") as error:
         convert.convert(tmp_path, tmp_path / "out")

@@ -23,7 +23,6 @@ from exporters.tfjs.step import FOLDER
 from rvm_model import load_checkpoint
 from rvm_model.device import DeviceError
 
-GOLDEN = ("256x256_ratio1", "512x288_ratio05", "640x360_ratio0375")
 FRAMES = np.random.default_rng(0).random((3, 1, 3, 64, 96), np.float32)
 
 # The largest differences from Node, both backends in float32 on SwiftShader:
@@ -106,7 +105,12 @@ def assert_gone(pids, seconds=20):
 
 
 @pytest.mark.parametrize(
-    ("name", "golden"), [*(("node", golden) for golden in GOLDEN), ("chromium-wasm", "512x288_ratio05")]
+    ("name", "golden"),
+    [
+        ("node", "512x288_ratio05"),
+        ("chromium-wasm", "512x288_ratio05"),
+        *(pytest.param("node", golden, marks=pytest.mark.long) for golden in ("256x256_ratio1", "640x360_ratio0375")),
+    ],
 )
 def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, shared, artifact, request):
     request.getfixturevalue(name.partition("-")[0])
@@ -120,9 +124,8 @@ def test_the_released_model_gives_what_it_gave_to_its_makers(name, golden, share
         assert np.abs(given - expected[f"{output}_last"].astype(np.float32)).max() <= 2.5e-4, output
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name == "chromium-webgpu" else []) for name in LIMITS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", LIMITS)
 def test_every_backend_agrees_with_node(name, shared, chromium, tmp_path):
     folder = copied(shared / RELEASED, tmp_path / "model", without_space_to_batch)
     artifact = inspect(zipped(folder, tmp_path / "model.zip"))
@@ -158,9 +161,14 @@ def test_the_released_model_does_not_run_on_webgpu(artifact, chromium, started):
         [*play(load_runtime("tfjs", "chromium-webgpu"), artifact, FRAMES, 0.5)]
 
 
-def test_arrays_belong_to_the_caller(artifact, node):
+def test_a_batch_is_its_frames_and_arrays_belong_to_the_caller(artifact, node):
     runtime = load_runtime("tfjs")
+    one, two = FRAMES[:2]
     with runtime.load(artifact, "cpu", 0.5) as step:
+        batch, *single = [step(each, None) for each in (np.concatenate([one, two]), one, two)]
+        both, *alone = [(matte.fgr, matte.pha, *runtime.to_numpy(state)) for matte, state in (batch, *single)]
+        for index, outputs in enumerate(alone):
+            assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(both, outputs, strict=True))
         _, state = step(FRAMES[0], None)
         expected, _ = step(FRAMES[1], state)
         for array in runtime.to_numpy(state):
@@ -170,16 +178,7 @@ def test_arrays_belong_to_the_caller(artifact, node):
         given.pha[...] = 5
 
 
-def test_a_batch(artifact, node):
-    runtime = load_runtime("tfjs")
-    one, two = FRAMES[:2]
-    (batch,) = play(runtime, artifact, [np.concatenate([one, two])], 0.5)
-    for index, frame in enumerate((one, two)):
-        (alone,) = play(runtime, artifact, [frame], 0.5)
-        assert all(np.abs(a[index] - b[0]).max() < 1e-4 for a, b in zip(batch, alone, strict=True))
-
-
-@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("stop", [pytest.param(ValueError, marks=pytest.mark.long), KeyboardInterrupt])
 def test_no_process_and_no_file_is_left_when_the_consumer_stops(
     stop, runtime, artifact, started, tmp_path, monkeypatch, request
 ):
@@ -213,7 +212,7 @@ def test_the_program_is_killed(runtime, artifact, started):
     assert_gone(pids)
 
 
-@pytest.mark.parametrize("victim", ["--type=renderer", "--user-data-dir="])
+@pytest.mark.parametrize("victim", ["--type=renderer", pytest.param("--user-data-dir=", marks=pytest.mark.long)])
 def test_a_page_or_browser_that_crashes(victim, artifact, chromium, started):
     runtime = load_runtime("tfjs", "chromium-wasm")
     with runtime.load(artifact, "cpu", 0.5) as step:
@@ -248,7 +247,9 @@ def no_such_input(model):
     next(node for node in model["modelTopology"]["node"] if node["op"] == "Relu6")["input"] = ["nowhere"]
 
 
-@pytest.mark.parametrize(("change", "message"), {unknown_op: "'?Tanhh'?", no_such_input: ".+"}.items())
+@pytest.mark.parametrize(
+    ("change", "message"), [(unknown_op, "'?Tanhh'?"), pytest.param(no_such_input, ".+", marks=pytest.mark.long)]
+)
 def test_a_graph_that_does_not_run(change, message, runtime, shared, started, tmp_path):
     artifact = inspect(copied(shared / RELEASED, tmp_path / "model", change))
     with pytest.raises(ArtifactError, match=f"model does not run in [a-z-]+: .*{message}") as error:

@@ -135,14 +135,30 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize(("change", "name"), BREAKS.values(), ids=BREAKS)
+SHORT_BREAKS = ("gru conv", "HardSwish", "pool", "last resize")
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        pytest.param(*each, id=fault, marks=[] if fault in SHORT_BREAKS else [pytest.mark.long])
+        for fault, each in BREAKS.items()
+    ],
+)
 def test_the_first_module_behind_a_fault_is_named(change, name, tmp_path):
     report = run(edit(export(tmp_path / "broken.onnx", opset=17), change))
     assert_first(report, name)
     assert not report.ok
 
 
-@pytest.mark.parametrize("options", [{"fixed": FIXED}, {"precision": "fp16"}, {"variant": "resnet50"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fixed": FIXED},
+        *(pytest.param(each, marks=pytest.mark.long) for each in ({"precision": "fp16"}, {"variant": "resnet50"})),
+    ],
+    ids=str,
+)
 def test_in_other_files_of_ours(options, tmp_path):
     path = edit(export(tmp_path / "broken.onnx", **options), scale_weights("decoder.decode3.conv.0.weight", 1.5))
     assert_first(run(path), "decoder.decode3.conv.0")
@@ -155,19 +171,26 @@ def test_frames_that_a_file_was_calibrated_with_are_refused(tmp_path):
         run(path, ratio=None, clip=held_clip("drawn", drawn))
 
 
+@pytest.mark.long
 def test_in_a_file_in_eight_bits(tmp_path):
     """Double a convolution's scale. Its weights are identified by the values that the eight bits stand for."""
     change = scale_weights("decoder.decode2.gru.ih.0.h.weight.scale", 2)
     assert_first(run(edit(export(tmp_path / "broken.onnx", precision="int8"), change)), "decoder.decode2.gru.ih.0")
 
 
-@pytest.mark.parametrize("factor", [1.5, np.nan], ids=str)
+FOREIGN = (
+    (FIRST, "/backbone/features.0/features.0.0/Conv"),
+    ("backbone.features.9.block.0.0", "/backbone/features.9/block/block.0/block.0.0/Conv"),
+    ("decoder.decode3.conv.0", "/decoder/decode3/conv/conv.0/Conv"),
+)
+
+
 @pytest.mark.parametrize(
-    ("module", "node_name"),
+    ("module", "node_name", "factor"),
     [
-        (FIRST, "/backbone/features.0/features.0.0/Conv"),
-        ("backbone.features.9.block.0.0", "/backbone/features.9/block/block.0/block.0.0/Conv"),
-        ("decoder.decode3.conv.0", "/decoder/decode3/conv/conv.0/Conv"),
+        pytest.param(*names, factor, marks=[] if (names, factor) == (FOREIGN[1], 1.5) else [pytest.mark.long])
+        for names in FOREIGN
+        for factor in (1.5, np.nan)
     ],
 )
 def test_in_a_foreign_file_whose_weights_have_no_names(module, node_name, factor, tmp_path):
@@ -182,20 +205,25 @@ def test_in_a_foreign_file_whose_weights_have_no_names(module, node_name, factor
     "options",
     [
         {},
-        {"refiner": "fast_guided_filter"},
-        {"refiner": "fast_guided_filter", "precision": "fp16"},
-        {"refiner": "fast_guided_filter", "traced": True},
-        {"precision": "fp16"},
-        {"precision": "fp16", "io_dtype": "fp32"},
-        {"precision": "int8"},
-        {"io": "uint8-nhwc-bgr"},
-        {"fixed": FIXED, "banded": True, "simplify": True},
-        {"opset": 17},
         {"traced": True},
-        {"fixed": FIXED},
-        {"ceil_free": True, "primitive_activations": True},
-        {"variant": "resnet50"},
-        {"variant": "resnet50", "traced": True},
+        *(
+            pytest.param(options, marks=pytest.mark.long)
+            for options in (
+                {"precision": "fp16"},
+                {"fixed": FIXED},
+                {"refiner": "fast_guided_filter"},
+                {"refiner": "fast_guided_filter", "precision": "fp16"},
+                {"refiner": "fast_guided_filter", "traced": True},
+                {"precision": "fp16", "io_dtype": "fp32"},
+                {"precision": "int8"},
+                {"io": "uint8-nhwc-bgr"},
+                {"fixed": FIXED, "banded": True, "simplify": True},
+                {"opset": 17},
+                {"ceil_free": True, "primitive_activations": True},
+                {"variant": "resnet50"},
+                {"variant": "resnet50", "traced": True},
+            )
+        ),
     ],
     ids=str,
 )
@@ -237,15 +265,21 @@ def test_a_file_of_ratio_1_has_no_refiner_and_pytorch_runs_none(tmp_path):
 
 def test_against_another_file(tmp_path):
     ours, traced = export(tmp_path / "ours.onnx"), export(tmp_path / "traced.onnx", traced=True)
+    assert run(ours, ours).points[-1].max_error == 0
+    broken = edit(export(tmp_path / "broken.onnx"), scale_weights("aspp.aspp2.1.weight", 2))
+    assert_first(run(broken, traced), "aspp.aspp2.1")
+
+
+@pytest.mark.long
+def test_against_another_file_of_another_kind(tmp_path):
+    ours, traced = export(tmp_path / "ours.onnx"), export(tmp_path / "traced.onnx", traced=True)
     half = export(tmp_path / "half.onnx", precision="fp16")
     fixed = export(tmp_path / "fixed.onnx", fixed=FIXED)
-    assert run(ours, ours).points[-1].max_error == 0
     assert [point.name for point in run(ours, traced).points] == [point.name for point in run(ours).points]
     assert run(ours, half).ok
     assert run(half, ours).ok
     assert run(ours, fixed, ratio=None).ok
     broken = edit(export(tmp_path / "broken.onnx"), scale_weights("aspp.aspp2.1.weight", 2))
-    assert_first(run(broken, traced), "aspp.aspp2.1")
     assert_first(run(traced, broken), "aspp.aspp2.1")
 
 
@@ -357,7 +391,9 @@ def test_other_weights_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("ours", "theirs", "ratio", "message"),
     [
-        ({}, {"variant": "resnet50"}, 0.5, "of variant mobilenetv3 and .* of resnet50"),
+        pytest.param(
+            *({}, {"variant": "resnet50"}, 0.5, "of variant mobilenetv3 and .* of resnet50"), marks=pytest.mark.long
+        ),
         ({}, {"refiner": "fast_guided_filter"}, 0.5, "of refiner deep_guided_filter and .* of fast_guided_filter"),
         ({"fixed": FIXED}, {"fixed": Fixed(width=64, height=64, ratio=0.5)}, None, "132x100, .* and .* of 64x64"),
         ({"fixed": FIXED}, {}, 0.25, "ratio 0.5 baked in"),

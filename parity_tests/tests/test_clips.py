@@ -80,6 +80,7 @@ def test_the_builtin_clip_is_drawn_at_each_size_not_enlarged():
     assert np.abs(again - clip.pixels[:, 0]).mean() < 8
 
 
+@pytest.mark.long
 def test_a_long_clip_takes_the_memory_of_one_frame(monkeypatch):
     monkeypatch.setattr("parity_tests.shots._SMALL", 0)  # no frame is kept
     peaks = []

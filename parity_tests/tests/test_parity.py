@@ -1,5 +1,7 @@
 """Every case in every format: a new row in `cases.py` or a new format is a new test."""
 
+from dataclasses import replace
+
 import pytest
 
 from exporters import FORMATS, load_exporter, load_runtime, open_artifact
@@ -14,23 +16,18 @@ from parity_tests.cases import (
     case_clip,
     case_spec,
 )
-from parity_tests.clips import load_clip
+from parity_tests.clips import builtin_clip, load_clip
 from parity_tests.judging.references import References
 from parity_tests.verify import verify
 
 CHEAP = ("onnx", "torchscript")
 """Formats that play every row in every precision. The others do so in their usual one, and all play the first row."""
 
-LATE = ("pt2", "tensorflow")
-"""Formats whose first row is long: TensorFlow.js converts TensorFlow's files, and torch.export's are PyTorch's own."""
+SEEDED = next(case for case in CASES if case.weights == "seeded" and case.variant == "mobilenetv3")
 
 
 def cases():
-    """Yield a case, a format and a precision.
-
-    Not long: the first row in ONNX in all precisions and in the usual one of all formats but LATE, and MobileNetV3 in
-    ONNX in fp32.
-    """
+    """Yield a case, a format and a precision. All are long but the first row in ONNX in its usual precision."""
     for case in (*CASES, *ODD_CASES):
         for name, description in FORMATS.items():
             if description.one_size and (case in ODD_CASES or case.batch > 1):
@@ -40,11 +37,30 @@ def cases():
                 # ResNet50 costs most, and its precisions repeat those of MobileNetV3.
                 other = name in CHEAP and case.variant == "mobilenetv3"
                 if (first or usual or other) and affordable(case, name, precision):
-                    short = (first and ((usual and name not in LATE) or name == "onnx")) or (
-                        usual and name == "onnx" and other
-                    )
+                    short = name == "onnx" and first and usual
                     marks = [] if short else [pytest.mark.long]
                     yield pytest.param(case, name, precision, id=f"{case}-{name}-{precision}", marks=marks)
+
+
+LATE = ("pt2", "tensorflow")
+"""Formats whose proof is long here: TensorFlow.js's files were TensorFlow's, and torch.export's are PyTorch's own."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LATE else []) for name in FORMATS]
+)
+def test_the_file_that_many_tests_share_matches_the_reference(name, request, exported):
+    if name == "tfjs":
+        request.getfixturevalue("node")
+    fixed = Fixed(width=SEEDED.width, height=SEEDED.height, ratio=SEEDED.ratio)
+    options = {"fixed": fixed} if FORMATS[name].one_size else {}
+    options |= {"zip": True} if name in ("coreml", "ncnn", "openvino") else {}
+    artifact = open_artifact(exported(name, **options), trust=True)
+    checkpoint = case_checkpoint("seeded", SEEDED.variant, SEEDED.refiner)
+    clip = builtin_clip(SEEDED.frames, fixed.width, fixed.height)
+    report = verify(artifact, checkpoint, clip, None if artifact.fixed else fixed.ratio)
+    assert report.comparison.frames == SEEDED.frames
+    assert report.ok, report.comparison.failures
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +88,11 @@ def test_clip_matches_reference(case, name, precision, request, folder):
         assert max(report.multiples.values()) < 2
 
 
-def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
+def test_a_verdict_does_not_depend_on_how_much_is_remembered(exported):
     """Play a clip that is too large to keep again for the next file, and get the same figures."""
-    case = CASES[0]
+    case = replace(SEEDED, batch=1)
     checkpoint = case_checkpoint(case.weights, case.variant, case.refiner)
-    load_exporter("onnx").export(checkpoint, case_spec(case, "onnx", "fp32"), tmp_path / "artifact")
-    artifact = load_runtime("onnx").inspect(tmp_path / "artifact")
+    artifact = load_runtime("onnx").inspect(exported("onnx"))
     clip = case_clip(case)
     reports = [
         verify(artifact, checkpoint, clip, case.ratio, references=References(most_bytes=most)) for most in (0, 1 << 30)
@@ -86,11 +101,11 @@ def test_a_verdict_does_not_depend_on_how_much_is_remembered(shared, tmp_path):
     assert reports[0] == reports[1] == again
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.long), "fp16"])
 @pytest.mark.parametrize(
     "fixed",
     [
-        Fixed(width=256, height=144, ratio=1.0),
+        pytest.param(Fixed(width=256, height=144, ratio=1.0), marks=pytest.mark.long),
         Fixed(width=331, height=217, ratio=0.375, batch=2),
     ],
     ids=lambda fixed: f"{fixed.width}x{fixed.height}-{fixed.ratio:g}-batch{fixed.batch}",

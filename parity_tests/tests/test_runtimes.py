@@ -13,7 +13,7 @@ from parity_tests.play import play_artifact
 from parity_tests.verify import verify
 from rvm_model import load_checkpoint
 
-CLIP = builtin_clip(16, 160, 90)
+CLIP = builtin_clip(12, 96, 64)
 FILES = {
     "dynamic-fp32": {"precision": "fp32"},
     "dynamic-fp16": {"precision": "fp16"},
@@ -41,7 +41,7 @@ def test_clip_matches_reference(options, other_runtime, tmp_path):
     ratio = None if artifact.fixed else 0.5
     report = verify(artifact, load_checkpoint("seeded"), CLIP, ratio, runtime=other_runtime)
     assert report.runtime == other_runtime
-    assert report.comparison.frames == 16
+    assert report.comparison.frames == 12
     assert report.ok, report.comparison.failures
 
 
@@ -50,7 +50,7 @@ def test_no_process_is_left_where_a_comparison_ends_early(other_runtime, tmp_pat
     monkeypatch.setattr(tensor_pipe, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
     artifact, checkpoint = export(tmp_path, precision="fp32"), load_checkpoint("seeded")
     frames = play_artifact(artifact, CLIP, 0.5, runtime=other_runtime)
-    other = [{**next(frames), "pha": next(frames)["fgr"]}] * 16
+    other = [{**next(frames), "pha": next(frames)["fgr"]}] * 12
     monkeypatch.setattr(References, "play", lambda *_: Played(frames=iter(other)))
     report = verify(artifact, checkpoint, CLIP, 0.5, runtime=other_runtime)
     assert "has shape" in report.comparison.failures[0]

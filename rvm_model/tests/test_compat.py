@@ -94,7 +94,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS)
+SHORT_KINDS = ("mp4 with B-frames", "mp4 that varies", "mkv that begins late", "ts", "webm", "mov")
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=[] if kind in SHORT_KINDS else [pytest.mark.long]) for kind in KINDS])
 def video(request, tmp_path):
     kind = dict(KINDS[request.param])
     base, times = kind.setdefault("time_base", Fraction(1, 25)), kind.pop("times", None)

@@ -7,7 +7,7 @@ from rvm_model import load_checkpoint
 from rvm_model.full_size import finished, fitted, reduced
 
 
-@pytest.mark.parametrize("refiner", ["deep_guided_filter", "fast_guided_filter"])
+@pytest.mark.parametrize("refiner", ["deep_guided_filter", pytest.param("fast_guided_filter", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("refine", "ratio"), [("always", 0.375), ("always", 1), ("auto", 0.5), ("auto", 1)])
 @torch.inference_mode()
 def test_they_are_those_of_the_network(refiner, refine, ratio):

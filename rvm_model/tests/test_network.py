@@ -9,6 +9,10 @@ from rvm_model import MattingNetwork, load_checkpoint
 from rvm_model.state import REFINERS, VARIANTS
 
 EVERY_NETWORK = pytest.mark.parametrize(("variant", "refiner"), [(v, r) for v in VARIANTS for r in REFINERS])
+RESNET50_LONG = pytest.mark.parametrize(
+    ("variant", "refiner"),
+    [pytest.param(v, r, marks=[pytest.mark.long] if v == "resnet50" else []) for v in VARIANTS for r in REFINERS],
+)
 RATIOS = pytest.mark.parametrize("ratio", [1, 0.5, 0.375])
 
 
@@ -39,7 +43,7 @@ def test_counts_are_the_published_ones(variant, keys, fewer, trainable):
     assert sum(parameter.numel() for parameter in deep.parameters()) == trainable
 
 
-@EVERY_NETWORK
+@RESNET50_LONG
 @RATIOS
 def test_a_clip_at_once_is_its_frames_one_by_one(variant, refiner, ratio):
     model, clip = network(variant, refiner), torch.rand(2, 3, 3, 75, 53)
@@ -52,7 +56,19 @@ def test_a_clip_at_once_is_its_frames_one_by_one(variant, refiner, ratio):
     assert distance(at_once, [fgr, pha, *states]) < 1e-5
 
 
-@EVERY_NETWORK
+@pytest.mark.parametrize(
+    ("variant", "refiner"),
+    [
+        ("mobilenetv3", "deep_guided_filter"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                ("mobilenetv3", "fast_guided_filter"),
+                *(("resnet50", refiner) for refiner in REFINERS),
+            )
+        ),
+    ],
+)
 def test_scripted_it_is_the_same_network(variant, refiner):
     model = network(variant, refiner)
     scripted = torch.jit.script(model)
@@ -94,7 +110,7 @@ def test_mattes_are_clamped_and_segmentation_is_not():
     assert len(states) == 4
 
 
-@EVERY_NETWORK
+@RESNET50_LONG
 def test_refine_says_what_happens_at_ratio_1(variant, refiner):
     src = torch.rand(1, 3, 48, 64)
     auto, always, never = (network(variant, refiner, refine) for refine in ("auto", "always", "never"))
@@ -107,7 +123,7 @@ def test_refine_says_what_happens_at_ratio_1(variant, refiner):
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float16, 0.02), (torch.bfloat16, 0.1), (torch.float64, 1e-5)])
-@pytest.mark.parametrize("ratio", [1, 0.5])
+@pytest.mark.parametrize("ratio", [pytest.param(1, marks=pytest.mark.long), 0.5])
 def test_other_dtypes(dtype, limit, ratio):
     src = torch.rand(1, 3, 64, 96)
     expected = network()(src, downsample_ratio=ratio)
