@@ -7,7 +7,7 @@ from pathlib import Path
 import exporters
 from exporters import FORMATS
 from exporters.format import Format
-from exporters.spec import ExportSpec, Fixed, SpecError
+from exporters.spec import COEFFICIENTS, ExportSpec, Fixed, SpecError
 
 PAGE = Path(__file__).parent / "reference" / "formats.md"
 INTRODUCTION = """# What each format has
@@ -16,7 +16,7 @@ INTRODUCTION = """# What each format has
 """
 
 _COLUMNS = (
-    *("format", "any size", "one size", "fp32", "fp16", "int8", "states inside", "`recover`"),
+    *("format", "any size", "one size", "fp32", "fp16", "int8", "states inside", "coefficients", "`recover`"),
     *("verified in", "not run on"),
 )
 _ANY_SIZE: Mapping[str, Mapping[str, object]] = {"yes": {}, "at one ratio": {"ratio": 0.25}}
@@ -38,6 +38,7 @@ def render() -> str:
 _NOTES = """\
 * *at one ratio*: the downsample ratio is baked into a file for any size.
 * *states inside*: the option `--stateful` keeps the recurrent states in the model.
+* *coefficients*: `--outputs coefficients` ends before the [full-size steps](../tasks/coefficients.md).
 * *verified in*: the runtimes of `rvm-export verify`, see [Verify files](../tasks/verify.md#runtimes).
 * *not run on*: runtimes and devices that such files are made for, and that the authors had none of.
 """
@@ -50,6 +51,7 @@ def _cells(name: str, description: Format) -> Iterator[str]:
     for precision in ("fp32", "fp16", "int8"):
         yield _yes(precision in description.precisions)
     yield _yes("stateful" in {field.name for field in fields(description.spec)})
+    yield _yes(_accepts(description, outputs=COEFFICIENTS))
     yield ("yes, with `--trust`" if description.is_code else "yes") if _recovers(name) else ""
     yield ", ".join(f"`{each}`" for each in description.runtimes if each not in description.not_run)
     yield ", ".join(f"`{each}`" if each in description.runtimes else each for each in description.not_run)

@@ -20,8 +20,8 @@ class TfjsSpec(ExportSpec):
     outputs: str = field(
         default="fgr,pha",
         metadata={
-            "help": "Outputs besides the states: fgr,pha. Or coefficients: src is the frame at internal size, and A and "
-            "b give the matte at full size as A * x + b, which shaders of full_size.js compute."
+            "help": "Outputs besides the states: fgr,pha. Or coefficients: src is the frame at internal size, and A "
+            "and b give the matte at full size as A * x + b, which shaders of full_size.js compute."
         },
     )
 

@@ -316,15 +316,17 @@ async function besideAnother(page) {
   await frames(page, 2);
 }
 
-/** A file of coefficients, whose full-size steps are shaders. */
+/** Files of coefficients, whose full-size steps are shaders. */
 async function byShaders(page) {
-  await page.selectOption("#model-a", "2");
-  await frames(page, 6);
-  await page.click("#pause");
-  await settled(page);
-  await keepClip(page, "line_clip");
-  await keep(page, "view-a", "line_colour");
-  await page.click("#pause");
+  for (const [model, name] of [["2", "onnx_line"], ["3", "tfjs_line"]]) {
+    await page.selectOption("#model-a", model);
+    await frames(page, 6);
+    await page.click("#pause");
+    await settled(page);
+    await keepClip(page, `${name}_clip`);
+    await keep(page, "view-a", `${name}_colour`);
+    await page.click("#pause");
+  }
   await page.selectOption("#model-a", "0");
   await frames(page, 2);
 }

@@ -64,9 +64,10 @@ def clip() -> Clip:
 @pytest.fixture(scope="module")
 def files(checkpoint, other_checkpoint, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
-    paths = [folder / "model.zip", folder / "model.onnx", folder / "line.onnx"]
+    paths = [folder / "model.zip", folder / "model.onnx", folder / "line.onnx", folder / "line.zip"]
     load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", **KIND), paths[0])
-    for path, outputs in zip(paths[1:], ("fgr,pha", "coefficients"), strict=True):
+    load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", outputs="coefficients", **KIND), paths[3])
+    for path, outputs in zip(paths[1:3], ("fgr,pha", "coefficients"), strict=True):
         spec = OnnxSpec(precision="fp32", outputs=outputs, **OTHER_KIND)
         load_exporter("onnx").export(other_checkpoint, spec, path)
     return paths
@@ -190,11 +191,12 @@ def test_so_are_those_of_an_onnx_file(asked, other_checkpoint):
     assert mean_difference(shown(asked, "onnx_colour")[..., :3], expected) <= LIMIT
 
 
-def test_so_are_those_of_a_file_of_coefficients(asked, other_checkpoint):
-    clip = recorded(asked, "line_clip")
+@pytest.mark.parametrize("name", ["onnx", "tfjs"])
+def test_so_are_those_of_a_file_of_coefficients(name, asked, checkpoint, other_checkpoint):
+    clip = recorded(asked, f"{name}_line_clip")
     assert len(clip) >= 6
-    expected = composite(other_checkpoint, clip, COLOUR)
-    assert mean_difference(shown(asked, "line_colour")[..., :3], expected) <= LIMIT
+    expected = composite(other_checkpoint if name == "onnx" else checkpoint, clip, COLOUR)
+    assert mean_difference(shown(asked, f"{name}_line_colour")[..., :3], expected) <= LIMIT
 
 
 def test_so_are_those_on_webgl(asked, checkpoint):
