@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from PIL import Image
 from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
 from parity_tests.cases import REAL_CLIP, case_checkpoint, shared_folder
 from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
@@ -45,14 +45,19 @@ OTHER_KIND = {"variant": "mobilenetv3", "refiner": "fast_guided_filter"}
 
 
 @pytest.fixture(scope="module")
-def checkpoint():
-    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **KIND)
+def weights():
+    return "from_tfjs" if shared_folder() else "seeded"
 
 
 @pytest.fixture(scope="module")
-def other_checkpoint():
+def checkpoint(weights):
+    return case_checkpoint(weights, **KIND)
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(weights):
     """Return the checkpoint of the second model, so that the two differ visibly."""
-    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
+    return case_checkpoint(weights, **OTHER_KIND)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +67,10 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def files(checkpoint, other_checkpoint, tmp_path_factory) -> list[Path]:
+def files(exported, weights, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
-    paths = [folder / "model.zip", folder / "model.onnx"]
-    load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", **KIND), paths[0])
-    load_exporter("onnx").export(other_checkpoint, OnnxSpec(precision="fp32", **OTHER_KIND), paths[1])
-    return paths
+    tfjs, onnx = exported("tfjs", weights, precision="int8"), exported("onnx", weights, **OTHER_KIND)
+    return [Path(shutil.copy(tfjs, folder / "model.zip")), Path(shutil.copy(onnx, folder / "model.onnx"))]
 
 
 @pytest.fixture(scope="module")
