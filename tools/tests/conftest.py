@@ -13,6 +13,7 @@ from exporters.spec import Fixed
 from tools.cli import main
 from tools.tests.hostile import good_files
 from tools.tests.hostile.home import Home
+from tools.tests.jobs_here import call_here
 
 _SIZE = Fixed(width=160, height=96, ratio=0.5)
 ONE_SIZE = {
@@ -52,6 +53,12 @@ def run(monkeypatch, capfd) -> Callable[..., Result]:
     return command
 
 
+@pytest.fixture
+def jobs_here(monkeypatch) -> None:
+    """Run jobs in this process, for tests of what they do rather than of their processes."""
+    monkeypatch.setattr("tools.jobs.runner.in_process", call_here)
+
+
 @pytest.fixture(scope="session")
 def seeded_artifacts(exported) -> dict[str, Path]:
     """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them."""
@@ -59,16 +66,16 @@ def seeded_artifacts(exported) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def hostile_home(tmp_path_factory, common_folder, seeded_artifacts, node, require) -> Home:
+def hostile_home(tmp_path_factory, common_folder, seeded_artifacts, exported, node, require) -> Home:
     """Return a home of hostile files with good files of every kind, see `tools/tests/hostile`. Linux only."""
     require("linux", sys.platform == "linux", "memory limits and watches of files are Linux's here")
-    made = {name: seeded_artifacts[format_name] for name, (format_name, _) in good_files.ANY_SIZE.items()}
+    models = {name: seeded_artifacts[format_name] for name, (format_name, _) in good_files.ANY_SIZE.items()}
     # In eight bits, whose weights are one shard, as constructions expect.
-    fresh = {**good_files.ONE_SIZE, "tfjs.zip": good_files.ANY_SIZE["tfjs.zip"]}
+    models["tfjs.zip"] = exported("tfjs", precision="int8")
+    models |= {name: exported(format_name, **options) for name, (format_name, options) in good_files.ONE_SIZE.items()}
     with common_folder("hostile") as folder:
         if not (folder / "home").exists():
-            models = good_files.make_models(folder, fresh)
-            good_files.write_good_files(Home(folder / "unfinished"), {**made, **models})
+            good_files.write_good_files(Home(folder / "unfinished"), models)
             (folder / "unfinished").rename(folder / "home")
         home = Home(tmp_path_factory.mktemp("hostile") / "home")
         shutil.copytree(folder / "home", home.root)

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from exporters import FORMATS
 from exporters.spec import Fixed
 from tools.release import make
 from tools.release.build import Order
 from tools.release.contents import Row
+from tools.tests.jobs_here import call_here
 
 VERSION = "1.2.3"
 RATIOS = (0.5, 1.0)
@@ -30,6 +33,15 @@ ROWS = tuple(map(small_row, RATIOS))
 
 def order_of(out: Path) -> Order:
     return Order(out=out, checkpoints={"mobilenetv3": "seeded"}, frames=16)
+
+
+def make_here(out: Path, count: int = len(ROWS)) -> None:
+    """Make a release of the first rows, with all its jobs in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make, "read_table", lambda: ROWS[:count])
+        patch.setattr("tools.jobs.runner.in_process", call_here)
+        paths, failures = make.make_release(order_of(out), VERSION, [], True, 1, None)
+    assert (len(paths), failures) == (count, [])
 
 
 def again(*arguments: Any) -> list[tuple[str, str]]:

@@ -68,7 +68,7 @@ def made(tmp_path_factory) -> Path:
                 ratio="0.5",
                 clip=None,
                 frames=12,
-                rounds=2,
+                rounds=1,
                 threads=1,
                 output=folder,
                 force=False,

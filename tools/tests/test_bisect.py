@@ -31,7 +31,7 @@ def broken(good, tmp_path):
 
 
 def test_the_first_drift_is_named_and_those_around_it_shown(broken, run):
-    result = run("bisect", broken, "--frames", 16)
+    result = run("bisect", broken, "--frames", 12)
     assert (result.code, result.out) == (1, "")
     (line,) = [line for line in result.err.splitlines() if line.startswith("first drift: ")]
     number = r"\d\.\de[+-]\d\d"
@@ -49,24 +49,24 @@ def test_the_first_drift_is_named_and_those_around_it_shown(broken, run):
 
 
 def test_all_points_are_shown_if_asked_for(broken, run):
-    result = run("bisect", broken, "--frames", 16, "--all")
+    result = run("bisect", broken, "--frames", 12, "--all")
     assert len([line for line in result.err.splitlines() if "│" in line]) == 91
     assert "--all" not in result.err
 
 
 def test_a_good_file_ends_with_its_outputs(good, run):
-    result = run("bisect", good, "--frames", 16, "--json", "-")
+    result = run("bisect", good, "--frames", 12, "--json", "-")
     assert result.code == 0, result.err
     assert "no drift: 91 points agree" in result.err
     report = json.loads(result.out)
-    assert (report["ok"], report["first_drift"], report["against"], report["frames"]) == (True, None, "PyTorch", 16)
+    assert (report["ok"], report["first_drift"], report["against"], report["frames"]) == (True, None, "PyTorch", 12)
     assert [point["name"] for point in report["points"]][-2:] == ["fgr", "pha"]
     assert all(0 <= point["mean_error"] <= point["max_error"] < report["threshold"] for point in report["points"])
     assert (report["width"], report["height"], report["downsample_ratio"]) == (320, 180, 0.5)
 
 
 def test_the_report_as_a_file(broken, good, run, tmp_path):
-    result = run("bisect", broken, "--against", good, "--frames", 16, "--json", tmp_path / "report.json")
+    result = run("bisect", broken, "--against", good, "--frames", 12, "--json", tmp_path / "report.json")
     assert (result.code, result.out) == (1, "")
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["first_drift"], report["against"]) == (MODULE, str(good))
@@ -77,12 +77,12 @@ def test_the_report_as_a_file(broken, good, run, tmp_path):
 
 def test_a_foreign_file_of_the_released_kind(run, tmp_path):
     export_traced(load_checkpoint("seeded").network("always"), tmp_path / "traced.onnx")
-    result = run("bisect", tmp_path / "traced.onnx", "--checkpoint", "seeded", "--frames", 16)
+    result = run("bisect", tmp_path / "traced.onnx", "--checkpoint", "seeded", "--frames", 12)
     assert result.code == 0, result.err
 
 
 def test_a_loose_threshold_sees_no_drift(broken, run):
-    assert run("bisect", broken, "--frames", 16, "--threshold", "100").code == 0
+    assert run("bisect", broken, "--frames", 12, "--threshold", "100").code == 0
 
 
 @pytest.mark.long

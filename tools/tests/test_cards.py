@@ -121,8 +121,15 @@ def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monk
         assert np.abs(given - wanted[0]).max() <= 1e-5
 
 
-@pytest.mark.parametrize("stateful", [False, True])
-@pytest.mark.parametrize("kind", ["one size", "any size"])
+@pytest.mark.parametrize(
+    ("kind", "stateful"),
+    [
+        ("any size", False),
+        ("one size", True),
+        pytest.param("one size", False, marks=pytest.mark.long),
+        pytest.param("any size", True, marks=pytest.mark.long),
+    ],
+)
 def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, tmp_path, openvino):
     """Run them in a process of their own, in which OpenVINO has one model."""
     size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {}

@@ -15,7 +15,7 @@ from tools.commands.compare import GAP, PANEL_WIDTH, ROWS
 from tools.shared.pictures import STRIP
 
 WIDTH, HEIGHT = PANEL_WIDTH + GAP, 224 + GAP
-FRAMES = 16
+FRAMES = 12
 
 
 def read(path, height=HEIGHT):
@@ -41,7 +41,7 @@ def shrunk(image):
     return np.asarray(Image.fromarray(pixels).resize((PANEL_WIDTH, HEIGHT - GAP), Image.Resampling.LANCZOS)) / 255
 
 
-def test_a_picture_shows_the_mattes_and_their_difference(other, run, tmp_path):
+def test_a_picture_shows_the_mattes_and_their_difference_amplified_and_a_video_has_every_frame(other, run, tmp_path):
     result = run("compare", "seeded", other, "--output", tmp_path / "out.png", "--frames", FRAMES)
     assert (result.code, result.out) == (0, f"{tmp_path / 'out.png'}\n"), result.err
     pixels, rows = read(tmp_path / "out.png")
@@ -55,22 +55,32 @@ def test_a_picture_shows_the_mattes_and_their_difference(other, run, tmp_path):
         for panel, image in zip(row, (src[0], one, two, difference), strict=True):
             assert np.abs(panel - shrunk(image)).max() < 2.5 / 255
     assert rows[:, 3].max() > 0.1
-    said = f"alpha differs by {max(map(np.max, gaps)):.2g} at most, by {np.mean(gaps):.2g} on average over 16 frames"
+    said = (
+        f"alpha differs by {max(map(np.max, gaps)):.2g} at most, by {np.mean(gaps):.2g} on average over {FRAMES} frames"
+    )
     assert said in result.err
     for strip in (pixels[:STRIP], pixels[-STRIP:]):
         assert strip.max() > 0.8, "words"
+    path = tmp_path / "less.png"
+    assert run("compare", "seeded", other, "--output", path, "--frames", FRAMES, "--amplify", "2").code == 0
+    assert rows[:, 3].mean() > 4 * read(path)[1][:, 3].mean() > 0
+    result = run("compare", "seeded", other, "--output", tmp_path / "out.mp4", "--frames", FRAMES)
+    assert (result.code, result.out) == (0, f"{tmp_path / 'out.mp4'}\n"), result.err
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        shown = [frame.to_ndarray(format="rgb24") / 255 for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p", "any player's"
+    assert (len(shown), shown[0].shape) == (FRAMES, (2 * STRIP + HEIGHT, 4 * WIDTH, 3))
+    for k, row in enumerate(rows):
+        given = shown[(k + 1) * FRAMES // ROWS - 1][STRIP:-STRIP].reshape(HEIGHT, 4, WIDTH, 3)[:-GAP, :, :-GAP]
+        assert np.abs(given.transpose(1, 0, 2, 3) - row).mean() < 0.03
 
 
-def test_the_difference_is_amplified(other, run, tmp_path):
-    means = []
-    for amplify in ("1", "10"):
-        path = tmp_path / f"{amplify}.png"
-        assert run("compare", "seeded", other, "--output", path, "--frames", FRAMES, "--amplify", amplify).code == 0
-        means.append(read(path)[1][:, 3].mean())
-    assert means[1] > 4 * means[0] > 0
-
-
-def test_any_format_plays(artifact, run, tmp_path):
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("onnx", "ncnn") else [pytest.mark.long]) for name in FORMATS]
+)
+def test_any_format_plays(name, seeded_artifacts, run, tmp_path):
+    """Test one format for any size and one for one size in `make test`; `matte` and `verify` play all there."""
+    artifact = seeded_artifacts[name]
     result = run("compare", artifact, "seeded", "--trust", "--output", tmp_path / "out.png", "--frames", FRAMES)
     assert result.code == 0, result.err
     fixed = describe(artifact).fixed
@@ -100,7 +110,7 @@ def test_what_takes_any_size_is_played_at_the_others(run, tmp_path):
     assert not (tmp_path / "other.png").exists()
 
 
-@pytest.mark.parametrize("second", ["dgf.pth", "seeded"])
+@pytest.mark.parametrize("second", [pytest.param("dgf.pth", marks=pytest.mark.long), "seeded"])
 def test_a_checkpoint_file_tells_its_kind_and_that_of_named_weights(second, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, refiner in (("fgf.pth", "fast_guided_filter"), ("dgf.pth", "deep_guided_filter")):
@@ -109,19 +119,6 @@ def test_a_checkpoint_file_tells_its_kind_and_that_of_named_weights(second, run,
     assert result.code == 0, result.err
     difference = read(tmp_path / "out.png")[1][:, 3].max()
     assert difference > 0.1 if second == "dgf.pth" else difference == 0
-
-
-def test_a_video_has_every_frame(other, run, tmp_path):
-    result = run("compare", "seeded", other, "--output", tmp_path / "out.mp4", "--frames", FRAMES)
-    assert (result.code, result.out) == (0, f"{tmp_path / 'out.mp4'}\n"), result.err
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        frames = [frame.to_ndarray(format="rgb24") / 255 for frame in container.decode(video=0)]
-        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p", "any player's"
-    assert (len(frames), frames[0].shape) == (FRAMES, (2 * STRIP + HEIGHT, 4 * WIDTH, 3))
-    run("compare", "seeded", other, "--output", tmp_path / "out.png", "--frames", FRAMES)
-    for k, row in enumerate(read(tmp_path / "out.png")[1]):
-        shown = frames[(k + 1) * FRAMES // ROWS - 1][STRIP:-STRIP].reshape(HEIGHT, 4, WIDTH, 3)[:-GAP, :, :-GAP]
-        assert np.abs(shown.transpose(1, 0, 2, 3) - row).mean() < 0.03
 
 
 def test_names_too_long_are_cut(other, run, tmp_path):

@@ -93,17 +93,17 @@ def test_a_long_name_keeps_to_one_line():
 
 
 def test_an_export_says_its_stages_on_a_pipe(run, tmp_path):
-    result = run("torchscript", "--checkpoint", "seeded", "--output", tmp_path)
-    assert result.out == f"{tmp_path}/rvm_mobilenetv3_fp32_seeded.torchscript\n"
+    name = "rvm_mobilenetv3_fp32_seeded.onnx"
+    result = run("onnx", "--checkpoint", "seeded", "--output", tmp_path)
+    assert result.out == f"{tmp_path / name}\n"
     stages = [line for line in result.err.splitlines() if line.startswith("rvm-export: ")]
-    name = "rvm_mobilenetv3_fp32_seeded.torchscript"
     assert stages[:2] == [f"rvm-export: exporting {name}", f"rvm-export: verifying {name}"]
 
 
 def test_an_export_shows_its_stages_on_a_terminal(tmp_path):
-    command = [*COMMAND, "torchscript", "--checkpoint", "seeded", "--output", str(tmp_path)]
+    command = [*COMMAND, "onnx", "--checkpoint", "seeded", "--output", str(tmp_path)]
     code, out, drawn = on_a_terminal(command)
-    assert (code, out) == (0, f"{tmp_path}/rvm_mobilenetv3_fp32_seeded.torchscript\n"), drawn
+    assert (code, out) == (0, f"{tmp_path}/rvm_mobilenetv3_fp32_seeded.onnx\n"), drawn
     for text in ("exporting rvm_mobilenetv3", "verifying rvm_mobilenetv3", "0:00:0"):
         assert text in drawn
     assert "rvm-export: " not in drawn

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from PIL import Image
 from exporters import FORMATS, load_exporter
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
-from exporters.tfjs import TfjsSpec
 from exporters.tfjs.step import FOLDER as WEB
 from parity_tests.cases import REAL_CLIP, case_checkpoint, shared_folder
 from parity_tests.clips import Clip, builtin_clip, held_clip, load_clip
@@ -45,14 +45,19 @@ OTHER_KIND = {"variant": "mobilenetv3", "refiner": "fast_guided_filter"}
 
 
 @pytest.fixture(scope="module")
-def checkpoint():
-    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **KIND)
+def weights():
+    return "from_tfjs" if shared_folder() else "seeded"
 
 
 @pytest.fixture(scope="module")
-def other_checkpoint():
+def checkpoint(weights):
+    return case_checkpoint(weights, **KIND)
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(weights):
     """Return the checkpoint of the second model, so that the two differ visibly."""
-    return case_checkpoint("from_tfjs" if shared_folder() else "seeded", **OTHER_KIND)
+    return case_checkpoint(weights, **OTHER_KIND)
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +67,15 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def files(checkpoint, other_checkpoint, tmp_path_factory) -> list[Path]:
+def files(exported, weights, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
-    paths = [folder / "model.zip", folder / "model.onnx", folder / "line.onnx", folder / "line.zip"]
-    load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", **KIND), paths[0])
-    load_exporter("tfjs").export(checkpoint, TfjsSpec(precision="int8", outputs="coefficients", **KIND), paths[3])
-    for path, outputs in zip(paths[1:3], ("fgr,pha", "coefficients"), strict=True):
-        spec = OnnxSpec(precision="fp32", outputs=outputs, **OTHER_KIND)
-        load_exporter("onnx").export(other_checkpoint, spec, path)
-    return paths
+    made = {
+        "model.zip": exported("tfjs", weights, precision="int8"),
+        "model.onnx": exported("onnx", weights, **OTHER_KIND),
+        "line.onnx": exported("onnx", weights, outputs="coefficients", **OTHER_KIND),
+        "line.zip": exported("tfjs", outputs="coefficients"),
+    }
+    return [Path(shutil.copy(path, folder / name)) for name, path in made.items()]
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +197,11 @@ def test_so_are_those_of_an_onnx_file(asked, other_checkpoint):
 
 
 @pytest.mark.parametrize("name", ["onnx", "tfjs"])
-def test_so_are_those_of_a_file_of_coefficients(name, asked, checkpoint, other_checkpoint):
+def test_so_are_those_of_a_file_of_coefficients(name, asked, other_checkpoint):
     clip = recorded(asked, f"{name}_line_clip")
     assert len(clip) >= 6
-    expected = composite(other_checkpoint if name == "onnx" else checkpoint, clip, COLOUR)
+    weights = other_checkpoint if name == "onnx" else case_checkpoint("seeded", **KIND)
+    expected = composite(weights, clip, COLOUR)
     assert mean_difference(shown(asked, f"{name}_line_colour")[..., :3], expected) <= LIMIT
 
 

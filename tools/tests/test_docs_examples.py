@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from exporters import FORMATS, load_exporter
 from rvm_model import load_checkpoint
 from tools.companions import golden
 from tools.targets.targets import read_targets
@@ -120,14 +119,14 @@ def check_alpha(program: Path, libraries: Path, onnx_file: Path, alpha: np.ndarr
     np.testing.assert_allclose(np.frombuffer(given, np.uint8).reshape(alpha.shape), alpha * 255, atol=1)
 
 
-def test_openvino_in_cpp(openvino, onnx_file, alpha, tmp_path, require):
+def test_openvino_in_cpp(openvino, onnx_file, seeded_artifacts, alpha, tmp_path, require):
     folder = PACKAGES / "openvino"
     (library,) = (folder / "libs").glob("libopenvino.so.*")
     program = compile_example("onnx_openvino", tmp_path, require, folder / "include", library)
     check_alpha(program, folder / "libs", onnx_file, alpha)
-    spec = FORMATS["openvino"].spec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32")
-    load_exporter("openvino").export(load_checkpoint("seeded"), spec, tmp_path / "model.openvino")
-    check_alpha(program, folder / "libs", tmp_path / "model.openvino" / "model.xml", alpha)
+    shutil.unpack_archive(seeded_artifacts["openvino"], tmp_path)
+    (model,) = tmp_path.rglob("model.xml")
+    check_alpha(program, folder / "libs", model, alpha)
 
 
 def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):
@@ -166,7 +165,7 @@ def wrong_vectors(vectors) -> Path:
 SIZES = [str(size) for size in golden.SIZES]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [pytest.param(SIZES[0], marks=pytest.mark.long), *SIZES[1:]])
 def test_golden_vectors_in_node(size, node, onnx_file, vectors, wrong_vectors):
     def errors(path: Path) -> dict[str, float]:
         words = ["onnxruntime-web", ONNX_WEB, onnx_file, path, "mobilenetv3", size]

@@ -84,7 +84,10 @@ def export(name: str, size: Fixed) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["torchscript", "onnx", "onnx-one-size", "pt2-one-size", "tensorflow"])
+@pytest.mark.parametrize(
+    "name",
+    ["torchscript", "onnx", "onnx-one-size", pytest.param("pt2-one-size", marks=pytest.mark.long), "tensorflow"],
+)
 def test_the_loop_of_a_format_gives_pytorchs_alpha(name, seeded_artifacts):
     name, _, one_size = name.partition("-")
     if one_size:

@@ -1,7 +1,6 @@
 """`rvm-export torchscript` and `rvm-export onnx`, run as users run them."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -25,12 +24,13 @@ from rvm_model.video.synthetic.clip import draw_frames
 from tools.shared.outputs import OutputError, resolve_output
 from tools.tests.children import started
 
-CONVERTED = ("coreml", "pt2", "tensorflow", "tfjs")
-"""Formats whose conversion takes long."""
+QUICK = ("onnx", "ncnn")
+"""Formats whose files are quickly made. Those of the others are `seeded_artifacts`, which many tests play."""
 
-EVERY_FORMAT = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name in CONVERTED else []) for name in FORMATS]
-)
+
+def every_format(quick=QUICK):
+    marked = [pytest.param(name, marks=[] if name in quick else [pytest.mark.long]) for name in FORMATS]
+    return pytest.mark.parametrize("name", marked)
 
 
 ONE_SIZE = dict.fromkeys(("coreml", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
@@ -48,9 +48,7 @@ def file_name(name, precision, seeded):
 COMMAND = [sys.executable, "-c", "from tools.cli.main import main; main()"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name in ("pt2", "tensorflow") else []) for name in FORMATS]
-)
+@every_format(quick=("onnx", "ncnn", "openvino"))
 def test_it_writes_a_verified_file_and_prints_its_path(name, run, tmp_path):
     precision = FORMATS[name].precisions[0]
     options = ("--precision", precision, *ONE_SIZE.get(name, ()))
@@ -190,12 +188,17 @@ def test_one_call_makes_a_file_for_each_size(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--outputs", "pha"], ["--outputs", "fgr"], ["--precision", "fp16", "--io-dtype", "fp32"]]
+    "options",
+    [
+        ["--outputs", "pha"],
+        pytest.param(["--outputs", "fgr"], marks=pytest.mark.long),
+        pytest.param(["--precision", "fp16", "--io-dtype", "fp32"], marks=pytest.mark.long),
+    ],
 )
 def test_files_with_other_edges_are_verified_too(options, run, tmp_path):
     result = run("onnx", "--checkpoint", "seeded", *options, "--output", tmp_path)
     assert result.code == 0, result.err
-    verified = run("verify", result.out.strip(), "--frames", 16, "--json", "-")
+    verified = run("verify", result.out.strip(), "--frames", 12, "--json", "-")
     assert verified.code == 0, verified.err
     matte = [options[1]] if options[0] == "--outputs" else ["fgr", "pha"]
     names = [*matte, "r1", "r2", "r3", "r4"]
@@ -221,12 +224,13 @@ def test_the_released_coreml_names_come_out_of_one_call(run, tmp_path, monkeypat
 
 
 def test_one_call_makes_a_file_for_each_precision(run, tmp_path):
-    result = run("onnx", "--checkpoint", "seeded", "--precision", "fp16", "--precision", "fp32", "--output", tmp_path)
+    both = ("--precision", "fp16", "--precision", "fp32", "--no-verify")
+    result = run("onnx", "--checkpoint", "seeded", *both, "--output", tmp_path)
     assert result.code == 0, result.err
     names = [f"rvm_mobilenetv3_{precision}_seeded.onnx" for precision in ("fp16", "fp32")]
     assert result.out.split() == [str(tmp_path / name) for name in names]
     onto_one = ("--output", tmp_path / "x_seeded.onnx")
-    result = run("onnx", "--checkpoint", "seeded", "--precision", "fp16", "--precision", "fp32", *onto_one)
+    result = run("onnx", "--checkpoint", "seeded", *both, *onto_one)
     assert "give a folder as --output" in result.error
     again = ("--precision", "fp16", "--precision", "fp16", "--output", tmp_path / "new")
     twice = run("onnx", "--checkpoint", "seeded", *again)
@@ -289,7 +293,7 @@ def test_the_sizes_of_a_package_are_told_apart(run, tmp_path):
     assert [each["function"] for each in shown] == names
 
 
-@EVERY_FORMAT
+@every_format()
 def test_a_mismatch_leaves_nothing_and_shows_the_table(name, run, tmp_path, monkeypatch):
     nothing = limits.Factor(-1, 0, why="nothing passes")
     monkeypatch.setattr("parity_tests.judging.judge.FACTORS", dict.fromkeys(limits.FACTORS, nothing))
@@ -441,7 +445,7 @@ def limited(limit):
     return set_limit
 
 
-@EVERY_FORMAT
+@every_format(quick=("onnx",))
 def test_a_full_disk(name, tmp_path):
     process = subprocess.run(
         [*COMMAND, name, "--checkpoint", "seeded", *ONE_SIZE.get(name, ()), "--output", tmp_path],
@@ -488,16 +492,12 @@ finally:
     assert done.stdout.splitlines()[-1] == f"{not ignored} True"
 
 
-def test_auto_without_a_release_is_seeded_and_loud(tmp_path):
-    environment = os.environ | {"RVM_RELEASE_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    process = subprocess.run(
-        [*COMMAND, "onnx", "--no-verify", "--output", tmp_path],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert process.returncode == 0
-    assert Path(process.stdout.strip()).name == "rvm_mobilenetv3_fp32_seeded.onnx"
-    assert "WARNING" in process.stderr
-    assert "SEEDED" in process.stderr
+@pytest.mark.filterwarnings("default")
+def test_auto_without_a_release_is_seeded_and_loud(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVM_RELEASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = run("onnx", "--no-verify", "--output", tmp_path)
+    assert result.code == 0
+    assert Path(result.out.strip()).name == "rvm_mobilenetv3_fp32_seeded.onnx"
+    assert "WARNING" in result.err
+    assert "SEEDED" in result.err

@@ -152,7 +152,11 @@ with patience.patience(sys.stderr):
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [("open(sys.argv[1])", "It waited for"), ("while True: pass", "Timeout"), ("[*map(abs, iter(int, 1))]", "Timeout")],
+    [
+        ("open(sys.argv[1])", "It waited for"),
+        pytest.param("while True: pass", "Timeout", marks=pytest.mark.long),
+        ("[*map(abs, iter(int, 1))]", "Timeout"),
+    ],
 )
 @LINUX
 def test_a_hang_is_ended_with_its_stack(code, said, tmp_path):

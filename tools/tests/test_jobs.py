@@ -442,7 +442,7 @@ def test_a_cluster_that_goes_away_is_said(tmp_path, monkeypatch):
     assert all("its scheduler is gone" in each.error or "ClosedClientError" in each.error for each in results), results
 
 
-@pytest.mark.parametrize("lacking", ["scheduler", "worker"])
+@pytest.mark.parametrize("lacking", [pytest.param("scheduler", marks=pytest.mark.long), "worker"])
 def test_a_cluster_without_rvm_export(lacking, tmp_path):
     with (
         cluster_of(tmp_path, workers=1, lacking=[lacking]) as address,

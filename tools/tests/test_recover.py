@@ -64,7 +64,7 @@ def test_an_artifact_is_a_checkpoint(run, seeded_artifacts, tmp_path):
     result = run("onnx", "--checkpoint", seeded_artifacts["tfjs"], "--output", path, "--no-verify")
     assert result.code == 0
     assert "recovered from" in result.err
-    result = run("verify", path, "--checkpoint", path, "--frames", 16)
+    result = run("verify", path, "--checkpoint", path, "--frames", 12)
     assert result.code == 0, result.err
 
 

@@ -112,7 +112,11 @@ ATTACKS = [
 ]
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(attack, marks=[pytest.mark.long] if k % 2 else []) for k, attack in enumerate(ATTACKS)],
+    ids=lambda attack: attack.__name__,
+)
 def test_a_hostile_file_is_refused_cheaply(attack, tmp_path):
     command = attack(tmp_path)
     assert all(file.stat().st_size <= MOST_FILE for file in tmp_path.iterdir())

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import save_file
 
-from exporters import FORMATS, load_exporter
+from exporters import FORMATS
 from rvm_model import load_checkpoint
 from rvm_model.state import VARIANTS
 from tools.jobs.runner import Result
@@ -29,18 +29,18 @@ from tools.release.sbom import to_sbom
 from tools.shared.models import load_weights, parse_checkpoints, resolve_source
 from tools.tests import release_faults as faults
 from tools.tests.children import started
+from tools.tests.jobs_here import call_here
 from tools.tests.kills import (
     ROOT,
     Kill,
     Resumed,
-    Undisturbed,
     hashes,
     kill_and_resume,
     small_command,
     undisturbed,
     wait_until,
 )
-from tools.tests.small_release import ROWS, VERSION, again, order_of, small_row
+from tools.tests.small_release import ROWS, VERSION, again, make_here, order_of, small_row
 from tools.tests.test_jobs import cluster_of
 
 KILLS = {"releases": 1, "each": 5}
@@ -55,16 +55,17 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory) -> tuple[Undisturbed, Path]:
-    """Return an undisturbed release, and its folder. Tests must not change it."""
+def good(tmp_path_factory) -> Path:
+    """Return the folder of a release. Tests must not change it."""
     folder = tmp_path_factory.mktemp("good") / "release"
-    return undisturbed(small_command(), folder, len(ROWS)), folder
+    make_here(folder)
+    return folder
 
 
 @pytest.fixture
 def copy(good, tmp_path) -> Path:
     """Return a copy of its folder, for changes."""
-    return Path(shutil.copytree(good[1], tmp_path / "release"))
+    return Path(shutil.copytree(good, tmp_path / "release"))
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +95,10 @@ def made_again(before, folder):
 
 @pytest.mark.long
 def test_killed_at_random_moments_and_resumed(good, tmp_path):
-    found = []
+    whole, found = undisturbed(small_command(), tmp_path / "undisturbed", len(ROWS)), []
+    assert whole.files == hashes(good)
     for k in range(KILLS["releases"]):
-        found += kill_and_resume(good[0], tmp_path / str(k), k, KILLS["each"], seed=k)
+        found += kill_and_resume(whole, tmp_path / str(k), k, KILLS["each"], seed=k)
     kills = [each for each in found if isinstance(each, Kill)]
     resumed = [each for each in found if isinstance(each, Resumed)]
     assert sum(each.hit for each in kills) == KILLS["releases"] * KILLS["each"]
@@ -132,7 +134,7 @@ def test_what_is_made_already_stays(copy, good, run):
     assert result.code == 0
     assert result.out.split() == [str(copy / HALF), str(copy / FULL)]
     assert made_again(before, copy) == []
-    assert hashes(copy) == good[0].files
+    assert hashes(copy) == hashes(good)
 
 
 def test_dates_say_nothing(copy, good):
@@ -143,7 +145,7 @@ def test_dates_say_nothing(copy, good):
         os.utime(path, (day, day))
     assert released(copy)[1] == []
     assert made_again(before, copy) == []
-    assert hashes(copy) == good[0].files
+    assert hashes(copy) == hashes(good)
 
 
 @pytest.mark.long
@@ -160,8 +162,8 @@ def test_a_clock_that_was_set_back(good, tmp_path):
     assert subprocess.check_output(year, env=environment, text=True, timeout=120).split() == ["1980", "1980"]
     subprocess.run([*small_command(), tmp_path / "release", "1"], cwd=ROOT, env=environment, check=True, timeout=1500)
     for name in (HALF, f"{HALF}.md"):
-        assert hashes(tmp_path / "release")[name] == good[0].files[name]
-    assert made_already(tmp_path / "release" / HALF, record_text(good[1] / HALF)["key"])
+        assert hashes(tmp_path / "release")[name] == hashes(good)[name]
+    assert made_already(tmp_path / "release" / HALF, record_text(good / HALF)["key"])
 
 
 CLOCK = """
@@ -254,6 +256,7 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
 
 def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
     """Simulate a cluster's machine with another version of onnx."""
+    monkeypatch.setattr("tools.jobs.runner.ATTEMPTS", 1)
     monkeypatch.setattr("tools.release.build.tools_of", lambda name: {"onnx": "0.1"})
     _, failures = released(copy, ROWS[:1])
     assert [each.name for each in failures] == [HALF]
@@ -302,11 +305,8 @@ def test_wrong_use_is_one_line_and_writes_nothing(words, said, run, tmp_path, mo
     assert hashes(tmp_path / "out") == {}
 
 
-def test_code_is_a_checkpoint_only_of_who_trusts_it(run, tmp_path):
-    torchscript = tmp_path / "seeded.torchscript"
-    seeded = load_checkpoint("seeded")
-    spec = FORMATS["torchscript"].spec(variant=seeded.variant, refiner=seeded.refiner, precision="fp32")
-    load_exporter("torchscript").export(seeded, spec, torchscript)
+def test_code_is_a_checkpoint_only_of_who_trusts_it(run, exported, tmp_path):
+    torchscript = exported("torchscript")
     for words in (["--checkpoint", torchscript], ["--checkpoint", f"mobilenetv3={torchscript}"]):
         for command in (["release", "--light", "--out", tmp_path / "out"], ["release", "verify", tmp_path], ["bench"]):
             result = run(*command, *(["--checkpoint", torchscript] if command == ["bench"] else words))
@@ -315,7 +315,7 @@ def test_code_is_a_checkpoint_only_of_who_trusts_it(run, tmp_path):
     sources = parse_checkpoints([str(torchscript)], VARIANTS, True)
     assert resolve_source(sources["mobilenetv3"], "mobilenetv3", True) == str(torchscript)
     weights = load_weights(str(torchscript), "mobilenetv3", "deep_guided_filter", True)
-    assert weights.weights_sha256 == seeded.weights_sha256
+    assert weights.weights_sha256 == load_checkpoint("seeded").weights_sha256
 
 
 def test_strangers_are_named_and_left_alone(copy, run):
@@ -452,13 +452,14 @@ def in_this_process(jobs, *_):
     return [Result(name=job.name, outcome="done", value=job.function(*job.arguments)) for job in jobs]
 
 
-def test_a_good_release_is_ok_and_other_weights_are_doubted(copy, run, tmp_path):
+def test_a_good_release_is_ok_and_other_weights_are_doubted(copy, run, tmp_path, monkeypatch):
     result = run("release", "verify", copy, "--frames", 16, "--jobs", 1)
     assert (result.code, result.out) == (0, "")
     assert f"ok: {copy} is whole, and each file computes what PyTorch computes" in result.err
     state_dict = load_checkpoint("seeded").state_dict
     other = {key: value * 1.1 if value.is_floating_point() else value for key, value in state_dict.items()}
     save_file(other, tmp_path / "other.safetensors")
+    monkeypatch.setattr("tools.jobs.runner.in_process", call_here)
     result = run("release", "verify", copy, "--frames", 16, "--jobs", 1, "--checkpoint", tmp_path / "other.safetensors")
     assert result.code == 1
     assert f"{HALF}: " in result.err
@@ -474,7 +475,7 @@ def test_no_folder_is_wrong_use(run, tmp_path):
 # Faulty jobs.
 
 
-@pytest.fixture(params=["local", pytest.param("dask", marks=pytest.mark.long)])
+@pytest.fixture
 def cluster(request, tmp_path_factory) -> Iterator[str | None]:
     if request.param == "local":
         yield None
@@ -483,11 +484,19 @@ def cluster(request, tmp_path_factory) -> Iterator[str | None]:
         yield address
 
 
-def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("cluster", "more"),
+    [
+        ("local", {}),
+        pytest.param("local", {0.5: faults.die_once, 0.75: faults.refuse}, marks=pytest.mark.long),
+        pytest.param("dask", {}, marks=pytest.mark.long),
+    ],
+    indirect=["cluster"],
+    ids=["local", "local, more faults", "dask"],
+)
+def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, more, run, good, tmp_path, monkeypatch):
     """Check that the other jobs continue."""
-    what = {0.25: faults.die, 0.375: faults.hang, 0.875: faults.lose}
-    if cluster is None:
-        what |= {0.5: faults.die_once, 0.75: faults.refuse}
+    what = {0.25: faults.die, 0.375: faults.hang, 0.875: faults.lose} | more
     rows = {ratio: small_row(ratio) for ratio in (*what, 1.0)}
     names = {ratio: row.file_name(seeded=True) for ratio, row in rows.items()}
     function = {names[ratio]: what.get(ratio, make.build) for ratio in rows}
@@ -513,7 +522,7 @@ def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, run, good,
     right = [ratio for ratio in rows if ratio not in said]
     assert result.out.split() == [str(out / names[ratio]) for ratio in right]
     assert [entry.file for entry in manifest.read_manifest(out / manifest.NAME).artifacts] == [names[k] for k in right]
-    assert hashes(out)[FULL] == good[0].files[FULL]
+    assert hashes(out)[FULL] == hashes(good)[FULL]
     junit, page = ((out / name).read_text() for name in (make.JUNIT, make.REPORT))
     for ratio in wrong:
         (line,) = [line for line in result.err.splitlines() if f"error: {names[ratio]} is not there: " in line]
@@ -570,16 +579,16 @@ def test_a_full_disk_and_a_read_only_one(good, tmp_path):
     full, enough = told["full"], told["enough"]
     assert full["code"] == 1
     assert f"{FULL} is not there: cannot write {tmp_path / FULL}: No space left on device" in full["said"]
-    assert full["files"][HALF] == good[0].files[HALF]
+    assert full["files"][HALF] == hashes(good)[HALF]
     assert FULL not in full["files"]
     assert enough["code"] == 0
     assert f"done {HALF}" not in enough["said"], "it was there"
-    assert enough["files"] == good[0].files
+    assert enough["files"] == hashes(good)
     for name, place in (("read-only", tmp_path), ("read-only, nothing there", tmp_path / "deeper")):
         assert told[name]["code"] == 2
         (line,) = told[name]["said"].splitlines()
         assert line == f"rvm-export: error: cannot write into {place}: Read-only file system; give another --output"
-    assert told["read-only"]["files"] == good[0].files
+    assert told["read-only"]["files"] == hashes(good)
 
 
 @pytest.mark.long

@@ -26,9 +26,9 @@ from tools.release.build import record_of
 from tools.release.files import LICENCE_TEXT, SBOM, SIGNATURE, SUMS
 from tools.release.integrity import scan_faults
 from tools.release.sign import GITHUB, Signer, Verifier, check_signature, sign_release
-from tools.tests.kills import ROOT, hashes, small_command
+from tools.tests.kills import ROOT, hashes
 from tools.tests.signers import Person, pem, person
-from tools.tests.small_release import ROWS, VERSION, order_of
+from tools.tests.small_release import ROWS, VERSION, make_here, order_of
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -44,7 +44,7 @@ SIGNER = {"identity": "stefanb@us.ibm.com", "issuer": "https://sigstore.verify.i
 def good(tmp_path_factory) -> Path:
     """Return a release of one file. Tests must not change it."""
     folder = tmp_path_factory.mktemp("good") / "release"
-    subprocess.run([*small_command(), folder, "1"], check=True, cwd=ROOT, capture_output=True, timeout=800)
+    make_here(folder, 1)
     return folder
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 def with_member(path, name, content, folder):
     """Return a copy of a zip file with one more member, or another content of one."""
     copy = folder / path.name
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
         for entry in old.infolist():
             if entry.filename != name:
                 new.writestr(entry.filename, old.read(entry))

@@ -61,7 +61,17 @@ def test_escape_sequences_in_a_name_and_in_metadata_do_not_reach_the_terminal(ho
     assert "\\x1b[2J\\x9b31m" in drawn[drawn.index("producer") :]
 
 
-@pytest.mark.parametrize("words", [["info"], ["verify"], ["recover"], ["onnx", "--checkpoint"], ["matte", "--model"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["info"],
+        *(
+            pytest.param(words, marks=pytest.mark.long)
+            for words in (["verify"], ["recover"], ["onnx", "--checkpoint"], ["matte", "--model"])
+        ),
+    ],
+    ids=" ".join,
+)
 def test_an_error_that_names_a_hostile_file_is_one_line_that_does_not_act(words, tmp_path):
     name = f"{HOSTILE}\nrvm-export: all is well\nb.pth"
     command = [*COMMAND, *words, str(tmp_path / name)]

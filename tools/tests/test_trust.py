@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters import FORMATS, describe, load_exporter, open_artifact
+from exporters import describe, open_artifact
 from exporters.artifact import ArtifactError, Untrusted
 from exporters.support.licence import LICENCE, SOURCE
 from exporters.torchscript.runtime import load_module
@@ -59,14 +59,9 @@ def hostile(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory) -> dict[str, Path]:
+def honest(exported) -> dict[str, Path]:
     """Return files of seeded weights by format. Tests must not change them."""
-    folder = tmp_path_factory.mktemp("honest")
-    kind = {"variant": "mobilenetv3", "refiner": "deep_guided_filter", "precision": "fp32"}
-    paths = {name: folder / f"seeded.{name}" for name in ("onnx", "torchscript")}
-    for name, path in paths.items():
-        load_exporter(name).export(load_checkpoint("seeded"), FORMATS[name].spec(**kind), path)
-    return paths
+    return {name: exported(name) for name in ("onnx", "torchscript")}
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Good files of every kind: models of all formats, weights, pictures, a clip and a release."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from parity_tests.clips import builtin_clip
 from rvm_model import load_checkpoint
 from tools.tests.hostile.commands import CLIP
 from tools.tests.hostile.home import Home
-from tools.tests.hostile.watch import ROOT
+from tools.tests.small_release import make_here
 
 SMALL = Fixed(width=96, height=64, ratio=0.5)
 ANY_SIZE = {
@@ -83,8 +81,7 @@ def write_good_files(home: Home, models: Mapping[str, Path]) -> None:
     _write_pictures(good, frames[0])
     for name in VIDEOS:
         write_video(good / name, frames)
-    command = [sys.executable, "-m", "tools.tests.small_release", str(good / RELEASE), "1"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=1200)
+    make_here(good / RELEASE, 1)
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], codec: str = "h264") -> None:
