@@ -78,7 +78,8 @@ class Artifact:
     def mattes(self) -> frozenset[str]:
         """Return which of `fgr` and `pha` its runtimes give."""
         names = frozenset(tensor.name for tensor in self.outputs)
-        return frozenset(OUTPUTS[:2]) if self.gives_line else names & {*OUTPUTS[:2]}
+        has_both = self.gives_line or "contract" in self.facts  # a contract may have other names
+        return frozenset(OUTPUTS[:2]) if has_both else names & {*OUTPUTS[:2]}
 
     @property
     def altered(self) -> bool:

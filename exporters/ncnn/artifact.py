@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.artifact import Artifact, ArtifactError, TensorInfo
 from exporters.ncnn import GRAPH
+from exporters.ncnn.contract import CONTRACTS, Contract
 from exporters.ncnn.layer import Layer
 from exporters.ncnn.load import read
 from exporters.ncnn.shapes import Shape, shapes_of
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.archive import unpacked
 from exporters.support.identify import identify
-from rvm_model.state import REFINERS, float32_size, state_shapes
+from rvm_model.state import REFINERS, state_shapes
+
+_PROBED = 0.25
+"""The ratio of those frames, for a graph that takes any."""
 
 _PROBES = ((1080, 1920), (723, 517))
 """Frame heights and widths for which a graph of any size is checked: even at most scales, and odd at all."""
@@ -26,20 +30,27 @@ def inspect(path: Path) -> Artifact:
     layers, metadata = model.layers, model.metadata
     names = {layer.name: layer for layer in layers if layer.type == "Input"}
     read_by = {name for layer in layers for name in layer.inputs}
-    outputs = {name for layer in layers for name in layer.outputs} - read_by
+    outputs = {name for layer in layers for name in layer.outputs} - read_by - {*names}
     found = identify({_shape(layer) for layer in layers if layer.kernel is not None})
-    if found is None or {*names} != {*INPUTS[:5]} or outputs != {*OUTPUTS}:
+    known = (
+        (word, each)
+        for word, each in CONTRACTS.items()
+        if ({*names}, outputs) == ({*each.inputs}, {*each.outputs, *each.others})
+    )
+    called, contract = next(known, ("", None))
+    if found is None or contract is None:
         raise ArtifactError(f"{path} is an ncnn model, but not of a matting network as rvm-export writes it")
     variant, refiner = found
     try:
-        ratio = _ratio(layers, metadata)
-        fixed = _fixed(names["src"], ratio)
+        ratio = None if contract.reads_small else _ratio(layers, metadata, contract.src)
+        fixed = None if ratio is None else _fixed(names[contract.src], ratio)
         for height, width in _PROBES if fixed is None else [(fixed.height, fixed.width)]:
-            check_shapes(layers, variant, height, width, ratio)
+            check_shapes(layers, contract, variant, height, width, ratio or _PROBED)
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged, or no matting network: {error}") from error
     if ratio == 1 and metadata.get("refiner") in REFINERS:
         refiner = metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
+    tensors = _tensors(contract, variant, fixed, ratio or _PROBED)
     halves = {layer.kernel.dtype == np.float16 for layer in layers if layer.kernel is not None}
     return Artifact(
         path=path,
@@ -47,32 +58,39 @@ def inspect(path: Path) -> Artifact:
         variant=variant,
         refiner=refiner,
         precision="fp16" if True in halves else "fp32",
-        refine="auto",
+        refine="always" if contract.reads_small else "auto",
         fixed=fixed,
-        inputs=_tensors(INPUTS[:5], variant, fixed, ratio),
-        outputs=_tensors(OUTPUTS, variant, fixed, ratio),
+        inputs=tuple(tensors[name] for name in contract.inputs),
+        outputs=tuple(tensors[name] for name in contract.outputs),
         metadata=metadata,
-        facts={"layers": len(layers), "ratio": f"{ratio:g}", "parameters": sum(_numbers(layer) for layer in layers)},
+        facts={
+            "layers": len(layers),
+            "ratio": "any" if ratio is None else f"{ratio:g}",
+            "parameters": sum(_numbers(layer) for layer in layers),
+            **({"contract": called} if called else {}),
+        },
         ratio=ratio if fixed is None else None,
     )
 
 
-def check_shapes(layers: Sequence[Layer], variant: str, height: int, width: int, ratio: float) -> None:
+def check_shapes(
+    layers: Sequence[Layer], contract: Contract, variant: str, height: int, width: int, ratio: float
+) -> None:
     """Raise ValueError unless a graph takes a frame of this size, and gives images and states of the right sizes."""
-    inside = float32_size(height, width, ratio)
+    inside = contract.inside(height, width, ratio)
     states = [shape[1:] for shape in state_shapes(variant, *inside, 1.0)]
     image = 3, height, width
-    given: dict[str, Shape] = dict(zip(INPUTS[:5], (image, *states), strict=True))
-    expected = dict(zip(OUTPUTS, (image, (1, height, width), *states), strict=True))
+    given: dict[str, Shape] = dict(zip(contract.inputs, (image, *states, (3, *inside)), strict=False))
+    expected = dict(zip(contract.outputs, (image, (1, height, width), *states), strict=True))
     shapes = shapes_of(layers, given)
     wrong = [f"{name} of {shapes[name]}" for name, shape in expected.items() if shapes[name] != shape]
     if wrong:
         raise ValueError(f"a frame of {width}x{height} gives {', '.join(wrong)}")
 
 
-def _ratio(layers: Sequence[Layer], metadata: Mapping[str, str]) -> float:
+def _ratio(layers: Sequence[Layer], metadata: Mapping[str, str], src: str) -> float:
     """Return the ratio of the layer that resizes the source, as exactly as the metadata has it."""
-    copies = {name for layer in layers if layer.type == "Split" and layer.inputs == ("src",) for name in layer.outputs}
+    copies = {name for layer in layers if layer.type == "Split" and layer.inputs == (src,) for name in layer.outputs}
     ratios = [layer.params.get(1) for layer in layers if layer.type == "Interp" and layer.inputs[0] in copies]
     ratio = ratios[0] if ratios else 1.0
     if len(ratios) > 1 or not isinstance(ratio, float) or not 0 < ratio <= 1:
@@ -93,23 +111,26 @@ def _fixed(src: Layer, ratio: float) -> Fixed | None:
     return Fixed(width=width, height=height, ratio=ratio)  # type: ignore[arg-type]
 
 
-def _tensors(names: Sequence[str], variant: str, fixed: Fixed | None, ratio: float) -> tuple[TensorInfo, ...]:
-    """Return the descriptions of inputs or outputs, without a batch axis, which ncnn has none of."""
+def _tensors(contract: Contract, variant: str, fixed: Fixed | None, ratio: float) -> dict[str, TensorInfo]:
+    """Return the descriptions of inputs and outputs, without a batch axis, which ncnn has none of."""
     probe = (1080, 1920) if fixed is None else (fixed.height, fixed.width)
-    states = [shape[1:] for shape in state_shapes(variant, *float32_size(*probe, ratio), 1.0)]
-    images = [(1 if name == "pha" else 3, *probe) for name in names[:-4]]
-    return tuple(
-        TensorInfo(
+    inside = contract.inside(*probe, ratio)
+    states = [shape[1:] for shape in state_shapes(variant, *inside, 1.0)]
+    given = zip(contract.inputs, ((3, *probe), *states, (3, *inside)), strict=False)
+    made = zip(contract.outputs, ((3, *probe), (1, *probe), *states), strict=True)
+    images = {contract.src, *contract.outputs[:2]}
+    return {
+        name: TensorInfo(
             name=name,
             dtype="float32",
-            shape=shape if fixed is not None else (shape[0], *_axes(name)),
+            shape=shape if fixed is not None else (shape[0], *_axes(name, name in images)),
         )
-        for name, shape in zip(names, (*images, *states), strict=True)
-    )
+        for name, shape in (*given, *made)
+    }
 
 
-def _axes(name: str) -> tuple[str, str]:
-    return (f"{name}_height", f"{name}_width") if name.startswith("r") else ("height", "width")
+def _axes(name: str, is_image: bool) -> tuple[str, str]:
+    return ("height", "width") if is_image else (f"{name}_height", f"{name}_width")
 
 
 def _shape(layer: Layer) -> tuple[int, ...]:

@@ -99,8 +99,9 @@ def with_splits(layers: Sequence[Layer], outputs: Mapping[str, str]) -> list[Lay
         inputs = tuple(next(copies[name]) if name in copies else name for name in layer.inputs)
         for value in layer.outputs:
             public = [outputs[value]] if value in outputs else []
-            assert uses[value] + len(public), f"nothing reads {value}"
-            if uses[value] + len(public) == 1:
+            readers = uses[value] + len(public)
+            assert readers or layer.type == "Input", f"nothing reads {value}"
+            if readers <= 1:
                 names.append(public[0] if public else value)
                 continue
             names.append(value)

@@ -36,16 +36,17 @@ class NcnnOps:
 
     Args:
         half: Store the kernels in half precision.
-        fixed: The only size, of `src`, or None for any. Then sizes are read from blobs as the graph runs.
+        fixed: The only size, of the source, or None for any. Then sizes are read from blobs as the graph runs.
+        src: The name of the source.
     """
 
-    def __init__(self, half: bool, fixed: Fixed | None) -> None:
+    def __init__(self, half: bool, fixed: Fixed | None, src: str) -> None:
         self.layers: list[Layer] = []
         self._half = half
         self._scope = ""
         self._names: Counter[str] = Counter()
         self._pixels: set[str] = set()
-        self._sizes: dict[str, Size] = {"src": (fixed.height, fixed.width)} if fixed is not None else {}
+        self._sizes: dict[str, Size] = {src: (fixed.height, fixed.width)} if fixed is not None else {}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:

@@ -1,17 +1,18 @@
 """Read an ncnn graph as a `Dataflow`. A Split only names a value again, so its outputs count as its input."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact
+from exporters.artifact import Artifact
 from exporters.ncnn import GRAPH
+from exporters.ncnn.contract import CONTRACTS
 from exporters.ncnn.layer import ACTIVATION, ACTIVATION_VALUES, FUSED, Layer
 from exporters.ncnn.load import read
 from exporters.recovery.dataflow import FUNCTIONS, Apply, Dataflow, DataflowNode, Interval, Kernel
 from exporters.support.archive import unpacked
 
-_ROLES = dict(zip(INPUTS, ("src", "r1", "r2", "r3", "r4"), strict=False))
+_ROLES = ("src", "r1", "r2", "r3", "r4", "src")
 _BINARY = (np.add, np.subtract, np.multiply, np.divide)
 _BY_SIZE = {"Interp", "Crop"}
 """Layers whose inputs after the first give only their size."""
@@ -31,10 +32,11 @@ def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a model. Raises ArtifactError if it is damaged."""
     with unpacked(artifact.path, GRAPH) as folder:
         layers = read(artifact.path, folder).layers
+    contract = CONTRACTS[str(artifact.facts.get("contract", ""))]
     names: dict[str, str] = {}
     nodes: list[DataflowNode] = []
     constants: dict[str, Interval] = {}
-    for layer in layers:
+    for layer in _leading_to(contract.outputs, layers):
         inputs = tuple(names.get(name, name) for name in layer.inputs)
         if layer.type == "Split":
             names |= dict.fromkeys(layer.outputs, inputs[0])
@@ -44,10 +46,20 @@ def dataflow(artifact: Artifact) -> Dataflow:
             nodes += _nodes(layer, inputs)
     return Dataflow(
         nodes=tuple(nodes),
-        inputs=_ROLES,
-        outputs=frozenset(names.get(name, name) for name in OUTPUTS),
+        inputs=dict(zip(contract.inputs, _ROLES, strict=False)),
+        outputs=frozenset(names.get(name, name) for name in contract.outputs),
         constants=constants,
     )
+
+
+def _leading_to(outputs: Iterable[str], layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers that these outputs depend on, in order."""
+    needed, kept = {*outputs}, []
+    for layer in reversed(layers):
+        if needed & {*layer.outputs}:
+            needed |= {*layer.inputs}
+            kept.append(layer)
+    return kept[::-1]
 
 
 def _nodes(layer: Layer, inputs: tuple[str, ...]) -> Iterator[DataflowNode]:

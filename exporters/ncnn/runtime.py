@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError
+from exporters.artifact import Artifact, ArtifactError
 from exporters.ncnn import GRAPH, WEIGHTS
 from exporters.ncnn.artifact import check_shapes, inspect
+from exporters.ncnn.contract import CONTRACTS, Contract
 from exporters.ncnn.load import read
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.support.archive import unpacked
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
-from rvm_model.state import float32_size, state_shapes
+from rvm_model.full_size import reduced
+from rvm_model.state import state_shapes
 
 __all__ = ["inspect", "load", "to_numpy"]
 
@@ -31,6 +34,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
         raise DeviceError(f"ncnn runs on the CPU here, not on {device}; use --device cpu")
     with unpacked(artifact.path, GRAPH) as folder:
         layers = read(artifact.path, folder).layers
+        contract = CONTRACTS[str(artifact.facts.get("contract", ""))]
         # Without -P, the files beside the program would hide modules of the same name.
         command: list[str | Path] = [sys.executable, "-P", PROGRAM, folder / GRAPH, folder / WEIGHTS]
         with running(command, artifact, "ncnn") as run:
@@ -42,15 +46,15 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
                     if batch != 1:
                         raise ArtifactError(f"{artifact.path} takes one frame at a time, not {batch}")
                     try:
-                        check_shapes(layers, artifact.variant, height, width, ratio)
+                        check_shapes(layers, contract, artifact.variant, height, width, ratio)
                     except ValueError as error:
                         raise ArtifactError(f"{artifact.path} does not run: {error}") from error
                     checked.add(frame.shape)
-                before = state or _no_state(artifact, height, width, ratio)
-                given = dict(zip(INPUTS[:5], (frame[0], *(each[0] for each in before)), strict=True))
-                outputs = {name: array[None] for name, array in run(given).items()}
-                matte = Matte(fgr=outputs["fgr"], pha=outputs["pha"])
-                return matte, tuple(outputs[name] for name in OUTPUTS[2:])
+                before = state or _no_state(contract, artifact.variant, height, width, ratio)
+                values = (frame[0], *(each[0] for each in before), *_small(contract, frame, ratio))
+                outputs = run(dict(zip(contract.inputs, values, strict=True)))
+                fgr, pha, *after = (outputs[name][None] for name in contract.outputs)
+                return Matte(fgr=fgr, pha=pha), tuple(after)
 
             yield step
 
@@ -60,7 +64,14 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
     return tuple(array.copy() for array in state)
 
 
-def _no_state(artifact: Artifact, height: int, width: int, ratio: float) -> tuple[NDArray[np.float32], ...]:
+def _small(contract: Contract, frame: Frame, ratio: float) -> list[NDArray[np.float32]]:
+    """Return the second source, (3, h, w), if the contract has one. A graph that does not read it gets it too."""
+    return [reduced(torch.from_numpy(frame), ratio)[0].numpy()] if contract.small else []
+
+
+def _no_state(
+    contract: Contract, variant: str, height: int, width: int, ratio: float
+) -> tuple[NDArray[np.float32], ...]:
     """Return the states before the first frame: zeros of their size, since ncnn does not broadcast them."""
-    shapes = state_shapes(artifact.variant, *float32_size(height, width, ratio), 1.0)
+    shapes = state_shapes(variant, *contract.inside(height, width, ratio), 1.0)
     return tuple(np.zeros(shape, np.float32) for shape in shapes)

@@ -35,6 +35,7 @@ def built_of(path: Path, name: str, onnx_path: Path) -> Built:
     options |= {"ratio": artifact.ratio} if artifact.ratio else {}
     options |= {"zip": True} if name in ("coreml", "ncnn", "openvino") else {}
     options |= {"stateful": True} if artifact.metadata.get("stateful") == "yes" else {}
+    options |= {"contract": artifact.facts["contract"]} if "contract" in artifact.facts else {}
     spec = FORMATS[name].spec(
         variant="mobilenetv3", refiner="deep_guided_filter", precision=artifact.precision, **options
     )

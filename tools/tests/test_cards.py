@@ -122,26 +122,30 @@ def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("kind", "stateful"),
+    ("kind", "stateful", "contract"),
     [
-        ("any size", False),
-        ("one size", True),
-        pytest.param("one size", False, marks=pytest.mark.long),
-        pytest.param("any size", True, marks=pytest.mark.long),
+        ("any size", False, ""),
+        ("one size", True, ""),
+        ("one size", False, "omz"),
+        pytest.param("one size", False, "", marks=pytest.mark.long),
+        pytest.param("any size", True, "", marks=pytest.mark.long),
     ],
 )
-def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, tmp_path, openvino):
+def test_the_lines_for_openvino_run(kind, stateful, contract, seeded_artifacts, expected, tmp_path, openvino):
     """Run them in a process of their own, in which OpenVINO has one model."""
-    size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {}
+    options = {"stateful": stateful, "contract": contract}
+    if kind == "one size":
+        options["fixed"] = Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)
     spec = FORMATS["openvino"].spec(
-        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", stateful=stateful, zip=True, **size
+        variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", zip=True, **options
     )
     path = tmp_path / spec.file_name(".openvino.zip", seeded=True)
     load_exporter("openvino").export(load_checkpoint("seeded"), spec, path)
     text = card_for(built_of(path, "openvino", seeded_artifacts["onnx"]))
     assert ("stays inside" in text, "reset_state()" in text) == (stateful, stateful)
     shutil.unpack_archive(path, tmp_path)
-    np.save(tmp_path / "frames.npy", np.stack(clip_frames(FRAMES, WIDTH, HEIGHT)))
+    frames = np.stack(clip_frames(FRAMES, WIDTH, HEIGHT))
+    np.save(tmp_path / "frames.npy", np.ascontiguousarray(frames[:, :, ::-1] * 255) if contract else frames)
     code = (
         'import sys; sys.modules["openvino_telemetry"] = None; import numpy as np; frames = np.load("frames.npy")\n'
         f'{blocks(text, "python")}\nnp.savez("matte.npz", fgr=fgr, pha=pha)'
@@ -150,6 +154,34 @@ def test_the_lines_for_openvino_run(kind, stateful, seeded_artifacts, expected, 
     with np.load(tmp_path / "matte.npz") as given:
         for name, wanted in zip(("fgr", "pha"), expected(RATIO), strict=True):
             assert np.abs(given[name] - wanted).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "lines"),
+    [
+        (
+            "openvino",
+            {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO), "contract": "omz"},
+            ("`src` | float32 | (1, 3, 96, 160) | 0 to 255 | the frame, BGR", "`rr1`", "the next frame's `r1`"),
+        ),
+        (
+            "ncnn",
+            {"contract": "nihui"},
+            (
+                "`in0` | float32 | (3, height, width) | [0, 1] | the frame, RGB",
+                "`in1` | float32 | (3, height, width) | [0, 1] | the frame at internal size",
+                "| the last frame's `out7`",
+                "`out3` | float32 | (1, height, width) | [0, 1] | opacity",
+                "size | any size and downsample ratio",
+            ),
+        ),
+    ],
+)
+def test_names_of_others_are_explained_by_their_place(name, options, lines, exported, seeded_artifacts):
+    path = exported(name, zip=True, **options)
+    text = card_for(built_of(path, name, seeded_artifacts["onnx"]))
+    for line in lines:
+        assert line in text
 
 
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):
