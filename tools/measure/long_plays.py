@@ -64,11 +64,11 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
     """Return the line of one output.
 
     The error grows if its change exceeds all of these: a tenth of the mean error, three standard errors, the change of
-    its yardstick, and `UNIT`.
+    its yardstick with three standard errors of that, and `UNIT`.
     """
     name, precision, output = key
     mean, change, spread = trends[key]
-    _, own, _ = trends.get((_yardstick_name(name), precision, output), trends[key])
+    _, own, own_spread = trends.get((_yardstick_name(name), precision, output), trends[key])
     return {
         "file": name,
         "precision": precision,
@@ -79,7 +79,7 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
         "mean_error": f"{mean:.2e}",
         "change": f"{change:+.1e}",
         "standard_error": f"{spread:.1e}",
-        "ok": "yes" if abs(change) <= max(mean / 10, 3 * spread, abs(own), UNIT) else "no",
+        "ok": "yes" if abs(change) <= max(mean / 10, 3 * spread, abs(own) + 3 * own_spread, UNIT) else "no",
         **MACHINE,
     }
 
