@@ -152,14 +152,14 @@ def test_the_table_of_formats_says_what_formats_are():
     table = {row[0].partition("]")[0].strip("["): dict(zip(titles, row, strict=True)) for row in cells}
     assert {*table} == {description.title for description in FORMATS.values()}
     expected = {
-        "ONNX": ("yes", "yes", "yes", "yes", "yes", "", "yes"),
-        "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "yes"),
-        "ncnn": ("at one ratio", "yes", "yes", "yes", "", "", "yes"),
-        "OpenVINO": ("yes", "yes", "yes", "yes", "", "yes", "yes"),
-        "TorchScript": ("yes", "", "yes", "yes", "", "", "yes, with `--trust`"),
+        "ONNX": ("yes", "yes", "yes", "yes", "yes", "", "yes", "yes"),
+        "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "", "yes"),
+        "ncnn": ("at one ratio", "yes", "yes", "yes", "", "", "", "yes"),
+        "OpenVINO": ("yes", "yes", "yes", "yes", "", "yes", "", "yes"),
+        "TorchScript": ("yes", "", "yes", "yes", "", "", "", "yes, with `--trust`"),
     }
     for title, row in expected.items():
-        assert tuple(table[title].values())[1:8] == row
+        assert tuple(table[title].values())[1:9] == row
     assert table["CoreML"]["verified in"] == "`evaluator`, `evaluator-fp16`"
     assert all(row["verified in"] and row["not run on"] for row in table.values())
 

@@ -39,8 +39,8 @@ def test_what_it_holds(wheel):
     for name in FORMATS:
         assert f"exporters/{name}/card.md.jinja" in names
     for target in read_targets().values():
-        for source in target.files.values():
-            assert os.path.normpath(f"tools/targets/examples/{source}") in names
+        for file in target.files:
+            assert os.path.normpath(f"tools/targets/examples/{file.source}") in names
 
 
 def test_help_and_version(bare):
