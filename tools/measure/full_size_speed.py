@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -80,7 +81,7 @@ def models(size: Fixed, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]
     """Write the files, and return them by the name of the way to matte."""
     weights = folder / "weights.safetensors"
     save_file(dict(checkpoint.state_dict), weights)
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "onnx any size": {},
         BASELINE: {"fixed": size, "banded": True},
         "onnx coefficients": {"fixed": size, "outputs": "coefficients"},
