@@ -78,8 +78,11 @@ def exported(common_folder: Callable[[str], AbstractContextManager[Path]]) -> Ca
         digest = hashlib.sha256(f"{weights} {spec}".encode()).hexdigest()[:8]
         with common_folder(f"{name}-{digest}") as folder:
             path = folder / spec.file_name(spec.suffix(FORMATS[name].suffix), seeded=weights == "seeded")
-            if not path.exists():
-                load_exporter(name).export(case_checkpoint(weights, spec.variant, spec.refiner), spec, path)
+            if not path.exists():  # an export that fails leaves nothing that looks finished
+                (folder / "unfinished").mkdir(exist_ok=True)
+                staged = folder / "unfinished" / path.name
+                load_exporter(name).export(case_checkpoint(weights, spec.variant, spec.refiner), spec, staged)
+                staged.rename(path)
         return path
 
     return export

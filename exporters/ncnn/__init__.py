@@ -45,11 +45,13 @@ class NcnnSpec(BakedSpec):
         sizes = CONTRACTS[self.contract].sizes
         if sizes and (self.fixed not in sizes or self.variant != "mobilenetv3"):
             listed = " or ".join(f"--resolution {each.width}x{each.height}" for each in sizes)
-            raise SpecError(f"feige's app takes MobileNetV3 of two sizes; give {listed}, and --downsample-ratio 0.5")
+            raise SpecError(
+                f"{self.contract}'s app takes MobileNetV3 of two sizes; give {listed}, and --downsample-ratio 0.5"
+            )
         if not sizes and (self.fixed, self.ratio, self.refiner) != (None, None, "deep_guided_filter"):
             raise SpecError(
-                "nihui's app reduces frames of any size itself, and reads the deep guided filter; leave --resolution, "
-                "--downsample-ratio and --refiner out"
+                f"{self.contract}'s app reduces frames of any size itself, and reads the deep guided filter; leave "
+                "--resolution, --downsample-ratio and --refiner out"
             )
 
     def words(self) -> list[str]:

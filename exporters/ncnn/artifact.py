@@ -16,11 +16,11 @@ from exporters.support.archive import unpacked
 from exporters.support.identify import identify
 from rvm_model.state import REFINERS, state_shapes
 
-_PROBED = 0.25
-"""The ratio of those frames, for a graph that takes any."""
-
 _PROBES = ((1080, 1920), (723, 517))
 """Frame heights and widths for which a graph of any size is checked: even at most scales, and odd at all."""
+
+_PROBED_RATIO = 0.25
+"""The ratio of these frames, for a graph that takes any."""
 
 
 def inspect(path: Path) -> Artifact:
@@ -45,12 +45,12 @@ def inspect(path: Path) -> Artifact:
         ratio = None if contract.reads_small else _ratio(layers, metadata, contract.src)
         fixed = None if ratio is None else _fixed(names[contract.src], ratio)
         for height, width in _PROBES if fixed is None else [(fixed.height, fixed.width)]:
-            check_shapes(layers, contract, variant, height, width, ratio or _PROBED)
+            check_shapes(layers, contract, variant, height, width, ratio or _PROBED_RATIO)
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged, or no matting network: {error}") from error
     if ratio == 1 and metadata.get("refiner") in REFINERS:
         refiner = metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
-    tensors = _tensors(contract, variant, fixed, ratio or _PROBED)
+    tensors = _tensors(contract, variant, fixed, ratio or _PROBED_RATIO)
     halves = {layer.kernel.dtype == np.float16 for layer in layers if layer.kernel is not None}
     return Artifact(
         path=path,

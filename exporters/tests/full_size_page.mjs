@@ -22,7 +22,12 @@ const run = async (cases) => {
       return { error: `${error.name}: ${error.message}` };
     }
   });
-  return { results };
+  let lost = 0;
+  const [kept, freed] = [new FullSize(() => lost++), new FullSize(() => (lost += 10))];
+  freed.dispose();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  kept.reduce(new ImageData(4, 4), 0.5);
+  return { results, lost };
 };
 const answer = () => ({ path: module, contentType: "text/javascript" });
 const software = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];

@@ -61,6 +61,6 @@ FORMAT = Format(
     not_run=("GPU",),
     recognise=recognise,
     spec=TfjsSpec,
-    call="model.execute({name: tensor}, outputs), or matting.matte(frame) of rvm.js,",
+    call="model.execute({name: tensor}, outputs), or matting.draw(frame, canvas) of rvm.js,",
     first_states="a scalar zero",
 )

@@ -19,7 +19,7 @@ FEIGE = Fixed(width=480, height=640, ratio=0.5)
 RGB = ncnn.Mat.PixelType.PIXEL_RGB
 UNIT = [1 / 255] * 3
 FRAMES = 2
-LIMIT = 2e-5
+LIMIT = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_nihuis_app_gets_every_matte(nihui, network):
         for name in given.keys() - {"out4", "out5"}:
             assert_close(given[name], expected[name])
         for name in ("out4", "out5"):  # the fast guided filter divides by small variances
-            assert np.abs(given[name] - expected[name][0].numpy()).max() < 5e-3
+            assert np.abs(given[name] - expected[name][0].numpy()).max() < 6e-4
         states = [given[f"out{k}"] for k in range(7, 11)]
 
 

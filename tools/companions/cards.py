@@ -39,7 +39,7 @@ def to_card(entry: DescribedFile, seeded: bool) -> str:
             fixed=entry.spec.get("fixed"),
             title=FORMATS[entry.format].title,
             seeded=seeded,
-            stateful=not any(tensor.name.startswith("r1") for tensor in entry.inputs),
+            stateful=bool(entry.spec.get("stateful")),
             gives_line=LINE[0] == entry.outputs[0].name,
             ratio_is_input=INPUTS[5] in {tensor.name for tensor in entry.inputs},
             dtype=entry.inputs[0].dtype,

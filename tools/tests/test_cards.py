@@ -182,6 +182,7 @@ def test_names_of_others_are_explained_by_their_place(name, options, lines, expo
     text = card_for(built_of(path, name, seeded_artifacts["onnx"]))
     for line in lines:
         assert line in text
+    assert "stays inside" not in text
 
 
 def test_the_lines_of_python_for_coreml_run_but_for_coreml_itself(card, seeded_artifacts, expected, monkeypatch):

@@ -62,6 +62,7 @@ const UNITS = ["frame", "slope", "offset", "columns", "rows"];
 
 export class FullSize {
   #gl;
+  #onLost;
   #reduce;
   #finish;
   #textures;
@@ -72,16 +73,17 @@ export class FullSize {
 
   /**
    * @param {() => void} onLost Called when the graphics driver frees the memory. The object is of no use afterwards.
-   * @throws {Error} The browser has no WebGL2, or none that renders floats.
+   * @throws {Error} There is no WebGL2, as in Node, or none that renders floats.
    */
   constructor(onLost = () => {}) {
-    const canvas = new OffscreenCanvas(1, 1);
-    const gl = canvas.getContext("webgl2", { antialias: false, depth: false });
+    const canvas = typeof OffscreenCanvas === "undefined" ? null : new OffscreenCanvas(1, 1);
+    const gl = canvas?.getContext("webgl2", { antialias: false, depth: false });
     if (!gl?.getExtension("EXT_color_buffer_float")) {
-      throw new Error("this browser has no WebGL2 that renders floats; choose a file of mattes instead of coefficients");
+      throw new Error("there is no WebGL2 here that renders floats; choose a file of mattes instead of coefficients");
     }
     canvas.addEventListener("webglcontextlost", onLost);
     this.#gl = gl;
+    this.#onLost = onLost;
     this.#reduce = programOf(gl, REDUCE);
     this.#finish = programOf(gl, FINISH);
     this.#textures = Object.fromEntries(UNITS.map((name, unit) => [name, textureOf(gl, unit)]));
@@ -138,8 +140,9 @@ export class FullSize {
     return this.#run(this.#finish, this.#large, this.#size, new Uint8ClampedArray(4 * width * height));
   }
 
-  /** Free all memory. */
+  /** Free all memory. The object is of no use afterwards. */
   dispose() {
+    this.#gl.canvas.removeEventListener("webglcontextlost", this.#onLost);
     this.#gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
