@@ -36,7 +36,7 @@ _MOVES_ONLY = {torch.cat, Tensor.__getitem__, Tensor.split, Tensor.chunk, Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Departure:
-    """How a file computes something else than the network, whatever its weights. Some released files do.
+    """A computation in a file that differs from the network, whatever its weights. Some released files have one.
 
     `aligned` makes every resize align corners. `remainder` is that of a rounded normalisation, see
     `exporters.recovery.match.Weights`.

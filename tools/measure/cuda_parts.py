@@ -177,7 +177,7 @@ def _mattes(play: Play, clip: Clip) -> Iterator[FrameOutputs]:
 
 
 RACERS = ("pytorch", "captured", "onnx", "onnx, one size", "compiled")
-"""What races against frozen TorchScript, the released project's speed test."""
+"""Contenders against frozen TorchScript, which is the released project's speed test."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class TensorType:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored:
-    """How a dtype is stored: its bits, the numpy dtype of its bytes, and its field if that is not `bytes`."""
+    """The storage of a dtype: its bits, the numpy dtype of its bytes, and its field if that is not `bytes`."""
 
     bits: int
     dtype: type[np.generic]
