@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-WEB := exporters/onnx/web exporters/tfjs/web
+PIP := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
+NODE := exporters/onnx/web/node_modules/.ready exporters/tfjs/web/node_modules/.ready
+EXAMPLES := docs/examples/node_modules/.ready
 TRAINED := $(or $(WEIGHTS),$(or $(RVM_SHARED),../shared)/weights/rvm_mobilenetv3_from_tfjs.safetensors)
 GIVEN := $(if $(WEIGHTS),RVM_WEIGHTS=$(WEIGHTS)) $(if $(CLIP),RVM_CLIP=$(CLIP))
-EXAMPLES := docs/examples
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations 60 --durations-min 8
 BOTH := --precision fp32 --precision int8
@@ -24,10 +25,10 @@ release: $(READY) ## Make the whole release in OUT=dist/release of CHECKPOINTS="
 	$(BIN)/rvm-export release $(addprefix --checkpoint ,$(CHECKPOINTS)) --output $(or $(OUT),dist/release) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(SIGN),--sign $(SIGN))
 
-test: $(READY) $(EXAMPLES)/node_modules/.ready ## Set up, then run all tests but the long ones
+test: $(READY) $(EXAMPLES) ## Set up, then run all tests but the long ones
 	$(TEST) -m "not long"
 
-test-long: $(READY) $(EXAMPLES)/node_modules/.ready ## Run the tests that `make test` leaves out
+test-long: $(READY) $(EXAMPLES) ## Run the tests that `make test` leaves out
 	$(TEST) -m "long and not soak"
 
 predict: $(READY) ## On a Mac: play CoreML files in CoreML itself, against PyTorch
@@ -79,20 +80,24 @@ lock: $(READY) ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## Remove the environment and everything made
-	rm -rf .venv $(WEB:=/node_modules) $(EXAMPLES)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(dir $(NODE) $(EXAMPLES)) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-$(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
-		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
-		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
-	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,ncnn,fused,cluster,release,docs,dev]'
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
-	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
+$(READY): $(NODE) .venv/.installed
 	@touch $@
 
-# The tests run the examples of the docs; nothing else needs these 300 MB.
-$(EXAMPLES)/node_modules/.ready: $(EXAMPLES)/package-lock.json
-	npm ci --prefix $(EXAMPLES) --ignore-scripts --loglevel=error --no-audit --no-fund >/dev/null
+# pip compiles one file after the other, compileall as many at a time as there are cores.
+.venv/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=requirements.lock $(PIP) --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,ncnn,fused,cluster,release,docs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(PIP) --no-deps tensorflowjs
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@touch $@
+
+# Those of the examples, which only the tests run, are 300 MB.
+%/node_modules/.ready: %/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
+		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
+	npm ci --prefix $* --ignore-scripts --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@
