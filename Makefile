@@ -77,7 +77,7 @@ picture: $(READY) ## Draw the README's picture from the real clip (needs ../shar
 	$(BIN)/python -m tools.measure.readme_pictures
 
 lock: $(READY) ## Write requirements.lock from what is installed
-	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	$(BIN)/pip freeze --all --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## Remove the environment and everything made
 	rm -rf .venv $(dir $(NODE) $(EXAMPLES)) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -90,6 +90,7 @@ $(READY): $(NODE) .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=requirements.lock $(PIP) --upgrade pip
 	PIP_CONSTRAINT=requirements.lock $(PIP) --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,ncnn,fused,cluster,release,docs,dev]'
 	PIP_CONSTRAINT=requirements.lock $(PIP) --no-deps tensorflowjs
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
