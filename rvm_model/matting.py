@@ -43,6 +43,7 @@ def matte_source(
     on_frames: Callable[[int], object] = lambda _: None,
     premultiplied: bool = False,
     keep_names: bool = False,
+    model: str = "the model",
 ) -> None:
     """Matte a source to its end, or to the first damage, and write to all sinks.
 
@@ -56,6 +57,7 @@ def matte_source(
         on_frames: Called with the number of frames written since its last call.
         premultiplied: Multiply the colours of a transparent composition by its alpha.
         keep_names: Give pictures in a folder the names of the source's pictures, if it has any.
+        model: The model's name in an error.
 
     Raises:
         VideoError: the model returns values that are not finite, or a sink cannot be written to.
@@ -63,7 +65,7 @@ def matte_source(
     first = None
     with (
         closing(ahead(_chunks(source, renderer, seq_chunk), _CHUNKS_AHEAD)) as chunks,
-        closing(ahead(_played(chunks, renderer.play), _CHUNKS_AHEAD)) as played,
+        closing(ahead(_played(chunks, renderer.play, model), _CHUNKS_AHEAD)) as played,
     ):
         for chunk, outputs in played:
             for frame, *ours in zip(chunk.frames, *outputs, strict=True):
@@ -84,11 +86,11 @@ def _chunks(source: Source, renderer: Renderer, length: int) -> Generator[_Chunk
         yield _Chunk(frames=chunk, src=np.stack([renderer.prepare(frame.pixels) for frame in chunk]))
 
 
-def _played(chunks: Iterator[_Chunk], play: Play) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
+def _played(chunks: Iterator[_Chunk], play: Play, model: str) -> Generator[tuple[_Chunk, tuple[Images, Images]]]:
     for chunk in chunks:
         mattes = play(chunk.src)
         if not all(np.isfinite(images).all() for images in mattes):
-            raise VideoError("the model gives values that are not finite, which cannot be drawn; see rvm-export verify")
+            raise VideoError(f"{model} gives values that are not finite, which cannot be drawn; see rvm-export verify")
         yield chunk, mattes
 
 

@@ -62,9 +62,13 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
     )
     if kind not in _KINDS:
         raise foreign
-    inputs = {each.name: _tensor_info(each) for each in description.input}
-    outputs = {each.name: _tensor_info(each) for each in description.output}
-    states = {each.name: _tensor_info(each) for each in description.state}
+    try:
+        inputs, outputs, states = (
+            {each.name: _tensor_info(each) for each in part}
+            for part in (description.input, description.output, description.state)
+        )
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} is a CoreML model that cannot be described: {error}") from error
     wanted = ({*INPUTS[:1]}, {*OUTPUTS[:2]}, {*STATES}) if states else ({*INPUTS[:5]}, {*OUTPUTS}, set())
     twice = len(inputs) + len(outputs) + len(states) < sum(
         map(len, (description.input, description.output, description.state))

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from exporters.artifact import ArtifactError
+from exporters.coreml.artifact import inspect
 from exporters.coreml.evaluator.evaluator import load_program
 from exporters.coreml.package import DIGEST, digest
 from exporters.support.archive import pack
@@ -567,6 +568,17 @@ def test_coremltools_itself_is_never_imported(made):
         f"load_program(Path({str(made / 'conv.mlpackage')!r})); sys.exit('coremltools' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=1500).returncode == 0
+
+
+def test_an_input_without_a_dtype_is_said_with_the_file(made, tmp_path):
+    def untyped(model):
+        model.description.input[0].type.multiArrayType.dataType = 0
+
+    path = edited(made / "conv.mlpackage", tmp_path / "untyped.mlpackage", untyped)
+    with pytest.raises(
+        ArtifactError, match=r"untyped\.mlpackage is a CoreML model that cannot be described: its 'x0' is"
+    ):
+        inspect(path)
 
 
 def test_metadata_is_told(made):

@@ -111,6 +111,15 @@ def test_external_data_is_refused(path, tmp_path):
         load_runtime("onnx").inspect(outside)
 
 
+def test_an_element_type_that_onnx_does_not_have_is_refused(path, tmp_path):
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    model.graph.initializer[0].data_type = -1
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ArtifactError, match=r"model\.onnx is damaged: ONNX has no element type -1"):
+        load_runtime("onnx").inspect(tmp_path / "model.onnx")
+
+
 def test_another_networks_file_is_refused(tmp_path):
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])

@@ -207,7 +207,9 @@ def matte_one(
             )
         on_frames = stack.enter_context(frames_progress(clip.name, own.frames, progress))
         matte_source(
-            source, renderer, sinks, behind, options.seq_chunk, on_frames, options.premultiplied, keep_names=True
+            *(source, renderer, sinks, behind, options.seq_chunk, on_frames, options.premultiplied),
+            keep_names=True,
+            model=options.model,
         )
         if source.interlaced and options.deinterlace == "off":
             warnings.warn(f"{clip} is interlaced, and so are its mattes; leave --deinterlace off out", stacklevel=2)

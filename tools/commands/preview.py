@@ -87,6 +87,10 @@ def preview(clip: Path, output: Path, options: PreviewOptions) -> Path:
         for ratio in ratios:
             stage.update(f"matting {len(frames)} frames of {clip.name} at ratio {ratio:g}")
             src, fgr, pha = _matted(frames, model, options.device, ratio)
+            if not (np.isfinite(fgr).all() and np.isfinite(pha).all()):
+                raise PreviewError(
+                    f"{options.model} gives values that are not finite, which cannot be drawn; see rvm-export verify"
+                )
             ground = behind(src, pha, 0)
             compositions.append((ground + (fgr - ground) * pha).clip(0, 1))
             alphas.append(pha.clip(0, 1))
@@ -150,8 +154,6 @@ def _matted(frames: Sequence[TimedFrame], model: Model, device: str, ratio: floa
         for frame in frames:
             src = to_floats(frame.pixels)[None]
             fgr, pha = play(src)
-    if not (np.isfinite(fgr).all() and np.isfinite(pha).all()):
-        raise PreviewError("the model gives values that are not finite, which cannot be drawn; see rvm-export verify")
     return src[0], fgr[0], pha[0]
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -216,6 +217,20 @@ def test_a_file_without_a_foreground_gives_alpha_only(clip, out, run, tmp_path):
     result = run("matte", clip, "--model", model, "--composition", out / "c.mp4", *RATIO)
     assert result.code == 2
     assert "was made without fgr, which --composition needs" in result.error
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_model_that_gives_no_numbers_is_named(preview, clip, out, exported, run, tmp_path):
+    poisoned = onnx.load(exported("onnx"))
+    del poisoned.metadata_props[:]
+    (weight,) = [each for each in poisoned.graph.initializer if each.name == "decoder.decode0.conv.0.x.bias"]
+    weight.raw_data = np.full(weight.dims, np.nan, np.float32).tobytes()
+    onnx.save(poisoned, tmp_path / "poisoned.onnx")
+    where = ["--preview", out / "preview.png"] if preview else ["--alpha", out / "alpha.mp4"]
+    result = run("matte", clip, "--model", tmp_path / "poisoned.onnx", "--downsample-ratio", 0.5, *where)
+    assert result.code == 2
+    assert f"error: {tmp_path}/poisoned.onnx gives values that are not finite, which cannot be drawn" in result.err
+    assert [*out.rglob("*")] == []
 
 
 def test_a_file_of_a_batch(clip, out, run, tmp_path):
