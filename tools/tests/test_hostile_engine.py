@@ -211,3 +211,19 @@ def test_names_that_are_no_text_come_through_as_json(hostile_home):
     """Check what the runner relies on, since constructions have such names."""
     assert json.loads(json.dumps({"file": os.fsdecode(b"\xff")}))["file"] == "\udcff"
     assert draw(0, hostile_home).name
+
+
+@LINUX
+def test_a_child_is_as_large_as_its_own_program():
+    script = (
+        "import subprocess, sys; from tools.tests.hostile import trial; held = b'x' * 700_000_000\n"
+        "for mb in (1, 900):\n"
+        "    subprocess.run([sys.executable, '-c', f'held = b\"x\" * {mb}_000_000'], check=True, timeout=60)\n"
+        "    print(trial._grown(0) // 1_000_000)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    small, large = map(int, told.split())
+    assert small == 0
+    assert 900 <= large < 1000

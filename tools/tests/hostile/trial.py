@@ -139,6 +139,9 @@ def _memory_of_children() -> int:
 
 
 def _grown(before: int) -> int:
-    """Return the largest child's memory if it is larger than all children's before, else 0."""
+    """Return the largest child's memory if it is larger than all children's before and than this process, else 0.
+
+    Until it starts its own program, a child counts as large as this process, which keeps what earlier files took.
+    """
     after = _memory_of_children()
-    return after if after > before else 0
+    return after if after > max(before, _memory("VmHWM")) else 0
