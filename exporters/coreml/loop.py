@@ -14,9 +14,8 @@ def mattes(model: Any, frames: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     description = model.get_spec().description
     inputs = {each.name: each.type.multiArrayType.shape for each in description.input if each.name != "src"}
     states = {name: np.zeros(tuple(shape), np.float32) for name, shape in inputs.items()}
-    first, second = ("A", "b") if any(each.name == "A" for each in description.output) else ("fgr", "pha")
     kept = {"state": model.make_state()} if not states else {}  # a stateful file has them inside
     for frame in frames:
         outputs = model.predict({"src": frame, **states}, **kept)
-        yield outputs[first], outputs[second]
+        yield (outputs["A"], outputs["b"]) if "A" in outputs else (outputs["fgr"], outputs["pha"])
         states = {name: outputs[name.replace("i", "o")] for name in states}
