@@ -2,6 +2,7 @@ import CoreML
 import Metal
 
 /// The full-size steps around a file of coefficients, as two Metal kernels on textures of the pixel format `.bgra8Unorm`.
+/// It needs iOS 16.
 final class FullSize {
     /// The model's input, which `reduce` writes.
     let src: MLMultiArray
@@ -24,7 +25,7 @@ final class FullSize {
         small = device.makeBuffer(length: 3 * h * w * (half ? 2 : 4), options: .storageModeShared)!
         src = try MLMultiArray(
             dataPointer: small.contents(), shape: input.shape, dataType: input.dataType,
-            strides: [3 * h * w, h * w, w, 1] as [NSNumber])
+            strides: [3 * h * w, h * w, w, 1].map { NSNumber(value: $0) })
     }
 
     /// Reduce a frame of the file's full size to `src`. `ratio` is the file's downsample ratio.

@@ -22,7 +22,7 @@ final class Matting {
 
     /// A frame of the file's size to its foreground and alpha.
     func matte(_ frame: CVPixelBuffer) throws -> (foreground: CVPixelBuffer, alpha: CVPixelBuffer) {
-        let outputs = try outputs(for: MLFeatureValue(pixelBuffer: frame))
+        let outputs = try self.outputs(for: MLFeatureValue(pixelBuffer: frame))
         return (outputs.featureValue(for: "fgr")!.imageBufferValue!, outputs.featureValue(for: "pha")!.imageBufferValue!)
     }
 
