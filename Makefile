@@ -13,7 +13,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durat
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
-.PHONY: help export release test test-long predict check docs soak speed cuda picture lock clean
+.PHONY: help export release test test-long predict check docs npm soak speed cuda picture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ check: $(READY) ## Lint, types, the import contract, prose, CI's workflows, the 
 docs: $(READY) ## Write the page of commands, then build the site of docs/ in dist/site
 	$(BIN)/python docs/cli_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+npm: ## Make the npm package of rvm.js in OUT=dist/npm
+	mkdir -p $(or $(OUT),dist/npm)
+	cp exporters/tfjs/rvm.js exporters/support/web/full_size.js exporters/tfjs/npm/* LICENSE $(or $(OUT),dist/npm)
+	cd $(or $(OUT),dist/npm) && npm pack --silent --offline
 
 soak: test-long ## Run all tests that are left out elsewhere, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files
 	$(TEST) -m soak

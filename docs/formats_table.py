@@ -19,6 +19,7 @@ _COLUMNS = (
     *("format", "any size", "one size", "fp32", "fp16", "int8", "states inside", "coefficients", "`recover`"),
     *("verified in", "not run on"),
 )
+_FIXED = Fixed(width=1280, height=720, ratio=0.375)
 _ANY_SIZE: Mapping[str, Mapping[str, object]] = {"yes": {}, "at one ratio": {"ratio": 0.25}}
 """Options of a file for any size by what a cell says. The first that a format accepts counts."""
 
@@ -47,11 +48,12 @@ _NOTES = """\
 def _cells(name: str, description: Format) -> Iterator[str]:
     yield f"[{description.title}](../formats/{name}.md)"
     yield next((word for word, options in _ANY_SIZE.items() if _accepts(description, **options)), "")
-    yield _yes(_accepts(description, fixed=Fixed(width=1280, height=720, ratio=0.375)))
+    yield _yes(_accepts(description, fixed=_FIXED))
     for precision in ("fp32", "fp16", "int8"):
         yield _yes(precision in description.precisions)
     yield _yes("stateful" in {field.name for field in fields(description.spec)})
-    yield _yes(_accepts(description, outputs=COEFFICIENTS))
+    fixed = {"fixed": _FIXED} if description.one_size else {}
+    yield _yes(_accepts(description, outputs=COEFFICIENTS, **fixed))
     yield ("yes, with `--trust`" if description.is_code else "yes") if _recovers(name) else ""
     yield ", ".join(f"`{each}`" for each in description.runtimes if each not in description.not_run)
     yield ", ".join(f"`{each}`" if each in description.runtimes else each for each in description.not_run)

@@ -2,7 +2,7 @@ import CoreML
 import CoreVideo
 
 final class Matting {
-    private let model: MLModel
+    let model: MLModel
     private var states: [String: MLFeatureValue] = [:]
 
     init(_ url: URL) throws {
@@ -22,10 +22,16 @@ final class Matting {
 
     /// A frame of the file's size to its foreground and alpha.
     func matte(_ frame: CVPixelBuffer) throws -> (foreground: CVPixelBuffer, alpha: CVPixelBuffer) {
+        let outputs = try self.outputs(for: MLFeatureValue(pixelBuffer: frame))
+        return (outputs.featureValue(for: "fgr")!.imageBufferValue!, outputs.featureValue(for: "pha")!.imageBufferValue!)
+    }
+
+    /// The outputs for a frame as the file takes it. The states go to the next frame.
+    func outputs(for src: MLFeatureValue) throws -> MLFeatureProvider {
         var inputs = states
-        inputs["src"] = MLFeatureValue(pixelBuffer: frame)
+        inputs["src"] = src
         let outputs = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: inputs))
         for k in 1...4 { states["r\(k)i"] = outputs.featureValue(for: "r\(k)o")! }
-        return (outputs.featureValue(for: "fgr")!.imageBufferValue!, outputs.featureValue(for: "pha")!.imageBufferValue!)
+        return outputs
     }
 }

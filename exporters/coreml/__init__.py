@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from exporters.format import Format, RuntimeInfo
-from exporters.spec import FixableSpec, Fixed, SpecError
+from exporters.spec import COEFFICIENTS, FixableSpec, Fixed, SpecError
 from exporters.support.archive import holds
 from rvm_model.files import open_file
 
@@ -40,6 +40,13 @@ class CoremlSpec(FixableSpec):
     preprocess_fp32: bool = field(
         default=False, metadata={"help": "Compute in fp32 up to the first convolution: more precise, same size."}
     )
+    outputs: str = field(
+        default="fgr,pha",
+        metadata={
+            "help": "Outputs besides the states: fgr,pha. Or coefficients: tensors; src is the frame at internal size, "
+            "and A and b give the matte at full size as A * x + b, which a Metal kernel computes."
+        },
+    )
     zip: bool = field(default=False, metadata={"help": "Write the package as a zip file."})
     others: tuple[Fixed, ...] = ()
 
@@ -60,8 +67,17 @@ class CoremlSpec(FixableSpec):
             raise SpecError(f"a file {what} computes in fp32 throughout; leave --preprocess-fp32 out")
         if self.zip and self.is_neural_network:
             raise SpecError("for iOS 14 it is one file, not a package; leave --zip out")
+        if self.outputs not in ("fgr,pha", COEFFICIENTS):
+            raise SpecError(f"outputs {self.outputs!r}: give fgr,pha or coefficients; the states always stay")
+        for option, given in (("--tensor-io", self.tensor_io), ("--multifunction", self.multifunction)):
+            if given and self.gives_line:
+                raise SpecError(
+                    f"a file of coefficients has tensors, at one internal size; leave {option} or --outputs out"
+                )
         for size in self.sizes:
-            _check_size(size)
+            _check_batch(size)
+            if not self.gives_line:  # its source is not resized inside
+                _check_whole(size)
 
     @classmethod
     def together(cls, specs: Sequence[Self]) -> list[Self]:
@@ -79,6 +95,16 @@ class CoremlSpec(FixableSpec):
         """Return all sizes. The first is the package's default function."""
         assert self.fixed is not None
         return (self.fixed, *self.others)
+
+    @property
+    def gives_line(self) -> bool:
+        """Return True for a file of coefficients, see `Artifact.gives_line`."""
+        return self.outputs == COEFFICIENTS
+
+    @property
+    def has_tensors(self) -> bool:
+        """Return True if its source and outputs are tensors, not images."""
+        return self.tensor_io or self.gives_line
 
     @property
     def system(self) -> str:
@@ -103,6 +129,7 @@ class CoremlSpec(FixableSpec):
             *sizes,
             *([self.system] if self.system == "ios18" and not tells_itself else []),
             *(["tensors"] if self.tensor_io else []),
+            *([self.outputs] if self.gives_line else []),
             *(["pre32"] if self.preprocess_fp32 else []),
         ]
 
@@ -128,9 +155,12 @@ def recognise(path: Path) -> bool:
         return any(number >= _LEAST_KIND for number in _messages(file))
 
 
-def _check_size(size: Fixed) -> None:
+def _check_batch(size: Fixed) -> None:
     if size.batch != 1:
         raise SpecError(f"CoreML files take one frame at a time, not {size.batch}; leave --batch out")
+
+
+def _check_whole(size: Fixed) -> None:
     height, width = size.height * size.ratio, size.width * size.ratio
     if height.is_integer() and width.is_integer():
         return

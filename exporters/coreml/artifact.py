@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.coreml.evaluator.features import feature
 from exporters.coreml.evaluator.values import Constant, constant, tensor_type
 from exporters.coreml.package import Stored, read_package
-from exporters.spec import Fixed
+from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.identify import Shape, identify
-from rvm_model.state import state_shapes
+from rvm_model.state import internal_size, state_shapes
 
 STATES = ("r1", "r2", "r3", "r4")
 """The names of states that the model keeps."""
@@ -69,7 +69,9 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
         )
     except ArtifactError as error:
         raise ArtifactError(f"{path} is a CoreML model that cannot be described: {error}") from error
-    wanted = ({*INPUTS[:1]}, {*OUTPUTS[:2]}, {*STATES}) if states else ({*INPUTS[:5]}, {*OUTPUTS}, set())
+    gives_line = LINE[0] in outputs
+    first = LINE if gives_line else OUTPUTS[:2]
+    wanted = ({*INPUTS[:1]}, {*first}, {*STATES}) if states else ({*INPUTS[:5]}, {*first, *OUTPUTS[2:]}, set())
     twice = len(inputs) + len(outputs) + len(states) < sum(
         map(len, (description.input, description.output, description.state))
     )
@@ -81,19 +83,25 @@ def _artifact(stored: Stored, function: str, description: Any, position: int) ->
     if found is None:
         raise foreign
     variant, refiner = found
-    fixed = _fixed(path, variant, inputs["src"], _exact(ratio, stored.metadata, position))
-    shapes = dict(zip(OUTPUTS[2:], state_shapes(variant, fixed.height, fixed.width, fixed.ratio), strict=True))
+    if gives_line:
+        fixed = _full_size(path, inputs["src"], stored.metadata)
+    else:
+        fixed = _fixed(path, variant, inputs["src"], _exact(ratio, stored.metadata, position))
+    internal = fixed.internal()
+    after = state_shapes(variant, fixed.height, fixed.width, fixed.ratio)
+    shapes: dict[str, tuple[int, ...]] = dict(zip(OUTPUTS[2:], after, strict=True))
     shapes |= {"fgr": (1, 3, fixed.height, fixed.width), "pha": (1, 1, fixed.height, fixed.width)}
+    shapes |= dict.fromkeys(LINE, (1, 4, internal.height, internal.width))
     return Artifact(
         path=path,
         format="coreml",
         variant=variant,
         refiner=refiner,
         precision=min((weight.precision for weight in weights), key=_PRECISIONS.__getitem__),
-        refine="auto",
+        refine="always" if gives_line else "auto",
         fixed=fixed,
         inputs=tuple(inputs[name] for name in INPUTS if name in inputs),
-        outputs=tuple(replace(outputs[name], shape=shapes[name]) for name in OUTPUTS if name in outputs),
+        outputs=tuple(replace(outputs[name], shape=shapes[name]) for name in (*first, *OUTPUTS[2:]) if name in outputs),
         metadata=dict(sorted(stored.metadata.items())),
         facts={
             "kind": _KINDS[kind],
@@ -120,6 +128,21 @@ def _fixed(path: Path, variant: str, src: TensorInfo, ratio: float) -> Fixed:
     except ValueError as error:
         raise ArtifactError(f"{path} is a CoreML model, but no frame of a video fits it ({error})") from error
     return Fixed(width=width, height=height, ratio=ratio)
+
+
+def _full_size(path: Path, src: TensorInfo, metadata: Mapping[str, str]) -> Fixed:
+    """Return the size of the full frame for a file of coefficients. Only its metadata has it."""
+    try:
+        width, height = map(int, metadata.get("resolution", "").split("x"))
+        fixed = Fixed(width=width, height=height, ratio=float(metadata.get("downsample_ratio", "")))
+        h, w = internal_size(height, width, fixed.ratio)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path} is of coefficients, and does not say in its metadata for which size and ratio ({error})"
+        ) from error
+    if src.shape != (1, 3, h, w) or max(height, width) > LONGEST_SIDE:
+        raise ArtifactError(f"{path} has shapes that do not go together: src")
+    return fixed
 
 
 def _exact(ratio: float, metadata: Mapping[str, str], position: int) -> float:

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.artifact import INPUTS, OUTPUTS
+from exporters.artifact import INPUTS, LINE, OUTPUTS
 from exporters.coreml import CoremlSpec, function_name
 from exporters.coreml.describe import describe, give_images
 from exporters.coreml.package import DIGEST, digest
 from exporters.spec import Fixed
 from exporters.support.fresh_process import run_module
+from rvm_model.full_size import fitted
 from rvm_model.network.matting_network import MattingNetwork
 from rvm_model.state import state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
@@ -64,7 +65,7 @@ def main(request: Path, folder: Path) -> None:
     models = [make(ct, checkpoint.network(), spec, size) for size in spec.sizes]
     model = _together(ct, models, spec, folder) if spec.multifunction else models[0]
     specification = model.get_spec()
-    if spec.is_neural_network and not spec.tensor_io:
+    if spec.is_neural_network and not spec.has_tensors:
         give_images(specification, spec.sizes[0].width, spec.sizes[0].height)
     describe(specification, metadata, optional_states=spec.is_neural_network)
     files = {}
@@ -76,17 +77,17 @@ def main(request: Path, folder: Path) -> None:
 
 
 def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
-    src, *states = _shapes(network, size)
-    given = [_source(ct, spec, src)]
+    src, *states = _shapes(network, spec, size)
+    given, frame = [_source(ct, spec, src)], _frame(network, spec, size)
     matte = [ct.ImageType("fgr"), ct.ImageType("pha", color_layout=ct.colorlayout.GRAYSCALE)]
-    if spec.tensor_io:
-        matte = [*map(ct.TensorType, OUTPUTS[:2])]
+    if spec.has_tensors:
+        matte = [*map(ct.TensorType, _first_outputs(spec))]
     if spec.stateful:
-        traced = _traced(_Stateful(_Frame(network, size, _level(spec)), states), [src])
+        traced = _traced(_Stateful(frame, states), [src])
         tensors = [ct.TensorType(shape=shape, dtype=np.float16) for shape in states]
         kept = {"states": [ct.StateType(tensor, name) for tensor, name in zip(tensors, _STATES, strict=True)]}
     else:
-        traced = _traced(_Frame(network, size, _level(spec)), [src, *states])
+        traced = _traced(frame, [src, *states])
         given += [ct.TensorType(name, shape) for name, shape in zip(INPUTS[1:5], states, strict=True)]
         matte += [*map(ct.TensorType, OUTPUTS[2:])]
         kept = {}
@@ -108,9 +109,9 @@ def _ml_program(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed)
 
 
 def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> Any:
-    src, *states = _shapes(network, size)
+    src, *states = _shapes(network, spec, size)
     model = ct.convert(
-        _traced(_Frame(network, size, _level(spec)), [src, *states]),
+        _traced(_frame(network, spec, size), [src, *states]),
         convert_to="neuralnetwork",
         minimum_deployment_target=getattr(ct.target, _TARGETS[spec.system]),
         inputs=[
@@ -120,7 +121,7 @@ def _neural_network(ct: Any, network: MattingNetwork, spec: CoremlSpec, size: Fi
                 for name, shape in zip(INPUTS[1:5], states, strict=True)
             ),
         ],
-        outputs=[*map(ct.TensorType, OUTPUTS)],
+        outputs=[*map(ct.TensorType, (*_first_outputs(spec), *OUTPUTS[2:]))],
         skip_model_load=True,
     )
     quantisation = ct.models.neural_network.quantization_utils
@@ -156,17 +157,23 @@ def _together(ct: Any, models: Sequence[Any], spec: CoremlSpec, folder: Path) ->
     return ct.models.MLModel(path, skip_model_load=True)
 
 
-def _shapes(network: MattingNetwork, size: Fixed) -> list[tuple[int, ...]]:
+def _shapes(network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> list[tuple[int, ...]]:
     """Return the shapes of src and the four states."""
-    return [(1, 3, size.height, size.width), *state_shapes(network.variant, size.height, size.width, size.ratio)]
+    source = size.internal() if spec.gives_line else size
+    return [(1, 3, source.height, source.width), *state_shapes(network.variant, size.height, size.width, size.ratio)]
 
 
 def _source(ct: Any, spec: CoremlSpec, shape: tuple[int, ...]) -> Any:
-    return ct.TensorType("src", shape) if spec.tensor_io else ct.ImageType("src", shape, scale=1 / _LEVELS)
+    return ct.TensorType("src", shape) if spec.has_tensors else ct.ImageType("src", shape, scale=1 / _LEVELS)
 
 
-def _level(spec: CoremlSpec) -> int:
-    return 1 if spec.tensor_io else _LEVELS
+def _first_outputs(spec: CoremlSpec) -> tuple[str, ...]:
+    """Return the names of the outputs before the states."""
+    return LINE if spec.gives_line else OUTPUTS[:2]
+
+
+def _frame(network: MattingNetwork, spec: CoremlSpec, size: Fixed) -> nn.Module:
+    return _Line(network) if spec.gives_line else _Frame(network, size, 1 if spec.tensor_io else _LEVELS)
 
 
 def _compute_precision(ct: Any, spec: CoremlSpec) -> Any:
@@ -202,10 +209,21 @@ class _Frame(nn.Module):
         return (*(image if self.level == 1 else image * self.level for image in (fgr, pha)), *after)
 
 
-class _Stateful(nn.Module):
-    """A `_Frame` that holds its states inside."""
+class _Line(nn.Module):
+    """One frame at the internal size: the network without its full-size steps."""
 
-    def __init__(self, frame: _Frame, shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, network: MattingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, src: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        return (*fitted(self.network, src, states, refines=True),)
+
+
+class _Stateful(nn.Module):
+    """A `_Frame` or `_Line` that holds its states inside."""
+
+    def __init__(self, frame: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__()
         self.frame = frame
         for name, shape in zip(_STATES, shapes, strict=True):
@@ -213,10 +231,10 @@ class _Stateful(nn.Module):
 
     def forward(self, src: Tensor) -> tuple[Tensor, ...]:
         states = [self.get_buffer(name) for name in _STATES]
-        fgr, pha, *after = self.frame(src, *states)
+        first, second, *after = self.frame(src, *states)
         for state, new in zip(states, after, strict=True):
             state[:] = new  # the only assignment that coremltools supports
-        return fgr, pha
+        return first, second
 
 
 def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
@@ -231,7 +249,7 @@ def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Any:
     torch._C._jit_pass_inline(traced.graph)
     for node in traced.graph.nodes():
         for value in node.outputs():
-            if value.debugName() in (*INPUTS, *OUTPUTS, *_STATES):
+            if value.debugName() in (*INPUTS, *LINE, *OUTPUTS, *_STATES):
                 value.setDebugName(f"{value.debugName()}_inside")
     return traced
 

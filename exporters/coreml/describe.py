@@ -22,6 +22,7 @@ _IMAGES = {
     "fgr": "Foreground prediction, not premultiplied",
     "pha": "Alpha prediction, 0 is background",
 }
+_LINE = {"A": "Slope", "b": "Offset"}
 
 
 def describe(model: Any, metadata: Mapping[str, str], *, optional_states: bool) -> None:
@@ -59,6 +60,8 @@ def give_images(model: Any, width: int, height: int) -> None:
 
 
 def _feature(feature: Any, optional_states: bool) -> str:
+    if feature.name in _LINE:
+        return f"{_LINE[feature.name]} of the line A * x + b, (1, 4, h, w): red, green, blue and alpha"
     if feature.name in _IMAGES:
         tensor = feature.type.WhichOneof("Type") == "multiArrayType"
         return _IMAGES[feature.name] + (f", {_tensor(feature.name)}" if tensor else "")

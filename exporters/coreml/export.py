@@ -33,6 +33,7 @@ def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
     """Return the metadata. A file of several sizes lists them with commas, in the order of its functions."""
     sizes = [size.metadata() for size in spec.sizes]
     images = "src, fgr, pha: {}, fgr not premultiplied"
+    levels = "RGB and opacity in [0, 1]" if spec.has_tensors else "8-bit images, RGB and grayscale"
     return identity(
         checkpoint,
         spec,
@@ -40,7 +41,7 @@ def metadata(checkpoint: Checkpoint, spec: CoremlSpec) -> dict[str, str]:
         batch="1",
         coremltools_version=version("coremltools"),
         deployment_target=spec.system,
-        layout="NCHW" if spec.tensor_io else "images; states NCHW",
+        layout="NCHW" if spec.has_tensors else "images; states NCHW",
         torch_version=release(torch.__version__),
-        value_range=images.format("RGB and opacity in [0, 1]" if spec.tensor_io else "8-bit images, RGB and grayscale"),
+        value_range=images.format(levels),
     )

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.coreml import MANIFEST, artifact
 from exporters.coreml.artifact import IMAGE, STATES
-from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.runtime import Device, FileStep, Frame, Line, Matte, State
 from exporters.support.archive import unpacked
 from rvm_model.device import DeviceError
 from rvm_model.errors import first_line
@@ -31,7 +31,7 @@ def inspect(path: Path) -> Artifact:
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iterator[Step]:  # noqa: ARG001 (it is baked in)
+def load(artifact: Artifact, device: Device, ratio: float, *, unit: str) -> Iterator[FileStep]:  # noqa: ARG001 (it is baked in)
     """Run an artifact by `MLModel.predict`. See `exporters.runtime.Runtime`.
 
     `unit` is a name in `coremltools.ComputeUnit`. The state is four arrays, or the model's own state.
@@ -70,7 +70,7 @@ def _named(artifact: Artifact) -> Iterator[Path]:
         yield path
 
 
-def make_step(artifact: Artifact, model: Any) -> Step:
+def make_step(artifact: Artifact, model: Any) -> FileStep:
     """Return a step for an artifact that calls `model.predict`, as coremltools' models have it."""
     fixed = artifact.fixed
     assert fixed is not None
@@ -78,7 +78,7 @@ def make_step(artifact: Artifact, model: Any) -> Step:
     first = [np.zeros(shape, np.float32) for shape in shapes]
     keeps = len(artifact.inputs) == 1
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         src = _picture(frame) if artifact.image_bytes else frame
         kept = {"state": state or model.make_state()} if keeps else {}
         before = {} if keeps else dict(zip(INPUTS[1:5], state or first, strict=True))
@@ -86,8 +86,11 @@ def make_step(artifact: Artifact, model: Any) -> Step:
             outputs = model.predict({"src": src, **before}, **kept)
         except Exception as error:  # any error
             raise ArtifactError(f"{artifact.path} does not run in CoreML: {first_line(error)}") from error
-        matte = Matte(fgr=_planes(outputs["fgr"], "RGB"), pha=_planes(outputs["pha"], "L"))
-        return matte, kept["state"] if keeps else tuple(outputs[name] for name in OUTPUTS[2:])
+        after = kept["state"] if keeps else tuple(outputs[name] for name in OUTPUTS[2:])
+        if artifact.gives_line:
+            A, b = (np.array(outputs[name], np.float32) for name in LINE)
+            return Line(A=A, b=b), after
+        return Matte(fgr=_planes(outputs["fgr"], "RGB"), pha=_planes(outputs["pha"], "L")), after
 
     return step
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.artifact import INPUTS, OUTPUTS, Artifact
+from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact
 from exporters.coreml.artifact import STATES, inspect
 from exporters.coreml.evaluator.evaluator import State as Kept
 from exporters.coreml.evaluator.evaluator import load_program
-from exporters.runtime import Device, Frame, Matte, State, Step
+from exporters.runtime import Device, FileStep, Frame, Line, Matte, State
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
@@ -29,7 +29,7 @@ def load(
     ratio: float,  # noqa: ARG001 (it is baked in)
     *,
     half: bool = False,
-) -> Iterator[Step]:
+) -> Iterator[FileStep]:
     """Run an artifact frame by frame. See `exporters.runtime.Runtime`.
 
     `half` rounds every value to half precision, except those that the file keeps finer. This is nearer to a Neural
@@ -45,13 +45,17 @@ def load(
     levels = {each.name: LEVELS if each.is_image else np.float32(1) for each in (*program.inputs, *program.outputs)}
     first = [np.zeros(each.shape, np.float32) for each in program.inputs if each.name != "src"]
 
-    def step(frame: Frame, state: State) -> tuple[Matte, State]:
+    def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
         kept = state or program.new_state() if program.states else None
         before = () if program.states else zip(INPUTS[1:5], state or first, strict=True)
         src = frame * levels["src"]
         outputs = program.run({"src": src, **dict(before)}, kept, half=half, rounded=False)
+        after = kept or tuple(outputs[name] for name in OUTPUTS[2:])
+        if artifact.gives_line:
+            A, b = (outputs[name].astype(np.float32) for name in LINE)
+            return Line(A=A, b=b), after
         fgr, pha = (outputs[name].astype(np.float32) / levels[name] for name in OUTPUTS[:2])
-        return Matte(fgr=fgr, pha=pha), kept or tuple(outputs[name] for name in OUTPUTS[2:])
+        return Matte(fgr=fgr, pha=pha), after
 
     yield step
 

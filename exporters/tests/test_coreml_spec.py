@@ -27,6 +27,7 @@ HD, FULL_HD = Fixed(width=1280, height=720, ratio=0.375), Fixed(width=1920, heig
         ({"tensor_io": True}, "rvm_mobilenetv3_1280x720_s0.375_tensors_fp16.mlpackage"),
         ({"preprocess_fp32": True}, "rvm_mobilenetv3_1280x720_s0.375_pre32_fp16.mlpackage"),
         ({"refiner": "fast_guided_filter"}, "rvm_mobilenetv3_fgf_1280x720_s0.375_fp16.mlpackage"),
+        ({"outputs": "coefficients"}, "rvm_mobilenetv3_1280x720_s0.375_coefficients_fp16.mlpackage"),
         (
             {"multifunction": True, "others": (FULL_HD,)},
             "rvm_mobilenetv3_1280x720_s0.375_1920x1080_s0.25_fp16.mlpackage",
@@ -52,6 +53,9 @@ def test_names(options, name):
         ({"preprocess_fp32": True, "target": "ios14"}, "for iOS 14 computes in fp32 throughout"),
         ({"zip": True, "target": "ios14"}, "one file, not a package; leave --zip out"),
         ({"fixed": Fixed(width=64, height=64, ratio=0.5, batch=2)}, "one frame at a time, not 2"),
+        ({"outputs": "pha"}, "outputs 'pha': give fgr,pha or coefficients; the states always stay"),
+        ({"outputs": "coefficients", "tensor_io": True}, "at one internal size; leave --tensor-io or --outputs out"),
+        ({"outputs": "coefficients", "multifunction": True}, "internal size; leave --multifunction or --outputs out"),
     ],
 )
 def test_what_excludes_each_other_is_refused(options, message):

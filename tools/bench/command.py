@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from exporters import FORMATS, open_artifact, recognise
-from exporters.artifact import Artifact
+from exporters.artifact import OUTPUTS, Artifact
 from exporters.runtime import Device
 from exporters.spec import Fixed
 from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
@@ -25,9 +25,10 @@ from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.bench.baselines import make_baselines
+from tools.bench.cutouts import judge_of_cutouts
 from tools.bench.exporting import bench_exports
 from tools.bench.judge import make_judge
-from tools.bench.race import WARM_UP, Contender, Course, Judge, Measured, race
+from tools.bench.race import WARM_UP, Contender, Course, Judge, Measured, over_bytes, race
 from tools.bench.report import RENDERINGS, Bench, Race, to_table
 from tools.shared.console import stderr_console, working
 from tools.shared.machine import cores, machine, versions
@@ -165,6 +166,9 @@ def _bench_size(
     traced = next((each.artifact for each in contenders if each.name == "traced"), None)
     with working(console, "playing PyTorch, which all are compared with"):
         judges = [make_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
+    given = clip.name
+    if over_bytes(contenders):
+        judges, given = [judge_of_cutouts(each) for each in judges], f"{clip.name}, bytes to cut-outs in bytes"
     races = []
     for threads in conditions.threads:
         course = Course(
@@ -175,7 +179,7 @@ def _bench_size(
             rounds=conditions.rounds,
         )
         measured = _race(contenders, judges, course, clip, console)
-        races.append(Race(course=course, input=clip.name, baseline=baseline, measured=tuple(measured)))
+        races.append(Race(course=course, input=given, baseline=baseline, measured=tuple(measured)))
         console.print(to_table(races[-1]))
     return races
 
@@ -216,6 +220,8 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
             _refuse_ratio(artifact, artifact.ratio, conditions)
         name = path.name if names.count(path.name) == 1 else str(path)
         files.append(Contender(name=name, path=path, artifact=artifact, runtime=runtime))
+    if over_bytes(files):
+        _refuse_beside_lines(files, conditions.device)
     places = [path.resolve() for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
@@ -245,6 +251,18 @@ def _refuse_ratio(artifact: Artifact, ratio: float, conditions: Conditions) -> N
             f"{artifact.path} has the ratio {ratio:g} baked in, and this bench is of {sizes}; give a --resolution with "
             "that --downsample-ratio"
         )
+
+
+def _refuse_beside_lines(files: Sequence[Contender], device: str) -> None:
+    """Raise UserError for what cannot be timed with a file of coefficients."""
+    line = next(each.name for each in files if each.artifact and each.artifact.gives_line)
+    if device in BROWSERS:
+        raise UserError(f"{line} is of coefficients, which shaders draw in a browser; leave --device {device} out")
+    for each in files:
+        if each.artifact and len(each.artifact.mattes) < len(OUTPUTS[:2]):
+            raise UserError(
+                f"{each.name} gives no foreground or no alpha, so no cut-out as {line} does; bench them apart"
+            )
 
 
 def _takes(contender: Contender, size: Fixed) -> bool:

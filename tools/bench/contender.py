@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
 from exporters.artifact import Artifact
+from exporters.spec import Fixed
 from rvm_model.errors import UserError
 from tools.bench.memory import forget_peak, peak, resident
 from tools.jobs.processes import THREADS
@@ -27,14 +29,18 @@ COMPILED = "compiled"
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The task of a child: an opened file and its format's runtime, or a checkpoint's path."""
+    """The task of a child: an opened file and its format's runtime, or a checkpoint's path.
+
+    `over_bytes` asks for cut-outs, see `cutouts.py`.
+    """
 
     model: Artifact | Path
     runtime: str | None
     precision: str
     device: str
-    ratio: float
+    size: Fixed
     threads: int
+    over_bytes: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +76,12 @@ def serve(connection: Connection, entry: Assignment) -> None:
                 if not wanted and not warm:
                     forget_peak()  # sending mattes takes more memory than playing
                     warm = True
-                frame = _to_frame(pixels)
+                frame = pixels if entry.over_bytes else _to_frame(pixels)
                 del request, pixels  # they belong to the bench, not to the contender
                 start = time.perf_counter()
                 matte, state = step(frame, state)
                 seconds = time.perf_counter() - start
-                connection.send(Turn(seconds=seconds, outputs=_arrays(matte) if wanted else {}))
+                connection.send(Turn(seconds=seconds, outputs=_arrays(matte, entry.over_bytes) if wanted else {}))
                 del matte, frame  # free them before the next frame is computed
             connection.send(Memory(before=before, peak=peak()))
     except UserError as error:
@@ -88,20 +94,34 @@ def serve(connection: Connection, entry: Assignment) -> None:
 def _open(entry: Assignment) -> Iterator[tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]]:
     """Yield a step, and this process's memory after all imports and before the file is opened."""
     if isinstance(entry.model, Path):
-        yield _open_checkpoint(entry.model, entry)
+        step, before = _open_checkpoint(entry.model, entry)
+        yield _to_bytes(step, None) if entry.over_bytes else step, before
         return
     from exporters import load_runtime
+    from exporters.full_size import at_full_size
     from exporters.runtime import Device
 
     runtime = load_runtime(entry.model.format, entry.runtime)
+    stage = _fused_stage(entry) if entry.model.gives_line else None
     before = resident()
-    with runtime.load(entry.model, cast(Device, entry.device), entry.ratio) as step:
-        if entry.model.gives_line:
-            from exporters.full_size import at_full_size
+    with runtime.load(entry.model, cast(Device, entry.device), entry.size.ratio) as file_step:
+        step = file_step if stage else at_full_size(entry.model, entry.size.ratio, file_step)
+        yield _to_bytes(step, stage) if entry.over_bytes else step, before
 
-            yield at_full_size(entry.model, entry.ratio, step), before
-        else:
-            yield step, before
+
+def _fused_stage(entry: Assignment) -> Any:
+    """Return the compiled full-size steps, or None without numba: then PyTorch does them."""
+    if find_spec("numba") is None:
+        return None
+    from rvm_model.fused import FusedStage
+
+    return FusedStage(entry.size.height, entry.size.width, entry.size.ratio, entry.threads)
+
+
+def _to_bytes(step: Any, stage: Any) -> Any:
+    from tools.bench.cutouts import cutout_step
+
+    return cutout_step(step, stage)
 
 
 def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any], tuple[Any, Any]], int | None]:
@@ -117,7 +137,7 @@ def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any]
     dtype = torch.float16 if entry.precision == "fp16" else torch.float32
     network = load_checkpoint_file(path).network("always")
     if entry.runtime == CAPTURED:
-        play = captured_play(network, entry.ratio, where)
+        play = captured_play(network, entry.size.ratio, where)
         return lambda frame, _: (Matte(**dict(zip(("fgr", "pha"), play(frame), strict=True))), None), before
     network = network.to(where, dtype)
     if entry.runtime == COMPILED:
@@ -128,7 +148,9 @@ def _open_checkpoint(path: Path, entry: Assignment) -> tuple[Callable[[Any, Any]
 
     def step(frame: Frame, state: State) -> tuple[Matte, State]:
         with torch.inference_mode():
-            fgr, pha, *after = network(torch.from_numpy(frame).to(where, dtype), *(state or [None] * 4), entry.ratio)
+            fgr, pha, *after = network(
+                torch.from_numpy(frame).to(where, dtype), *(state or [None] * 4), entry.size.ratio
+            )
             if entry.runtime == COMPILED:
                 after = [each.clone() for each in after]  # a compiled network's next run overwrites its outputs
             return Matte(fgr=fgr.float().cpu().numpy(), pha=pha.float().cpu().numpy()), after
@@ -145,5 +167,9 @@ def _to_frame(pixels: Any) -> Any:
     return np.divide(pixels.transpose(0, 3, 1, 2), np.float32(255), out=frame, dtype=np.float32)
 
 
-def _arrays(matte: Any) -> dict[str, Any]:
+def _arrays(matte: Any, over_bytes: bool) -> dict[str, Any]:
+    if over_bytes:
+        from tools.bench.cutouts import outputs_of
+
+        return outputs_of(matte)
     return {name: array for name, array in (("fgr", matte.fgr), ("pha", matte.pha)) if array is not None}

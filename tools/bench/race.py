@@ -54,6 +54,11 @@ class Contender:
     runtime: str | None
 
 
+def over_bytes(contenders: Sequence[Contender]) -> bool:
+    """Return True for a race in which a file of coefficients takes part. It goes from bytes to bytes: `cutouts.py`."""
+    return any(each.artifact is not None and each.artifact.gives_line for each in contenders)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """The conditions of a race: size, threads, device, rounds, and the precision of contenders that are checkpoints."""
@@ -102,7 +107,8 @@ def race(
     """
     turns: list[list[Turn]] = [[] for _ in contenders]
     with ExitStack() as stack:
-        players = [stack.enter_context(_process(contender, course)) for contender in contenders]
+        in_bytes = over_bytes(contenders)
+        players = [stack.enter_context(_process(contender, course, in_bytes)) for contender in contenders]
         pixels = clip.pixels
         for number in range(WARM_UP + course.rounds):
             frame = pixels[number % len(clip)]
@@ -129,7 +135,7 @@ def race(
 
 
 @contextmanager
-def _process(contender: Contender, course: Course) -> Iterator[Connection]:
+def _process(contender: Contender, course: Course, in_bytes: bool) -> Iterator[Connection]:
     """Start a contender's process, wait until it has loaded, and yield the connection. End the process afterwards."""
     artifact = contender.artifact
     entry = Assignment(
@@ -137,8 +143,9 @@ def _process(contender: Contender, course: Course) -> Iterator[Connection]:
         runtime=contender.runtime,
         precision=course.precision,
         device="cuda" if course.device == "cuda" else "cpu",
-        ratio=course.size.ratio,
+        size=course.size,
         threads=course.threads,
+        over_bytes=in_bytes,
     )
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -1,4 +1,4 @@
-"""Draw 220 good exports from a seed: any size, any ratio, all formats. `verify` must pass all of them."""
+"""Draw 230 good exports from a seed: any size, any ratio, all formats. `verify` must pass all of them."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from random import Random
 from typing import Any
 
 from exporters import FORMATS
-from exporters.spec import ExportSpec, Fixed
+from exporters.spec import COEFFICIENTS, ExportSpec, Fixed
 from parity_tests.clips import Kind
 from rvm_model.state import REFINERS, float32_size, internal_size
 
-COUNT = 220
+COUNT = 230
 SEED = 2108
 FRAMES, FEW_FRAMES = 16, 12
 LARGE = 400_000
@@ -82,14 +82,24 @@ RECIPES = (
 )
 
 
+_LINE = {"outputs": COEFFICIENTS}
+
 LATER_RECIPES = (
     Recipe(
         count=8, format="ncnn", precision="fp32", one_size=True, inside=300_000, full=150_000, least=120, resnet50=True
     ),
     Recipe(count=8, format="ncnn", precision="fp32", baked=True, inside=300_000, full=150_000, least=120),
     Recipe(count=4, format="ncnn", precision="fp16", baked=True, inside=300_000, full=150_000, least=120),
+    Recipe(count=2, format="onnx", precision="fp32", options=_LINE),
+    Recipe(count=2, format="onnx", precision="fp32", one_size=True, options=_LINE),
+    Recipe(count=1, format="onnx", precision="fp16", inside=600_000, options=_LINE),
+    Recipe(count=1, format="onnx", precision="int8", options=_LINE),
+    Recipe(count=1, format="tfjs", precision="fp32", inside=120_000, full=80_000, options=_LINE),
+    Recipe(count=1, format="tfjs", precision="int8", inside=120_000, full=80_000, options=_LINE),
+    Recipe(count=1, format="coreml", precision="fp32", one_size=True, inside=300_000, full=150_000, options=_LINE),
+    Recipe(count=1, format="coreml", precision="fp16", one_size=True, inside=300_000, full=150_000, options=_LINE),
 )
-"""Recipes of formats that came later. They follow the others, whose cases stay what they are."""
+"""Recipes of formats and options that came later. They follow the others, whose cases stay what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,17 @@ from exporters.support.memory import memory_limit
 from rvm_model import __version__
 
 _CPUINFO = Path("/proc/cpuinfo")
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorflow-cpu", "tensorflow", "numpy")
+_PACKAGES = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorflow-cpu",
+    "tensorflow",
+    "numpy",
+    "numba",
+)
 
 
 def machine(device: str) -> dict[str, str]:

@@ -110,6 +110,13 @@ def pid():
     return os.getpid()
 
 
+def serve_without_numba(connection, entry):
+    from tools.bench import contender
+
+    contender.find_spec = lambda _: None
+    contender.serve(connection, entry)
+
+
 def die_at_once(*_):
     os._exit(9)
 

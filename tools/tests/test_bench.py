@@ -5,12 +5,14 @@ import io
 import json
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 
-from exporters import FORMATS, load_exporter
+from exporters import FORMATS, load_exporter, open_artifact
+from exporters.artifact import TensorInfo
 from exporters.onnx import OnnxSpec
 from exporters.spec import Fixed
 from parity_tests.clips import held_clip
@@ -30,17 +32,23 @@ SMALL = ("--resolution", "128x96", "--downsample-ratio", "0.5", "--threads", 1, 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Make a file for any size, a file for one, and a file with another weight but the same metadata."""
+    """Make a file for any size, a file for one, one of coefficients, and two with another weight and no metadata."""
     folder = tmp_path_factory.mktemp("bench")
-    paths = {name: folder / f"{name}.onnx" for name in ("dynamic", "fixed", "spoiled")}
-    for name, size in (("dynamic", None), ("fixed", Fixed(width=128, height=96, ratio=0.5))):
-        spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", fixed=size)
+    paths = {name: folder / f"{name}.onnx" for name in ("dynamic", "fixed", "line", "spoiled", "wrong_line")}
+    made: dict[str, dict[str, object]] = {
+        "dynamic": {},
+        "fixed": {"fixed": Fixed(width=128, height=96, ratio=0.5)},
+        "line": {"outputs": "coefficients"},
+    }
+    for name, options in made.items():
+        spec = OnnxSpec(variant="mobilenetv3", refiner="deep_guided_filter", precision="fp32", **options)
         load_exporter("onnx").export(load_checkpoint("seeded"), spec, paths[name])
-    model = onnx.load(paths["dynamic"])
-    del model.metadata_props[:]
-    (bias,) = [each for each in model.graph.initializer if each.name == "project_mat.conv.bias"]
-    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
-    onnx.save(model, paths["spoiled"])
+    for name, of in (("spoiled", "dynamic"), ("wrong_line", "line")):
+        model = onnx.load(paths[of])
+        del model.metadata_props[:]
+        (bias,) = [each for each in model.graph.initializer if each.name == "project_mat.conv.bias"]
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
+        onnx.save(model, paths[name])
     return paths
 
 
@@ -74,6 +82,36 @@ def test_files_and_baselines_are_timed_compared_and_reported(files, run, tmp_pat
     assert [row["file"] for row in rows] == [*lines, "spoiled.onnx"]
     assert {(row["resolution"], row["processor"]) for row in rows} == {("128x96", report["machine"]["processor"])}
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("fused", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_beside_a_file_of_coefficients_all_go_from_bytes_to_cutouts(fused, files, run, monkeypatch):
+    all_baselines = command.make_baselines  # less of them, since each takes a process
+    monkeypatch.setattr(command, "make_baselines", lambda *given: all_baselines(*given)[::2])
+    if not fused:
+        monkeypatch.setattr(races, "serve", job_functions.serve_without_numba)
+    result = run("bench", files["line"], files["wrong_line"], *SMALL, "--json", "-")
+    assert result.code == 1
+    (race,) = json.loads(result.out)["races"]
+    assert race["input"] == "built-in clip, bytes to cut-outs in bytes"
+    lines = {line["file"]: line for line in race["contenders"]}
+    assert [name for name, line in lines.items() if not line["ok"]] == ["wrong_line.onnx"]
+    assert lines["wrong_line.onnx"]["milliseconds_median"] is None
+    for name in ("pytorch", "traced", "line.onnx"):
+        assert lines[name]["milliseconds_median"] > 0
+        assert lines[name]["fgr_max_abs"] < 1e-4
+        assert lines[name]["pha_max_abs"] < 1e-4
+
+
+def test_what_gives_no_cutout_is_refused_beside_a_file_of_coefficients(files):
+    line = Contender(
+        name="line.onnx", path=files["line"], artifact=open_artifact(files["line"], trust=False), runtime=None
+    )
+    pha = replace(line.artifact, outputs=(TensorInfo(name="pha", dtype="float32", shape=()),))
+    with pytest.raises(UserError, match="pha gives no foreground or no alpha, so no cut-out as line"):
+        command._refuse_beside_lines([line, replace(line, name="pha", artifact=pha)], "cpu")
+    with pytest.raises(UserError, match="which shaders draw in a browser; leave --device browser-webgl out"):
+        command._refuse_beside_lines([line], "browser-webgl")
 
 
 def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_own(files, run, tmp_path, monkeypatch):
@@ -181,7 +219,7 @@ def test_turns_rotate_and_all_get_the_same_frames(monkeypatch, tmp_path):
         asked.append((contender.name, int(frame[0, 0, 0, 0]), wanted))
         return races.Turn(seconds=1, outputs={"pha": np.zeros((1, 1, 2, 2), np.float32)})
 
-    monkeypatch.setattr(races, "_process", lambda contender, course: Player(contender.name))
+    monkeypatch.setattr(races, "_process", lambda contender, *_: Player(contender.name))
     monkeypatch.setattr(races, "_ask", ask)
     clip = held_clip(
         name="", pixels=np.arange(2, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 1, 2, 2, 3), np.uint8)

@@ -286,6 +286,6 @@ def test_files_of_coreml_are_written_once():
         Path(next(iter(exporters.__path__))) / "coreml",
         Path(__file__).parents[2] / "docs" / "formats" / "coreml.md",
     )
-    for name in ("loop.py", "Matting.swift"):
+    for name in ("loop.py", "Matting.swift", "FullSize.swift"):
         assert (folder / name).is_file()
         assert f"(../../exporters/coreml/{name})" in document.read_text()

@@ -153,7 +153,7 @@ def test_the_table_of_formats_says_what_formats_are():
     assert {*table} == {description.title for description in FORMATS.values()}
     expected = {
         "ONNX": ("yes", "yes", "yes", "yes", "yes", "", "yes", "yes"),
-        "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "", "yes"),
+        "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "yes", "yes"),
         "ncnn": ("at one ratio", "yes", "yes", "yes", "", "", "", "yes"),
         "OpenVINO": ("yes", "yes", "yes", "yes", "", "yes", "", "yes"),
         "TorchScript": ("yes", "", "yes", "yes", "", "", "", "yes, with `--trust`"),
