@@ -21,17 +21,16 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One model to write. `shapes` are the inputs', NHWC; `outputs` are fgr, pha, or A and b; `half` stores halves."""
+    """One model to write. `shapes` are the inputs', NHWC; `outputs` are fgr, pha, or A and b."""
 
     convs: Mapping[str, Conv]
     ratio: float
     shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[str, ...]
-    half: bool
 
 
 def convert(request: Request) -> bytes:
-    """Return a model without metadata. Raises ArtifactError if TensorFlow fails; the message ends with its last line."""
+    """Return a model without metadata. Raises ArtifactError if TensorFlow fails, with its last line."""
     with TemporaryDirectory() as desk:
         asked, given = Path(desk) / "request", Path(desk) / "model.tflite"
         asked.write_bytes(pickle.dumps(request))
@@ -72,9 +71,6 @@ def main(asked: Path, given: Path) -> None:
     with TemporaryDirectory() as desk:
         tf.saved_model.save(network, desk, signatures={SIGNATURE: serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(desk, signature_keys=[SIGNATURE])
-        if request.half:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
         given.write_bytes(converter.convert())
 
 

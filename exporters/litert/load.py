@@ -27,7 +27,6 @@ UNHASHED = "0" * 64
 
 _MOST_OPERATIONS = 5000
 _LARGEST_SIDE = 1 << 20
-_NO_OPTIONS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +54,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A model, its operations in order. `inputs` and `outputs` are the signature's. `metadata` is empty if it has none."""
+    """A model. `inputs` and `outputs` are those of its signature. `metadata` is empty if it has none."""
 
     tensors: Sequence[Tensor]
     operations: Sequence[Operation]
@@ -134,9 +133,10 @@ def _operations(tables: Sequence[Table], kinds: Sequence[int | str]) -> list[Ope
                 kind=kind.name,
                 inputs=tuple(map(int, table.numbers(1, "<i4"))),
                 outputs=tuple(map(int, table.numbers(2, "<i4"))),
-                options=_NO_OPTIONS
-                if options is None
-                else {name: options.number(slot, each) for name, (slot, each) in kind.options.items()},
+                options={
+                    name: default if options is None else options.number(slot, each, default)
+                    for name, (slot, each, default) in kind.options.items()
+                },
             )
         )
     return operations

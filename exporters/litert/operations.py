@@ -6,25 +6,28 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of operation. `options` maps names to slots of its options table and kinds of `struct`."""
+    """A kind of operation. `options` maps names to slots of its options table, kinds of `struct` and default values."""
 
     name: str
-    options: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    options: Mapping[str, tuple[int, str, int]] = field(default_factory=dict)
 
 
-def _windowed(**more: int) -> dict[str, tuple[int, str]]:
-    numbers = {name: (slot, "b" if name in ("padding", "activation") else "i") for name, slot in more.items()}
-    return {"padding": (0, "b"), "stride_w": (1, "i"), "stride_h": (2, "i"), **numbers}
+def _windowed(activation: int, dilation: int | None = None) -> dict[str, tuple[int, str, int]]:
+    """Return the options of a convolution or a pool. Its padding is in slot 0."""
+    options = {"stride_w": (1, "i", 0), "stride_h": (2, "i", 0), "activation": (activation, "b", 0)}
+    if dilation is not None:
+        options |= {"dilation_w": (dilation, "i", 1), "dilation_h": (dilation + 1, "i", 1)}
+    return options
 
 
-_SUM = {"activation": (0, "b")}
+_SUM = {"activation": (0, "b", 0)}
 
 KINDS: Mapping[int, Kind] = {
     0: Kind(name="ADD", options=_SUM),
     1: Kind(name="AVERAGE_POOL_2D", options=_windowed(activation=5)),
-    2: Kind(name="CONCATENATION", options={"activation": (1, "b")}),
-    3: Kind(name="CONV_2D", options=_windowed(activation=3, dilation_w=4, dilation_h=5)),
-    4: Kind(name="DEPTHWISE_CONV_2D", options=_windowed(multiplier=3, activation=4, dilation_w=5, dilation_h=6)),
+    2: Kind(name="CONCATENATION", options={"activation": (1, "b", 0)}),
+    3: Kind(name="CONV_2D", options=_windowed(activation=3, dilation=4)),
+    4: Kind(name="DEPTHWISE_CONV_2D", options=_windowed(activation=4, dilation=5)),
     6: Kind(name="DEQUANTIZE"),
     14: Kind(name="LOGISTIC"),
     17: Kind(name="MAX_POOL_2D", options=_windowed(activation=5)),
@@ -44,7 +47,7 @@ KINDS: Mapping[int, Kind] = {
 """Kinds by their number. Source: BuiltinOperator and BuiltinOptions in tflite/converter/schema/schema.fbs of
 github.com/google-ai-edge/LiteRT."""
 
-ACTIVATIONS: Mapping[int, str] = {0: "", 1: "relu", 3: "relu6"}
+ACTIVATIONS: Mapping[int, str] = {0: "", 1: "relu"}
 """Functions fused into operations, by their number in ActivationFunctionType."""
 
 DTYPES: Mapping[int, str] = {0: "float32", 1: "float16", 2: "int32", 9: "int8"}

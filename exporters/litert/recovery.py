@@ -1,6 +1,7 @@
 """Read a LiteRT model as a `Dataflow`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,14 +39,17 @@ _FUNCTIONS: Mapping[str, Apply] = {
     "TANH": np.tanh,
     **dict.fromkeys(_ROUNDING, SAME),  # between convolutions they only round activations
 }
-_FUSED: Mapping[str, Apply] = {"relu": FUNCTIONS["relu"], "relu6": lambda x: np.clip(x, 0, 6)}
+"""Functions of whole operations."""
+
+_FUSED: Mapping[str, Apply] = {"relu": FUNCTIONS["relu"], "sixth": lambda x: x / 6 + 0.5}
 
 
 def dataflow(artifact: Artifact) -> Dataflow:
     """Return the graph of a file. Raises ArtifactError if it is damaged, RecoveryError if it is unusable."""
     model = read(artifact.path)
     constants = {str(number): interval for number, interval in _constants(model).items()}
-    nodes = tuple(node for operation in model.operations for node in _nodes(model, operation, constants))
+    clipped = {operation.inputs[0] for operation in model.operations if operation.kind == "MINIMUM"}
+    nodes = tuple(node for operation in model.operations for node in _nodes(model, operation, constants, clipped))
     return Dataflow(
         nodes=nodes,
         inputs={str(model.inputs[name]): role for name, role in _ROLES.items()},
@@ -100,21 +104,25 @@ def _interval(tensor: Tensor) -> Interval:
     return Interval(values=values, half=np.broadcast_to(np.abs(step) / 2, values.shape), stored=f"{bits} bits")
 
 
-def _nodes(model: Model, operation: Operation, constants: Mapping[str, Interval]) -> Iterator[DataflowNode]:
-    """Yield the node of an operation, and after it the activation that is fused into it."""
+def _nodes(
+    model: Model, operation: Operation, constants: Mapping[str, Interval], clipped: Collection[int]
+) -> Iterator[DataflowNode]:
+    """Yield the node of an operation, and after it the function that the converter fused into it."""
     inputs, outputs = (tuple(map(str, numbers)) for numbers in (operation.inputs, operation.outputs))
     name = model.tensors[operation.outputs[0]].name
     kernel, apply = None, _FUNCTIONS.get(operation.kind)
+    fused = ACTIVATIONS.get(operation.options.get("activation", 0))
+    if fused is None:
+        raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has an activation that the network has not")
     if operation.kind in CONVOLUTIONS:
         kernel = _kernel(name, operation, constants)
         if _is_helper(kernel):
             kernel = None
+        elif operation.outputs[0] in clipped:
+            kernel, fused = _before_sixth(kernel), "sixth"
         inputs = inputs[:1]
     elif operation.kind in _FIRST_ONLY:
         inputs = inputs[:1]
-    fused = ACTIVATIONS.get(operation.options.get("activation", 0))
-    if fused is None:
-        raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has an activation that the network has not")
     if not fused:
         yield DataflowNode(name=name, inputs=inputs, outputs=outputs, kernel=kernel, apply=apply)
         return
@@ -123,19 +131,27 @@ def _nodes(model: Model, operation: Operation, constants: Mapping[str, Interval]
     yield DataflowNode(name=fused, inputs=linear, outputs=outputs, apply=_FUSED[fused])
 
 
+def _before_sixth(kernel: Kernel) -> Kernel:
+    """Return a kernel without the x / 6 + 1/2 of a HardSigmoid, which the converter folds into it."""
+    if kernel.bias is None:
+        raise RecoveryError("its HardSigmoid has no bias before it, where the converter puts its offset")
+    six = Interval.exactly(np.array(6.0))
+    half = Interval.exactly(np.array(-0.5))
+    return replace(kernel, weight=kernel.weight.times(six), bias=kernel.bias.plus(half).times(six))
+
+
 def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) -> Kernel:
     weight, bias = (constants.get(str(number)) for number in (*operation.inputs, -1)[1:3])
     if weight is None or weight.values.ndim != 4:
         raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has no constant weights of 4 axes")
     depthwise = operation.kind == "DEPTHWISE_CONV_2D"
-    order: Callable[..., np.ndarray] = lambda x: x.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
-    weight = weight.map(order)
+    weight = weight.map(lambda x: x.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2)))
     if bias is not None and bias.values.shape != weight.values.shape[:1]:
         raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has a bias of another length")
     options = operation.options
     return Kernel(
         weight=weight,
-        bias=None if bias is None or not bias.values.any() else bias,
+        bias=bias if bias is not None and bias.values.any() else None,
         stride=(options["stride_h"], options["stride_w"]),
         dilation=(options.get("dilation_h", 1), options.get("dilation_w", 1)),
         groups=len(weight.values) if depthwise else 1,
@@ -143,7 +159,7 @@ def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) 
 
 
 def _is_helper(kernel: Kernel) -> bool:
-    """Return True for the mean of three channels, and for the channel of ones: convolutions here, not in the network."""
+    """Return True for the mean of channels and the channel of ones, which are convolutions only here."""
     weight = kernel.weight.values
     if weight.shape == (1, 3, 1, 1):
         return kernel.bias is None and bool(np.allclose(weight, 1 / 3, rtol=1e-3))
