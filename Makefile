@@ -87,7 +87,7 @@ $(READY): pyproject.toml requirements.lock $(WEB:=/package-lock.json)
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
 		|| { echo "Node 20 or newer is needed, with npm, to run ONNX and TensorFlow.js files as browsers do; install it and run make again"; exit 2; }
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,ncnn,fused,cluster,release,docs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,litert,ncnn,fused,cluster,release,docs,dev]'
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --no-deps tensorflowjs
 	for folder in $(WEB); do npm ci --prefix $$folder --loglevel=error --no-audit --no-fund >/dev/null || exit 1; done
 	@touch $@

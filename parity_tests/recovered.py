@@ -23,7 +23,7 @@ from rvm_model.weights.checkpoint import Checkpoint
 _STATES = NAMES[2:]
 
 # Files of these formats are rounded when stored; their runtimes compute in float32 with the rounded weights.
-_STORED = ("tfjs", "coreml")
+_STORED = ("tfjs", "coreml", "litert")
 
 
 def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
@@ -56,7 +56,8 @@ def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifa
     if artifact.baked_ratio == 1:
         refiner = checkpoint.refiner  # the file holds no refiner, whatever its metadata say
     states = {tensor.dtype for tensor in artifact.outputs if tensor.name not in NAMES[:2]}
-    if exact and artifact.format in _STORED and states == {"float32"}:
+    in_float = states == {"float32"} and not artifact.facts.get("convolutions in int8")
+    if exact and artifact.format in _STORED and in_float:
         precision = "fp32"
     return replace(artifact, metadata=metadata, refiner=refiner, precision=precision)
 

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError, TensorInfo
-from exporters.litert.load import Model, Tensor, read
+from exporters.litert.load import Model, Operation, Tensor, read
 from exporters.litert.operations import GPU_DELEGATE
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.identify import identify
@@ -36,6 +36,7 @@ def inspect(path: Path) -> Artifact:
     if fixed.ratio == 1 and matte != LINE and model.metadata.get("refiner") in REFINERS:
         refiner = model.metadata["refiner"]  # the graph has no refiner, so only the metadata knows the checkpoint's
     stored = {kernel.dtype for kernel in kernels}
+    in_int8 = sum(model.tensors[each.inputs[0]].dtype == "int8" for each in model.operations if _is_convolution(each))
     operations = {operation.kind for operation in model.operations}
     return Artifact(
         path=path,
@@ -52,6 +53,7 @@ def inspect(path: Path) -> Artifact:
             "operations": len(model.operations),
             "parameters": sum(math.prod(tensor.shape) for tensor in model.tensors if tensor.data is not None),
             "GPU delegate": "lists all operations" if operations <= GPU_DELEGATE else "does not list all operations",
+            **({"convolutions in int8": in_int8} if in_int8 else {}),
             **({"runtime": f"TensorFlow Lite {model.oldest_runtime} or later"} if model.oldest_runtime else {}),
         },
     )
@@ -60,9 +62,13 @@ def inspect(path: Path) -> Artifact:
 def kernels_of(model: Model) -> list[Tensor]:
     """Return the weights of the convolutions as they are stored, before a DEQUANTIZE."""
     stored = {each.outputs[0]: each.inputs[0] for each in model.operations if each.kind == "DEQUANTIZE"}
-    numbers = (each.inputs[1] for each in model.operations if each.kind in CONVOLUTIONS and len(each.inputs) > 1)
+    numbers = (each.inputs[1] for each in model.operations if _is_convolution(each))
     tensors = (model.tensors[stored.get(number, number)] for number in numbers)
     return [tensor for tensor in tensors if tensor.data is not None and len(tensor.shape) == 4]
+
+
+def _is_convolution(operation: Operation) -> bool:
+    return operation.kind in CONVOLUTIONS and len(operation.inputs) > 1
 
 
 def _as_in_pytorch(kernel: Tensor) -> tuple[int, ...]:

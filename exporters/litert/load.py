@@ -171,7 +171,7 @@ _STEPS = ((2, "<f4"), (3, "<i8"))
 def _data(number: int, buffers: Sequence[Table]) -> NDArray[np.uint8]:
     if number >= len(buffers):
         raise ValueError(f"it has {len(buffers)} buffers, and refers to number {number}")
-    if buffers[number].number(1, "I") > 1:
+    if buffers[number].number(1, "Q") > 1:
         raise ValueError("it keeps data behind the flatbuffer, as files beyond 2 GB do")
     return buffers[number].numbers(0, "u1")  # type: ignore[return-value]
 

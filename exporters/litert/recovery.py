@@ -87,21 +87,20 @@ def _constants(model: Model) -> dict[int, Interval]:
 
 
 def _interval(tensor: Tensor) -> Interval:
-    """Return a tensor's numbers as the runtime computes with them."""
+    """Return a tensor's numbers as the runtime computes with them. Its steps are one, or one along its axis."""
     assert tensor.data is not None
-    if not tensor.scale.size:
+    count = tensor.scale.size
+    if not count:
         return Interval.of(tensor.data)
-    if tensor.scale.size != tensor.zero.size or not 0 <= tensor.axis < tensor.data.ndim:
+    fits = count == 1 or (0 <= tensor.axis < tensor.data.ndim and count == tensor.data.shape[tensor.axis])
+    if not fits or tensor.zero.size != count:
         raise RecoveryError(f"its {tensor.name[-80:]!r} has steps that do not fit it")
-    shape = [1] * tensor.data.ndim
-    if tensor.scale.size > 1:
-        shape[tensor.axis] = tensor.scale.size
-    if tensor.scale.size not in (1, tensor.data.shape[tensor.axis]):
-        raise RecoveryError(f"its {tensor.name[-80:]!r} has steps that do not fit it")
+    shape = [count if axis == tensor.axis and count > 1 else 1 for axis in range(tensor.data.ndim)]
     step, zero = (each.astype(np.float64).reshape(shape) for each in (tensor.scale, tensor.zero))
     values = (tensor.data.astype(np.float64) - zero) * step
     bits = 8 * tensor.data.dtype.itemsize
-    return Interval(values=values, half=np.broadcast_to(np.abs(step) / 2, values.shape), stored=f"{bits} bits")
+    half = np.broadcast_to(np.abs(step) / 2, values.shape)
+    return Interval(values=values, half=half, stored=f"{bits} bits, per {'channel' if count > 1 else 'tensor'}")
 
 
 def _nodes(
