@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError
-from exporters.full_size import at_full_size
 from exporters.litert.artifact import inspect
-from exporters.runtime import Device, Frame, Line, Matte, State, Step
+from exporters.runtime import Device, FileStep, Frame, Line, Matte, State
 from exporters.support.tensor_pipe import running
 from rvm_model.device import DeviceError
 
@@ -22,7 +21,7 @@ PROGRAM = Path(__file__).with_name("litert_main.py")
 
 
 @contextmanager
-def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
+def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]:  # noqa: ARG001
     """Yield the step function. See `exporters.runtime.Runtime`. The state is four arrays (1, h, w, C)."""
     if device != "cpu":
         raise DeviceError(f"LiteRT runs on the CPU here, not on {device}; use --device cpu")
@@ -45,7 +44,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
                 return Line(**{name: images[name] for name in LINE}), after
             return Matte(fgr=images.get("fgr"), pha=images.get("pha")), after
 
-        yield at_full_size(artifact, ratio, step)
+        yield step
 
 
 def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
