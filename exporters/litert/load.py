@@ -151,13 +151,16 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> Tensor:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if content.size and content.size != size:
         raise ValueError(f"its tensor {name!r} has {content.size} bytes, and its shape {size}")
+    data = content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape) if content.size else None
     quantised = table.table(4)
     scale, zero = (np.zeros(0), np.zeros(0)) if quantised is None else (quantised.numbers(k, d) for k, d in _STEPS)
+    if not all(np.isfinite(each).all() for each in (data, scale) if each is not None):
+        raise ValueError(f"its tensor {name!r} has numbers that are not finite")
     return Tensor(
         name=name,
         dtype=dtype,
         shape=shape,
-        data=content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape) if content.size else None,
+        data=data,
         scale=scale,
         zero=zero,
         axis=0 if quantised is None else quantised.number(6, "i"),

@@ -248,9 +248,15 @@ def no_kernels(model):
     graph.operators = [each for each in graph.operators if model.operatorCodes[each.opcodeIndex].builtinCode != 3]
 
 
+def not_finite(model):
+    tensor = model.subgraphs[0].tensors[model.subgraphs[0].operators[0].inputs[1]]
+    model.buffers[tensor.buffer].data = np.full(tensor.shape, np.nan, np.float32).ravel().view(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (not_finite, "has numbers that are not finite"),
         (custom, "the operation 'Evil', which a matting network does not need"),
         (while_loop, "the operation '119', which a matting network does not need"),
         (two_graphs, "2 graphs and 1 signatures"),
