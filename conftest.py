@@ -20,6 +20,7 @@ from filelock import FileLock
 from exporters import FORMATS, load_exporter
 from exporters.format import MissingPackage
 from exporters.onnx.runtimes import onnxruntime_web
+from exporters.spec import Fixed
 from exporters.support.node import find_node
 from exporters.tfjs.chromium import find_chromium
 from exporters.tfjs.step import FOLDER as TFJS_FOLDER
@@ -86,6 +87,22 @@ def exported(common_folder: Callable[[str], AbstractContextManager[Path]]) -> Ca
         return path
 
     return export
+
+
+@pytest.fixture(scope="session")
+def litert_files(
+    exported: Callable[..., Path], common_folder: Callable[..., AbstractContextManager[Path]]
+) -> dict[str, Path]:
+    """Return LiteRT files of one size in all ways to store weights. One process makes all, from one conversion."""
+    fixed = Fixed(width=160, height=96, ratio=0.5)
+    ways = {
+        "fp32": {"precision": "fp32"},
+        "fp16": {"precision": "fp16"},
+        "int8": {"precision": "int8"},
+        "int8 weights": {"precision": "int8", "int8": "weights"},
+    }
+    with common_folder("litert"):
+        return {way: exported("litert", fixed=fixed, **options) for way, options in ways.items()}
 
 
 @pytest.fixture(name="require", scope="session")

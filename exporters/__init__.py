@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporters.runtime import Exporter, Runtime
     from exporters.support.contents import Scanner
 
-NAMES = ("coreml", "ncnn", "onnx", "openvino", "pt2", "tensorflow", "tfjs", "torchscript")
+NAMES = ("coreml", "litert", "ncnn", "onnx", "openvino", "pt2", "tensorflow", "tfjs", "torchscript")
 """The formats, each the name of a folder beside this file."""
 
 FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT for name in NAMES}

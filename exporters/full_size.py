@@ -31,9 +31,11 @@ def at_full_size(artifact: Artifact, ratio: float, step: FileStep) -> Step:
 
 def _check_reduced(artifact: Artifact, height: int, width: int) -> None:
     """Raise ArtifactError if a file of coefficients takes frames of another internal size."""
-    expected = artifact.inputs[0].shape[2:]
-    if artifact.fixed is not None and (height, width) != expected:
+    if artifact.fixed is None:
+        return
+    inside = artifact.fixed.internal()
+    if (height, width) != (inside.height, inside.width):
         raise ArtifactError(
-            f"{artifact.path} takes frames that reduce to {expected[1]}x{expected[0]}, not {width}x{height}; "
+            f"{artifact.path} takes frames that reduce to {inside.width}x{inside.height}, not {width}x{height}; "
             "give another ratio, or a file of that size"
         )

@@ -23,7 +23,8 @@ from rvm_model.weights.checkpoint import Checkpoint
 _STATES = NAMES[2:]
 
 # Files of these formats are rounded when stored; their runtimes compute in float32 with the rounded weights.
-_STORED = ("tfjs", "coreml")
+_STORED = ("tfjs", "coreml", "litert")
+_IN_INT8 = "convolutions in int8"
 
 
 def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
@@ -44,7 +45,14 @@ def verify_recovered(recovered: Recovered) -> Iterator[ParityReport]:
         for each in (artifact, *artifact.others):
             # The fast guided filter's mean is rounded in such files too, and its division amplifies that.
             exact = each.refiner == "deep_guided_filter" or UNPADDED_MEAN in quirks
-            yield from _reports(_claiming(each, checkpoint, exact), checkpoint, quirks, remainder)
+            claimed = _claiming(each, checkpoint, exact)
+            if exact and claimed.facts.get(_IN_INT8):
+                # Nothing in eight bits comes before the last state, so it is judged as float32.
+                in_float = replace(claimed, precision="fp32")
+                yield from _reports(in_float, checkpoint, quirks, remainder, NAMES[-1:])
+                yield from _reports(claimed, checkpoint, quirks, remainder, NAMES[:-1])
+            else:
+                yield from _reports(claimed, checkpoint, quirks, remainder)
 
 
 def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifact:
@@ -56,13 +64,18 @@ def _claiming(artifact: Artifact, checkpoint: Checkpoint, exact: bool) -> Artifa
     if artifact.baked_ratio == 1:
         refiner = checkpoint.refiner  # the file holds no refiner, whatever its metadata say
     states = {tensor.dtype for tensor in artifact.outputs if tensor.name not in NAMES[:2]}
-    if exact and artifact.format in _STORED and states == {"float32"}:
+    in_float = states == {"float32"} and not artifact.facts.get(_IN_INT8)
+    if exact and artifact.format in _STORED and in_float:
         precision = "fp32"
     return replace(artifact, metadata=metadata, refiner=refiner, precision=precision)
 
 
 def _reports(
-    artifact: Artifact, checkpoint: Checkpoint, quirks: Collection[str], remainder: NDArray[np.float64] | None
+    artifact: Artifact,
+    checkpoint: Checkpoint,
+    quirks: Collection[str],
+    remainder: NDArray[np.float64] | None,
+    outputs: Collection[str] = NAMES,
 ) -> Iterator[ParityReport]:
     clip = builtin_clip()
     ratio = None if artifact.baked_ratio is not None else BUILTIN_RATIO
@@ -72,7 +85,7 @@ def _reports(
         yield verify(artifact, checkpoint, clip, 1.0, departure=departure)
         yield verify(artifact, checkpoint, clip, ratio, outputs=_STATES, departure=departure)
     else:
-        yield verify(artifact, checkpoint, clip, ratio, departure=departure)
+        yield verify(artifact, checkpoint, clip, ratio, outputs=outputs, departure=departure)
 
 
 def describe(quirks: Collection[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import BinaryIO, Self
 from exporters.format import Format, RuntimeInfo
 from exporters.spec import COEFFICIENTS, FixableSpec, Fixed, SpecError
 from exporters.support.archive import holds
+from exporters.support.whole_sizes import refuse_fractions
 from rvm_model.files import open_file
 
 MANIFEST = "Manifest.json"
@@ -75,9 +76,10 @@ class CoremlSpec(FixableSpec):
                     f"a file of coefficients has tensors, at one internal size; leave {option} or --outputs out"
                 )
         for size in self.sizes:
-            _check_batch(size)
+            if size.batch != 1:
+                raise SpecError(f"CoreML files take one frame at a time, not {size.batch}; leave --batch out")
             if not self.gives_line:  # its source is not resized inside
-                _check_whole(size)
+                refuse_fractions(size, "CoreML")
 
     @classmethod
     def together(cls, specs: Sequence[Self]) -> list[Self]:
@@ -153,31 +155,6 @@ def recognise(path: Path) -> bool:
         return holds(path, MANIFEST)
     with open_file(path) as file:
         return any(number >= _LEAST_KIND for number in _messages(file))
-
-
-def _check_batch(size: Fixed) -> None:
-    if size.batch != 1:
-        raise SpecError(f"CoreML files take one frame at a time, not {size.batch}; leave --batch out")
-
-
-def _check_whole(size: Fixed) -> None:
-    height, width = size.height * size.ratio, size.width * size.ratio
-    if height.is_integer() and width.is_integer():
-        return
-    below, above = ([_nearest(side, size.ratio, step) for side in (size.width, size.height)] for step in (-1, 1))
-    near = " or ".join(f"{w}x{h}" for w, h in (below, above) if w and h)
-    raise SpecError(
-        f"{size.width}x{size.height} at ratio {size.ratio:g} is {width:g}x{height:g} inside, and CoreML needs whole "
-        f"numbers; give {near or 'a rounder ratio, such as 0.375'}"
-    )
-
-
-def _nearest(side: int, ratio: float, step: int) -> int | None:
-    """Return the nearest side, upwards or downwards by `step`, that gives a whole number inside, or None."""
-    for near in range(side, side + step * side, step):
-        if (near * ratio).is_integer():
-            return near
-    return None
 
 
 def _messages(file: BinaryIO) -> Iterator[int]:

@@ -105,6 +105,9 @@ def written(path, name):
     if name == "onnx":
         path.write_bytes(b"\x08\x08")
         return path
+    if name == "litert":
+        path.write_bytes(b"\x1c\0\0\0TFL3")
+        return path
     with zipfile.ZipFile(path, "w") as archive:
         for record in ZIPS[name]:
             archive.writestr(record, b"")
@@ -114,7 +117,17 @@ def written(path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_suffix_that_is_another_formats_is_refused(name, tmp_path):
     suffixes = {suffix for description in FORMATS.values() for suffix in description.suffixes}
-    assert suffixes == {".mlmodel", ".mlpackage", ".ncnn", ".onnx", ".openvino", ".pt2", ".torchscript", ".zip"}
+    assert suffixes == {
+        ".mlmodel",
+        ".mlpackage",
+        ".ncnn",
+        ".onnx",
+        ".openvino",
+        ".pt2",
+        ".tflite",
+        ".torchscript",
+        ".zip",
+    }
     for suffix in (*suffixes, *map(str.upper, suffixes)):
         path = written(tmp_path / f"file{suffix}", name)
         if suffix.lower() in FORMATS[name].suffixes:

@@ -46,7 +46,8 @@ def test_its_extra_installs_what_it_needs(name, runtime):
         installed += [each for mine in re.findall(r"rvm-export\[(\w+)\]", " ".join(installed)) for each in extras[mine]]
         by_hand = FORMATS[name].afterwards or ""
         assert all(
-            package in {re.match(r"[\w-]+", requirement)[0] for requirement in installed} or package in by_hand
+            package in {re.match(r"[\w-]+", requirement)[0].replace("-", "_") for requirement in installed}
+            or package in by_hand
             for package in needs.packages
         )
 

@@ -55,7 +55,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("convert", "export", "to"), tuple(FORMATS)),
-    "android": ("ncnn", "onnx"),
+    "android": ("ncnn", "onnx", "litert"),
+    **dict.fromkeys(("tflite", "tf-lite", "tensorflow-lite"), ("litert",)),
     **dict.fromkeys(("ort", "trt"), ("onnx",)),
     **dict.fromkeys(("param", "pnnx"), ("ncnn",)),
     **dict.fromkeys(("intel", "ir", "mo", "ovc"), ("openvino",)),

@@ -104,6 +104,18 @@ def test_the_lines_for_a_pt2_file_run(card, seeded_artifacts, expected, tmp_path
         assert np.abs(given.numpy() - wanted).max() <= 1e-5
 
 
+def test_the_lines_for_a_litert_file_run(card, seeded_artifacts, expected, tmp_path, monkeypatch):
+    shutil.copy(seeded_artifacts["litert"], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = card("litert")
+    assert f"{WIDTH}x{HEIGHT}, downsample ratio 0.5" in text
+    frames = clip_frames(FRAMES, WIDTH, HEIGHT)
+    names = {"frames": [np.ascontiguousarray(frame.transpose(0, 2, 3, 1)) for frame in frames]}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(0.5), strict=True):
+        assert np.abs(given.transpose(0, 3, 1, 2) - wanted).max() <= 1e-5
+
+
 @pytest.mark.parametrize("kind", ["one size", "any size"])
 def test_the_lines_for_ncnn_run(kind, seeded_artifacts, expected, tmp_path, monkeypatch):
     size = {"fixed": Fixed(width=WIDTH, height=HEIGHT, ratio=RATIO)} if kind == "one size" else {"ratio": RATIO}

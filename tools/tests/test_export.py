@@ -33,7 +33,7 @@ def every_format(quick=QUICK):
     return pytest.mark.parametrize("name", marked)
 
 
-ONE_SIZE = dict.fromkeys(("coreml", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
+ONE_SIZE = dict.fromkeys(("coreml", "litert", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
 """Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
@@ -394,6 +394,26 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
             "profile tensorrt makes no int8 files: ",
         ),
         (["coreml"], "a CoreML file is for one size; give --resolution"),
+        (["litert"], "a LiteRT file is for one size; give --resolution"),
+        (
+            ["litert", "--resolution", "161x96", "--downsample-ratio", "0.5"],
+            "LiteRT needs whole numbers; give 160x96 or 162x96",
+        ),
+        (
+            ["litert", *ONE_SIZE["litert"], "--batch", "2"],
+            "LiteRT files take one frame at a time, not 2; leave --batch out",
+        ),
+        (["litert", *ONE_SIZE["litert"], "--outputs", "alpha"], "give fgr, pha, fgr,pha or coefficients"),
+        (["litert", *ONE_SIZE["litert"], "--int8", "weights"], "a file of precision fp32 has no eight bits"),
+        (["litert", *ONE_SIZE["litert"], "--calibration", "a.mp4"], "a file of precision fp32 takes no calibration"),
+        (
+            ["litert", *ONE_SIZE["litert"], "--precision", "int8", "--int8", "weights", "--calibration", "a.mp4"],
+            "a file of int8 weights takes no calibration",
+        ),
+        (
+            ["litert", *ONE_SIZE["litert"], "--precision", "int8", "--int8", "all"],
+            "--int8 'all' is not one of mix, weights",
+        ),
         (["ncnn"], "an ncnn file has its ratio baked in; give --downsample-ratio, such as 0.25, and --resolution too"),
         (["ncnn", "--downsample-ratio", "auto"], "--downsample-ratio auto depends on the size; give a --resolution"),
         (["ncnn", "--downsample-ratio", "1.5"], "--downsample-ratio 1.5: give a number in (0, 1]"),

@@ -183,7 +183,8 @@ def test_a_file_that_does_not_fit_its_consumer_is_not_kept(run, tmp_path, monkey
     ("name", "words"),
     [
         pytest.param("unity", ("Matting.cs", "CopyOutput(Outputs[k]"), marks=pytest.mark.long),
-        ("android", ("matte.cpp", "extractor.extract(")),
+        ("android", ("Matting.kt", "interpreter.runSignature(")),
+        pytest.param("ncnn", ("matte.cpp", "extractor.extract("), marks=pytest.mark.long),
         pytest.param("ios", ("Sources/matte/Matting.swift", "final class Matting"), marks=pytest.mark.long),
     ],
 )

@@ -4,7 +4,6 @@ Weights are int8, symmetric, with a step for each output channel. Activations ar
 are int32. All names stay: between two convolutions there is one more value each, in eight bits and back.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from exporters.onnx.graph.calibrate import Ranges
+from exporters.support.eight_bits import step_for
 
 IN_EIGHT_BITS = ("decoder.decode3.", "decoder.decode2.", "decoder.decode1.")
 """The prefixes of the modules whose convolutions are quantised.
@@ -37,8 +37,6 @@ Processors without VNNI add two products of 255 times a weight in 16 bits, which
 32130, so a file computes the same on all processors. With eight bits, and decode4, the mean error above is 1.4e-4, and
 dtSSD equals that of fp32.
 """
-
-_STEP_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +152,5 @@ def _channel_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _step(least: float, greatest: float) -> _Step:
-    """Return the step for a range, extended to zero: convolutions pad with zero, which has to be exact."""
-    least, greatest = min(least, 0.0), max(greatest, 0.0)
-    scale = _rounded_up((greatest - least) / 255) or 1.0
-    return _Step(scale=np.float32(scale), zero=np.uint8(round(-least / scale)))
-
-
-def _rounded_up(number: float) -> float:
-    """Round up to few bits: the last bits differ between processors, and the same weights should give the same file.
-
-    This is likely, not certain: an end right beside such a step, or a zero right between two, may fall to either side.
-    """
-    mantissa, exponent = math.frexp(number)
-    return math.ldexp(math.ceil(mantissa * 2**_STEP_BITS), exponent - _STEP_BITS)
+    step = step_for(least, greatest)
+    return _Step(scale=np.float32(step.scale), zero=np.uint8(step.zero))

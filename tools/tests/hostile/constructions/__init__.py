@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from tools.tests.hostile.constructions.archives import ARCHIVES
 from tools.tests.hostile.constructions.construction import Build, Construction
 from tools.tests.hostile.constructions.folders import FOLDERS
+from tools.tests.hostile.constructions.litert import LITERT
 from tools.tests.hostile.constructions.media import MEDIA
 from tools.tests.hostile.constructions.models import MODELS
 from tools.tests.hostile.constructions.names import NAMES
@@ -24,6 +25,7 @@ CONSTRUCTIONS: dict[str, Build] = {
     **MEDIA,
     **NAMES,
     **RELEASES,
+    **LITERT,
 }
 """All constructions, by what they are."""
 
