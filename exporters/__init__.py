@@ -3,6 +3,7 @@
 It is also the only door from a path to an `Artifact`: `describe` reads a file, `open_artifact` makes it playable.
 """
 
+import os
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from exporters.recovery.dataflow import RecoveryModule
     from exporters.runtime import Exporter, Runtime
     from exporters.support.contents import Scanner
+
+# onnxruntime 1.32 reports each session to its makers over the network, unless this is set before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 NAMES = ("coreml", "litert", "ncnn", "onnx", "openvino", "pt2", "tensorflow", "tfjs", "torchscript")
 """The formats, each the name of a folder beside this file."""

@@ -1,5 +1,9 @@
 """Test the ONNX file from the consumer's side: names, axes, types, metadata, bytes."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -397,3 +401,18 @@ def test_a_graph_of_millions_of_empty_parts_is_not_built(field, tmp_path, monkey
     monkeypatch.setattr("onnx.checker.check_model", None)
     with pytest.raises(ArtifactError, match="it has more than 1000000 fields"):
         load_runtime("onnx").inspect(path)
+
+
+def test_onnxruntime_reports_nothing_to_its_makers(exported, tmp_path):
+    """Look for the queue of reports, which it writes below the home before it sends them."""
+    code = (
+        "import sys; from exporters import load_runtime, open_artifact; from pathlib import Path\n"
+        "with load_runtime('onnx').load(open_artifact(Path(sys.argv[1]), trust=False), 'cpu', 0.5): pass"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    command = [sys.executable, "-c", code, str(exported("onnx"))]
+    subprocess.run(
+        command, env={**environment, "PYTHONPATH": os.pathsep.join(sys.path), **places}, check=True, timeout=120
+    )
+    assert [*tmp_path.rglob("*")] == []

@@ -10,11 +10,12 @@ import json
 import os
 import secrets
 import stat
-import tempfile
 from functools import cache
 from pathlib import Path
 
 from platformdirs import user_state_path
+
+from tools.shared.outputs import hidden_folder
 
 _BYTES = 32
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -84,8 +85,8 @@ def _read(path: Path) -> bytes | None:
 def _created(path: Path) -> bytes:
     """Write a new key and return it, or the key of a process that was faster."""
     key = secrets.token_bytes(_BYTES)
-    with tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=path.parent) as folder:
-        staged = Path(folder) / path.name
+    with hidden_folder(path.parent) as folder:
+        staged = folder / path.name
         staged.touch(mode=0o600)
         staged.write_bytes(key)
         try:

@@ -8,7 +8,8 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,8 @@ from tools.shared.stdout import write_stdout
 
 Results = TypeVar("Results")
 STDOUT = Path("-")
+_TO_TIDY_UP = 8
+"""File descriptors to keep for removing a folder: one for each level of the deepest model, and some."""
 
 
 class OutputError(UserError):
@@ -121,18 +124,19 @@ def publish(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=desk or path.parent)
+        staging = ExitStack()
+        folder = staging.enter_context(hidden_folder(desk or path.parent))
     except FileExistsError as error:
         raise OutputError(f"{error.filename} is a file, not a folder; give another --output") from error
     except OSError as error:
         raise OutputError(f"cannot write into {path.parent}: {error.strerror}; give another --output") from error
-    with staging as folder:
-        staged = Path(folder) / path.name
+    with staging:
+        staged = folder / path.name
         try:
             write(staged)
             check(staged)
             if force:
-                move_over(staged, path, aside=Path(folder) / "old")
+                move_over(staged, path, aside=folder / "old")
             else:
                 move_new(staged, path)
         except FileExistsError:
@@ -145,6 +149,22 @@ def publish(
                 error.__traceback__
             )  # where memory is short, their arrays leave none to clean up with
             raise
+
+
+@contextmanager
+def hidden_folder(place: Path) -> Iterator[Path]:
+    """Yield a new folder `.rvm-export-*` in `place`, and remove it, even where all file descriptors are taken.
+
+    The descriptors that removing takes are reserved before the folder is made. Raises OSError if that fails.
+    """
+    with ExitStack() as reserved:
+        for _ in range(_TO_TIDY_UP):
+            reserved.enter_context(Path(os.devnull).open("rb"))
+        with tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=place) as folder:
+            try:
+                yield Path(folder)
+            finally:
+                reserved.close()
 
 
 def check_reports(reports: Mapping[str, Path], artifacts: Sequence[Path]) -> None:
@@ -215,7 +235,8 @@ def _check_file(option: str, path: Path) -> None:
         raise OutputError(f"{option} {path} is no regular file; give one, or - for stdout")
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     try:
-        tempfile.TemporaryDirectory(prefix=".rvm-export-", dir=nearest).cleanup()
+        with hidden_folder(nearest):
+            pass
     except OSError as error:
         raise OutputError(f"cannot write into {nearest}: {error.strerror}; give {option} another place") from error
 

@@ -3,9 +3,11 @@
 import ast
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 import tools
 from tools.companions.content import size_and_sha256
 from tools.jobs.records import fingerprint
-from tools.shared.outputs import STDOUT, write_text
+from tools.shared.outputs import STDOUT, ExportFailed, OutputError, publish, write_text
 from tools.tests.children import started
 
 pytestmark = pytest.mark.timeout(300)
@@ -233,4 +235,47 @@ recover.recover = lambda artifacts: seeded
     name = "rvm_mobilenetv3_recovered_seeded.safetensors"
     assert done.stderr.splitlines()[-1] == f"rvm-export: error: cannot write {tmp_path / name}: File too large"
     assert "Traceback" not in done.stderr
+    assert [*tmp_path.iterdir()] == []
+
+
+# ---- file descriptors
+
+
+@pytest.fixture
+def take_all():
+    """Return a function that opens files until none can be opened, and returns their descriptors."""
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limits[0]), limits[1]))
+
+    def take() -> list[int]:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        return taken
+
+    yield take
+    for each in taken:
+        os.close(each)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_folder_is_removed_where_all_descriptors_are_taken(take_all, tmp_path):
+    def write(path: Path) -> None:
+        weights = path / "Data" / "com.apple.CoreML" / "weights"
+        weights.mkdir(parents=True)
+        (weights / "weight.bin").write_bytes(b"half")
+        take_all()
+        (weights / "more.bin").write_bytes(b"the other half")
+
+    with pytest.raises(ExportFailed, match="Too many open files"):
+        publish(tmp_path / "model.mlpackage", write, lambda _: None, force=False)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_without_descriptors_to_tidy_up_with_no_folder_is_made(take_all, tmp_path):
+    taken = take_all()
+    os.close(taken.pop())
+    os.close(taken.pop())
+    with pytest.raises(OutputError, match=r"cannot write into .*: Too many open files"):
+        write_text("x", tmp_path / "a.txt")
     assert [*tmp_path.iterdir()] == []

@@ -29,10 +29,12 @@ def play(
     """
     found: list[dict[str, Any]] = []
     waiting = [*numbers]
+    home.make()
+    environment = ENVIRONMENT | {"TMPDIR": str(home.unpacking)}  # Python tries a temporary file at its first use
     while waiting:
         command = [*under, *RUNNER, suite, str(home.root), ",".join(map(str, waiting))]
         process = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, check=False, timeout=timeout
+            command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=timeout
         )
         lines = [json.loads(line) for line in process.stdout.splitlines()]
         found += [begun | ended for begun, ended in zip(lines[::2], lines[1::2], strict=False)]

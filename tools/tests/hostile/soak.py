@@ -19,6 +19,7 @@ from tools.tests.hostile.good_files import make_models, write_good_files
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.judgement import wrong_with
 from tools.tests.hostile.play import play
+from tools.tests.hostile.runner import good_names
 
 RESULTS = Path(__file__).parents[2] / "measure" / "results"
 MUTANTS, TRACED = 10_000, 300
@@ -80,7 +81,10 @@ def faults() -> list[str]:
 
 
 def traces() -> list[str]:
-    """Play good files, mutants and constructions under strace, write a line for each suite, and return the faults."""
+    """Play good files, mutants and constructions under strace, write a line for each suite, and return the faults.
+
+    The same commands on good files say what libraries do when they start. A connection is never excused.
+    """
     if strace.missing():
         Console(stderr=True).print("SKIPPED: strace is not installed, so system calls were not watched")
         return []
@@ -88,8 +92,12 @@ def traces() -> list[str]:
     suites = {"mutants": range(TRACED), "constructions": range(0, len(CONSTRUCTIONS), step)}
     lines, wrong = [], []
     with homes(1) as (home,):
+        _, _, found = strace.trace("good", home, range(len(good_names(home))), PATIENCE)
+        of_libraries = {each for each in found if not each.startswith(strace.CONNECTED)}
+        wrong += [f"good files under strace: {each}" for each in found if each not in of_libraries]
         for suite, numbers in suites.items():
-            outcomes, calls, forbidden = strace.trace(suite, home, numbers, PATIENCE)
+            outcomes, calls, seen = strace.trace(suite, home, numbers, PATIENCE)
+            forbidden = [each for each in seen if each not in of_libraries]
             files, commands = {each["number"] for each in outcomes}, len(outcomes)
             lines.append(
                 {

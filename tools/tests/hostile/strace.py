@@ -18,6 +18,7 @@ _OPENS = ("open", "openat", "openat2", "creat")
 _CALL = re.compile(r"\d+ +(\w+)\((.*)\) += +(-?\d+|\?)")
 _QUOTED = re.compile(r'(?:\w+<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
 _ADDRESS = re.compile(r'sin6?_addr=\S*"([^"]*)"|inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)"')
+CONNECTED = "connected: "
 _RUNNERS = ("/dev/null", "/dev/shm", "/dev/tty", "/proc/self", "/dev/pts")
 """Places that Python and the libraries write to in any process."""
 
@@ -58,7 +59,7 @@ def forbidden(lines: Sequence[str], home: Home) -> Iterator[str]:
         elif name == "connect":
             for address in _ADDRESS.findall(arguments):
                 if not is_local(("".join(address), 0)):
-                    yield f"connected: {''.join(address)}"
+                    yield f"{CONNECTED}{''.join(address)}"
         elif name not in _OPENS or name == "creat" or re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", arguments):
             yield from (f"{name}: {path}" for path in paths if result != "-1" and not _below(path, writable))
         elif result != "-1":

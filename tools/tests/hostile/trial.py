@@ -30,8 +30,8 @@ This process has imported all before.
 NOWHERE = "http://127.0.0.1:9"
 """A server of checkpoints that refuses every connection at once."""
 
-OF_LIBRARIES = (".ses", "torchinductor_")
-"""Prefixes of temporary files that onnxruntime and PyTorch themselves leave once."""
+OF_LIBRARIES = ("torchinductor_",)
+"""Prefixes of temporary files that PyTorch itself leaves once."""
 
 
 class Trials:
