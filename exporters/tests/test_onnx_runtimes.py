@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -234,3 +235,11 @@ def test_make_says_in_a_line_that_node_is_missing(tmp_path):
 def test_onnxruntime_has_as_many_threads_as_others(said, threads, artifact, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert open_session(artifact, "cpu").get_session_options().intra_op_num_threads == threads
+
+
+def test_an_error_that_quotes_a_name_that_is_no_utf8_is_one_line(exported, tmp_path):
+    model = onnx.load(exported("onnx"))
+    del model.metadata_props[:]
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(b"linear", b"\xff\xfenear", 1))
+    with pytest.raises(ArtifactError, match=r"model\.onnx does not load in onnxruntime: 'utf-8' codec"):
+        open_session(inspect(tmp_path / "model.onnx"), "cpu")

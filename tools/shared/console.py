@@ -15,6 +15,9 @@ from rich.text import Text
 
 from rvm_model.printable import one_line, printable
 
+_LONGEST = 1800
+"""Characters of a message: more than any of ours with one path in it has, and fewer than a file could bring along."""
+
 
 class _Stderr(Console):
     """A console whose texts, also in the cells of tables, cannot act on the terminal."""
@@ -85,10 +88,16 @@ def _print_lines() -> Callable[[str, str], None]:
 def say_error(message: str, code: int, kind: str = "error") -> int:
     """Print an error as one line, whatever the message, and return the exit code."""
     with suppress(OSError):  # stderr is full or closed, and the exit code is all that is left
-        typer.secho(f"rvm-export: {kind}: {one_line(message)}", err=True, fg="red")
+        typer.secho(f"rvm-export: {kind}: {_cut(message)}", err=True, fg="red")
     return code
 
 
 def say_warning(message: str) -> None:
     """Print a warning as one line."""
-    typer.secho(f"rvm-export: WARNING: {one_line(message)}", err=True, fg="yellow", bold=True)
+    typer.secho(f"rvm-export: WARNING: {_cut(message)}", err=True, fg="yellow", bold=True)
+
+
+def _cut(message: str) -> str:
+    """Return a message as one line. Cut a long one, such as one that quotes a file's text."""
+    line = one_line(message)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

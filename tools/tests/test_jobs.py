@@ -70,7 +70,7 @@ def cluster_of(folder, workers, lacking=(), certificates=()) -> Iterator[str]:
     try:
         for _ in range(workers):
             start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--local-directory", folder)
-        wait_for(file.exists)
+        wait_for(lambda: file.exists() and file.stat().st_size)  # it is written in one go, after it is made
         address = json.loads(file.read_text())["address"]
         if workers:
             with Client(address, timeout=PATIENCE, set_as_default=False) as client:

@@ -123,6 +123,14 @@ def test_every_door_to_stderr_escapes(capfd):
     assert err.count("\\x1b]52;") == 8
 
 
+def test_a_message_that_quotes_a_long_text_is_cut(capfd):
+    say_error(f"model.onnx holds {'x' * 1_000_000}", 1)
+    say_warning("x" * 1_000_000)
+    lines = capfd.readouterr().err.splitlines()
+    assert [len(line) < 2000 and line.endswith("xxx...") for line in lines] == [True, True]
+    assert lines[0].startswith("rvm-export: error: model.onnx holds xxx")
+
+
 @pytest.mark.parametrize("write", [to_junit, to_markdown])
 def test_reports_are_escaped(write):
     text = write([report(HOSTILE), type(REFUSED)(artifact=REFUSED.artifact, error=HOSTILE)])

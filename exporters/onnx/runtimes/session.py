@@ -16,6 +16,7 @@ from rvm_model.files import read_file
 
 ERRORS = (
     RuntimeError,  # raised for bound inputs and outputs
+    UnicodeDecodeError,  # raised in place of an error whose message quotes a name that is no UTF-8
     ort_errors.EngineError,
     ort_errors.EPFail,
     ort_errors.Fail,
