@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rvm_model.tests.clips import Sound, drawn, encode_clip, write_clip
 from rvm_model.tests.test_source import near, read
 from rvm_model.video.background import open_background
 from rvm_model.video.colour import VideoError
+from rvm_model.video.opening import open_container
 from rvm_model.video.source import frame_times, open_source
 
 pytestmark = pytest.mark.timeout(120)
@@ -130,6 +132,30 @@ def test_a_search_for_frames_in_a_sparse_file_ends(suffix, container, whole, tmp
         loss = str(error.value)
     assert "no frame was found in 0.2 s of work" in loss
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("frames", [0, len(CLIP)])
+def test_no_more_of_a_raw_stream_is_kept_than_a_frame_may_have(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(rvm_model.video.opening, "MOST_SEARCHED", 2_000_000)
+    path = tmp_path / "clip.h264"
+    if frames:
+        encode_clip(path, CLIP[:frames], container="h264")
+    else:
+        path.write_bytes(b"\0\0\0\1\x65")
+    os.truncate(path, 300 * 10**9)
+    with pytest.raises(VideoError, match=r"cannot read .*clip.h264 as a video: no frame was found in 2000000 bytes"):
+        read(path)
+
+
+def test_a_container_is_read_for_long_between_subtitles(tmp_path, monkeypatch):
+    noise = [*np.random.default_rng(0).integers(0, 255, (30, 192, 320, 3), np.uint8)]
+    path = encode_clip(tmp_path / "clip.mkv", noise, options={"crf": "1"})
+    assert path.stat().st_size > 2_000_000
+    with ExitStack() as opened:
+        container, file = open_container(path, opened)
+        assert not file.is_raw
+        monkeypatch.setattr(rvm_model.video.opening, "MOST_SEARCHED", 100_000)
+        assert sum(packet.size > 0 for packet in container.demux()) == 30
 
 
 def test_work_between_frames_that_is_not_ffmpegs_does_not_count(tmp_path, monkeypatch):

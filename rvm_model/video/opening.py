@@ -66,12 +66,25 @@ MOST_WORK = 10.0
 Waiting for a slow disk, or for a user who has stopped the process, does not count.
 """
 
+MOST_SEARCHED = 200_000_000
+"""Bytes of a raw stream without a frame after which FFmpeg's search ends, since it keeps them all in memory.
+
+That is two bytes for each pixel of the largest frame, and such streams are compressed. Other files may be read for long
+between two subtitles.
+"""
+
+_NO_TIMESTAMPS = 0x80
+"""FFmpeg's mark of the formats that are raw streams (AVFMT_NOTIMESTAMPS)."""
+
 _BUFFER = 2**18
 """Bytes that FFmpeg reads at a time. Each read takes Python's lock."""
 
 
 class ClipFile:
-    """A file for FFmpeg to read, for at most MOST_WORK between two frames."""
+    """A file for FFmpeg to read, for at most MOST_WORK between two frames, and MOST_SEARCHED of a raw stream.
+
+    `is_raw` holds until FFmpeg has recognised another format.
+    """
 
     def __init__(self, content: BufferedReader, suffix: str):
         # FFmpeg takes the suffix as a hint. In a whole name it would look for a pattern.
@@ -79,6 +92,7 @@ class ClipFile:
         self.tell = content.tell
         self._content = content
         self._given_up = False
+        self.is_raw = True
         self.note_frame()
 
     def read(self, size: int) -> bytes:
@@ -87,10 +101,16 @@ class ClipFile:
         if time.thread_time() - self._began > MOST_WORK:
             self._given_up = True
             raise OSError(errno.ETIME, f"no frame was found in {MOST_WORK:g} s of work")
-        return self._content.read(size)
+        part = self._content.read(size)
+        self._searched += len(part)
+        if self.is_raw and self._searched > MOST_SEARCHED:
+            self._given_up = True
+            raise OSError(errno.EFBIG, f"no frame was found in {MOST_SEARCHED} bytes")
+        return part
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move, or return a negative number as FFmpeg expects it: a damaged file leads anywhere."""
+        self._searched = 0
         try:
             return self._content.seek(offset, whence)
         except OSError as error:
@@ -99,6 +119,7 @@ class ClipFile:
     def note_frame(self) -> None:
         """Count from here, in the thread that reads on."""
         self._began = time.thread_time()
+        self._searched = 0
 
 
 def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipFile]:
@@ -113,6 +134,7 @@ def open_container(path: Path, opened: ExitStack) -> tuple[InputContainer, ClipF
         refuse_empty_samples(path, content, os.fstat(content.fileno()).st_size)
         file = ClipFile(content, path.suffix)
         container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
+        file.is_raw = bool(container.format.flags & _NO_TIMESTAMPS)
     except av.FFmpegError as error:
         refuse_without_index(path)
         if not isinstance(error, av.ArgumentError):

@@ -5,6 +5,7 @@ and options. So a record is kept in a hidden folder beside it. It has the hashes
 with a key of this user (`seals.py`). It may be deleted at any time: the job then runs again.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -62,12 +63,19 @@ def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list
 
 
 def remember(files: Sequence[Path], made_from: str, said: str | None, key: bytes) -> None:
-    """Record what the files were made from. They must exist and be whole. `key` is `seal_key(made_from)`."""
+    """Record what the files were made from. They must exist and be whole. `key` is `seal_key(made_from)`.
+
+    Raises OSError if the record cannot be written, or its folder is a link.
+    """
     place = _place(files)
+    if place.parent.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(place.parent))
     place.parent.mkdir(exist_ok=True)
     staged = place.with_suffix(".partial")
     record = Record(made_from=made_from, contents=[_content(path) for path in files], said=said)
-    staged.write_text(sealed(json.dumps(asdict(record)), key))
+    staged.unlink(missing_ok=True)  # it may be a link, which writing would follow
+    with staged.open("x") as file:
+        file.write(sealed(json.dumps(asdict(record)), key))
     staged.replace(place)
 
 

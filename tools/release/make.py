@@ -202,6 +202,7 @@ def release_lock(out: Path, names: Collection[str] = ()) -> Iterator[None]:
         _refuse_others(out, names)
     try:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        _refuse_links(out / FOLDER)
         lock.acquire()
     except Timeout as error:
         raise ReleaseError(
@@ -219,14 +220,24 @@ def release_lock(out: Path, names: Collection[str] = ()) -> Iterator[None]:
         lock.release()
 
 
+def _refuse_links(records: Path) -> None:
+    """Refuse a folder of records that leads elsewhere, by a link, or whose records are no regular files."""
+    wrong = [records] * records.is_symlink() or [
+        each for each in records.iterdir() if each.is_symlink() or (each.suffix == ".json" and not each.is_file())
+    ]
+    if wrong:
+        raise OutputError(f"{wrong[0]} is a link, or no regular file; remove it, or give another --output")
+
+
 def _make_way(out: Path, wanted: Sequence[Path]) -> None:
     """Mark the wanted files as the release's, and remove older files of other weights, another clip or other versions.
 
-    A file that exists without a mark belongs to somebody else.
+    A file that exists without a mark belongs to somebody else. A mark needs no seal: who can write one here can write
+    the file too, and a user whose key is lost makes the files again.
     """
     _refuse_others(out, [path.name for path in wanted if not record_of(path).exists()])
     for path in wanted:
-        record_of(path).write_bytes(b"")
+        write_text("", record_of(path), desk=out / FOLDER)  # beside, since the mark may be another file's hard link
         for each in (path, card_of(path)):
             each.unlink(missing_ok=True)
     if wanted:

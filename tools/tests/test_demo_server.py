@@ -59,6 +59,15 @@ def test_half_open_requests_take_no_more_threads_than_there_are_workers(count, s
     assert threads() == 0
 
 
+def test_dripped_headers_keep_nobody_out(server):
+    with ExitStack() as stack:
+        dripping = [stack.enter_context(closing(connected(server))) for _ in range(WORKERS)]
+        for part in (b"GET / HTTP/1.1\r\n", b"X: ", *[b"a"] * 20):
+            for each in dripping:
+                each.sendall(part)
+        assert ask(server, "/")[1] == PAGE["index.html"]
+
+
 def test_a_connection_that_says_nothing_is_closed(monkeypatch):
     monkeypatch.setattr(serve.Handler, "timeout", 0.3)
     with listening(PAGE, 0) as server, running(server), closing(connected(server)) as connection:

@@ -268,6 +268,28 @@ def test_a_forged_record_is_none(tmp_path):
         assert not records.made([path], "these"), text[:40]
 
 
+def test_a_record_is_not_written_through_a_link(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.touch()
+    other.write_text("mine")
+    (tmp_path / records.FOLDER).mkdir()
+    for name in ("file.json", "file.partial"):
+        (tmp_path / records.FOLDER / name).symlink_to(other)
+    records.remember([path], "these", None, seal_key("these"))
+    assert records.made([path], "these")
+    assert other.read_text() == "mine"
+
+
+def test_a_record_is_not_written_into_a_folder_that_is_a_link(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.touch()
+    other.mkdir()
+    (tmp_path / records.FOLDER).symlink_to(other)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        records.remember([path], "these", None, seal_key("these"))
+    assert [*other.iterdir()] == []
+
+
 def other_user(folder):
     """Return a statement for a process whose state folder is this one."""
     return os.environ | {"XDG_STATE_HOME": str(folder), "HOME": str(folder)}

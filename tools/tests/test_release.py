@@ -254,6 +254,58 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path):
     assert not changed & {rows[1].file_name(seeded=True), f"{rows[1].file_name(seeded=True)}.md"}
 
 
+def is_linked(record, other):
+    record.unlink()
+    record.symlink_to(other)
+
+
+def is_elsewhere(record, other):
+    record.parent.rename(other.parent / "records")
+    record.parent.symlink_to(other.parent / "records")
+
+
+def is_a_pipe(record, _):
+    record.unlink()
+    os.mkfifo(record)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spoil", [is_linked, is_elsewhere, is_a_pipe])
+def test_records_that_lead_elsewhere_are_one_line(spoil, copy, run, tmp_path):
+    other = tmp_path / "mine" / "other.txt"
+    other.parent.mkdir()
+    other.write_text("mine")
+    (copy / HALF).write_bytes(b"damaged")
+    spoil(record_of(copy / HALF), other)
+    before = hashes(tmp_path / "mine")
+    result = run("release", "--out", copy, *ARGUMENTS)
+    assert result.code == 2
+    assert "is a link, or no regular file; remove it, or give another --output" in result.error
+    assert hashes(tmp_path / "mine") == before
+    assert (copy / HALF).read_bytes() == b"damaged"
+
+
+def test_a_mark_is_not_written_through_a_hard_link(copy, tmp_path, monkeypatch):
+    other = tmp_path / "other.txt"
+    other.write_text("mine")
+    record_of(copy / HALF).unlink()
+    os.link(other, record_of(copy / HALF))
+    monkeypatch.setattr(make, "run_jobs", lambda *_: [])
+    released(copy)
+    assert other.read_text() == "mine"
+    assert record_of(copy / HALF).read_bytes() == b""
+
+
+def test_an_empty_mark_says_that_a_file_is_made_again(copy, monkeypatch):
+    """Check a mark as a killed release leaves it, which anyone could write: nothing in the file is believed."""
+    wanted = []
+    monkeypatch.setattr(make, "run_jobs", lambda jobs, *_: wanted.extend(jobs) or [])
+    record_of(copy / HALF).write_bytes(b"")
+    _, failures = released(copy)
+    assert [job.name for job in wanted] == [HALF] == [each.name for each in failures]
+    assert not (copy / HALF).exists()
+
+
 def test_a_job_with_other_versions_makes_nothing(copy, monkeypatch):
     """Simulate a cluster's machine with another version of onnx."""
     monkeypatch.setattr("tools.jobs.runner.ATTEMPTS", 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import EpsImagePlugin, Image
 
-from tools.tests.hostile.constructions.construction import Build, Construction, copied
+from tools.tests.hostile.constructions.construction import Build, Construction, copied, sparse
 from tools.tests.hostile.good_files import write_video
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.spoil_media import boxes, png, png_chunks, png_of, with_box
@@ -175,6 +175,15 @@ def raw_zeros(name: str) -> Build:
     return build
 
 
+def sparse_stream(head: bytes) -> Build:
+    """Write a raw stream whose last picture never ends, which a reader could keep in memory."""
+
+    def build(home: Home) -> Construction:
+        return Construction("video", sparse(home.files / "x.h264", head, 2_650_000_000))
+
+    return build
+
+
 MEDIA: dict[str, Build] = {
     "PostScript named x.jpg": _postscript("x.jpg", "picture"),
     "PostScript named x.png": _postscript("x.png", "picture"),
@@ -223,4 +232,6 @@ MEDIA: dict[str, Build] = {
     "zeros named x.dv": raw_zeros("x.dv"),
     "zeros named x.h264": raw_zeros("x.h264"),
     "zeros named x.y4m": raw_zeros("x.y4m"),
+    "2.65 GB of zeros named x.h264": sparse_stream(b""),
+    "2.65 GB of one picture named x.h264": sparse_stream(b"\0\0\0\1\x65"),
 }

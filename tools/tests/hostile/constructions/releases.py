@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,21 @@ def _record(write: Callable[[Path], object], what: str) -> Build:
     return build
 
 
+def linked_records(home: Home) -> Construction:
+    """Let the folder of records be a link to one outside."""
+    folder = home.outputs / RELEASE
+    shutil.copytree(home.good / RELEASE, folder)
+    elsewhere = home.outside / "records"
+    shutil.copytree(folder / FOLDER, elsewhere, dirs_exist_ok=True)
+    record = elsewhere / f"{model_of(folder).name}.json"
+    record.write_bytes(b"")
+    shutil.rmtree(folder / FOLDER)
+    (folder / FOLDER).symlink_to(elsewhere)
+    return Construction(
+        "unfinished release", folder, check=lambda: "a record outside was written" if record.read_bytes() else ""
+    )
+
+
 RELEASES: dict[str, Build] = {
     "a manifest nested deeply": _manifest_text("[" * 200_000),
     "a manifest with a number of 100,000 digits": _manifest_text('{"manifest": ' + "9" * 100_000 + "}"),
@@ -162,4 +178,7 @@ RELEASES: dict[str, Build] = {
     "a forged record beside a damaged file": forged_record,
     "a record nested deeply": _record(lambda path: path.write_text("[" * 200_000), "nested"),
     "a record that is a folder": _record(lambda path: path.mkdir(), "folder"),
+    "a record that is a link": lambda home: _record(lambda path: path.symlink_to(home.secret), "link")(home),
+    "a record that is a pipe": _record(os.mkfifo, "pipe"),
+    "records that lie outside": linked_records,
 }
