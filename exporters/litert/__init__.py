@@ -15,7 +15,7 @@ METADATA = "rvm_export"
 """The name of the metadata entry that holds ours, as JSON."""
 
 INT8 = ("mix", "weights")
-"""What a file in eight bits has in them: the costly convolutions of the decoder and all weights, or weights only."""
+"""The ways to use eight bits: for all weights, and in `mix` also to compute the decoder's costly convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,9 +66,7 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
         ):
             raise ArtifactError(f"{path} keeps its weights in other files; give a file that holds them itself")
         if isinstance(message, TensorProto) and message.data_type not in TensorProto.DataType.values():
-            raise ArtifactError(
-                f"{path} is damaged: ONNX has no element type {message.data_type}, as a tensor of it says"
-            )
+            raise ArtifactError(f"{path} is damaged: a tensor has element type {message.data_type}, which ONNX lacks")
         if isinstance(message, SparseTensorProto):
             raise ArtifactError(f"{path} has sparse tensors; give a file whose weights are dense")
         if isinstance(message, NodeProto) and message.op_type in _REPEATING:
