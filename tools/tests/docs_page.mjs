@@ -31,7 +31,7 @@ const PAGE =
 const answer = (path) => {
   const [, root, name] = path.split("/");
   const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
-  const own = { "rvm.js": folder, "full_size.js": SHADERS };
+  const own = { "rvm.js": folder, "full_size.js": SHADERS, "full_size_webgpu.js": SHADERS };
   return { path: join(own[name] ?? ROOTS[root], name), contentType };
 };
 
