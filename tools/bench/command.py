@@ -202,7 +202,8 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
     """Return the user's files, each with its file name, or with its path if two have the same name."""
     if conditions.device in BROWSERS and not paths:
         raise UserError(
-            f"--device {conditions.device} has no baselines of its own; give TensorFlow.js or ONNX files, the baseline first"
+            f"--device {conditions.device} has no baselines of its own; give TensorFlow.js or ONNX files, the baseline "
+            "first"
         )
     names = [path.name for path in paths]
     files = []
@@ -229,7 +230,7 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
 
 
 def _runtime(path: Path, device: str) -> str | None:
-    """Return the runtime of a file on a device; None for the first of its format. Raise UserError if it has none there."""
+    """Return the runtime of a file on a device, None for its format's first. Raise UserError if it has none there."""
     form = recognise(path)
     if device not in BROWSERS or (device, form) == ("browser", "onnx"):
         return None
@@ -264,7 +265,9 @@ def _refuse_without_cutout(files: Sequence[Contender]) -> None:
     """Raise UserError for what cannot be timed in a race over bytes."""
     for each in files:
         if each.artifact and len(each.artifact.mattes) < len(OUTPUTS[:2]):
-            raise UserError(f"{each.name} gives no foreground or no alpha, so no cut-out as the others do; bench it apart")
+            raise UserError(
+                f"{each.name} gives no foreground or no alpha, so no cut-out as the others do; bench it apart"
+            )
 
 
 def _takes(contender: Contender, size: Fixed) -> bool:

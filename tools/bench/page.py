@@ -28,7 +28,7 @@ BROWSERS = {"browser": "wasm", "browser-webgl": "webgl"}
 """The devices of the command that are browsers, and the backend of each."""
 
 SLACK = 2 * LEVEL
-"""The rounding of a cut-out on a canvas: straight bytes, premultiplied bytes in the canvas, and straight bytes again."""
+"""The rounding of a cut-out on a canvas: bytes that are straight, premultiplied in the canvas, and straight again."""
 
 _PROGRAM = Path(__file__).with_name("page.mjs")
 _ADDRESS = "frame"
@@ -41,7 +41,7 @@ class Page:
         self._site, self._run = site, run
 
     def play(self, pixels: NDArray[np.uint8], wanted: bool) -> tuple[float, dict[str, NDArray[np.float32]]]:
-        """Return the seconds of a frame (1, H, W, 3), and its cut-out if it is wanted: premultiplied `fgr`, and `pha`."""
+        """Return the seconds of a frame (1, H, W, 3), and its cut-out if wanted: premultiplied `fgr`, and `pha`."""
         (frame,) = pixels
         height, width, _ = frame.shape
         self._site[_ADDRESS] = np.dstack([frame, np.full((height, width), 255, np.uint8)]).tobytes()
