@@ -9,6 +9,7 @@ export async function start(ort, video, canvas, model = "./rvm_mobilenetv3_coeff
   const outputs = ["A", "b", ...STATES.map((name) => `${name}o`)];
   const session = await ort.InferenceSession.create(model, {
     executionProviders: ["webgpu"],
+    logSeverityLevel: 3, // errors only: it warns that shapes are computed on the CPU
     preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, "gpu-buffer"])),
   });
   const stage = new FullSizeWebGpu(await ort.env.webgpu.device);
