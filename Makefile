@@ -49,7 +49,7 @@ docs: $(READY) ## Write the page of commands, then build the site of docs/ in di
 
 npm: ## Make the npm package of rvm.js in OUT=dist/npm
 	mkdir -p $(or $(OUT),dist/npm)
-	cp exporters/tfjs/rvm.js exporters/support/web/full_size.js exporters/tfjs/npm/* LICENSE $(or $(OUT),dist/npm)
+	cp exporters/tfjs/rvm.js exporters/support/web/full_size*.js exporters/tfjs/npm/* LICENSE $(or $(OUT),dist/npm)
 	cd $(or $(OUT),dist/npm) && npm pack --silent --offline
 
 soak: test-long ## Run all tests that are left out elsewhere, measure parity with WEIGHTS=PATH CLIP=PATH, kill releases, spoil files

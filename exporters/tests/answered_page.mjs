@@ -3,12 +3,12 @@
 /**
  * Open `html`, call `work(page)`, and print its result as a line of JSON, with the page's errors as `trouble`.
  * `answer(path)` gives the options of playwright's `route.fulfill` for a path that the page requests. A path that is no
- * file fails, and is in `trouble`. `more` are further arguments of Chromium.
+ * file fails, and is in `trouble`. `flags` tell Chromium how to draw.
  */
-export async function printResult(chromium, executablePath, html, answer, work, more = []) {
+export async function printResult(chromium, executablePath, html, answer, work, flags = ["--disable-gpu"]) {
   const browser = await chromium.launch({
     executablePath,
-    args: ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...more],
+    args: ["--disable-background-networking", "--disable-component-update", "--disable-sync", ...flags],
     chromiumSandbox: process.getuid() !== 0,
   });
   try {

@@ -15,11 +15,13 @@ NPM = ROOT / "exporters" / "tfjs" / "npm"
 IMPORTING = """
 import { Matting } from "rvm-matting";
 import { FullSize } from "rvm-matting/full_size.js";
+import { FullSizeWebGpu } from "rvm-matting/full_size_webgpu.js";
 const functions = (each) => Object.getOwnPropertyNames(each).filter((name) => typeof each[name] === "function");
 const members = (each) => [each.name, ...functions(each), ...Object.getOwnPropertyNames(each.prototype)];
 const tf = { scalar: (value) => value, keep: (state) => state, dispose() {} };
 const { states, downsampleRatio } = new Matting(tf, {}, { downsampleRatio: 0.25 });
-console.log(JSON.stringify({ rvm: members(Matting), full_size: members(FullSize), states, downsampleRatio }));
+const modules = { rvm: members(Matting), full_size: members(FullSize), full_size_webgpu: members(FullSizeWebGpu) };
+console.log(JSON.stringify({ ...modules, states, downsampleRatio }));
 """
 
 
@@ -41,9 +43,10 @@ def test_it_holds_the_modules_with_their_types(packed):
     names = {path.name for path in (packed / "rvm-matting").iterdir()}
     assert names == {
         *("package.json", "README.md", "LICENSE"),
-        *("rvm.js", "rvm.d.ts", "full_size.js", "full_size.d.ts"),
+        *("rvm.js", "rvm.d.ts", "full_size.js", "full_size.d.ts", "full_size_webgpu.js", "full_size_webgpu.d.ts"),
     }
-    for name, folder in (("rvm.js", "exporters/tfjs"), ("full_size.js", "exporters/support/web")):
+    web = "exporters/support/web"
+    for name, folder in (("rvm.js", "exporters/tfjs"), ("full_size.js", web), ("full_size_webgpu.js", web)):
         assert (packed / "rvm-matting" / name).read_bytes() == (ROOT / folder / name).read_bytes()
 
 
@@ -54,7 +57,7 @@ def test_node_imports_it_and_its_types_name_what_is_there(packed, node):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["states"], found["downsampleRatio"]) == ([0, 0, 0, 0], 0.25)
-    for module in ("rvm", "full_size"):
+    for module in ("rvm", "full_size", "full_size_webgpu"):
         name, *members = found[module]
         (declared,) = re.findall(
             rf"^export class {name} {{$(.*?)^}}", (NPM / f"{module}.d.ts").read_text(), re.S | re.M

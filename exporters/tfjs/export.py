@@ -21,7 +21,7 @@ from exporters.tfjs.rewrite import clipped, dilated, direct, merged, sizes_on_cp
 from rvm_model.weights.checkpoint import Checkpoint
 
 _ALMOST_ZERO = 1e-30
-_SHADERS = Path(__file__).parents[1] / "support" / "web" / "full_size.js"
+_SHADERS = Path(__file__).parents[1] / "support" / "web"
 
 
 def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
@@ -40,7 +40,8 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
         write(model, STORES[spec.precision](model.weights), metadata, folder)
         shutil.copy(Path(__file__).with_name("rvm.js"), folder)
         if spec.gives_line:
-            shutil.copy(_SHADERS, folder)
+            for name in ("full_size.js", "full_size_webgpu.js"):
+                shutil.copy(_SHADERS / name, folder)
         pack(folder, path, spec.file_name("", seeded=False))
 
 

@@ -10,7 +10,8 @@
 //   await matting.draw(video, canvas);                  // or straight onto a canvas, with transparency
 //   matting.reset();                                    // before another clip, or after a cut
 //
-// For a model of coefficients, full_size.js must lie beside this file. Such a model has no `matte`.
+// For a model of coefficients, full_size.js and full_size_webgpu.js must lie beside this file. Such a model has no `matte`.
+// On the backend webgpu, `draw` reads nothing of it back.
 
 const STATES = ["r1", "r2", "r3", "r4"];
 
@@ -38,13 +39,14 @@ export class Matting {
    */
   static async load(tf, source, { downsampleRatio = null, onLost } = {}) {
     const model = await tf.loadGraphModel(source);
-    const stage = "A" in model.modelSignature.outputs ? new (await import("./full_size.js")).FullSize(onLost) : null;
+    const stage = "A" in model.modelSignature.outputs ? await stageOf(tf, onLost) : null;
     return new Matting(tf, model, { downsampleRatio, stage });
   }
 
   /**
    * @param model A graph model that is loaded already; it is disposed of with this object.
-   * @param {{downsampleRatio?: number | null, stage?: FullSize | null}} options `stage` is for a model of coefficients.
+   * @param {{downsampleRatio?: number | null, stage?: FullSize | FullSizeWebGpu | null}} options `stage` is for a model of
+   *   coefficients.
    */
   constructor(tf, model, { downsampleRatio = null, stage = null } = {}) {
     this.#tf = tf;
@@ -107,10 +109,14 @@ export class Matting {
   /**
    * One frame, drawn onto a canvas of its size: the foreground's colour, with alpha as the canvas's transparency.
    *
-   * @param frame As for `matte`.
-   * @param {HTMLCanvasElement | OffscreenCanvas} canvas
+   * @param frame As for `pixels`.
+   * @param {HTMLCanvasElement | OffscreenCanvas} canvas For a model of coefficients on WebGPU, one without a 2D context.
    */
   async draw(frame, canvas) {
+    if (this.#stage?.draw) {
+      await this.#onGpu(frame, (A, b) => this.#stage.draw(A, b, canvas));
+      return;
+    }
     const image = await this.pixels(frame);
     canvas.width = image.width;
     canvas.height = image.height;
@@ -154,9 +160,10 @@ export class Matting {
   async #pixelsOfLine(frame) {
     const tf = this.#tf;
     const [width, height] = sizeOf(frame);
-    const ratio = this.#ratioOf(height, width);
-    this.#resetIfOther(`${width}x${height} ${ratio}`);
-    const small = this.#stage.reduce(frame, ratio);
+    if (this.#stage.draw) {
+      return new ImageData(await this.#onGpu(frame, (A, b) => this.#stage.pixels(A, b)), width, height);
+    }
+    const small = this.#reduce(frame);
     const line = tf.tidy(() => {
       const src = tf.tensor(small.data, [3, small.height, small.width], "float32").transpose([1, 2, 0]).expandDims(0);
       return this.#execute({ src }, ["A", "b"]);
@@ -164,6 +171,30 @@ export class Matting {
     const [A, b] = await Promise.all(line.map((each) => each.data()));
     tf.dispose(line);
     return new ImageData(this.#stage.finish(A, b, { channelsLast: true }), width, height);
+  }
+
+  /** Run a model of coefficients on WebGPU. Call `finish` with the buffers of its line, and return its result. */
+  async #onGpu(frame, finish) {
+    const tf = this.#tf;
+    const { buffer, width, height } = this.#reduce(frame);
+    const line = tf.tidy(() => {
+      const src = tf.tensor({ buffer, zeroCopy: true }, [1, height, width, 3], "float32");
+      return this.#execute({ src }, ["A", "b"]);
+    });
+    const copies = line.map((each) => each.dataToGPU());
+    try {
+      return await finish(...copies.map((each) => each.buffer));
+    } finally {
+      tf.dispose([line, copies.map((each) => each.tensorRef)]);
+    }
+  }
+
+  /** Reduce a frame by the shaders. Reset the states if it has another size than the one before. */
+  #reduce(frame) {
+    const [width, height] = sizeOf(frame);
+    const ratio = this.#ratioOf(height, width);
+    this.#resetIfOther(`${width}x${height} ${ratio}`);
+    return this.#stage.reduce(frame, ratio);
   }
 
   #toTensor(frame) {
@@ -193,6 +224,17 @@ export class Matting {
     }
     this.#size = size;
   }
+}
+
+/** Return the full-size steps for the backend that runs. `onLost` is called when the graphics driver frees their memory. */
+async function stageOf(tf, onLost = () => {}) {
+  if (tf.getBackend() !== "webgpu") {
+    return new (await import("./full_size.js")).FullSize(onLost);
+  }
+  const { FullSizeWebGpu } = await import("./full_size_webgpu.js");
+  const { device } = tf.backend();
+  device.lost.then(onLost);
+  return new FullSizeWebGpu(device, { channelsLast: true });
 }
 
 /** Width and height of a frame that is no tensor. Throws RangeError if it has no pixels. */

@@ -26,7 +26,7 @@ def test_it_says_what_it_is_and_brings_the_shaders(path):
     assert [each.name for each in artifact.outputs] == ["A", "b", "r1o", "r2o", "r3o", "r4o"]
     with zipfile.ZipFile(path) as file:
         names = {name.rpartition("/")[2] for name in file.namelist()}
-    assert {"model.json", "rvm.js", "full_size.js"} < names
+    assert {"model.json", "rvm.js", "full_size.js", "full_size_webgpu.js"} < names
 
 
 def test_it_is_proved_with_the_full_size_steps_around_it(path):

@@ -19,7 +19,7 @@ from exporters.artifact import OUTPUTS, Artifact
 from exporters.runtime import Device
 from exporters.spec import Fixed
 from parity_tests.clips import BUILTIN_NAME, Clip, builtin_clip, held_clip
-from parity_tests.verify import ParityError, check_size
+from parity_tests.verify import LEVEL, ParityError, check_size
 from rvm_model.device import torch_device
 from rvm_model.errors import UserError
 from rvm_model.state import REFINERS, VARIANTS
@@ -28,6 +28,7 @@ from tools.bench.baselines import make_baselines
 from tools.bench.cutouts import judge_of_cutouts
 from tools.bench.exporting import bench_exports
 from tools.bench.judge import make_judge
+from tools.bench.page import BROWSERS, SLACK
 from tools.bench.race import WARM_UP, Contender, Course, Judge, Measured, over_bytes, race
 from tools.bench.report import RENDERINGS, Bench, Race, to_table
 from tools.shared.console import stderr_console, working
@@ -35,9 +36,6 @@ from tools.shared.machine import cores, machine, versions
 from tools.shared.models import checkpoint_of, open_checkpoint, refuse_auto
 from tools.shared.outputs import check_reports, write_reports
 from tools.shared.sizes import parse_sizes
-
-BROWSERS = {"browser": "chromium-wasm", "browser-webgl": "chromium-webgl"}
-"""Browser devices, and the TensorFlow.js runtime of each."""
 
 USUAL_SIZES = (Fixed(width=1920, height=1080, ratio=0.25),)
 RELEASED_SIZES = (*USUAL_SIZES, Fixed(width=3840, height=2160, ratio=0.125))
@@ -167,8 +165,10 @@ def _bench_size(
     with working(console, "playing PyTorch, which all are compared with"):
         judges = [make_judge(each, traced, checkpoint, first, size.ratio, device) for each in contenders]
     given = clip.name
-    if over_bytes(contenders):
-        judges, given = [judge_of_cutouts(each) for each in judges], f"{clip.name}, bytes to cut-outs in bytes"
+    if over_bytes(contenders, conditions.device):
+        browser = conditions.device in BROWSERS
+        slack, what = (SLACK, "bytes to a canvas") if browser else (LEVEL / 2, "bytes to cut-outs in bytes")
+        judges, given = [judge_of_cutouts(each, slack) for each in judges], f"{clip.name}, {what}"
     races = []
     for threads in conditions.threads:
         course = Course(
@@ -202,17 +202,13 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
     """Return the user's files, each with its file name, or with its path if two have the same name."""
     if conditions.device in BROWSERS and not paths:
         raise UserError(
-            f"--device {conditions.device} has no baselines of its own; give TensorFlow.js files, the baseline first"
+            f"--device {conditions.device} has no baselines of its own; give TensorFlow.js or ONNX files, the baseline "
+            "first"
         )
     names = [path.name for path in paths]
     files = []
     for path in paths:
-        form = recognise(path)
-        runtime = BROWSERS.get(conditions.device)
-        if runtime is not None and runtime not in FORMATS[form].runtimes:
-            raise UserError(
-                f"{path} does not run in a browser here; --device {conditions.device} takes files of TensorFlow.js"
-            )
+        runtime = _runtime(path, conditions.device)
         artifact = open_artifact(path, trust=trust, runtime=runtime)
         if artifact.fixed is not None:
             _refuse_size(artifact, artifact.fixed, conditions)
@@ -220,8 +216,8 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
             _refuse_ratio(artifact, artifact.ratio, conditions)
         name = path.name if names.count(path.name) == 1 else str(path)
         files.append(Contender(name=name, path=path, artifact=artifact, runtime=runtime))
-    if over_bytes(files):
-        _refuse_beside_lines(files, conditions.device)
+    if over_bytes(files, conditions.device):
+        _refuse_without_cutout(files)
     places = [path.resolve() for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
@@ -231,6 +227,18 @@ def _contenders(paths: Sequence[Path], conditions: Conditions, trust: bool) -> l
         said = "; ".join(f"{name} is of {variant} with {refiner}" for (variant, refiner), name in kinds.items())
         raise UserError(f"files of different networks cannot be compared: {said}; bench them apart")
     return files
+
+
+def _runtime(path: Path, device: str) -> str | None:
+    """Return the runtime of a file on a device, None for its format's first. Raise UserError if it has none there."""
+    form = recognise(path)
+    if device not in BROWSERS or (device, form) == ("browser", "onnx"):
+        return None
+    runtime = f"chromium-{BROWSERS[device]}"
+    if runtime not in FORMATS[form].runtimes:
+        takes = "TensorFlow.js and ONNX" if device == "browser" else "TensorFlow.js"
+        raise UserError(f"{path} does not run in a browser here; --device {device} takes files of {takes}")
+    return runtime
 
 
 def _refuse_size(artifact: Artifact, fixed: Fixed, conditions: Conditions) -> None:
@@ -253,15 +261,12 @@ def _refuse_ratio(artifact: Artifact, ratio: float, conditions: Conditions) -> N
         )
 
 
-def _refuse_beside_lines(files: Sequence[Contender], device: str) -> None:
-    """Raise UserError for what cannot be timed with a file of coefficients."""
-    line = next(each.name for each in files if each.artifact and each.artifact.gives_line)
-    if device in BROWSERS:
-        raise UserError(f"{line} is of coefficients, which shaders draw in a browser; leave --device {device} out")
+def _refuse_without_cutout(files: Sequence[Contender]) -> None:
+    """Raise UserError for what cannot be timed in a race over bytes."""
     for each in files:
         if each.artifact and len(each.artifact.mattes) < len(OUTPUTS[:2]):
             raise UserError(
-                f"{each.name} gives no foreground or no alpha, so no cut-out as {line} does; bench them apart"
+                f"{each.name} gives no foreground or no alpha, so no cut-out as the others do; bench it apart"
             )
 
 

@@ -31,7 +31,7 @@ COMPILED = "compiled"
 class Assignment:
     """The task of a child: an opened file and its format's runtime, or a checkpoint's path.
 
-    `over_bytes` asks for cut-outs, see `cutouts.py`.
+    `over_bytes` asks for cut-outs, see `cutouts.py`; with a `backend`, in a browser, see `page.py`.
     """
 
     model: Artifact | Path
@@ -41,6 +41,7 @@ class Assignment:
     size: Fixed
     threads: int
     over_bytes: bool
+    backend: str | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +69,9 @@ def serve(connection: Connection, entry: Assignment) -> None:
     # Let waiting threads sleep, as in our onnxruntime sessions: a spinning thread takes a core that another needs.
     os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **dict.fromkeys(THREADS, str(entry.threads))})
     try:
+        if entry.over_bytes and entry.backend is not None:
+            _serve_page(connection, entry, entry.backend)
+            return
         with _open(entry) as (step, before):
             connection.send(None)
             state, warm = None, False
@@ -88,6 +92,25 @@ def serve(connection: Connection, entry: Assignment) -> None:
         connection.send(error)
     except (EOFError, BrokenPipeError):  # the parent has gone
         pass
+
+
+def _serve_page(connection: Connection, entry: Assignment, backend: str) -> None:
+    """Answer requests as `serve` does, with what the page measures."""
+    from tools.bench.page import open_page
+
+    assert isinstance(entry.model, Artifact)
+    before = resident()
+    with open_page(entry.model, backend, entry.size, entry.threads) as page:
+        connection.send(None)
+        warm = False
+        while (request := connection.recv()) is not None:
+            pixels, wanted = request
+            if not wanted and not warm:
+                forget_peak()
+                warm = True
+            seconds, outputs = page.play(pixels, wanted)
+            connection.send(Turn(seconds=seconds, outputs=outputs))
+        connection.send(Memory(before=before, peak=peak()))
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from exporters.runtime import FileStep, Line, State
 from parity_tests.judging.drift import Error
-from parity_tests.verify import LEVEL
 from rvm_model.rendering import FloatRenderer, FusedRenderer, Images, Look, Renderer
 from tools.bench.race import Judge
 
@@ -55,8 +54,11 @@ def outputs_of(cutout: Bytes) -> dict[str, NDArray[np.float32]]:
     return {"fgr": image[:, :3], "pha": image[:, 3:]}
 
 
-def judge_of_cutouts(judge: Judge) -> Judge:
-    """Return the judge of a contender's cut-outs. A premultiplied colour may be off by what both its factors may be."""
+def judge_of_cutouts(judge: Judge, slack: float) -> Judge:
+    """Return the judge of a contender's cut-outs. A premultiplied colour may be off by what both its factors may be.
+
+    `slack` is the rounding of the cut-outs, which does not count.
+    """
     fgr, pha = (judge.limits[name] for name in ("fgr", "pha"))
     both = Error(
         max_abs=fgr.max_abs + pha.max_abs,
@@ -67,5 +69,5 @@ def judge_of_cutouts(judge: Judge) -> Judge:
         judge,
         expected=[{"fgr": frame["fgr"] * frame["pha"], "pha": frame["pha"]} for frame in judge.expected],
         limits={"fgr": both, "pha": pha},
-        slack=2 * judge.slack + LEVEL / 2,
+        slack=2 * judge.slack + slack,
     )

@@ -19,6 +19,7 @@ from parity_tests.compare import FrameOutputs
 from parity_tests.judging.drift import DriftTally, Error
 from rvm_model.errors import UserError
 from tools.bench.contender import Assignment, Memory, Turn, serve
+from tools.bench.page import BROWSERS
 from tools.shared.outputs import ExportFailed, bytes_of
 
 WARM_UP = 3
@@ -54,9 +55,13 @@ class Contender:
     runtime: str | None
 
 
-def over_bytes(contenders: Sequence[Contender]) -> bool:
-    """Return True for a race in which a file of coefficients takes part. It goes from bytes to bytes: `cutouts.py`."""
-    return any(each.artifact is not None and each.artifact.gives_line for each in contenders)
+def over_bytes(contenders: Sequence[Contender], device: str) -> bool:
+    """Return True for a race from bytes to bytes: with a file of coefficients, or in a browser with an ONNX file.
+
+    See `cutouts.py`, and `page.py` for browsers.
+    """
+    artifacts = [each.artifact for each in contenders if each.artifact is not None]
+    return any(each.gives_line or (device in BROWSERS and each.format == "onnx") for each in artifacts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ def race(
     """
     turns: list[list[Turn]] = [[] for _ in contenders]
     with ExitStack() as stack:
-        in_bytes = over_bytes(contenders)
+        in_bytes = over_bytes(contenders, course.device)
         players = [stack.enter_context(_process(contender, course, in_bytes)) for contender in contenders]
         pixels = clip.pixels
         for number in range(WARM_UP + course.rounds):
@@ -146,6 +151,7 @@ def _process(contender: Contender, course: Course, in_bytes: bool) -> Iterator[C
         size=course.size,
         threads=course.threads,
         over_bytes=in_bytes,
+        backend=BROWSERS.get(course.device),
     )
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

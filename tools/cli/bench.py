@@ -64,7 +64,8 @@ def bench(
             metavar="cpu|cuda|browser|browser-webgl",
             callback=one_of("cpu", "cuda", "browser", "browser-webgl"),
             help="browser: TensorFlow.js files in Chromium by WebAssembly, including the copies into the page and "
-            "back; browser-webgl: by WebGL, rendered in software.",
+            "back; browser-webgl: by WebGL, rendered in software. With a file of coefficients or an ONNX file, browser "
+            "times the page of demo, from a frame's bytes to the canvas.",
         ),
     ] = "cpu",
     threads: Annotated[

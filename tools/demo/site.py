@@ -75,7 +75,8 @@ def open_site(models: Sequence[Path]) -> Iterator[Site]:
     artifacts = [_inspect(path) for path in models]
     site: dict[str, Path | bytes] = {file.name: file for file in PAGE.iterdir() if file.is_file()}
     site["rvm.js"] = _EXPORTERS / "tfjs" / "rvm.js"
-    site["full_size.js"] = _EXPORTERS / "support" / "web" / "full_size.js"
+    for name in ("full_size.js", "full_size_webgpu.js"):
+        site[name] = _EXPORTERS / "support" / "web" / name
     site["headers.js"] = f"const HEADERS = {json.dumps(HEADERS, indent=2)};\n".encode()
     for name in sorted({artifact.format for artifact in artifacts}):
         site |= _libraries(name)

@@ -1,5 +1,5 @@
 // Runs an example that mattes a video in Chromium, for test_docs_examples.py:
-//   node docs_page.mjs tfjs|onnx|coefficients EXAMPLES MODEL-FOLDER ONNX-WEB TFJS-WEB CHROMIUM
+//   node docs_page.mjs tfjs|onnx|coefficients|coefficients_webgpu EXAMPLES MODEL-FOLDER ONNX-WEB TFJS-WEB CHROMIUM
 // Prints one line of JSON. The page has no server: what it asks for is answered from here, and anything else fails.
 
 import { createRequire } from "node:module";
@@ -23,7 +23,11 @@ const EXAMPLES = {
   tfjs: ["tfjs.mjs", "/model/model.json"],
   onnx: ["onnx_page.mjs", "/model/model.onnx"],
   coefficients: ["coefficients.mjs", "/model/model.onnx"],
+  coefficients_webgpu: ["coefficients_webgpu.mjs", "/model/model.onnx"],
 };
+const WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+const WEBGPU = [...WEBGL, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
+WEBGPU.push("--use-vulkan=swiftshader", "--ignore-gpu-blocklist", "--disable-gpu-watchdog");
 const PAGE =
   '<!doctype html><title>docs</title><script src="/tf/tf.min.js"></script>' +
   '<script src="/wasm/tf-backend-wasm.min.js"></script><video muted autoplay></video><canvas id="matte"></canvas>';
@@ -31,7 +35,7 @@ const PAGE =
 const answer = (path) => {
   const [, root, name] = path.split("/");
   const contentType = /\.m?js$/.test(name) ? "text/javascript" : name.endsWith(".wasm") ? "application/wasm" : undefined;
-  const own = { "rvm.js": folder, "full_size.js": SHADERS };
+  const own = { "rvm.js": folder, "full_size.js": SHADERS, "full_size_webgpu.js": SHADERS };
   return { path: join(own[name] ?? ROOTS[root], name), contentType };
 };
 
@@ -51,7 +55,7 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
 
     let library;
     if (kind !== "tfjs") {
-      library = await import("/ort/ort.wasm.min.mjs");
+      library = await import(kind === "coefficients_webgpu" ? "/ort/ort.webgpu.min.mjs" : "/ort/ort.wasm.min.mjs");
       library.env.wasm.wasmPaths = "/ort/";
       library.env.wasm.numThreads = 1;
     } else {
@@ -66,6 +70,24 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
       drawn += this.canvas === canvas;
       return original.apply(this, given);
     };
+    const shown = new OffscreenCanvas(64, 48).getContext("2d", { willReadFrequently: true });
+    if (kind === "coefficients_webgpu") {
+      const { submit } = GPUQueue.prototype;
+      const { getCurrentTexture } = GPUCanvasContext.prototype;
+      let begun = false;
+      GPUCanvasContext.prototype.getCurrentTexture = function () {
+        begun = true;
+        return getCurrentTexture.call(this);
+      };
+      GPUQueue.prototype.submit = function (...given) {
+        submit.apply(this, given);
+        if (begun) {
+          shown.drawImage(canvas, 0, 0); // later it is empty
+          drawn++;
+          begun = false;
+        }
+      };
+    }
     const before = tf.memory().numTensors;
     const { start } = await import(`/examples/${example}`);
     const stop = await start(library, video, canvas, model);
@@ -79,7 +101,8 @@ await printResult(chromium, executablePath, PAGE, answer, (page) =>
     stop();
     await wait(() => tf.memory().numTensors === before);
     clearInterval(paint);
-    return { drawn, size: [canvas.width, canvas.height], left: tf.memory().numTensors - before };
+    const { data } = (kind === "coefficients_webgpu" ? shown : canvas.getContext("2d")).getImageData(0, 0, 64, 48);
+    return { drawn, values: new Set(data).size, size: [canvas.width, canvas.height], left: tf.memory().numTensors - before };
   }, [kind, ...EXAMPLES[kind]]),
-  ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  kind === "coefficients_webgpu" ? WEBGPU : WEBGL,
 );

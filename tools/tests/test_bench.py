@@ -108,10 +108,8 @@ def test_what_gives_no_cutout_is_refused_beside_a_file_of_coefficients(files):
         name="line.onnx", path=files["line"], artifact=open_artifact(files["line"], trust=False), runtime=None
     )
     pha = replace(line.artifact, outputs=(TensorInfo(name="pha", dtype="float32", shape=()),))
-    with pytest.raises(UserError, match="pha gives no foreground or no alpha, so no cut-out as line"):
-        command._refuse_beside_lines([line, replace(line, name="pha", artifact=pha)], "cpu")
-    with pytest.raises(UserError, match="which shaders draw in a browser; leave --device browser-webgl out"):
-        command._refuse_beside_lines([line], "browser-webgl")
+    with pytest.raises(UserError, match="pha gives no foreground or no alpha, so no cut-out as the others do"):
+        command._refuse_without_cutout([line, replace(line, name="pha", artifact=pha)])
 
 
 def test_sizes_and_threads_make_a_race_each_and_a_file_of_one_size_runs_in_its_own(files, run, tmp_path, monkeypatch):
@@ -165,8 +163,8 @@ def test_the_preset_is_the_released_speed_test(run, monkeypatch):
         (["--baseline", "fixed.onnx", "--resolution", "96x64"], "2 resolutions and 1 ratios"),
         (["FIXED", "--resolution", "96x64"], "2 resolutions and 1 ratios"),
         (["--preset", "rvm"], "leave --resolution and --downsample-ratio out"),
-        (["--device", "browser"], "give TensorFlow.js files, the baseline first"),
-        (["--device", "browser", "ONNX"], "takes files of TensorFlow.js"),
+        (["--device", "browser"], "give TensorFlow.js or ONNX files, the baseline first"),
+        (["--device", "browser-webgl", "ONNX"], "--device browser-webgl takes files of TensorFlow.js"),
         (["--device", "browser-webgl"], "--device browser-webgl has no baselines of its own"),
         (["ONNX", "ONNX"], "was given twice; give each file once"),
         (["ONNX", "--checkpoint", "auto"], "give a path, official or seeded"),
@@ -297,6 +295,28 @@ def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
     (line,) = race["contenders"]
     assert (race["device"], race["baseline"], line["ratio_median"]) == ("browser", "model.zip", 1)
     assert line["peak_mib_above_before"] > 100  # includes Chromium's processes
+
+
+def test_in_a_browser_an_onnx_file_goes_from_bytes_to_the_canvas_of_the_page(chromium, files, run):
+    result = run("bench", files["line"], files["wrong_line"], *SMALL, "--device", "browser", "--json", "-")
+    assert result.code == 1
+    (race,) = json.loads(result.out)["races"]
+    assert race["input"] == "built-in clip, bytes to a canvas"
+    line, wrong = race["contenders"]
+    assert (line["file"], line["ok"], wrong["ok"]) == ("line.onnx", True, False)
+    assert line["milliseconds_median"] > 0
+    assert line["pha_max_abs"] < 1e-4
+    assert line["peak_mib_above_before"] > 100  # includes Chromium's processes
+
+
+@pytest.mark.long
+def test_so_do_files_of_tensorflow_js_beside_one_of_coefficients(chromium, exported, run):
+    paths = [exported("tfjs"), exported("tfjs", outputs="coefficients")]
+    result = run("bench", *paths, *SMALL, "--device", "browser-webgl", "--json", "-")
+    assert result.code == 0
+    (race,) = json.loads(result.out)["races"]
+    assert race["input"] == "built-in clip, bytes to a canvas"
+    assert all(line["milliseconds_median"] > 0 and line["pha_max_abs"] < 1e-4 for line in race["contenders"])
 
 
 @pytest.mark.parametrize(("device", "runtime"), [("browser", "chromium-wasm"), ("browser-webgl", "chromium-webgl")])

@@ -88,10 +88,12 @@ def test_tfjs_by_hand_in_node(node, tfjs_folder, alpha):
     np.testing.assert_allclose(np.frombuffer(given, np.float32).reshape(alpha.shape), alpha, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["tfjs", "onnx", "coefficients"])
+@pytest.mark.parametrize(
+    "kind", ["tfjs", "onnx", "coefficients", pytest.param("coefficients_webgpu", marks=pytest.mark.long)]
+)
 def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, exported, tmp_path):
     shutil.copy(
-        exported("onnx", outputs="coefficients") if kind == "coefficients" else onnx_file, tmp_path / "model.onnx"
+        exported("onnx", outputs="coefficients") if "coefficients" in kind else onnx_file, tmp_path / "model.onnx"
     )
     folder = tfjs_folder if kind == "tfjs" else tmp_path
     examples = EXAMPLES if kind == "onnx" else PAGES_ALONE
@@ -100,6 +102,7 @@ def test_a_video_in_a_page(kind, node, chromium, tfjs_folder, onnx_file, exporte
     )
     assert result["trouble"] == []
     assert result["drawn"] >= 5
+    assert result["values"] > 10
     assert (result["size"], result["left"]) == ([WIDTH, HEIGHT], 0)
 
 

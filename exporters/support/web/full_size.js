@@ -102,15 +102,7 @@ export class FullSize {
    */
   reduce(frame, ratio) {
     const gl = this.#gl;
-    const size = [
-      frame.videoWidth ?? frame.displayWidth ?? frame.naturalWidth ?? frame.width,
-      frame.videoHeight ?? frame.displayHeight ?? frame.naturalHeight ?? frame.height,
-    ];
-    const internal = typeof ratio === "number" ? size.map((side) => Math.floor(side * ratio)) : ratio;
-    if (!internal.every((side, k) => side >= 1 && side <= size[k])) {
-      throw new RangeError(`a frame of ${size.join("x")} cannot be reduced by ${ratio}; give a ratio in (0, 1] that leaves a pixel`);
-    }
-    const scale = size.map((side, k) => (typeof ratio === "number" ? 1 / ratio : side / internal[k]));
+    const { size, internal, scale } = sizesOf(frame, ratio);
     [this.#size, this.#internal] = [size, internal];
     this.#bind("frame");
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, frame);
@@ -221,8 +213,21 @@ function targetOf(gl) {
   };
 }
 
+/** Return width and height of a frame, those of its internal size, and the steps of one in the other. Throws RangeError. */
+export function sizesOf(frame, ratio) {
+  const size = [
+    frame.videoWidth ?? frame.displayWidth ?? frame.naturalWidth ?? frame.width,
+    frame.videoHeight ?? frame.displayHeight ?? frame.naturalHeight ?? frame.height,
+  ];
+  const internal = typeof ratio === "number" ? size.map((side) => Math.floor(side * ratio)) : ratio;
+  if (!internal.every((side, k) => side >= 1 && side <= size[k])) {
+    throw new RangeError(`a frame of ${size.join("x")} cannot be reduced by ${ratio}; give a ratio in (0, 1] that leaves a pixel`);
+  }
+  return { size, internal, scale: size.map((side, k) => (typeof ratio === "number" ? 1 / ratio : side / internal[k])) };
+}
+
 /** Return for each pixel of an axis the pixel before it on the sampled axis, and its distance from there. */
-function placesOf(length, sampled, scale) {
+export function placesOf(length, sampled, scale) {
   const places = new Float32Array(2 * length);
   for (let k = 0; k < length; k++) {
     const at = Math.max(scale * (k + 0.5) - 0.5, 0);

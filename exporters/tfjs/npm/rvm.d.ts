@@ -1,6 +1,7 @@
 import type * as TF from "@tensorflow/tfjs";
 
 import type { FullSize, Picture } from "./full_size.js";
+import type { FullSizeWebGpu } from "./full_size_webgpu.js";
 
 export type { Picture };
 
@@ -20,7 +21,7 @@ export class Matting {
   ): Promise<Matting>;
 
   /** Take a loaded model, which is disposed of with this object. `stage` is for a model of coefficients. */
-  constructor(tf: typeof TF, model: TF.GraphModel, options?: { downsampleRatio?: number | null; stage?: FullSize | null });
+  constructor(tf: typeof TF, model: TF.GraphModel, options?: { downsampleRatio?: number | null; stage?: FullSize | FullSizeWebGpu | null });
 
   /** Foreground (1, H, W, 3), not premultiplied, and opacity (1, H, W, 1), in [0, 1]. They are yours to dispose of. */
   matte(frame: Frame): { fgr: TF.Tensor4D; pha: TF.Tensor4D };
@@ -28,7 +29,7 @@ export class Matting {
   /** RGBA bytes of the frame's size: the foreground's colour, not premultiplied, and alpha. */
   pixels(frame: Frame): Promise<ImageData>;
 
-  /** Draw the foreground onto a canvas, with alpha as its transparency. */
+  /** Draw the foreground onto a canvas, with alpha as its transparency. On WebGPU, a model of coefficients needs one without a 2D context. */
   draw(frame: Frame, canvas: HTMLCanvasElement | OffscreenCanvas): Promise<void>;
 
   /** The states after the last frame, finest first. They stay this object's own. */

@@ -9,20 +9,13 @@ import { createRequire } from "node:module";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { inPage, launch, troubleOf } from "../../support/web/browser.mjs";
 import { encode, failure } from "../../support/web/messages.mjs";
 import { answer, requests } from "../../support/web/pipe.mjs";
 
 const [folder, method, backend, executablePath, scratch] = process.argv.slice(2);
 process.env.TMPDIR = scratch;
 
-// Software rendering, which every machine has. Frames then take seconds, which would trigger the watchdog.
-const SOFTWARE = ["--disable-gpu-watchdog", "--ignore-gpu-blocklist"];
-const GPU = {
-  wasm: ["--disable-gpu"],
-  webgl: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", ...SOFTWARE],
-  webgpu: ["--use-webgpu-adapter=swiftshader", "--enable-unsafe-webgpu", "--enable-features=Vulkan", ...SOFTWARE],
-};
-const QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
 // Playwright's exit handler ends Chromium with this process.
@@ -32,7 +25,7 @@ try {
   const { chromium } = await import("playwright-core");
   const exchange = { request: null, answer: null };
   const server = await serve(routes(), exchange);
-  const browser = await launch(chromium);
+  const browser = await launch(chromium, executablePath, backend);
   const page = await browser.newPage();
   const trouble = troubleOf(page);
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -47,22 +40,6 @@ try {
   await answer(failure(error));
 }
 process.exit(); // the server would keep the process alive
-
-async function launch(chromium) {
-  try {
-    return await chromium.launch({
-      executablePath,
-      args: [...QUIET, ...GPU[backend]],
-      chromiumSandbox: process.getuid() !== 0, // root cannot use the sandbox
-      handleSIGTERM: false,
-    });
-  } catch (error) {
-    // In Playwright's long message, these lines are Chromium's own output.
-    const said = error.message.split("\n").filter((line) => line.startsWith("[pid=") && line.includes("[err] "));
-    const last = said.findLast((line) => line.includes(":FATAL:")) ?? said.at(-1) ?? error.message;
-    throw new Error(`${executablePath} does not start: ${last.replace(/^\[pid=\d+\]\[err\] /, "")}`);
-  }
-}
 
 /** Map the URLs that a page may request to files. Of the model, these are model.json and the shards that it names. */
 function routes() {
@@ -117,31 +94,4 @@ async function serve(files, exchange) {
   });
   await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
   return server;
-}
-
-/** Return a promise that fails if the page crashes, throws outside of a call, or logs an error to its console. */
-function troubleOf(page) {
-  const trouble = new Promise((_, reject) => {
-    page.on("crash", () => reject(new Error("the page crashed")));
-    page.on("close", () => reject(new Error("the page was closed, or Chromium ended")));
-    page.on("pageerror", (error) => reject(error));
-    page.on("console", (message) => {
-      if (message.type() === "error") {
-        reject(new Error(message.text()));
-      } else {
-        console.error(message.text());
-      }
-    });
-  });
-  trouble.catch(() => {}); // it may fail when nobody waits; the next frame reports it
-  return trouble;
-}
-
-/** Call a function in the page and return its result. */
-async function inPage(page, trouble, call, argument) {
-  try {
-    return await Promise.race([trouble, page.evaluate(call, argument)]);
-  } catch (error) {
-    throw new Error(error.message.replace(/^page\.evaluate: (Error: )?/, ""));
-  }
 }

@@ -63,24 +63,38 @@ async function play() {
 /** Run one frame through each engine, and draw the results. */
 async function matte() {
   const from = source;
-  const frame = grabbed(source, Number(get("resolution").value));
-  const ratio = Number(get("ratio").value) || Math.min(512 / Math.max(frame.width, frame.height), 1);
   const sides = ["a", "b"].filter((side) => engines[side]);
-  const results = await Promise.all(sides.map((side) => engines[side].matte(frame, ratio, chosen("view") === "states")));
+  const asPicture = engines.a.about.draws && sides.length === 1 && ["composite", "states"].includes(chosen("view"));
+  const frame = await (asPicture ? pictured : grabbed)(source, Number(get("resolution").value));
+  const ratio = Number(get("ratio").value) || Math.min(512 / Math.max(frame.width, frame.height), 1);
+  const options = { withStates: chosen("view") === "states", asPicture };
+  const results = await Promise.all(sides.map((side) => engines[side].matte(frame, ratio, options)));
   if (source !== from) {
     return; // stopped, or another model or source was chosen meanwhile
   }
-  results.forEach((result, k) => mattes[sides[k]].set(frame, result.pixels));
+  results.forEach((result, k) => mattes[sides[k]].set(frame, result));
+  frame.close?.();
   states = results[0].states;
   measure.add(results.map(({ milliseconds }) => milliseconds), results[0].memory);
   draw();
   showFigures(ratio);
 }
 
-/** Return the current frame as ImageData. */
-function grabbed({ element, width, height }, longest) {
+function sizeOf({ width, height }, longest) {
   const scale = longest ? Math.min(longest / Math.max(width, height), 1) : 1;
-  const size = [width, height].map((side) => Math.max(Math.round(side * scale), 1));
+  return [width, height].map((side) => Math.max(Math.round(side * scale), 1));
+}
+
+/** Return the current frame as an ImageBitmap, whose pixels need not leave the GPU. */
+function pictured(source, longest) {
+  const [resizeWidth, resizeHeight] = sizeOf(source, longest);
+  return createImageBitmap(source.element, { resizeWidth, resizeHeight, resizeQuality: "high" });
+}
+
+/** Return the current frame as ImageData. */
+function grabbed(source, longest) {
+  const { element } = source;
+  const size = sizeOf(source, longest);
   const { canvas } = grab;
   if (canvas.width !== size[0] || canvas.height !== size[1]) {
     [canvas.width, canvas.height] = size;
@@ -100,7 +114,7 @@ function painted() {
 function draw() {
   const view = chosen("view");
   const { width, height } = mattes.a;
-  if (!source || mattes.a.pixels.length === 0) {
+  if (!source || mattes.a.empty) {
     return;
   }
   get("stage").style.setProperty("--aspect", width / height);
@@ -423,7 +437,7 @@ const INPUT = {
   split: ({ value }) => get("stage").style.setProperty("--split", value / 100),
   view({ value }) {
     get("stage").dataset.view = value;
-    stale ||= value === "states"; // a still picture has no states yet
+    stale ||= ["states", "foreground"].includes(value); // a still picture's are not there yet
     draw();
     play();
   },

@@ -12,7 +12,8 @@ export class Matte {
   source = canvasOf();
   cutout = canvasOf();
   #scratch = canvasOf();
-  pixels = new Uint8ClampedArray();
+  #pixels = null;
+  empty = true;
 
   get width() {
     return this.cutout.width;
@@ -22,11 +23,20 @@ export class Matte {
     return this.cutout.height;
   }
 
-  /** `frame` is ImageData, `pixels` its foreground and alpha, RGBA. */
-  set(frame, pixels) {
+  /** Foreground and alpha, RGBA. Of a picture there are no colours where it is transparent. */
+  get pixels() {
+    const { width, height } = this;
+    this.#pixels ??= this.cutout.getContext("2d").getImageData(0, 0, width, height).data;
+    return this.#pixels;
+  }
+
+  /** `frame` is ImageData or an ImageBitmap. The matte is `pixels`, or the cut-out as a `picture`, an ImageBitmap. */
+  set(frame, { pixels = null, picture }) {
     put(this.source, frame);
-    put(this.cutout, new ImageData(pixels, frame.width, frame.height));
-    this.pixels = pixels;
+    put(this.cutout, picture ?? new ImageData(pixels, frame.width, frame.height));
+    picture?.close();
+    this.#pixels = pixels;
+    this.empty = false;
   }
 
   /** Draw a view onto a canvas: `composite` over a background, `alpha`, or `foreground`. */
@@ -101,9 +111,14 @@ export function drawDifference(canvas, one, other, width, height, amplify) {
   return { largest: largest / 255, mean: (4 * sum) / one.length / 255 };
 }
 
+/** Put ImageData or an ImageBitmap onto a canvas. */
 export function put(canvas, image) {
-  resize(canvas, image.width, image.height);
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  if (image instanceof ImageBitmap) {
+    fresh(canvas, image.width, image.height).drawImage(image, 0, 0);
+  } else {
+    resize(canvas, image.width, image.height);
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
 }
 
 /** Fill the canvas with a picture: keep its proportions, and cut its edges. */

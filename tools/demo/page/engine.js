@@ -9,13 +9,14 @@ export class Engine {
   /** Called once when the graphics context is lost. The engine cannot be used afterwards. */
   onLost = () => {};
 
-  /** Facts about the backend: `{threads}`. */
+  /** Facts about the backend: `{threads, draws}`. `draws` tells whether it returns pictures. */
   about = {};
 
-  static async start(model, backend) {
+  /** Load a model. `threads` are those of WebAssembly; null for as many as its library takes by itself. */
+  static async start(model, backend, threads = null) {
     const engine = new Engine();
     try {
-      engine.about = await engine.#call("start", model, backend);
+      engine.about = await engine.#call("start", model, backend, threads);
       return engine;
     } catch (error) {
       engine.close();
@@ -45,11 +46,12 @@ export class Engine {
   }
 
   /**
-   * Matte one frame. Return `pixels` (RGBA: foreground, not premultiplied, and alpha), `width`, `height`,
-   * `milliseconds`, `states` (images, if asked for), and `memory`, or null if the library does not report it.
+   * Matte one frame, ImageData or an ImageBitmap. Return `pixels` (RGBA: foreground, not premultiplied, and alpha),
+   * `width`, `height`, `milliseconds`, `states` (images, if `withStates`), and `memory`, or null if the library does not
+   * report it. With `asPicture`, return instead of the pixels a `picture`: the cut-out as an ImageBitmap.
    */
-  matte(frame, ratio, withStates) {
-    return this.#call("matte", frame, ratio, withStates);
+  matte(frame, ratio, options) {
+    return this.#call("matte", frame, ratio, options);
   }
 
   /** Reset the recurrent states. */

@@ -2,26 +2,34 @@
 // mattes or of coefficients.
 
 import { FullSize } from "./full_size.js";
+import { FullSizeWebGpu } from "./full_size_webgpu.js";
 
 const LIB = new URL("./lib/", import.meta.url).href;
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 const STATES = ["r1", "r2", "r3", "r4"];
 
 /** Load the model and return its player. `onLost` is called when the graphics driver frees the memory of its shaders. */
-export async function open(model, backend, onLost) {
+export async function open(model, backend, onLost, threads) {
   const ort = await import(`${LIB}${MODULES[backend]}`);
   ort.env.wasm.wasmPaths = LIB;
+  ort.env.wasm.numThreads = threads ?? ort.env.wasm.numThreads;
   const { fixed, inputs } = model;
-  const stage = model.outputs.includes("A") ? new FullSize(onLost) : null;
+  const ofLine = model.outputs.includes("A");
+  const onGpu = ofLine && backend === "webgpu" && inputs.src.dtype === "float32"; // shaders do not read half floats
+  const stage = ofLine && !onGpu ? new FullSize(onLost) : null;
   if (model.precision === "fp16" && typeof Float16Array === "undefined") {
     throw new Error("this browser has no half floats; choose a file of precision fp32");
   }
-  const kept = backend === "webgpu" ? { preferredOutputLocation: locations() } : {};
+  const kept = backend === "webgpu" ? { preferredOutputLocation: locations(onGpu) } : {};
   const session = await ort.InferenceSession.create(new URL(model.address, import.meta.url).href, {
     executionProviders: [backend],
     logSeverityLevel: 3, // errors only: hides the warning that shapes are computed on the CPU
     ...kept,
   });
+  const device = onGpu ? await ort.env.webgpu.device : null;
+  device?.lost.then(onLost);
+  const gpuStage = onGpu ? new FullSizeWebGpu(device) : null;
+  const canvas = new OffscreenCanvas(1, 1);
   const toTensor = inputs.src.dtype === "uint8" ? bytesOf : planesOf;
   const order = model.metadata.channel_order === "BGR" ? [2, 1, 0] : [0, 1, 2];
   let states = [];
@@ -63,10 +71,38 @@ export async function open(model, backend, onLost) {
     return fixed ? restored(pixels, fitted, width, height) : pixels;
   }
 
+  function reduction({ width, height }, ratio) {
+    const whole = fixed?.width === width && fixed?.height === height;
+    return whole ? fixed.ratio : fixed ? inputs.src.shape.slice(2).reverse() : ratio;
+  }
+
+  /** Run a file of coefficients on WebGPU. Call `finish` with the buffers of its line, and return its result. */
+  async function withLine(frame, ratio, finish) {
+    const by = reduction(frame, ratio);
+    const { buffer, width, height } = gpuStage.reduce(frame, by);
+    const src = ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: [1, 3, height, width] });
+    const { A, b } = await run(`${frame.width}x${frame.height} ${by}`, { src });
+    const finished = await finish(A.gpuBuffer, b.gpuBuffer);
+    [A, b].forEach((each) => each.dispose());
+    return finished;
+  }
+
+  async function fromLineOnGpu(frame, ratio) {
+    return withLine(frame, ratio, (A, b) => gpuStage.pixels(A, b));
+  }
+
+  /** Return a frame's matte as a picture that stays on the GPU. */
+  async function drawn(frame, ratio) {
+    await withLine(frame, ratio, (A, b) => {
+      gpuStage.draw(A, b, canvas);
+      return device.queue.onSubmittedWorkDone(); // else only the submission would be timed
+    });
+    return canvas.transferToImageBitmap();
+  }
+
   /** A file of coefficients gets the frame at the internal size. The shaders do the rest. */
   async function fromLine(frame, ratio) {
-    const whole = fixed?.width === frame.width && fixed?.height === frame.height;
-    const by = whole ? fixed.ratio : fixed ? inputs.src.shape.slice(2).reverse() : ratio;
+    const by = reduction(frame, ratio);
     const { data, width, height } = stage.reduce(frame, by);
     const { dtype } = inputs.src;
     const src = new ort.Tensor(dtype, dtype === "float16" ? Float16Array.from(data) : data, [1, 3, height, width]);
@@ -78,7 +114,10 @@ export async function open(model, backend, onLost) {
     about: { threads: backend === "wasm" ? ort.env.wasm.numThreads : 1 },
 
     /** Return a frame's foreground and alpha as RGBA bytes. */
-    matte: stage ? fromLine : fromMatte,
+    matte: onGpu ? fromLineOnGpu : stage ? fromLine : fromMatte,
+
+    /** Return a frame's cut-out as an ImageBitmap, without reading anything back; null if this is not possible. */
+    draw: onGpu ? drawn : null,
 
     states() {
       return Promise.all(
@@ -98,9 +137,10 @@ export async function open(model, backend, onLost) {
   };
 }
 
-/** Return the locations of outputs on WebGPU: the states stay on the GPU. */
-function locations() {
-  return Object.fromEntries(STATES.map((name) => [`${name}o`, "gpu-buffer"]));
+/** Return the locations of outputs on WebGPU: the states stay on the GPU, and so does the line if shaders take it there. */
+function locations(onGpu) {
+  const names = [...STATES.map((name) => `${name}o`), ...(onGpu ? ["A", "b"] : [])];
+  return Object.fromEntries(names.map((name) => [name, "gpu-buffer"]));
 }
 
 function zeros(dtype, dims) {

@@ -4,18 +4,20 @@ const PLAYERS = { tfjs: "./tfjs.js", onnx: "./onnx.js" };
 let player;
 
 const CALLS = {
-  async start(model, backend) {
+  async start(model, backend, threads) {
     const { open } = await import(PLAYERS[model.format]);
-    player = await open(model, backend, () => postMessage({ event: "lost" }));
-    return player.about;
+    player = await open(model, backend, () => postMessage({ event: "lost" }), threads);
+    return { ...player.about, draws: Boolean(player.draw) };
   },
 
-  async matte(frame, ratio, withStates) {
+  async matte(frame, ratio, { withStates = false, asPicture = false } = {}) {
     const began = performance.now();
-    const pixels = await player.matte(frame, ratio);
+    const matte = asPicture ? { picture: await player.draw(frame, ratio) } : { pixels: await player.matte(frame, ratio) };
     const milliseconds = performance.now() - began;
+    const { width, height } = frame;
+    frame.close?.(); // an ImageBitmap
     const states = withStates ? (await player.states()).map(mosaic) : [];
-    return { pixels, width: frame.width, height: frame.height, milliseconds, states, memory: player.memory() };
+    return { ...matte, width, height, milliseconds, states, memory: player.memory() };
   },
 
   async reset() {
@@ -32,8 +34,8 @@ onmessage = ({ data }) => {
 async function answer({ id, call, given }) {
   try {
     const result = await CALLS[call](...given);
-    const buffers = result?.pixels ? [result.pixels.buffer, ...result.states.map(({ pixels }) => pixels.buffer)] : [];
-    postMessage({ id, result }, buffers);
+    const moved = [result?.picture, result?.pixels?.buffer, ...(result?.states ?? []).map(({ pixels }) => pixels.buffer)];
+    postMessage({ id, result }, moved.filter(Boolean));
   } catch (error) {
     postMessage({ id, error: String(error?.message ?? error).split("\n")[0] });
   }
