@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.jobs.processes import THREADS
+from tools.tests.hostile.allowed import ROOT
 from tools.tests.hostile.home import Home
-from tools.tests.hostile.watch import ROOT
 
 ENVIRONMENT = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": str(ROOT)}
 RUNNER = (sys.executable, "-m", "tools.tests.hostile.runner")
