@@ -32,8 +32,8 @@ ROGUES = {
     "starts one through C": ("ctypes.CDLL(None).system(b'true')", "started: /bin/sh"),
     "starts one of start-up": ("subprocess.run(['uname', '-p'], capture_output=True)", "uname ['uname', '-p']"),
     "starts one that is missing": ("subprocess.run(['/nowhere/gs'])", "started: /nowhere/gs"),
-    "connects": ("connect(socket.SOCK_STREAM, '192.0.2.1')", '192.0.2.1'),
-    "sends": ("socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))", '192.0.2.1'),
+    "connects": ("connect(socket.SOCK_STREAM, '192.0.2.1')", "192.0.2.1"),
+    "sends": ("socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))", "192.0.2.1"),
     "asks a service": ("socket.socket(socket.AF_UNIX).connect('/run/docker.sock')", "/run/docker.sock"),
     "changes its folder": ("os.chdir('/')", 'chdir: "/"'),
 }

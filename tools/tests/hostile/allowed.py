@@ -39,6 +39,7 @@ READ = (
     Place("/etc/ld.so.cache", "the loader's list of libraries"),
     Place("/etc/locale.alias", "names of locales, for libc"),
     Place("/etc/localtime", "the time zone, for libc"),
+    Place("/etc/os-release", "onnxruntime, when it is imported, warns on old systems"),
     Place("/etc/ssl", "OpenSSL's settings and certificates, which Python's ssl and Node read when they start"),
     Place("/dev/null", "no input"),
     Place("/dev/urandom", "random numbers"),
@@ -72,8 +73,6 @@ WRITTEN = (
 READ_AT_START = (
     Place("/etc/fonts", "Matplotlib asks fontconfig for the machine's fonts, once for a home folder"),
     Place("/var/cache/fontconfig", "the same"),
-    Place("/etc/nsswitch.conf", "where libc finds users"),
-    Place("/etc/passwd", "PyTorch names its temporary folder after the user, if the environment does not name him"),
     Place("/proc/self/environ", "MKL, in PyTorch, reads its settings from the process's own environment"),
 )
 
@@ -82,8 +81,6 @@ PROGRAMS_AT_START = (
     Program(("fc-list", "--help"), "Matplotlib asks fontconfig for the machine's fonts, once for a home folder"),
     Program(("fc-list", "--format=%{file}\\n"), "the same"),
 )
-
-SOCKETS_AT_START = (Place("/var/run/nscd/socket", "libc asks a cache of users before it reads /etc/passwd"),)
 
 
 @cache

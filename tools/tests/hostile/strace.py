@@ -27,7 +27,6 @@ _UNFINISHED = re.compile(r"(\d+) +(.*) <unfinished \.\.\.>")
 _RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)")
 _QUOTED = re.compile(r'(?:\w+<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
 _ADDRESS = re.compile(r'inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)"')
-_SOCKET = re.compile(r'sun_path="([^"]*)"')
 
 _MARK = "/dev/null/rvm-trial/"
 """A folder that cannot exist: the attempt to remove a name in it is a line in the log."""
@@ -72,9 +71,11 @@ def under(home: Home, log: Path) -> list[str]:
     """Return the beginning of a command line that watches the rest of it.
 
     Libraries keep their caches in the home folder from the start, and no compiled code is written beside a module.
+    PyTorch is given the user's name, for which it would search /etc/passwd.
     """
     variables = {
         "HOME": home.user,
+        "USER": "user",
         "NUMBA_CACHE_DIR": home.user / "numba",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -117,7 +118,7 @@ class _Judge:
             if not allowed.is_ours([program]) and not (at_start and allowed.is_of_start(program, words)):
                 yield f"started: {program} {words}"
         elif call.name in _CONNECTS:
-            if "sa_family" in call.arguments and not _is_local(call.arguments, at_start=at_start):
+            if "sa_family" in call.arguments and not _is_local(call.arguments):
                 yield f"{call.name}: {call.arguments}"
         elif call.name in _READS:
             yield from self._faults_of_open(call, at_start=at_start)
@@ -174,9 +175,7 @@ def _unescaped(text: str) -> str:
     return os.fsdecode(text.encode("latin-1", errors="replace").decode("unicode_escape").encode("latin-1"))
 
 
-def _is_local(arguments: str, *, at_start: bool) -> bool:
-    """Return whether the address in a call's arguments is on this machine."""
-    if match := _ADDRESS.search(arguments):
-        return allowed.is_local((match[1] or match[2], 0))
-    match = _SOCKET.search(arguments)
-    return at_start and match is not None and match[1] in {each.path for each in allowed.SOCKETS_AT_START}
+def _is_local(arguments: str) -> bool:
+    """Return whether the address in a call's arguments is on this machine. A service of the machine is another's."""
+    match = _ADDRESS.search(arguments)
+    return match is not None and allowed.is_local((match[1] or match[2], 0))
