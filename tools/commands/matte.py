@@ -374,7 +374,7 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
 
 
 def _has_holes(path: Path) -> bool:
-    """Return whether a file, or one in a folder, is large and has holes. To read them, which a hash does, takes hours."""
+    """Return whether a file, or one in a folder, is large and has holes, which take a hash hours."""
     files = path.rglob("*") if path.is_dir() else [path]
     return any(map(_is_sparse, (file.stat() for file in files if file.is_file())))
 

@@ -1,4 +1,4 @@
-"""System calls of commands: each is held against `hostile/allowed.py`, and a command that does anything else is found."""
+"""System calls of commands are held against `hostile/allowed.py`, and commands that do anything else are found."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ import pytest
 
 from tools.tests.hostile import allowed, strace
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.judgement import wrong_with
 
 ROGUES = {
     "reads outside": ("open('/etc/shadow', 'rb')", "read: /etc/shadow"),
@@ -48,11 +49,13 @@ GOOD = {
 }
 
 SCRIPT = """
+{first}
 import ctypes, os, socket, subprocess, sys, threading, time
 from contextlib import suppress
 from pathlib import Path
 from tools.tests.hostile import trial
 from tools.tests.hostile.home import Home
+from tools.tests.hostile.judgement import wrong_with
 
 def start(function, *arguments):
     thread = threading.Thread(target=function, args=arguments)
@@ -66,21 +69,25 @@ def connect(kind, host):
 
 home = Home(Path(sys.argv[1]))
 trials = trial.Trials(home)
+real = trial.cli.main
 for name, code in {commands!r}.items():
     def command():
         with suppress(OSError):
             exec(code)
         sys.exit(0)
-    trial.cli.main = command
+    trial.cli.main = real if isinstance(code, list) else command
     (home.files / "a").touch()
-    trials.run({{"number": 0, "command": name}}, [], str)
+    trials.run({{"number": 0, "command": name}}, code, str)
     open(home.escaped, "w").close()  # the runner's own work
 """
 
 
 @pytest.fixture
 def watched(tmp_path, require):
-    """Return a function that runs a script under strace, and returns the forbidden calls of each command."""
+    """Return a function that runs commands under strace, and returns the forbidden calls of each.
+
+    A command is a list of words, or Python code. `first` runs before all, at the start.
+    """
     require("strace", not strace.missing(), "strace is not installed")
     home = Home(tmp_path / "home")
     home.make()
@@ -89,9 +96,9 @@ def watched(tmp_path, require):
     (home.files / "link").symlink_to(home.secret)
     (home.files / "link2").symlink_to(home.good / "x")
 
-    def watch(commands):
-        log = tmp_path / "log"
-        command = [*strace.under(home, log), sys.executable, "-c", SCRIPT.format(commands=commands), str(home.root)]
+    def watch(commands, first=""):
+        log, script = tmp_path / "log", SCRIPT.format(first=first, commands=commands)
+        command = [*strace.under(home, log), sys.executable, "-c", script, str(home.root)]
         done = subprocess.run(command, cwd=allowed.ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         found = defaultdict(list)
@@ -114,3 +121,78 @@ def test_what_a_command_must_not_do_is_found(watched):
 def test_what_a_command_may_do_is_not(watched):
     _, found = watched(GOOD)
     assert found == {}
+
+
+def test_info_does_no_more_on_good_and_bad_files(watched, exported, tmp_path):
+    good, files = exported("onnx"), tmp_path / "home" / "files"
+    commands = {
+        "a good file": ["info", str(files / "good.onnx")],
+        "a cut file": ["info", str(files / "cut.onnx")],
+        "a device": ["info", str(files / "device.onnx")],
+    }
+    (files / "good.onnx").write_bytes(good.read_bytes())
+    (files / "cut.onnx").write_bytes(good.read_bytes()[:-9])
+    (files / "device.onnx").symlink_to("/dev/zero")
+    _, found = watched(commands, first="import torch")  # as the runner does
+    assert found == {}
+
+
+@pytest.mark.soak
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("suite", "numbers"), [("mutants", range(0, 60, 4)), ("constructions", range(0, 245, 16))])
+def test_system_calls_of_a_few_files_are_all_allowed(suite, numbers, hostile_home, require):
+    require("strace", not strace.missing(), "strace is not installed")
+    outcomes, calls, forbidden = strace.trace(suite, hostile_home, [*numbers])
+    assert {each["number"] for each in outcomes} == {*numbers}
+    assert [line for each in outcomes for line in wrong_with(each)] == []
+    assert calls > 5_000
+    assert forbidden == []
+
+
+# The log's lines that no command here writes.
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (['7 openat(AT_FDCWD</x>, "/home/x", O_RDONLY) = 3</home/x>'], ["read: /home/x"]),
+        (['7 openat(AT_FDCWD</x>, "/usr/x", O_RDONLY) = 3</home/x>'], ["read: /home/x"]),
+        (['7 openat(AT_FDCWD</x>, "/usr/../home/x", O_RDONLY) = -1 ENOENT (No such file)'], ["read: /home/x"]),
+        (['7 openat(4</home>, "x", O_WRONLY) = 3</home/x>(deleted)'], ["written: /home/x"]),
+        (['7 openat(AT_FDCWD</x>, "/home/\\303\\244", O_RDONLY) = -1 EACCES (Denied)'], ["read: /home/ä"]),
+        (
+            [
+                '7 openat(AT_FDCWD</x>, "/home/x", O_RDONLY <unfinished ...>',
+                '8 openat(AT_FDCWD</x>, "/home/y", O_RDONLY <unfinished ...>',
+                "7 <... openat resumed>)             = 18</home/x>",
+                "8 <... openat resumed>, 0666) = 19</home/y>",
+            ],
+            ["read: /home/x", "read: /home/y"],
+        ),
+        (['7 symlink("/home/x", "/home/y") = 0'], ["symlink: /home/y"]),
+        (['7 linkat(AT_FDCWD</x>, "/home/x", 3</home>, "y", 0) = 0'], ["linkat: /home/x", "linkat: /home/y"]),
+        (['7 openat(AT_FDCWD</x>, "/proc/7/maps", O_RDONLY) = 3</proc/7/maps>'], []),
+        (['7 openat(AT_FDCWD</x>, "/proc/8/maps", O_RDONLY) = 3</proc/8/maps>'], ["read: /proc/8/maps"]),
+        (["7 +++ exited with 0 +++"], []),
+    ],
+)
+def test_lines_of_a_log(lines, found, tmp_path):
+    assert [*strace.forbidden(lines, Home(tmp_path))] == [f"start: {each}" for each in found]
+
+
+def test_a_line_that_nothing_reads_is_an_error(tmp_path):
+    with pytest.raises(AssertionError, match="cannot read"):
+        [*strace.forbidden(["7 openat(AT_FDCWD"], Home(tmp_path))]
+
+
+def test_start_up_is_not_excused_later(tmp_path):
+    home = Home(tmp_path)
+    own = ['7 openat(AT_FDCWD</x>, "/proc/self/environ", O_RDONLY) = 3</proc/7/environ>']
+    own.append('7 execve("/usr/bin/uname", ["uname", "-p"], 0x1 /* 3 vars */) = 0')
+    marked = ['7 rmdir("/dev/null/rvm-trial/0 info") = -1 ENOTDIR (Not a directory)', *own]
+    assert [*strace.forbidden(own, home)] == []
+    assert [*strace.forbidden(marked, home)] == [
+        "0 info: read: /proc/self/environ",
+        "0 info: started: /usr/bin/uname ['uname', '-p']",
+    ]
