@@ -107,7 +107,7 @@ print([seen.files, seen.processes, seen.connections].count([]), seen.files + see
         ("subprocess.run('true', shell=True)", "subprocess.Popen: ['/bin/sh', '-c', 'true']"),
         ("os.posix_spawn('/bin/true', ['true'], {{}})", "os.posix_spawn: ['true']"),
         ("sys.audit('socket.connect', None, ('192.0.2.1', 9))", "socket.connect: ('192.0.2.1', 9)"),
-        ("open(home.unpacking / 'x', 'w'); open(home.outputs / 'x', 'w'); os.mkdir(home.user / 'x')", ""),
+        ("open(home.unpacking / 'x', 'w'); open(home.outputs / 'x', 'w'); os.makedirs(home.user / '.cache/x')", ""),
         ("subprocess.run([sys.executable, '-c', '']); sys.audit('socket.connect', None, ('127.0.0.1', 9))", ""),
         ("open('/dev/null', 'w'); open(os.__file__); open('/proc/self/status')", ""),
     ],

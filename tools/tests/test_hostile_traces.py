@@ -9,6 +9,7 @@ import pytest
 from tools.tests.hostile import allowed, strace
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.judgement import wrong_with
+from tools.tests.hostile.play import ENVIRONMENT, variables
 
 ROGUES = {
     "reads outside": ("open('/etc/shadow', 'rb')", "read: /etc/shadow"),
@@ -22,9 +23,11 @@ ROGUES = {
     ),
     "reads in a thread": ("start(open, home.secret)", "read: {home}/outside/secret.bin"),
     "reads its environment": ("open('/proc/self/environ')", "read: /proc/self/environ"),
+    "reads it as a thread": ("open(f'/proc/self/task/{os.getpid()}/environ')", "read: /proc/self/environ"),
     "reads another process": ("open(f'/proc/{os.getppid()}/maps')", "read: /proc/"),
     "writes outside": ("open(home.escaped, 'w')", "written: {home}/escaped"),
     "writes through C": ("ctypes.CDLL(None).creat(bytes(home.escaped), 0o600)", "{home}/escaped"),
+    "writes into the home folder": ("open(home.user / '.bashrc', 'w')", "written: {home}/user/.bashrc"),
     "makes a folder": ("os.mkdir(home.root / 'folder')", "mkdir: {home}/folder"),
     "renames": ("os.rename(home.secret, home.outputs / 'x')", "rename: {home}/outside/secret.bin"),
     "links": ("os.link(home.files / 'a', home.outside / 'b')", "link: {home}/outside/b"),
@@ -42,7 +45,9 @@ ROGUES = {
 
 GOOD = {
     "reads its files": "open(home.good / 'x'); open(home.files / 'link2')",
-    "writes its outputs": "[open(each / 'x', 'w').close() for each in home.writable]; os.mkdir(home.outputs / 'y')",
+    "writes its outputs": "[open(each / 'x', 'w') for each in (home.outputs, home.unpacking)]",
+    "writes its cache": "os.makedirs(home.user / '.cache/y'); open(home.user / '.cache/y/z', 'w')",
+    "names a thread": "open(f'/proc/self/task/{os.getpid()}/comm', 'w')",
     "starts ours": "subprocess.run([sys.executable, '-c', 'import ssl, ctypes, tempfile'])",
     "reads the machine": "open('/proc/cpuinfo'); open('/proc/self/status'); open('/etc/localtime'); os.urandom(3)",
     "connects here": "connect(socket.SOCK_STREAM, '127.0.0.1')",
@@ -56,6 +61,7 @@ from pathlib import Path
 from tools.tests.hostile import trial
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.judgement import wrong_with
+from tools.tests.hostile.play import ENVIRONMENT, variables
 
 def start(function, *arguments):
     thread = threading.Thread(target=function, args=arguments)
@@ -97,9 +103,10 @@ def watched(tmp_path, require):
     (home.files / "link2").symlink_to(home.good / "x")
 
     def watch(commands, first=""):
+        environment = ENVIRONMENT | variables(home)
         log, script = tmp_path / "log", SCRIPT.format(first=first, commands=commands)
-        command = [*strace.under(home, log), sys.executable, "-c", script, str(home.root)]
-        done = subprocess.run(command, cwd=allowed.ROOT, capture_output=True, text=True, timeout=300)
+        command = [*strace.under(log), sys.executable, "-c", script, str(home.root)]
+        done = subprocess.run(command, cwd=allowed.ROOT, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         found = defaultdict(list)
         with log.open() as lines:

@@ -5,8 +5,9 @@ What a library does when it is imported, it does before it sees a file. The runn
 """
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,20 +56,29 @@ READ = (
     Place("/proc/self/maps", "where the process's own libraries are"),
     Place("/proc/self/mounts", "where the limits are to be read"),
     Place("/proc/self/status", "how much memory this process takes"),
-    Place("/proc/self/task", "the process's own threads and children"),
+    Place("/proc/self/task", "the list of the process's own threads"),
+    Place("/proc/self/children", "the processes that this one started, for `patience`"),
     Place("/sys/bus", "processors, memory and devices of the machine"),
     Place("/sys/class", "devices of the machine"),
     Place("/sys/devices", "processors, memory and devices of the machine"),
     Place("/sys/fs/cgroup", "limits of memory and processors"),
     Place("/sys/kernel/mm", "huge pages, for allocators"),
 )
-"""Places of the machine that may be read at any time."""
+"""Places of the machine that may be read at any time. `/proc/self/task/*/` counts as `/proc/self/`."""
 
 WRITTEN = (
     Place("/dev/null", "no output"),
-    Place("/proc/self/task", "names of the process's own threads"),
+    Place("/proc/self/comm", "names of the process's own threads"),
 )
 """Places of the machine that may be written to at any time."""
+
+HOME = (
+    Place(".cache", "caches, such as Matplotlib's list of fonts"),
+    Place(".config/matplotlib", "Matplotlib makes the folder for its settings"),
+    Place(".local/state/rvm-export", "the key of records, see `tools/jobs/seals.py`"),
+    Place("numba", "code that Numba compiled, which it else keeps beside our module, see `play.variables`"),
+)
+"""Places in the user's home folder that may be written to."""
 
 READ_AT_START = (
     Place("/etc/fonts", "Matplotlib asks fontconfig for the machine's fonts, once for a home folder"),
@@ -100,19 +110,31 @@ def software() -> tuple[str, ...]:
 
 
 def written(home: Home) -> tuple[str, ...]:
-    """Return the places that a command may write to: its outputs, TMPDIR, HOME, and where its output is captured."""
+    """Return the places that a command may write to: its outputs, TMPDIR, folders in HOME, and what captures it."""
     captured = (home.root / name for name in CAPTURED)
-    return (*map(str, (*home.writable, *captured)), *(each.path for each in WRITTEN))
+    of_user = (home.user / each.path for each in HOME)
+    return (*map(str, (home.outputs, home.unpacking, *of_user, *captured)), *(each.path for each in WRITTEN))
 
 
 def read(home: Home) -> tuple[str, ...]:
     """Return the places that a command may read: those that it may write to, its inputs, software, the machine's."""
-    return (*written(home), *map(str, (home.good, home.files)), *software(), *(each.path for each in READ))
+    return (*written(home), *map(str, (home.good, home.files, home.user)), *software(), *(each.path for each in READ))
+
+
+def own(path: str, processes: Collection[str]) -> str:
+    """Return a path in /proc with `self` in the place of a thread of ours."""
+    match = re.fullmatch(r"/proc/(self|\d+)(?:/task/\d+)?(/.*)", path)
+    return f"/proc/self{match[2]}" if match and match[1] in ("self", *processes) else path
 
 
 def is_below(path: str, places: Sequence[str]) -> bool:
     """Return whether a path is one of the places, or in one."""
     return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def is_towards(path: str, places: Sequence[str]) -> bool:
+    """Return whether a folder may be made: it is in one of the places, or one of them is in it."""
+    return is_below(path, places) or any(place.startswith(f"{path}/") for place in places)
 
 
 def is_ours(command: object) -> bool:

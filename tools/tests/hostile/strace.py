@@ -60,29 +60,18 @@ def trace(
     """Play files under strace. Return the outcomes, the number of system calls, and a line for each forbidden one."""
     log = home.root.parent / f"{home.root.name}.strace"
     log.unlink(missing_ok=True)
-    outcomes = play(suite, home, numbers, timeout, under(home, log))
+    outcomes = play(suite, home, numbers, timeout, under(log))
     with log.open(errors="surrogateescape") as lines:
         found = sorted({*forbidden(lines, home)})
     with log.open("rb") as lines:
         return outcomes, sum(1 for _ in lines), found
 
 
-def under(home: Home, log: Path) -> list[str]:
-    """Return the beginning of a command line that watches the rest of it.
-
-    Libraries keep their caches in the home folder from the start, and no compiled code is written beside a module.
-    PyTorch is given the user's name, for which it would search /etc/passwd.
-    """
-    variables = {
-        "HOME": home.user,
-        "USER": "user",
-        "NUMBA_CACHE_DIR": home.user / "numba",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+def under(log: Path) -> list[str]:
+    """Return the beginning of a command line that watches the rest of it."""
     return [
         *("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-A", "-s", "4096", "-o", str(log)),
         *("-e", f"trace={','.join(CALLS)}", "-e", "signal=none"),
-        *(word for name, value in variables.items() for word in ("-E", f"{name}={value}")),
     ]
 
 
@@ -125,14 +114,13 @@ class _Judge:
         elif call.name in _WRITES:
             paths = [*_paths(call.arguments)]
             changed = paths[-1:] if call.name.startswith("symlink") else paths  # the other is only a text
-            yield from (f"{call.name}: {path}" for path in changed if not allowed.is_below(path, self._written))
+            may = allowed.is_towards if call.name.startswith("mkdir") else allowed.is_below
+            yield from (f"{call.name}: {path}" for path in changed if not may(path, self._written))
         else:
             yield f"{call.name}: {call.arguments}"
 
     def _faults_of_open(self, call: Call, *, at_start: bool) -> Iterator[str]:
-        path = call.path or next(_paths(call.arguments))
-        if (match := re.match(r"/proc/(\d+)(/.*)", path)) and match[1] in self._threads:
-            path = f"/proc/self{match[2]}"  # a process of ours, which calls itself so
+        path = allowed.own(call.path or next(_paths(call.arguments)), self._threads)
         if re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", call.arguments.rpartition('"')[2]):
             if not allowed.is_below(path, self._written):
                 yield f"written: {path}"

@@ -78,7 +78,7 @@ class Watch:
         if path is None:
             return
         writes = bool(flags & _WRITES) if isinstance(flags, int) else bool({*str(mode)} & {*"wax+"})
-        if not allowed.is_below(path, self._written if writes else self._read):
+        if not allowed.is_below(allowed.own(path, ()), self._written if writes else self._read):
             seen.files.append(f"{'written' if writes else 'read'}: {path}")
 
     def _note_change(self, seen: Seen, event: str, arguments: tuple[object, ...]) -> None:
@@ -88,7 +88,8 @@ class Watch:
             path = _absolute(name)
             if path is None or (relative and not Path(os.fsdecode(name)).is_absolute()):  # type: ignore[arg-type]
                 continue
-            if not allowed.is_below(path, self._written):
+            may = allowed.is_towards if event == "os.mkdir" else allowed.is_below
+            if not may(path, self._written):
                 seen.files.append(f"{event}: {path}")
 
 
