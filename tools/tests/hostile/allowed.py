@@ -75,6 +75,7 @@ WRITTEN = (
 HOME = (
     Place(".cache", "caches, such as Matplotlib's list of fonts"),
     Place(".config/matplotlib", "Matplotlib makes the folder for its settings"),
+    Place(".keras", "Keras, which TensorFlow imports, writes its settings once"),
     Place(".local/state/rvm-export", "the key of records, see `tools/jobs/seals.py`"),
     Place("numba", "code that Numba compiled, which it else keeps beside our module, see `play.variables`"),
 )
