@@ -536,15 +536,15 @@ def cluster(request, tmp_path_factory) -> Iterator[str | None]:
         yield address
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("cluster", "more"),
     [
-        ("local", {}),
-        pytest.param("local", {0.5: faults.die_once, 0.75: faults.refuse}, marks=pytest.mark.long),
-        pytest.param("dask", {}, marks=pytest.mark.long),
+        ("local", {0.5: faults.die_once, 0.75: faults.refuse}),
+        ("dask", {}),
     ],
     indirect=["cluster"],
-    ids=["local", "local, more faults", "dask"],
+    ids=["local", "dask"],
 )
 def test_jobs_that_go_wrong_are_tried_once_more_and_reported(cluster, more, run, good, tmp_path, monkeypatch):
     """Check that the other jobs continue."""
