@@ -84,8 +84,10 @@ HOME = (
 READ_AT_START = (
     Place("/etc/fonts", "Matplotlib asks fontconfig for the machine's fonts, once for a home folder"),
     Place("/var/cache/fontconfig", "the same"),
-    Place("/proc/self/environ", "MKL, in PyTorch, reads its settings from the process's own environment"),
 )
+
+BY_OPEN = (Place("/proc/self/environ", "MKL, in PyTorch, reads its settings from the process's own environment"),)
+"""Places that may be read by the system call `open`. Python, Node and libc use `openat`, so that it was none of them."""
 
 PROGRAMS_AT_START = (
     Program(("uname", "-p"), "h5py, which TensorFlow imports, asks Python's `platform` for the processor"),

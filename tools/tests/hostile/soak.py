@@ -22,7 +22,7 @@ from tools.tests.hostile.play import play
 from tools.tests.hostile.runner import good_names
 
 RESULTS = Path(__file__).parents[2] / "measure" / "results"
-MUTANTS, TRACED = 10_000, 250
+MUTANTS, TRACED = 10_000, 500
 WORKERS = 2
 SHARE = 250
 """Files of one process: libraries leak a little, and a process's memory is limited."""

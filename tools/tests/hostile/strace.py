@@ -124,11 +124,12 @@ class _Judge:
         if re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", call.arguments.rpartition('"')[2]):
             if not allowed.is_below(path, self._written):
                 yield f"written: {path}"
-        elif not allowed.is_below(path, (*self._read, *_AT_START * at_start)):
+        elif not allowed.is_below(path, (*self._read, *_AT_START * at_start, *_BY_OPEN * (call.name == "open"))):
             yield f"read: {path}"
 
 
 _AT_START = tuple(each.path for each in allowed.READ_AT_START)
+_BY_OPEN = tuple(each.path for each in allowed.BY_OPEN)
 
 
 def _calls(lines: Iterable[str]) -> Iterator[Call]:
