@@ -87,7 +87,7 @@ READ_AT_START = (
 )
 
 BY_OPEN = (Place("/proc/self/environ", "MKL, in PyTorch, reads its settings from the process's own environment"),)
-"""Places that may be read by the system call `open`. Python, Node and libc use `openat`, so that it was none of them."""
+"""Places that may be read by the system call `open`. Python, Node and libc use `openat`: it was none of them."""
 
 PROGRAMS_AT_START = (
     Program(("uname", "-p"), "h5py, which TensorFlow imports, asks Python's `platform` for the processor"),
