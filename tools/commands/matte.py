@@ -360,7 +360,8 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
     paths = {kind: path.absolute() for kind, path in paths.items()}
     try:
         whole = {**asdict(replace(options, trust=False)), "outputs": {kind: str(path) for kind, path in paths.items()}}
-        made_from = "" if _is_sparse(clip) else fingerprint([clip, *_files(options)], whole)
+        inputs = [clip, *_files(options)]
+        made_from = "" if any(map(_has_holes, inputs)) else fingerprint(inputs, whole)
     except OSError as error:
         raise MatteError(f"cannot read {error.filename}: {error.strerror}") from error
     return Job(
@@ -372,9 +373,13 @@ def _job(clip: Path, paths: Mapping[Kind, Path], options: MatteOptions, force: b
     )
 
 
-def _is_sparse(path: Path) -> bool:
-    """Return whether a large file has holes. To read all of them, which a hash does, takes hours."""
-    status = path.stat()
+def _has_holes(path: Path) -> bool:
+    """Return whether a file, or one in a folder, is large and has holes, which take a hash hours."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return any(map(_is_sparse, (file.stat() for file in files if file.is_file())))
+
+
+def _is_sparse(status: os.stat_result) -> bool:
     return status.st_size > _LARGE and getattr(status, "st_blocks", status.st_size) * 512 < status.st_size / 2
 
 

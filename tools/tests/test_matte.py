@@ -520,6 +520,20 @@ def test_a_sparse_file_is_not_hashed(clip, out, run, monkeypatch):
     assert len(read(out / "a.mkv")) == 5
 
 
+@pytest.mark.parametrize("place", ["a clip", "a background"])
+def test_a_folder_with_a_sparse_file_is_not_hashed(place, clip, out, run, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k in range(8):
+        Image.new("RGB", (96, 64)).save(folder / f"{k}.png")
+    os.truncate(folder / "7.png", 300 * 10**9)
+    monkeypatch.setattr("tools.jobs.records.sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    inputs = [folder] if place == "a clip" else [clip, "--background", folder]
+    result = run("matte", *inputs, "--model", "seeded", "--composition", out / "a.mkv", "--max-frames", 2, *RATIO)
+    assert result.code == 0
+    assert len(read(out / "a.mkv")) == 2
+
+
 @pytest.mark.long
 def test_on_a_cluster_paths_are_those_of_the_user(clip, run, tmp_path, tmp_path_factory, monkeypatch):
     """Test with workers that run in another folder."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.tests.hostile.allowed import ROOT
 from tools.tests.hostile.commands import CLIP, FRAMES
 from tools.tests.hostile.constructions.construction import sparse
 from tools.tests.hostile.fault_child import FOREIGN
@@ -22,7 +23,7 @@ from tools.tests.hostile.home import Home
 from tools.tests.hostile.judgement import is_partial
 from tools.tests.hostile.patience import PATIENCE, STACK, slowness
 from tools.tests.hostile.play import ENVIRONMENT
-from tools.tests.hostile.watch import ROOT, watched
+from tools.tests.hostile.watch import watched
 
 INTERRUPTED = 130
 

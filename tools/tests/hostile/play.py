@@ -8,11 +8,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.jobs.processes import THREADS
+from tools.tests.hostile.allowed import ROOT
 from tools.tests.hostile.home import Home
-from tools.tests.hostile.watch import ROOT
 
 ENVIRONMENT = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": str(ROOT)}
 RUNNER = (sys.executable, "-m", "tools.tests.hostile.runner")
+
+
+def variables(home: Home) -> dict[str, str]:
+    """Return the environment variables that keep a runner in its home, from its start.
+
+    No compiled code is written beside a module. PyTorch gets the user's name, for which it would search /etc/passwd.
+    """
+    return {
+        "HOME": str(home.user),
+        "NUMBA_CACHE_DIR": str(home.user / "numba"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(home.unpacking),
+        "USER": "user",
+    }
 
 
 def play(
@@ -30,7 +44,7 @@ def play(
     found: list[dict[str, Any]] = []
     waiting = [*numbers]
     home.make()
-    environment = ENVIRONMENT | {"TMPDIR": str(home.unpacking)}  # Python tries a temporary file at its first use
+    environment = ENVIRONMENT | variables(home)
     while waiting:
         command = [*under, *RUNNER, suite, str(home.root), ",".join(map(str, waiting))]
         process = subprocess.run(

@@ -22,7 +22,7 @@ from tools.tests.hostile.play import play
 from tools.tests.hostile.runner import good_names
 
 RESULTS = Path(__file__).parents[2] / "measure" / "results"
-MUTANTS, TRACED = 10_000, 300
+MUTANTS, TRACED = 10_000, 500
 WORKERS = 2
 SHARE = 250
 """Files of one process: libraries leak a little, and a process's memory is limited."""
@@ -81,35 +81,32 @@ def faults() -> list[str]:
 
 
 def traces() -> list[str]:
-    """Play good files, mutants and constructions under strace, write a line for each suite, and return the faults.
-
-    The same commands on good files say what libraries do when they start. A connection is never excused.
-    """
+    """Play good files, mutants and constructions under strace, write a line for each suite, and return the faults."""
     if strace.missing():
         Console(stderr=True).print("SKIPPED: strace is not installed, so system calls were not watched")
         return []
-    step = len(CONSTRUCTIONS) // 60
-    suites = {"mutants": range(TRACED), "constructions": range(0, len(CONSTRUCTIONS), step)}
     lines, wrong = [], []
     with homes(1) as (home,):
-        _, _, found = strace.trace("good", home, range(len(good_names(home))), PATIENCE)
-        of_libraries = {each for each in found if not each.startswith(strace.CONNECTED)}
-        wrong += [f"good files under strace: {each}" for each in found if each not in of_libraries]
-        for suite, numbers in suites.items():
-            outcomes, calls, seen = strace.trace(suite, home, numbers, PATIENCE)
-            forbidden = [each for each in seen if each not in of_libraries]
-            files, commands = {each["number"] for each in outcomes}, len(outcomes)
+        suites = {"good": len(good_names(home)), "mutants": TRACED, "constructions": len(CONSTRUCTIONS)}
+        for suite, count in suites.items():
+            outcomes, calls, forbidden = [], 0, []
+            for share in _shares(range(count)):
+                of_share = strace.trace(suite, home, share, PATIENCE)
+                outcomes += of_share[0]
+                calls += of_share[1]
+                forbidden += of_share[2]
+            wrong += [line for each in outcomes for line in wrong_with(each)]
+            wrong += [f"{suite} under strace: {each}" for each in forbidden]
             lines.append(
                 {
                     "suite": suite,
-                    "files": len(files),
-                    "commands": commands,
+                    "files": len({each["number"] for each in outcomes}),
+                    "commands": len(outcomes),
                     "system_calls": calls,
                     "forbidden": len(forbidden),
                 }
             )
-            wrong += [f"{suite} under strace: {each}" for each in forbidden]
-    write("traces_cpu.csv", lines)
+            write("traces_cpu.csv", lines)
     return wrong
 
 
@@ -136,7 +133,7 @@ def homes(count: int) -> Iterator[list[Home]]:
 
 def _played(suite: str, numbers: Sequence[int]) -> list[Line]:
     """Play files in shares, each in a process of its own, several at a time."""
-    shares = [numbers[k : k + SHARE] for k in range(0, len(numbers), SHARE)]
+    shares = _shares(numbers)
     with homes(WORKERS) as places, ThreadPoolExecutor(WORKERS) as pool:
 
         def work(worker: int) -> list[Line]:
@@ -144,6 +141,10 @@ def _played(suite: str, numbers: Sequence[int]) -> list[Line]:
             return [each for share in mine for each in play(suite, places[worker], share, PATIENCE)]
 
         return [each for part in pool.map(work, range(WORKERS)) for each in part]
+
+
+def _shares(numbers: Sequence[int]) -> list[Sequence[int]]:
+    return [numbers[k : k + SHARE] for k in range(0, len(numbers), SHARE)]
 
 
 def write(name: str, lines: Sequence[Line]) -> None:

@@ -1,26 +1,57 @@
 """Watch a runner's system calls: what native code opens, starts and connects to, which Python does not see."""
 
+import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.tests.hostile import allowed
 from tools.tests.hostile.home import Home
-from tools.tests.hostile.play import play
-from tools.tests.hostile.watch import OF_MACHINE, PRIVATE, is_local, is_ours, readable_roots
+from tools.tests.hostile.play import RUNNER, play
 
-CALLS = (
-    *("execve", "execveat", "open", "openat", "openat2", "creat", "truncate", "unlink", "unlinkat", "rename"),
-    *("renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "connect"),
+_READS = ("open", "openat", "openat2")
+_WRITES = (
+    *("creat", "truncate", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir"),
+    *("link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "chmod", "fchmodat", "chown", "lchown", "fchownat"),
 )
-_OPENS = ("open", "openat", "openat2", "creat")
-_CALL = re.compile(r"\d+ +(\w+)\((.*)\) += +(-?\d+|\?)")
+_STARTS = ("execve", "execveat")
+_CONNECTS = ("connect", "bind", "sendto")
+CALLS = (*_READS, *_WRITES, *_STARTS, *_CONNECTS, "chdir", "fchdir", "io_uring_setup", "ptrace", "process_vm_writev")
+
+_LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += +(-?\d+|\?)(?:<(.*)>)?(?:\(deleted\))?(?: .*)?")
+_UNFINISHED = re.compile(r"(\d+) +(.*) <unfinished \.\.\.>")
+_RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)")
 _QUOTED = re.compile(r'(?:\w+<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
-_ADDRESS = re.compile(r'sin6?_addr=\S*"([^"]*)"|inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)"')
-CONNECTED = "connected: "
-_RUNNERS = ("/dev/null", "/dev/shm", "/dev/tty", "/proc/self", "/dev/pts")
-"""Places that Python and the libraries write to in any process."""
+_ADDRESS = re.compile(r'inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)"')
+
+_MARK = "/dev/null/rvm-trial/"
+"""A folder that cannot exist: the attempt to remove a name in it is a line in the log."""
+
+OWN_WORK = "own work"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A system call. `path` is that of the file which it opened, with all links followed."""
+
+    thread: str
+    name: str
+    arguments: str
+    path: str
+
+
+def missing() -> bool:
+    return shutil.which("strace") is None
+
+
+def mark(text: str) -> None:
+    """Write into the log, if there is one, that from here on this thread works for `text`: a command, or `OWN_WORK`."""
+    with suppress(OSError):
+        os.rmdir(_MARK + text.replace("/", " "))  # noqa: PTH106 (`Path` removes what follows a slash)
 
 
 def trace(
@@ -29,52 +60,111 @@ def trace(
     """Play files under strace. Return the outcomes, the number of system calls, and a line for each forbidden one."""
     log = home.root.parent / f"{home.root.name}.strace"
     log.unlink(missing_ok=True)
-    names = ",".join(CALLS)
-    under = ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-A", "-s", "4096", "-e", f"trace={names}", "-o", str(log)]
-    outcomes = play(suite, home, numbers, timeout, under)
-    lines = log.read_text(errors="surrogateescape").splitlines()
-    return outcomes, len(lines), sorted({*forbidden(lines, home)})
+    outcomes = play(suite, home, numbers, timeout, under(log))
+    with log.open(errors="surrogateescape") as lines:
+        found = sorted({*forbidden(lines, home)})
+    with log.open("rb") as lines:
+        return outcomes, sum(1 for _ in lines), found
 
 
-def missing() -> bool:
-    return shutil.which("strace") is None
+def under(log: Path) -> list[str]:
+    """Return the beginning of a command line that watches the rest of it."""
+    return [
+        *("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-A", "-s", "4096", "-o", str(log)),
+        *("-e", f"trace={','.join(CALLS)}", "-e", "signal=none"),
+    ]
 
 
-def forbidden(lines: Sequence[str], home: Home) -> Iterator[str]:
-    """Yield a line for each foreign program, file written or read elsewhere, and connection to another machine.
+def forbidden(lines: Iterable[str], home: Home) -> Iterator[str]:
+    """Yield a line for each call that `allowed` does not excuse, with the command that made it.
 
-    A program that is not there counts too: on another machine it is.
+    Attempts count too, since on another machine they succeed. Only the runner's main thread is excused, while it writes
+    and removes hostile files.
     """
-    writable = (str(home.root), *_RUNNERS)
-    readable = (*writable, *OF_MACHINE, *readable_roots())
+    judge = _Judge(home)
+    main, work = "", "start"
+    for call in _calls(lines):
+        if call.name == "execve" and RUNNER[-1] in call.arguments:
+            main, work = call.thread, "start"
+        elif call.name == "rmdir" and _MARK in call.arguments:
+            main, work = call.thread, call.arguments.strip('"').removeprefix(_MARK)
+        elif call.thread != main or work != OWN_WORK:
+            yield from (f"{work}: {what}" for what in judge.faults(call, at_start=work == "start"))
+
+
+class _Judge:
+    """Holds calls against what is allowed."""
+
+    def __init__(self, home: Home) -> None:
+        self._written, self._read = allowed.written(home), allowed.read(home)
+        self._threads: set[str] = set()
+
+    def faults(self, call: Call, *, at_start: bool) -> Iterator[str]:
+        """Yield what is forbidden about a call."""
+        self._threads.add(call.thread)
+        if call.name in _STARTS:
+            program, *words = [text for _, text in _texts(call.arguments)]
+            if not allowed.is_ours([program]) and not (at_start and allowed.is_of_start(program, words)):
+                yield f"started: {program} {words}"
+        elif call.name in _CONNECTS:
+            if "sa_family" in call.arguments and not _is_local(call.arguments):
+                yield f"{call.name}: {call.arguments}"
+        elif call.name in _READS:
+            yield from self._faults_of_open(call, at_start=at_start)
+        elif call.name in _WRITES:
+            paths = [*_paths(call.arguments)]
+            changed = paths[-1:] if call.name.startswith("symlink") else paths  # the other is only a text
+            may = allowed.is_towards if call.name.startswith("mkdir") else allowed.is_below
+            yield from (f"{call.name}: {path}" for path in changed if not may(path, self._written))
+        else:
+            yield f"{call.name}: {call.arguments}"
+
+    def _faults_of_open(self, call: Call, *, at_start: bool) -> Iterator[str]:
+        path = allowed.own(call.path or next(_paths(call.arguments)), self._threads)
+        if re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", call.arguments.rpartition('"')[2]):
+            if not allowed.is_below(path, self._written):
+                yield f"written: {path}"
+        elif not allowed.is_below(path, (*self._read, *_AT_START * at_start, *_BY_OPEN * (call.name == "open"))):
+            yield f"read: {path}"
+
+
+_AT_START = tuple(each.path for each in allowed.READ_AT_START)
+_BY_OPEN = tuple(each.path for each in allowed.BY_OPEN)
+
+
+def _calls(lines: Iterable[str]) -> Iterator[Call]:
+    """Yield the calls of a log. One that others interrupt is written in two lines."""
+    begun: dict[str, str] = {}
     for line in lines:
-        match = _CALL.match(line)
-        if match is None:
+        if match := _UNFINISHED.match(line):
+            begun[match[1]] = match[2]
             continue
-        name, arguments, result = match.groups()
-        paths = [*_paths(arguments)]
-        if name in ("execve", "execveat"):
-            if not is_ours(paths[:1]):
-                yield f"started: {paths[0]}"
-        elif name == "connect":
-            for address in _ADDRESS.findall(arguments):
-                if not is_local(("".join(address), 0)):
-                    yield f"{CONNECTED}{''.join(address)}"
-        elif name not in _OPENS or name == "creat" or re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", arguments):
-            yield from (f"{name}: {path}" for path in paths if result != "-1" and not _below(path, writable))
-        elif result != "-1":
-            yield from (f"read: {path}" for path in paths[:1] if not _below(path, readable) or path in PRIVATE)
+        if match := _RESUMED.match(line):
+            line = f"{match[1]} {begun.pop(match[1])}{match[2]}"
+        if match := _LINE.fullmatch(line.rstrip("\n")):
+            thread, name, arguments, _, path = match.groups()
+            yield Call(thread, name, arguments, _unescaped(path or ""))
+        else:
+            assert "+++" in line or "exit_group" in line, f"strace wrote a line that this cannot read: {line}"
+
+
+def _texts(arguments: str) -> Iterator[tuple[str, str]]:
+    """Yield each text in a call's arguments, and the folder that it is relative to, if that is given."""
+    for folder, text in _QUOTED.findall(arguments):
+        yield _unescaped(folder), _unescaped(text)
 
 
 def _paths(arguments: str) -> Iterator[str]:
-    """Yield the paths in a call's arguments, absolute."""
-    for folder, name in _QUOTED.findall(arguments):
-        yield str(Path(folder or "/", _unescaped(name)))
+    """Yield the paths in a call's arguments, absolute. The runner stays in one folder, since `chdir` is forbidden."""
+    for folder, name in _texts(arguments):
+        yield os.path.normpath(Path(folder or allowed.ROOT, name))
 
 
 def _unescaped(text: str) -> str:
-    return text.encode("latin-1", errors="replace").decode("unicode_escape")
+    return os.fsdecode(text.encode("latin-1", errors="replace").decode("unicode_escape").encode("latin-1"))
 
 
-def _below(path: str, folders: Sequence[str]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+def _is_local(arguments: str) -> bool:
+    """Return whether the address in a call's arguments is on this machine. A service of the machine is another's."""
+    match = _ADDRESS.search(arguments)
+    return match is not None and allowed.is_local((match[1] or match[2], 0))

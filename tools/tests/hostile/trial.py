@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.cli import main as cli
+from tools.tests.hostile import strace
 from tools.tests.hostile.home import CAPTURED, Home
 from tools.tests.hostile.patience import cpu_seconds, patience
 from tools.tests.hostile.watch import Watch, watched
@@ -41,6 +42,7 @@ class Trials:
     """
 
     def __init__(self, home: Home) -> None:
+        strace.mark(strace.OWN_WORK)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         home.make()
         self._home = home
@@ -62,7 +64,9 @@ class Trials:
         _forget_peak()
         with patience(self._trouble), watched(home.outside) as touched, self._watch.watching() as seen:
             start, worked = time.monotonic(), cpu_seconds()
+            strace.mark(f"{what['number']} {what['command']}")
             outcome = run_command(home.root, words)
+            strace.mark(strace.OWN_WORK)
             seconds, worked = time.monotonic() - start, cpu_seconds() - worked
         after = self._there()
         written = sorted(str(path.relative_to(home.outputs)) for path in {*home.outputs.rglob("*")} - had)

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
-from tools.tests.hostile.home import CAPTURED, Home
+from tools.tests.hostile import allowed
+from tools.tests.hostile.home import Home
 
-ROOT = Path(__file__).resolve().parents[3]
 _IN_ACCESS, _IN_OPEN, _IN_CREATE, _IN_DELETE = 0x1, 0x20, 0x100, 0x200
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = {
@@ -29,13 +28,6 @@ _CHANGES = {
 
 _STARTS = {"subprocess.Popen": 1, "os.exec": 1, "os.posix_spawn": 1, "os.spawn": 2, "os.system": 0}
 """Audit events that start a process, and which of their arguments is its command line."""
-
-NULL = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/shm")
-OF_MACHINE = (*NULL, "/proc", "/sys", "/usr", "/lib", "/lib64", "/bin", "/opt", "/etc")
-"""Folders of the machine's own files, which libraries read."""
-
-PRIVATE = ("/etc/passwd", "/etc/shadow", "/proc/self/mem", "/proc/self/environ")
-"""Files in `OF_MACHINE` that an attack would ask for."""
 
 
 @dataclass
@@ -54,9 +46,7 @@ class Watch:
     """
 
     def __init__(self, home: Home) -> None:
-        self._writable = tuple(map(str, home.writable))
-        self._captured = tuple(str(home.root / name) for name in CAPTURED)
-        self._readable = (*OF_MACHINE, *readable_roots(), *map(str, (home.good, home.files, *home.writable)))
+        self._written, self._read = allowed.written(home), allowed.read(home)
         self._seen: Seen | None = None
         sys.addaudithook(self._note)
 
@@ -78,20 +68,18 @@ class Watch:
             self._note_change(self._seen, event, arguments)
         elif event in _STARTS:
             command = arguments[_STARTS[event]]
-            if not is_ours(command):
+            if not allowed.is_ours(command):
                 self._seen.processes.append(f"{event}: {command!r}"[:500])
-        elif event in ("socket.connect", "socket.bind") and not is_local(arguments[1]):
+        elif event in ("socket.connect", "socket.bind") and not allowed.is_local(arguments[1]):
             self._seen.connections.append(f"{event}: {arguments[1]!r}")
 
     def _note_open(self, seen: Seen, name: object, mode: object, flags: object) -> None:
         path = _absolute(name)
-        if path is None or path in (*NULL, *self._captured):
+        if path is None:
             return
         writes = bool(flags & _WRITES) if isinstance(flags, int) else bool({*str(mode)} & {*"wax+"})
-        if writes and not _below(path, (*self._writable, "/dev/shm")):
-            seen.files.append(f"written: {path}")
-        elif not _below(path, self._readable) or path in PRIVATE:
-            seen.files.append(f"read: {path}")
+        if not allowed.is_below(allowed.own(path, ()), self._written if writes else self._read):
+            seen.files.append(f"{'written' if writes else 'read'}: {path}")
 
     def _note_change(self, seen: Seen, event: str, arguments: tuple[object, ...]) -> None:
         # Names relative to a folder's descriptor are those of `shutil.rmtree`, which opened the folder before.
@@ -100,7 +88,8 @@ class Watch:
             path = _absolute(name)
             if path is None or (relative and not Path(os.fsdecode(name)).is_absolute()):  # type: ignore[arg-type]
                 continue
-            if not _below(path, self._writable):
+            may = allowed.is_towards if event == "os.mkdir" else allowed.is_below
+            if not may(path, self._written):
                 seen.files.append(f"{event}: {path}")
 
 
@@ -125,39 +114,7 @@ def watched(folder: Path) -> Iterator[list[str]]:
         events = events[16 + length :]
 
 
-@cache
-def readable_roots() -> tuple[str, ...]:
-    """Return the folders of our code and of the packages that it uses."""
-    modules = [ROOT / "exporters" / name / "web" / "node_modules" for name in ("onnx", "tfjs")]
-    places = [ROOT, Path(sys.prefix), Path(sys.base_prefix), *modules]
-    return tuple({str(each) for place in places for each in (place, place.resolve())})
-
-
-@cache
-def programs() -> tuple[str, ...]:
-    """Return the programs that the command itself starts: Python and Node."""
-    found = [sys.executable, *(f"{folder}/node" for folder in os.get_exec_path())]
-    return tuple({each for path in found for each in (path, os.path.realpath(path))})
-
-
-def is_ours(command: object) -> bool:
-    """Return whether a command line, or its list of words, starts a program of ours."""
-    if isinstance(command, (list, tuple)) and command:
-        program = os.fsdecode(command[0])
-        return program in programs() or os.path.realpath(program) in programs()
-    return False
-
-
-def is_local(address: object) -> bool:
-    """Return whether an address is on this machine, where a runner's mirror of the checkpoints would be."""
-    return isinstance(address, (str, bytes)) or (isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1"))
-
-
 def _absolute(name: object) -> str | None:
     if not isinstance(name, (str, bytes)):
         return None
     return os.path.abspath(os.fsdecode(name))  # noqa: PTH100 (links are not followed: a link's own place counts)
-
-
-def _below(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
