@@ -38,9 +38,11 @@ def change_kind(model: Any, random: Random) -> None:
 
 def change_option(model: Any, random: Random) -> None:
     operation = random.choice([each for each in model.subgraphs[0].operators if each.builtinOptions is not None])
-    numbers = [name for name, value in vars(operation.builtinOptions).items() if isinstance(value, int)]
+    numbers = {name: value for name, value in vars(operation.builtinOptions).items() if isinstance(value, int)}
     if numbers:
-        setattr(operation.builtinOptions, random.choice(numbers), random.choice((0, 1, 2, 3, 100)))
+        name = random.choice([*numbers])
+        values = (0, 1) if isinstance(numbers[name], bool) else (0, 1, 2, 3, 100)
+        setattr(operation.builtinOptions, name, random.choice(values))
 
 
 def wire(model: Any, random: Random) -> None:
