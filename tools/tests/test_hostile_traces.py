@@ -93,7 +93,7 @@ def watched(tmp_path, require):
 
     A command is a list of words, or Python code.
     """
-    require("strace", not strace.missing(), "strace is not installed")
+    require("strace", not strace.missing(), "strace is not installed, or may not trace")
     home = Home(tmp_path / "home")
     home.make()
     home.good.mkdir()
@@ -148,7 +148,7 @@ def test_info_does_no_more_on_good_and_bad_files(watched, exported, tmp_path):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("suite", "numbers"), [("mutants", range(0, 60, 4)), ("constructions", range(0, 245, 16))])
 def test_system_calls_of_a_few_files_are_all_allowed(suite, numbers, hostile_home, require):
-    require("strace", not strace.missing(), "strace is not installed")
+    require("strace", not strace.missing(), "strace is not installed, or may not trace")
     outcomes, calls, forbidden = strace.trace(suite, hostile_home, [*numbers])
     assert {each["number"] for each in outcomes} == {*numbers}
     assert [line for each in outcomes for line in wrong_with(each)] == []

@@ -83,7 +83,7 @@ def faults() -> list[str]:
 def traces() -> list[str]:
     """Play good files, mutants and constructions under strace, write a line for each suite, and return the faults."""
     if strace.missing():
-        Console(stderr=True).print("SKIPPED: strace is not installed, so system calls were not watched")
+        Console(stderr=True).print("SKIPPED: strace is missing, or may not trace, so system calls were not watched")
         return []
     lines, wrong = [], []
     with homes(1) as (home,):
