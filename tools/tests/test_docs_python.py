@@ -208,7 +208,7 @@ def test_the_loop_of_coreml_without_a_mac(monkeypatch):
 
 def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
-    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "litert", "ncnn", "openvino")
+    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "executorch", "litert", "ncnn", "openvino")
     run_here = {f"docs/formats/{name}.md" for name in names}
     run_here |= {"docs/tasks/matte.md", "docs/tasks/coefficients.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style
