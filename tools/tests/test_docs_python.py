@@ -113,6 +113,15 @@ def test_the_loop_of_ncnn_gives_pytorchs_alpha():
 
 
 @pytest.mark.long
+def test_the_loop_of_executorch_gives_pytorchs_alpha():
+    export("executorch", SIZE).rename("rvm_mobilenetv3_1280x720_s0.375_fp32.pte")
+    names = run("docs/formats/executorch.md")
+    np.testing.assert_allclose(names["pha"][0, 0].numpy(), last_alpha(), atol=1e-4)
+    with av.open("green.mp4") as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
+
+
+@pytest.mark.long
 def test_the_loop_of_litert_gives_pytorchs_alpha():
     export("litert", SIZE).rename("rvm_mobilenetv3_1280x720_s0.375_fp32.tflite")
     names = run("docs/formats/litert.md")
