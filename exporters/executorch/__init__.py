@@ -59,5 +59,5 @@ FORMAT = Format(
     recognise=recognise,
     spec=ExecutorchSpec,
     one_size=True,
-    call='module.forward({src, r1, r2, r3, r4})',
+    call="module.forward({src, r1, r2, r3, r4})",
 )

@@ -58,7 +58,9 @@ def _as_in_pytorch(model: Model, operation: Operation) -> tuple[int, ...]:
 
 def _infos(names: Sequence[str], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:
     """Return the inputs or outputs, which have no names in the file, under ours by their order."""
-    return tuple(TensorInfo(name=name, dtype=each.dtype, shape=each.shape) for name, each in zip(names, tensors, strict=True))
+    return tuple(
+        TensorInfo(name=name, dtype=each.dtype, shape=each.shape) for name, each in zip(names, tensors, strict=True)
+    )
 
 
 def _fixed(model: Model, variant: str) -> Fixed:

@@ -127,8 +127,8 @@ def parse(content: bytes) -> Model:
     inputs, outputs = ([_passed(tensors, int(each)) for each in methods[0].numbers(slot, "<i4")] for slot in (3, 4))
     for tensor in tensors.values():
         if tensor.buffer:  # a constant that is not the graph's own, but passed to it
-            data = _buffer(program, segments, tensor)
-            values[tensor.value] = replace(values[tensor.value], data=data)
+            constant = _buffer(program, segments, tensor)
+            values[tensor.value] = replace(values[tensor.value], data=constant)
     operations = [_operation(table) for table in _bounded(graph.tables(1))]
     _check_order(operations, values, inputs, outputs)
     return Model(
@@ -196,7 +196,7 @@ def _operation(node: Table) -> Operation:
 
 
 def _values(graph: Table, named: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[int, Value], dict[int, int]]:
-    """Return the values by number, and the numbers of those that a method passes, by their place among the arguments."""
+    """Return the values by number, and the numbers of those that a method passes, by their place in its call."""
     constants = graph.tables(8)
     found: dict[int, Value] = {}
     passed: dict[int, int] = {}

@@ -1,5 +1,6 @@
 """The operations of a matting network's XNNPACK graph, with the numbers that the schema gives to them and to their
-fields."""
+fields.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of operation: slots of its inputs, of its output, of options that are numbers, and of those that are
-    lists."""
+    lists.
+    """
 
     name: str
     inputs: tuple[int, ...]

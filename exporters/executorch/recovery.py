@@ -6,7 +6,7 @@ import numpy as np
 
 from exporters.artifact import INPUTS, Artifact
 from exporters.executorch.artifact import CONVOLUTIONS
-from exporters.executorch.load import Model, Operation, read
+from exporters.executorch.load import Operation, read
 from exporters.recovery.dataflow import (
     FUNCTIONS,
     SAME,
@@ -40,7 +40,7 @@ def dataflow(artifact: Artifact) -> Dataflow:
     constants = {
         str(number): Interval.of(value.data) for number, value in model.values.items() if value.data is not None
     }
-    nodes = tuple(node for operation in model.operations for node in _nodes(model, operation, constants))
+    nodes = tuple(node for operation in model.operations for node in _nodes(operation, constants))
     return Dataflow(
         nodes=nodes,
         inputs={str(tensor.value): role for tensor, role in zip(model.inputs, _ROLES.values(), strict=True)},
@@ -49,7 +49,7 @@ def dataflow(artifact: Artifact) -> Dataflow:
     )
 
 
-def _nodes(model: Model, operation: Operation, constants: Mapping[str, Interval]) -> Iterator[DataflowNode]:
+def _nodes(operation: Operation, constants: Mapping[str, Interval]) -> Iterator[DataflowNode]:
     """Yield the node of an operation, and after it the limits of its result, as of a ReLU."""
     inputs, output, kernel = tuple(map(str, operation.inputs)), str(operation.output), None
     name = f"{operation.kind} {output}"
@@ -64,9 +64,7 @@ def _nodes(model: Model, operation: Operation, constants: Mapping[str, Interval]
     free = (f"{output}:free",)
     yield DataflowNode(name=name, inputs=inputs, outputs=free, kernel=kernel, apply=apply)
     low, high = operation.low, operation.high
-    yield DataflowNode(
-        name=f"limits of {name}", inputs=free, outputs=(output,), apply=lambda x: np.clip(x, low, high)
-    )
+    yield DataflowNode(name=f"limits of {name}", inputs=free, outputs=(output,), apply=lambda x: np.clip(x, low, high))
 
 
 def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) -> Kernel:

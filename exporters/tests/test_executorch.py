@@ -74,7 +74,9 @@ def test_nothing_runs_beside_the_piece(whole):
     assert {"Conv2d", "DepthwiseConv2d", "StaticResizeBilinear2D"} <= {each.kind for each in model.operations}
 
 
-@pytest.mark.parametrize(("name", "step"), [("whole", 2.0**-23), pytest.param("half", 2.0**-10, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("name", "step"), [("whole", 2.0**-23), pytest.param("half", 2.0**-10, marks=pytest.mark.long)]
+)
 def test_weights_are_the_checkpoints_rounded(name, step, request):
     recovered = recover([describe(request.getfixturevalue(name))])
     convs = folded_convs(load_checkpoint("seeded").network())
@@ -99,13 +101,13 @@ def test_a_missing_package_is_one_line(monkeypatch):
         load_runtime("executorch")
     assert str(caught.value) == f"executorch in executorch needs executorch; run: {commands}"
     description = FORMATS["executorch"]
-    with pytest.raises(MissingPackage, match="^executorch needs executorch; run: pip install"):
+    with pytest.raises(MissingPackage, match=r"^executorch needs executorch; run: pip install"):
         require_packages("executorch", description.packages, description.extra, description.afterwards)
 
 
 def test_a_network_that_xnnpack_does_not_take_whole_is_no_file():
     request = Request(convs={}, ratio=1.0, shapes=((1, 3, 8, 8),), precision="fp32", metadata=b"{}")
-    with pytest.raises(ArtifactError, match="^ExecuTorch could not write a program: ") as caught:
+    with pytest.raises(ArtifactError, match=r"^ExecuTorch could not write a program: ") as caught:
         convert(request)
     assert "\n" not in str(caught.value)
 
@@ -248,7 +250,9 @@ def test_what_a_matting_network_has_not_is_refused(change, message, whole, tmp_p
 def test_metadata_that_contradicts_the_graph_is_refused(ratio, message, whole, tmp_path):
     content = whole.read_bytes()
     claimed, path = claimed_by(content), tmp_path / "bad.pte"
-    path.write_bytes(rehashed(content.replace(b'"downsample_ratio": "0.5"', f'"downsample_ratio": "{ratio}"'.encode()), claimed))
+    path.write_bytes(
+        rehashed(content.replace(b'"downsample_ratio": "0.5"', f'"downsample_ratio": "{ratio}"'.encode()), claimed)
+    )
     with pytest.raises(ArtifactError, match=message):
         describe(path)
 

@@ -149,7 +149,9 @@ def test_executorch_in_cpp(seeded_artifacts, tmp_path, require):
     clip = builtin_clip(5, artifact.fixed.width, artifact.fixed.height)
     frames = np.concatenate([*clip.images()])
     given = call([program, artifact.path], frames, LD_LIBRARY_PATH=str(libraries))
-    expected = [frame["pha"] for frame in play_reference(load_checkpoint("seeded").network(), clip, artifact.fixed.ratio)]
+    expected = [
+        frame["pha"] for frame in play_reference(load_checkpoint("seeded").network(), clip, artifact.fixed.ratio)
+    ]
     alpha = np.concatenate(expected)[:, 0]
     np.testing.assert_allclose(np.frombuffer(given, np.uint8).reshape(alpha.shape), alpha * 255, atol=1)
 

@@ -33,7 +33,9 @@ def every_format(quick=QUICK):
     return pytest.mark.parametrize("name", marked)
 
 
-ONE_SIZE = dict.fromkeys(("coreml", "executorch", "litert", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
+ONE_SIZE = dict.fromkeys(
+    ("coreml", "executorch", "litert", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5")
+)
 """Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
