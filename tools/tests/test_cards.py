@@ -104,6 +104,7 @@ def test_the_lines_for_a_pt2_file_run(card, seeded_artifacts, expected, tmp_path
         assert np.abs(given.numpy() - wanted).max() <= 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:This API is experimental")  # of ExecuTorch: its Python runtime
 def test_the_lines_for_an_executorch_file_run(card, seeded_artifacts, expected, tmp_path, monkeypatch):
     shutil.copy(seeded_artifacts["executorch"], tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -113,6 +113,7 @@ def test_the_loop_of_ncnn_gives_pytorchs_alpha():
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:This API is experimental")  # of ExecuTorch: its Python runtime
 def test_the_loop_of_executorch_gives_pytorchs_alpha():
     export("executorch", SIZE).rename("rvm_mobilenetv3_1280x720_s0.375_fp32.pte")
     names = run("docs/formats/executorch.md")
