@@ -96,8 +96,8 @@ $(READY): $(NODE) .venv/.installed
 		|| { echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here; try: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=requirements.lock $(PIP) --upgrade pip
-	PIP_CONSTRAINT=requirements.lock $(PIP) --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,litert,ncnn,fused,cluster,release,docs,dev]'
-	PIP_CONSTRAINT=requirements.lock $(PIP) --no-deps tensorflowjs
+	PIP_CONSTRAINT=requirements.lock $(PIP) --editable '.[torchscript,pt2,onnx,onnx-simplify,openvino,tensorflow,tfjs,coreml,executorch,litert,ncnn,fused,cluster,release,docs,dev]'
+	PIP_CONSTRAINT=requirements.lock $(PIP) --no-deps tensorflowjs executorch
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # onnxruntime 1.32 reports each session to its makers over the network, unless this is set before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-NAMES = ("coreml", "litert", "ncnn", "onnx", "openvino", "pt2", "tensorflow", "tfjs", "torchscript")
+NAMES = ("coreml", "executorch", "litert", "ncnn", "onnx", "openvino", "pt2", "tensorflow", "tfjs", "torchscript")
 """The formats, each the name of a folder beside this file."""
 
 FORMATS: dict[str, Format] = {name: import_module(f"exporters.{name}").FORMAT for name in NAMES}
@@ -48,7 +48,7 @@ def load_runtime(name: str, runtime: str | None = None) -> "Runtime":
         names = ", ".join(description.runtimes)
         raise UnknownRuntime(f"{description.title} files do not run in {runtime!r}; give as --runtime one of: {names}")
     info = description.runtimes[runtime]
-    require_packages(f"{name} in {runtime}", info.packages, info.extra)
+    require_packages(f"{name} in {runtime}", info.packages, info.extra, info.afterwards)
     module = import_module(f"exporters.{name}.{info.module}")
     if not info.options:
         return cast("Runtime", module)
@@ -64,27 +64,27 @@ def check_installed(name: str) -> None:
     description = FORMATS[name]
     require_packages(name, description.packages, description.extra, description.afterwards)
     judge = description.runtimes[description.default_runtime]
-    require_packages(name, judge.packages, judge.extra)
+    require_packages(name, judge.packages, judge.extra, judge.afterwards)
 
 
 def load_layers(name: str) -> "Opener":
     """Import the layers module of a format that has one, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    require_packages(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra, info.afterwards)
     return cast("Opener", import_module(f"exporters.{name}.layers"))
 
 
 def load_recovery(name: str) -> "RecoveryModule":
     """Import the module that reads a format's graphs for `match.py`, and return it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    require_packages(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra, info.afterwards)
     return cast("RecoveryModule", import_module(f"exporters.{name}.recovery"))
 
 
 def load_scan(name: str) -> "Scanner":
     """Import the function that says what a format's file holds, without running it. Raises MissingPackage."""
     info = FORMATS[name].runtimes[FORMATS[name].default_runtime]
-    require_packages(name, info.packages, info.extra)
+    require_packages(name, info.packages, info.extra, info.afterwards)
     return cast("Scanner", import_module(f"exporters.{name}.scan").scan)
 
 

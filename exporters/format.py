@@ -13,8 +13,8 @@ from rvm_model.errors import UserError
 class RuntimeInfo:
     """A runtime of a format's files: a module in the format's folder, options of its `load`, and the packages it needs.
 
-    `extra` installs those packages. `is_device` is false for a runtime that computes as a device does, but at another
-    speed.
+    `extra` installs those packages, except those that the command `afterwards` installs. `is_device` is false for a
+    runtime that computes as a device does, but at another speed.
     """
 
     module: str
@@ -22,6 +22,7 @@ class RuntimeInfo:
     packages: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     is_device: bool = True
+    afterwards: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from exporters.artifact import ArtifactError
 from exporters.litert import METADATA
-from exporters.litert.flatbuffer import Table, root
 from exporters.litert.operations import DTYPES, KINDS
+from exporters.support.flatbuffer import Table, root
 from rvm_model.files import read_file
 
 HASH = "content_sha256"

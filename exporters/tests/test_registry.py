@@ -105,6 +105,9 @@ def written(path, name):
     if name == "onnx":
         path.write_bytes(b"\x08\x08")
         return path
+    if name == "executorch":
+        path.write_bytes(b"\x1c\0\0\0ET12")
+        return path
     if name == "litert":
         path.write_bytes(b"\x1c\0\0\0TFL3")
         return path
@@ -124,6 +127,7 @@ def test_a_suffix_that_is_another_formats_is_refused(name, tmp_path):
         ".onnx",
         ".openvino",
         ".pt2",
+        ".pte",
         ".tflite",
         ".torchscript",
         ".zip",

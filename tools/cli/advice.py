@@ -56,6 +56,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("convert", "export", "to"), tuple(FORMATS)),
     "android": ("ncnn", "onnx", "litert"),
+    **dict.fromkeys(("pte", "xnnpack", "torch-mobile"), ("executorch",)),
     **dict.fromkeys(("tflite", "tf-lite", "tensorflow-lite"), ("litert",)),
     **dict.fromkeys(("ort", "trt"), ("onnx",)),
     **dict.fromkeys(("param", "pnnx"), ("ncnn",)),

@@ -18,6 +18,7 @@ from tools.tests.jobs_here import call_here
 _SIZE = Fixed(width=160, height=96, ratio=0.5)
 ONE_SIZE = {
     "coreml": {"fixed": _SIZE, "zip": True},
+    "executorch": {"fixed": _SIZE},
     "litert": {"fixed": _SIZE},
     "ncnn": {"fixed": _SIZE, "zip": True},
     "openvino": {"zip": True},

@@ -5,6 +5,7 @@ but the first by default. It writes a table for each to `../measure/results/`. E
 undisturbed one, `hostile/judgement.py` finds anything wrong, or a format does not work with its extra alone.
 """
 
+import re
 import sys
 import tempfile
 import time
@@ -73,10 +74,10 @@ def extras() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         for name, description in FORMATS.items():
-            beside = ["tensorflowjs"] if description.afterwards else []
+            beside = re.findall(r"--no-deps (\w+)", description.afterwards)
             environment = fresh(wheel, Path(folder) / name, [description.extra], beside)
-            if beside:  # its runtimes; `npm ci` would only install the same again
-                web = Path("exporters") / name / "web" / "node_modules"
+            web = Path("exporters") / name / "web" / "node_modules"
+            if web.exists():  # its runtimes; `npm ci` would only install the same again
                 (environment / web).symlink_to((ROOT / web).resolve())
             size = ["--resolution", "96x64", "--downsample-ratio", "0.5"] if description.one_size else []
             start = time.monotonic()

@@ -218,7 +218,7 @@ def test_missing_packages_of_the_page_are_said_first(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--formats", "tflite"], "'tflite' is not one of coreml, litert, ncnn, onnx"),
+        (["--formats", "tflite"], "'tflite' is not one of coreml, executorch, litert, ncnn, onnx"),
         (["--resolution", "8x8", "--downsample-ratio", "0.05"], "leaves 0x0 pixels"),
         (["--resolution", "128"], "--resolution 128: give width x height"),
         (["--downsample-ratio", "1"], "at ratio 1 files differ in whether they refine"),

@@ -104,6 +104,18 @@ def test_the_lines_for_a_pt2_file_run(card, seeded_artifacts, expected, tmp_path
         assert np.abs(given.numpy() - wanted).max() <= 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:This API is experimental")  # of ExecuTorch: its Python runtime
+def test_the_lines_for_an_executorch_file_run(card, seeded_artifacts, expected, tmp_path, monkeypatch):
+    shutil.copy(seeded_artifacts["executorch"], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = card("executorch")
+    assert f"{WIDTH}x{HEIGHT}, downsample ratio 0.5" in text
+    names = {"frames": [torch.from_numpy(frame) for frame in clip_frames(FRAMES, WIDTH, HEIGHT)]}
+    exec(blocks(text, "python"), names)
+    for given, wanted in zip((names["fgr"], names["pha"]), expected(0.5), strict=True):
+        assert np.abs(given.numpy() - wanted).max() <= 1e-5
+
+
 def test_the_lines_for_a_litert_file_run(card, seeded_artifacts, expected, tmp_path, monkeypatch):
     shutil.copy(seeded_artifacts["litert"], tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -154,6 +154,7 @@ def test_the_table_of_formats_says_what_formats_are():
     expected = {
         "ONNX": ("yes", "yes", "yes", "yes", "yes", "", "yes", "yes"),
         "CoreML": ("", "yes", "yes", "yes", "yes", "yes", "yes", "yes"),
+        "ExecuTorch": ("", "yes", "yes", "yes", "", "", "", "yes"),
         "LiteRT": ("", "yes", "yes", "yes", "yes", "", "yes", "yes"),
         "ncnn": ("at one ratio", "yes", "yes", "yes", "", "", "", "yes"),
         "OpenVINO": ("yes", "yes", "yes", "yes", "", "yes", "", "yes"),

@@ -13,6 +13,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from exporters import describe
+from parity_tests.clips import builtin_clip
+from parity_tests.play import play_reference
 from rvm_model import load_checkpoint
 from tools.companions import golden
 from tools.targets.targets import read_targets
@@ -130,6 +133,30 @@ def test_openvino_in_cpp(openvino, onnx_file, seeded_artifacts, alpha, tmp_path,
     shutil.unpack_archive(seeded_artifacts["openvino"], tmp_path)
     (model,) = tmp_path.rglob("model.xml")
     check_alpha(program, folder / "libs", model, alpha)
+
+
+def test_executorch_in_cpp(seeded_artifacts, tmp_path, require):
+    """Test with the headers and libraries in ExecuTorch's wheel."""
+    compiler = shutil.which("c++")
+    require("c++", compiler is not None, "no C++ compiler on the PATH")
+    (folder,) = map(Path, find_spec("executorch").submodule_search_locations)
+    include, libraries = folder / "include", folder / "lib"
+    headers = ["-isystem", include, "-isystem", include / "executorch/runtime/core/portable_type/c10"]
+    names = ("", "_backend_xnnpack", "_threadpool", "_kernels_optimized")
+    linked = ["-Wl,--no-as-needed", *(libraries / f"libexecutorch{name}.so" for name in names)]
+    flags = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-DC10_USING_CUSTOM_GENERATED_MACROS", *headers]
+    program = tmp_path / "matte"
+    source = PAGES_ALONE / "executorch.cpp"
+    subprocess.run([compiler, *flags, source, *linked, "-o", program], check=True, timeout=300)
+    artifact = describe(seeded_artifacts["executorch"])
+    clip = builtin_clip(5, artifact.fixed.width, artifact.fixed.height)
+    frames = np.concatenate([*clip.images()])
+    given = call([program, artifact.path], frames, LD_LIBRARY_PATH=str(libraries))
+    expected = [
+        frame["pha"] for frame in play_reference(load_checkpoint("seeded").network(), clip, artifact.fixed.ratio)
+    ]
+    alpha = np.concatenate(expected)[:, 0]
+    np.testing.assert_allclose(np.frombuffer(given, np.uint8).reshape(alpha.shape), alpha * 255, atol=1)
 
 
 def test_onnxruntime_in_cpp(onnx_file, alpha, tmp_path, require):

@@ -113,6 +113,16 @@ def test_the_loop_of_ncnn_gives_pytorchs_alpha():
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:This API is experimental")  # of ExecuTorch: its Python runtime
+def test_the_loop_of_executorch_gives_pytorchs_alpha():
+    export("executorch", SIZE).rename("rvm_mobilenetv3_1280x720_s0.375_fp32.pte")
+    names = run("docs/formats/executorch.md")
+    np.testing.assert_allclose(names["pha"][0, 0].numpy(), last_alpha(), atol=1e-4)
+    with av.open("green.mp4") as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(WIDTH, HEIGHT)] * FRAMES
+
+
+@pytest.mark.long
 def test_the_loop_of_litert_gives_pytorchs_alpha():
     export("litert", SIZE).rename("rvm_mobilenetv3_1280x720_s0.375_fp32.tflite")
     names = run("docs/formats/litert.md")
@@ -208,7 +218,7 @@ def test_the_loop_of_coreml_without_a_mac(monkeypatch):
 
 def test_every_page_with_python_is_run():
     pages = {page for page in PAGES if "/zh/" not in page and ".zh." not in page and blocks(page)}
-    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "litert", "ncnn", "openvino")
+    names = ("torchscript", "onnx", "pt2", "tensorflow", "coreml", "executorch", "litert", "ncnn", "openvino")
     run_here = {f"docs/formats/{name}.md" for name in names}
     run_here |= {"docs/tasks/matte.md", "docs/tasks/coefficients.md", "docs/reference/python.md", PAGE}
     assert pages == run_here | {"CONTRIBUTING.md"}  # its blocks only show style

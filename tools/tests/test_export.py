@@ -33,7 +33,9 @@ def every_format(quick=QUICK):
     return pytest.mark.parametrize("name", marked)
 
 
-ONE_SIZE = dict.fromkeys(("coreml", "litert", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5"))
+ONE_SIZE = dict.fromkeys(
+    ("coreml", "executorch", "litert", "ncnn", "pt2"), ("--resolution", "160x96", "--downsample-ratio", "0.5")
+)
 """Options that a format's command requires."""
 
 SEEDED = (*ONE_SIZE["coreml"], "--checkpoint", "seeded")
@@ -394,6 +396,16 @@ def test_without_onnxsim_nothing_is_simplified(run, tmp_path, monkeypatch):
             "profile tensorrt makes no int8 files: ",
         ),
         (["coreml"], "a CoreML file is for one size; give --resolution"),
+        (["executorch"], "an ExecuTorch file is for one size; give --resolution"),
+        (
+            ["executorch", "--resolution", "161x96", "--downsample-ratio", "0.5"],
+            "ExecuTorch needs whole numbers; give 160x96 or 162x96",
+        ),
+        (
+            ["executorch", *ONE_SIZE["executorch"], "--batch", "2"],
+            "ExecuTorch files take one frame at a time, not 2; leave --batch out",
+        ),
+        (["executorch", *ONE_SIZE["executorch"], "--precision", "int8"], "'int8' is not one of"),
         (["litert"], "a LiteRT file is for one size; give --resolution"),
         (
             ["litert", "--resolution", "161x96", "--downsample-ratio", "0.5"],

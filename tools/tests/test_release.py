@@ -332,7 +332,7 @@ def test_only_some_formats_and_the_light_set(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "onxx"], "--only onxx: give one of coreml, litert, ncnn, onnx, "),
+        (["--only", "onxx"], "--only onxx: give one of coreml, executorch, litert, ncnn, onnx, "),
         (["--only", "tfjs"], "no file of the release is of tfjs; leave --only out"),
         (["--version", "../1"], "--version '../1': give letters, digits"),
         (["--checkpoint", "resnet=seeded"], "--checkpoint resnet=seeded: resnet is not one of"),

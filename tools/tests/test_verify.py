@@ -32,6 +32,7 @@ RUNTIMES = {
         "tfjs": "node",
         "torchscript": "torch",
         "pt2": "torch",
+        "executorch": "executorch",
         "litert": "litert",
         "ncnn": "ncnn",
         "openvino": "openvino",

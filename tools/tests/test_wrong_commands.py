@@ -11,7 +11,7 @@ from tools.cli.options import app
 
 WRONG = """
 onx                                                 | did you mean onnx?
-export                                              | did you mean coreml or litert or
+export                                              | did you mean coreml or executorch or
 ios                                                 | did you mean for ios or coreml?
 obs                                                 | did you mean for obs?
 for                                                 | Consumer: python, browser, node
@@ -21,7 +21,7 @@ doctor                                              | ONNX file of the network
 doctor m.onnx --as vlc                              | give one of official, obs
 doctor nowhere.onnx                                 | cannot read nowhere.onnx
 Serve                                               | did you mean demo?
-frobnicate                                          | the commands are coreml, litert, ncnn, onnx,
+frobnicate                                          | the commands are coreml, executorch, litert, ncnn, onnx,
 notes.txt                                           | it is a file; to see what is in it: rvm-export info notes.txt
 release verfy                                       | did you mean verify?
 --checkpoint seeded onnx                            | rvm-export coreml --checkpoint ...
@@ -112,9 +112,9 @@ demo --model notes.txt                              | is none of the formats kno
 bench nowhere.onnx                                  | cannot read nowhere.onnx
 bench --preset hd                                   | is not one of rvm
 bench --threads 0                                   | Invalid value '0' for '--threads': give at least 1
-benchmark --formats tflite                          | is not one of coreml, litert, ncnn, onnx
+benchmark --formats tflite                          | is not one of coreml, executorch, litert, ncnn, onnx
 release --checkpoint mobilnet=seeded                | is not one of mobilenetv3, resnet50
-release --only tflite                               | give one of coreml, litert, ncnn, onnx
+release --only tflite                               | give one of coreml, executorch, litert, ncnn, onnx
 release --jobs zero                                 | give a whole number
 release --sign nowhere.pem                          | give a private key
 release verify                                      | The release's folder

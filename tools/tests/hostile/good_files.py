@@ -27,6 +27,7 @@ ANY_SIZE = {
     "savedmodel.zip": ("tensorflow", {"precision": "fp32"}),
     "tfjs.zip": ("tfjs", {"precision": "int8"}),
     "model.mlpackage.zip": ("coreml", {"precision": "fp16", "zip": True}),
+    "model.pte": ("executorch", {"precision": "fp32"}),
     "model.tflite": ("litert", {"precision": "fp32"}),
     "model.ncnn.zip": ("ncnn", {"precision": "fp32", "zip": True}),
     "model.openvino.zip": ("openvino", {"precision": "fp32", "zip": True}),

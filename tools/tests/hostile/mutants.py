@@ -12,6 +12,7 @@ from tools.tests.hostile.good_files import FOLDERS, MODELS, PICTURES, RELEASE, V
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.spoil_bytes import ARCHIVE, BYTES, JSON, Mutation, in_entry, run_code
 from tools.tests.hostile.spoil_coreml import NETWORK, PROGRAM
+from tools.tests.hostile.spoil_executorch import EXECUTORCH
 from tools.tests.hostile.spoil_litert import LITERT
 from tools.tests.hostile.spoil_media import JPEG, MP4, PNG
 from tools.tests.hostile.spoil_ncnn import NCNN
@@ -37,6 +38,7 @@ MUTATIONS: Mapping[str, tuple[Mutation, ...]] = {
     "model.mlpackage.zip": _zipped(PROGRAM, ".mlmodel"),
     "model.ncnn.zip": (*BYTES, *ARCHIVE, *NCNN),
     "model.openvino.zip": (*BYTES, *ARCHIVE, *OPENVINO),
+    "model.pte": (*BYTES, *EXECUTORCH),
     "model.tflite": (*BYTES, *LITERT),
     "model.mlmodel": (*BYTES, *NETWORK * 2),
     "savedmodel/saved_model.pb": (*BYTES, *SAVED_MODEL),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from tools.tests.hostile.constructions.archives import ARCHIVES
 from tools.tests.hostile.constructions.construction import Build, Construction
+from tools.tests.hostile.constructions.executorch import EXECUTORCH
 from tools.tests.hostile.constructions.folders import FOLDERS
 from tools.tests.hostile.constructions.litert import LITERT
 from tools.tests.hostile.constructions.media import MEDIA
@@ -25,6 +26,7 @@ CONSTRUCTIONS: dict[str, Build] = {
     **MEDIA,
     **NAMES,
     **RELEASES,
+    **EXECUTORCH,
     **LITERT,
 }
 """All constructions, by what they are."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _MOST_TABLES = 200_000
 """The limit of tables that are read. A model of ResNet50 has 2,000."""
 
-_KINDS = {"b": 1, "H": 2, "i": 4, "I": 4, "Q": 8}
+_KINDS = {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "f": 4, "Q": 8}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,9 +22,12 @@ class _Content:
     tables: int = 0
 
     def number(self, at: int, kind: str) -> int:
+        return int(self.unpacked(at, kind))
+
+    def unpacked(self, at: int, kind: str) -> int | float:
         if not 0 <= at <= len(self.content) - _KINDS[kind]:
             raise ValueError(f"an offset in it is {at}, and it has {len(self.content)} bytes")
-        value: int = struct.unpack_from(f"<{kind}", self.content, at)[0]
+        value: int | float = struct.unpack_from(f"<{kind}", self.content, at)[0]
         return value
 
 
@@ -44,9 +47,14 @@ class Table:
             raise ValueError(f"it has more than {_MOST_TABLES} tables")
 
     def number(self, slot: int, kind: str, default: int = 0) -> int:
-        """Return a number of a kind of `struct`: b, i, I or Q."""
+        """Return a whole number of a kind of `struct`: b, B, h, i, I or Q."""
         at = self._field(slot)
         return default if at is None else self.of.number(at, kind)
+
+    def real(self, slot: int, default: float = 0.0) -> float:
+        """Return a float32 number."""
+        at = self._field(slot)
+        return default if at is None else self.of.unpacked(at, "f")
 
     def table(self, slot: int) -> "Table | None":
         at = self._field(slot)
