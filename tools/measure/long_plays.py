@@ -4,13 +4,13 @@ All files and their yardsticks play side by side, frame by frame, so that float6
 flat. Writes `results/long_plays_cpu.csv`, one line per output of each file and of each yardstick: the mean error, and
 its change from the first frame to the last, from a line fitted through the means of all periods of the built-in clip.
 Exits with 1 if a file's error grows. Plays each format in its usual precision, and in int8 if it has that. Ctrl-C ends
-it early and evaluates the frames so far. Needs ../shared.
+it early and evaluates the frames so far. Run it again to add formats: existing lines are kept. Needs ../shared.
 """
 
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from parity_tests.clips import Clip, builtin_clip
 from parity_tests.compare import NAMES, FrameOutputs
 from parity_tests.judging.yardstick import sampled_ratio, stored_weights, truth, yardstick
 from parity_tests.play import play_artifact
-from tools.measure.table import measure
+from tools.measure.table import lines_before, measure
 from tools.shared.machine import machine, versions
 
 TABLE = "long_plays_cpu.csv"
@@ -54,10 +54,12 @@ def main() -> None:
     """Export, play, write, judge."""
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
     clip = builtin_clip(frames, CASE.width, CASE.height)
-    errors = play(replace(clip, reset_every=frames), Console(stderr=True))
+    done = {(line["file"], line["precision"]) for line in lines_before(TABLE)}
+    files = [(name, precision) for name, precision in _files() if (name, precision) not in done]
+    errors = play(files, replace(clip, reset_every=frames), Console(stderr=True))
     trends = {key: trend(np.array(values)) for key, values in errors.items()}
     lines = [line(key, len(values), trends) for key, values in errors.items()]
-    sys.exit(measure(TABLE, COLUMNS, lines, lambda each: [each], judged=["ok"]))
+    sys.exit(measure(TABLE, COLUMNS, lines, lambda each: [each], judged=["ok"], resumed=True))
 
 
 def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -> dict[str, object]:
@@ -84,21 +86,29 @@ def line(key: Key, frames: int, trends: dict[Key, tuple[float, float, float]]) -
     }
 
 
-def play(clip: Clip, console: Console) -> dict[Key, list[float]]:
-    """Return the mean error of every frame."""
+def _files() -> list[tuple[str, str]]:
+    """Return each format with its usual precision, and with int8 if it has that."""
+    return [
+        (name, precision)
+        for name, description in FORMATS.items()
+        for precision in sorted({description.precisions[0], "int8"} & {*description.precisions})
+    ]
+
+
+def play(files: Sequence[tuple[str, str]], clip: Clip, console: Console) -> dict[Key, list[float]]:
+    """Return the mean error of every frame, of each file and of its yardstick."""
     checkpoint = case_checkpoint(CASE.weights, CASE.variant, CASE.refiner)
     errors: dict[Key, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         players: dict[tuple[str, str], Iterator[FrameOutputs]] = {}
-        for name, description in FORMATS.items():
-            for precision in {description.precisions[0], "int8"} & {*description.precisions}:
-                path = Path(folder) / f"{name}-{precision}"
-                load_exporter(name).export(checkpoint, case_spec(CASE, name, precision), path)
-                artifact = open_artifact(path, trust=True)
-                players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, CASE.ratio)))
-                own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
-                sampled = sampled_ratio(artifact, CASE.ratio)
-                players[_yardstick_name(name), precision] = own.play(clip, CASE.ratio, sampled)
+        for name, precision in files:
+            path = Path(folder) / f"{name}-{precision}"
+            load_exporter(name).export(checkpoint, case_spec(CASE, name, precision), path)
+            artifact = open_artifact(path, trust=True)
+            players[name, precision] = opened.enter_context(closing(play_artifact(artifact, clip, CASE.ratio)))
+            own = yardstick(artifact, checkpoint, "auto", stored_weights(artifact))
+            sampled = sampled_ratio(artifact, CASE.ratio)
+            players[_yardstick_name(name), precision] = own.play(clip, CASE.ratio, sampled)
         expected = truth(checkpoint, "auto").play(clip, CASE.ratio, CASE.ratio)
         with suppress(KeyboardInterrupt):
             for wanted in track(expected, console=console, total=len(clip)):

@@ -1,4 +1,4 @@
-"""Draw 230 good exports from a seed: any size, any ratio, all formats. `verify` must pass all of them."""
+"""Draw 246 good exports from a seed: any size, any ratio, all formats. `verify` must pass all of them."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from exporters.spec import COEFFICIENTS, ExportSpec, Fixed
 from parity_tests.clips import Kind
 from rvm_model.state import REFINERS, float32_size, internal_size
 
-COUNT = 230
+COUNT = 246
 SEED = 2108
 FRAMES, FEW_FRAMES = 16, 12
 LARGE = 400_000
@@ -37,7 +37,7 @@ class Recipe:
         precision: Precision of the file.
         one_size: Bake the size in.
         baked: Bake the ratio in, and take any size.
-        whole: The internal size must be whole, as CoreML asks.
+        whole: The internal size must be whole, as CoreML, LiteRT and ExecuTorch ask.
         options: More options of the spec.
         inside: Most pixels of the internal size, over all frames.
         full: Most pixels of a frame.
@@ -98,6 +98,16 @@ LATER_RECIPES = (
     Recipe(count=1, format="tfjs", precision="int8", inside=120_000, full=80_000, options=_LINE),
     Recipe(count=1, format="coreml", precision="fp32", one_size=True, inside=300_000, full=150_000, options=_LINE),
     Recipe(count=1, format="coreml", precision="fp16", one_size=True, inside=300_000, full=150_000, options=_LINE),
+    *(
+        Recipe(count=count, format=name, precision=precision, one_size=True, whole=True, inside=300_000, full=150_000)
+        for name, precision, count in (
+            ("litert", "fp32", 4),
+            ("litert", "fp16", 3),
+            ("litert", "int8", 3),
+            ("executorch", "fp32", 4),
+            ("executorch", "fp16", 2),
+        )
+    ),
 )
 """Recipes of formats and options that came later. They follow the others, whose cases stay what they are."""
 

@@ -1,4 +1,4 @@
-"""Verify 230 good exports of random options, sizes and ratios: all must pass.
+"""Verify 246 good exports of random options, sizes and ratios: all must pass.
 
 Writes `results/random_exports_cpu.csv`, one line per export. Run it again to resume: existing lines are kept. Exits
 with 1 if an export fails.

@@ -32,13 +32,13 @@ def measure(
         cases: The cases to measure.
         lines_of: Measures a case, and returns its lines, the values by column.
         judged: Columns in which "no" is a failure, which is printed.
-        resumed: Keep the existing lines, and append to them.
+        resumed: Keep the existing lines and their columns, and append to them.
     """
     console = Console(stderr=True)
     failed = 0
     old = lines_before(name) if resumed else []
     with (_RESULTS / name).open("a" if old else "w", newline="", buffering=1) as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, [*old[0]] if old else columns, extrasaction="ignore")
         if not old:
             writer.writeheader()
         for line in _all(old, track(cases, console=console, description="measuring"), lines_of, writer):
