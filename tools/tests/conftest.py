@@ -1,5 +1,6 @@
 """Fixtures: the command, run in this process, and artifacts to run it on."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -63,8 +64,13 @@ def jobs_here(monkeypatch) -> None:
 
 @pytest.fixture(scope="session")
 def seeded_artifacts(exported) -> dict[str, Path]:
-    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them."""
-    return {name: exported(name, **ONE_SIZE.get(name, {})) for name in FORMATS}
+    """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them.
+
+    Two processes begin at different ends, so that neither waits for the other's exports.
+    """
+    is_odd = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13579"
+    files = {name: exported(name, **ONE_SIZE.get(name, {})) for name in sorted(FORMATS, reverse=is_odd)}
+    return {name: files[name] for name in FORMATS}
 
 
 @pytest.fixture(scope="session")
