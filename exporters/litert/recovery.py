@@ -140,7 +140,7 @@ def _before_sixth(kernel: Kernel) -> Kernel:
 
 
 def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) -> Kernel:
-    weight, bias = (constants.get(str(number)) for number in (*operation.inputs, -1)[1:3])
+    weight, bias = (constants.get(str(number)) for number in (*operation.inputs, -1, -1)[1:3])
     if weight is None or weight.values.ndim != 4:
         raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has no constant weights of 4 axes")
     depthwise = operation.kind == "DEPTHWISE_CONV_2D"

@@ -277,6 +277,19 @@ def test_what_a_matting_network_has_not_is_refused(change, message, litert_files
         describe(path)
 
 
+def weightless(model):
+    """Let a TANH be a convolution."""
+    (code,) = [each for each in model.operatorCodes if each.builtinCode == 28]
+    code.builtinCode = code.deprecatedBuiltinCode = 3
+
+
+def test_a_convolution_without_weights_is_not_recovered(litert_files, tmp_path):
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(changed(litert_files["fp32"].read_bytes(), weightless))
+    with pytest.raises(ArtifactError, match="has no constant weights of 4 axes"):
+        recover([describe(path)])
+
+
 def test_offsets_outside_of_the_file_are_refused(litert_files):
     content = litert_files["fp32"].read_bytes()
     for at in (0, struct.unpack_from("<I", content)[0]):
