@@ -34,7 +34,7 @@ class AlphaBound:
 FACTORS: dict[tuple[str, Statistic], Factor] = {
     ("fp32", "max"): Factor(10, 4.58, why="the fast guided filter divides by nearly nothing in a few pixels"),
     ("fp32", "mean"): Factor(5, 3.09, why="WebAssembly sums one after another, PyTorch in blocks; 3.43 in ResNet50"),
-    ("fp32", "high"): Factor(5, 2.9, why="WebAssembly sums one after another, PyTorch in blocks; the worst is a LiteRT file"),
+    ("fp32", "high"): Factor(5, 2.9, why="WebAssembly sums one after another, PyTorch in blocks; LiteRT is the worst"),
     ("fp16", "max"): Factor(4, 1.5, why="the fast guided filter divides by nearly nothing in a few pixels"),
     ("fp16", "mean"): Factor(2.5, 1.15, why="a runtime rounds to half precision after more or fewer operations"),
     ("fp16", "high"): Factor(2.5, 1.21, why="a runtime rounds to half precision after more or fewer operations"),
