@@ -1,8 +1,8 @@
 """Export the reference network as a scripted module.
 
 torch writes the file first. Then its archive is rewritten in a fixed order, and without the records that identify the
-machine (debug records hold source paths). So the same weights give the same bytes, unless the process has scripted other
-modules before: torch then gives some classes other numbers.
+machine (debug records hold source paths). So the same weights give the same bytes, unless the process has scripted
+other modules before: torch then gives some classes other numbers.
 """
 
 import io
