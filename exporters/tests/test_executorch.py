@@ -105,6 +105,7 @@ def test_a_missing_package_is_one_line(monkeypatch):
         require_packages("executorch", description.packages, description.extra, description.afterwards)
 
 
+@pytest.mark.long
 def test_a_network_that_xnnpack_does_not_take_whole_is_no_file():
     request = Request(convs={}, ratio=1.0, shapes=((1, 3, 8, 8),), precision="fp32", metadata=b"{}")
     with pytest.raises(ArtifactError, match=r"^ExecuTorch could not write a program: ") as caught:

@@ -297,6 +297,7 @@ def test_a_browser_plays_tensorflow_js(chromium, run, tmp_path):
     assert line["peak_mib_above_before"] > 100  # includes Chromium's processes
 
 
+@pytest.mark.long
 def test_in_a_browser_an_onnx_file_goes_from_bytes_to_the_canvas_of_the_page(chromium, files, run):
     result = run("bench", files["line"], files["wrong_line"], *SMALL, "--device", "browser", "--json", "-")
     assert result.code == 1

@@ -78,7 +78,8 @@ def test_a_release_without_its_extra(words, bare):
     assert line.endswith("; run: pip install 'rvm-export[release]'")
 
 
-@pytest.mark.parametrize("name", ["torchscript", pytest.param("onnx", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["torchscript", "onnx"])
 def test_a_format_with_its_extra_alone_which_brings_no_other(name, wheel, tmp_path):
     """Test the quick formats; `make soak` tests the others."""
     environment = fresh(wheel, tmp_path / "environment", [name])
