@@ -9,7 +9,8 @@ EXAMPLES := docs/examples/node_modules/.ready
 TRAINED := $(or $(WEIGHTS),$(or $(RVM_SHARED),../shared)/weights/rvm_mobilenetv3_from_tfjs.safetensors)
 GIVEN := $(if $(WEIGHTS),RVM_WEIGHTS=$(WEIGHTS)) $(if $(CLIP),RVM_CLIP=$(CLIP))
 SIZES := --resolution 1920x1080 --downsample-ratio 0.25 --resolution 1280x720 --downsample-ratio 0.375
-TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations 60 --durations-min 8
+# Three processes for two cores, since tests also wait: for browsers, and for processes that they start.
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --durations 60 --durations-min 8
 BOTH := --precision fp32 --precision int8
 
 .DEFAULT_GOAL := help
