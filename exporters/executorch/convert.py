@@ -5,7 +5,7 @@ The converter prints and warns much, and is changed for half precision, see `_ke
 
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,12 +80,18 @@ def main(asked: Path, given: Path) -> None:
     if request.precision == "fp16":
         _keep_half_weights()
     edge = to_edge_transform_and_lower(torch.export.export(module, examples), partitioner=[XnnpackPartitioner()])
-    called = [node.name for node in edge.exported_program().graph.nodes if node.op == "call_function"]
-    beside = [name for name in called if not name.startswith(("executorch_call_delegate", "getitem"))]
-    if beside or called.count("executorch_call_delegate") != 1:
-        raise RuntimeError(f"XNNPACK takes the network in pieces, and leaves {', '.join(beside) or 'nothing'}")
+    refuse_pieces([node.name for node in edge.exported_program().graph.nodes if node.op == "call_function"])
     edge._named_data_store.add_named_data(METADATA, request.metadata)
     given.write_bytes(edge.to_executorch().buffer)
+
+
+def refuse_pieces(called: Sequence[str]) -> None:
+    """Raise RuntimeError unless the functions that a program calls are one piece, and the access to its results."""
+    pieces = [name for name in called if name.startswith("executorch_call_delegate")]
+    beside = [name for name in called if name not in pieces and not name.startswith("getitem")]
+    if beside or len(pieces) != 1:
+        left = ", ".join(beside) or "nothing"
+        raise RuntimeError(f"XNNPACK takes the network in {len(pieces)} pieces, not in one, and leaves {left}")
 
 
 def _keep_half_weights() -> None:

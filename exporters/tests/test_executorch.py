@@ -10,7 +10,7 @@ import pytest
 from exporters import FORMATS, describe, load_runtime, require_packages
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.executorch import ExecutorchSpec
-from exporters.executorch.convert import Request, convert
+from exporters.executorch.convert import Request, convert, refuse_pieces
 from exporters.executorch.load import HASH, NO_VALUE, read
 from exporters.format import MissingPackage
 from exporters.lowering.folding import folded_convs
@@ -105,8 +105,29 @@ def test_a_missing_package_is_one_line(monkeypatch):
         require_packages("executorch", description.packages, description.extra, description.afterwards)
 
 
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [
+        (
+            ["executorch_call_delegate", "aten_mean", "executorch_call_delegate_1"],
+            "in 2 pieces, not in one, and leaves aten_mean",
+        ),
+        (
+            ["executorch_call_delegate", "executorch_call_delegate_1", "getitem"],
+            "in 2 pieces, not in one, and leaves nothing",
+        ),
+        (["executorch_call_delegate", "aten_mean"], "leaves aten_mean"),
+        (["aten_mean"], "in 0 pieces"),
+    ],
+)
+def test_a_network_in_pieces_is_refused(called, told):
+    refuse_pieces(["executorch_call_delegate", "getitem", "getitem_1"])
+    with pytest.raises(RuntimeError, match=told):
+        refuse_pieces(called)
+
+
 @pytest.mark.long
-def test_a_network_that_xnnpack_does_not_take_whole_is_no_file():
+def test_a_conversion_that_fails_is_an_error_of_one_line():
     request = Request(convs={}, ratio=1.0, shapes=((1, 3, 8, 8),), precision="fp32", metadata=b"{}")
     with pytest.raises(ArtifactError, match=r"^ExecuTorch could not write a program: ") as caught:
         convert(request)

@@ -4,7 +4,8 @@ All files and their yardsticks play side by side, frame by frame, so that float6
 flat. Writes `results/long_plays_cpu.csv`, one line per output of each file and of each yardstick: the mean error, and
 its change from the first frame to the last, from a line fitted through the means of all periods of the built-in clip.
 Exits with 1 if a file's error grows. Plays each format in its usual precision, and in int8 if it has that. Ctrl-C ends
-it early and evaluates the frames so far. Run it again to add formats: existing lines are kept. Needs ../shared.
+it early and evaluates the frames so far. Run it again to add formats: existing lines are kept, so remove the table to
+measure all again. Needs ../shared.
 """
 
 import sys
@@ -56,7 +57,7 @@ def main() -> None:
     clip = builtin_clip(frames, CASE.width, CASE.height)
     done = {(line["file"], line["precision"]) for line in lines_before(TABLE)}
     files = [(name, precision) for name, precision in _files() if (name, precision) not in done]
-    errors = play(files, replace(clip, reset_every=frames), Console(stderr=True))
+    errors = play(files, replace(clip, reset_every=frames), Console(stderr=True)) if files else {}
     trends = {key: trend(np.array(values)) for key, values in errors.items()}
     lines = [line(key, len(values), trends) for key, values in errors.items()]
     sys.exit(measure(TABLE, COLUMNS, lines, lambda each: [each], judged=["ok"], resumed=True))

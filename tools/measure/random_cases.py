@@ -207,7 +207,7 @@ def _fits(recipe: Recipe, width: int, height: int, ratio: float, inside: int) ->
     size = internal_size(height, width, ratio)
     if size[0] * size[1] > inside or float32_size(height, width, ratio) != size:
         return False
-    in_half = (recipe.format, recipe.precision) == ("executorch", "fp16")  # its page says why these fail at ratio 1
+    in_half = (recipe.format, recipe.precision) == ("executorch", "fp16")  # at ratio 1 these fail, see its page
     if ratio == 1 and (recipe.options.get("banded") or in_half):
         return False
     return not recipe.whole or ((height * ratio).is_integer() and (width * ratio).is_integer())

@@ -66,7 +66,7 @@ def jobs_here(monkeypatch) -> None:
 def seeded_artifacts(exported) -> dict[str, Path]:
     """Return one fp32 file of seeded MobileNetV3 weights for each format. Tests must not change them.
 
-    Two processes begin at different ends, so that neither waits for the other's exports.
+    Processes begin at both ends, so that they do not wait for each other's exports.
     """
     is_odd = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13579"
     files = {name: exported(name, **ONE_SIZE.get(name, {})) for name in sorted(FORMATS, reverse=is_odd)}

@@ -129,8 +129,10 @@ class _Judge:
         if re.search("O_(WRONLY|RDWR|CREAT|TRUNC)", call.arguments.rpartition('"')[2]):
             if not allowed.is_below(path, self._written):
                 yield f"written: {path}"
-        elif not allowed.is_below(path, (*self._read, *_AT_START * at_start, *_BY_OPEN * (call.name == "open"))):
-            yield f"read: {path}"
+        else:
+            start, by_open = _AT_START if at_start else (), _BY_OPEN if call.name == "open" else ()
+            if not allowed.is_below(path, (*self._read, *start, *by_open)):
+                yield f"read: {path}"
 
 
 _AT_START = tuple(each.path for each in allowed.READ_AT_START)
