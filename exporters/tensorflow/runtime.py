@@ -26,6 +26,7 @@ from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
 
 _MOST_METADATA = 1_000_000
+_FLOAT32 = tf.float32.as_datatype_enum
 
 
 def inspect(path: Path) -> Artifact:
@@ -40,10 +41,11 @@ def inspect(path: Path) -> Artifact:
         raise ArtifactError(f"{path} is a SavedModel, but not of a matting network as rvm-export writes it")
     if {*signature.outputs} != {*OUTPUTS}:
         raise ArtifactError(f"{path} gives {', '.join(sorted(signature.outputs))}; expected {', '.join(OUTPUTS)}")
+    # Compared as numbers: a damaged file may have one that TensorFlow has no type for.
+    if {info.dtype for port in (signature.inputs, signature.outputs) for info in port.values()} != {_FLOAT32}:
+        raise ArtifactError(f"{path} has inputs or outputs that are not float32")
     inputs = tuple(_tensor_info(name, signature.inputs[name]) for name in INPUTS if name in signature.inputs)
     outputs = tuple(_tensor_info(name, signature.outputs[name]) for name in OUTPUTS)
-    if {tensor.dtype for tensor in (*inputs, *outputs)} != {"float32"}:
-        raise ArtifactError(f"{path} has inputs or outputs that are not float32")
     variant, refiner = found
     return Artifact(
         path=path,
@@ -127,4 +129,4 @@ def _fixed(path: Path, variant: str, src: TensorInfo, metadata: dict[str, str]) 
 def _tensor_info(name: str, info: Any) -> TensorInfo:
     shape = info.tensor_shape
     axes = ("any rank",) if shape.unknown_rank else tuple(d.size if d.size >= 0 else "any" for d in shape.dim)
-    return TensorInfo(name=name, dtype=tf.dtypes.as_dtype(info.dtype).name, shape=axes)
+    return TensorInfo(name=name, dtype="float32", shape=axes)

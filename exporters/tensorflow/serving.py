@@ -73,6 +73,10 @@ def read_graph(path: Path, folder: Path) -> Any:
         # A SavedModel is a program: some operations read and write files, or run code.
         shown = ", ".join(sorted(unknown)[:5])
         raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
+    for node in nodes:
+        # TensorFlow's optimiser ends the process over such a constant.
+        if node.op == "Const" and node.attr["value"].tensor.dtype != node.attr["dtype"].type:
+            raise ArtifactError(f"{path} is damaged: constant {node.name!r} has not the type that it claims")
     kinds = {node.WhichOneof("kind") or "nothing" for node in graph.object_graph_def.nodes} - _OBJECTS
     if kinds:
         raise ArtifactError(f"{path} has objects that a matting network does not need: {', '.join(sorted(kinds))}")

@@ -263,14 +263,33 @@ def spoil_metadata(folder):
     (folder / METADATA).write_text("[1, 2")
 
 
-def put_operation(operation, *callers):
-    """Return an edit that adds an operation to a matte's function, or at the end of a chain of calls from it."""
+def change_graph(change):
+    """Return an edit that changes the only graph."""
 
-    def put(folder):
+    def changed(folder):
         from tensorflow.core.protobuf import saved_model_pb2
 
         model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-        library = model.meta_graphs[0].graph_def.library
+        change(model.meta_graphs[0])
+        (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+
+    return changed
+
+
+def type_that_tensorflow_lacks(graph):
+    graph.signature_def["serving_default"].inputs["src"].dtype = 0
+
+
+def constant_of_another_type(graph):
+    nodes = (node for function in graph.graph_def.library.function for node in function.node_def)
+    next(node for node in nodes if node.op == "Const").attr["value"].tensor.dtype = 4
+
+
+def put_operation(operation, *callers):
+    """Return an edit that adds an operation to a matte's function, or at the end of a chain of calls from it."""
+
+    def put(graph):
+        library = graph.graph_def.library
         function = next(each for each in library.function if "__call__" in each.signature.name)
         for name in callers:
             call = function.node_def.add(name=name, op="PartitionedCall")
@@ -278,9 +297,8 @@ def put_operation(operation, *callers):
             function = library.function.add()
             function.signature.name = name
         function.node_def.add(name="spy", op=operation)
-        (folder / "saved_model.pb").write_bytes(model.SerializeToString())
 
-    return put
+    return change_graph(put)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +310,8 @@ def put_operation(operation, *callers):
         (empty_index, "no weights that can be read"),
         (damage_index, "no weights that can be read"),
         (spoil_metadata, "is no JSON"),
+        (change_graph(type_that_tensorflow_lacks), "not float32"),
+        (change_graph(constant_of_another_type), "has not the type that it claims"),
         (put_operation("ReadFile"), "operations that a matting network does not need: ReadFile"),
         (put_operation("SaveV2"), "operations that a matting network does not need: SaveV2"),
         (put_operation("SaveV2", "one", "two"), "operations that a matting network does not need: SaveV2"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,9 +44,10 @@ def play(
     """
     found: list[dict[str, Any]] = []
     waiting = [*numbers]
-    home.make()
     environment = ENVIRONMENT | variables(home)
     while waiting:
+        shutil.rmtree(home.files, ignore_errors=True)  # a runner that crashed has left its file
+        home.make()
         command = [*under, *RUNNER, suite, str(home.root), ",".join(map(str, waiting))]
         process = subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=timeout
