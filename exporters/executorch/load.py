@@ -113,8 +113,8 @@ def parse(content: bytes) -> Model:
     segments = [_segment(content, base, table) for table in program.tables(4)]
     named = {table.text(0): _at(segments, table.number(1, "I")) for table in program.tables(7)}
     methods = program.tables(1)
-    if len(methods) != 1:
-        raise ValueError(f"it has {len(methods)} methods, and a matting network has one")
+    if [each.text(0) for each in methods] != ["forward"]:
+        raise ValueError(f"it has {len(methods)} methods, and a matting network has one, called forward")
     delegates, arguments = methods[0].tables(7), _delegate_call(methods[0])
     if len(delegates) != 1 or delegates[0].text(0) != BACKEND:
         raise ValueError(f"it is not one piece for {BACKEND}")
