@@ -18,13 +18,14 @@ from exporters.format import MissingPackage
 from exporters.litert import LitertSpec, quantise
 from exporters.litert.artifact import CONVOLUTIONS
 from exporters.litert.export import with_metadata
-from exporters.litert.load import HASH, parse, read
+from exporters.litert.load import parse, read
 from exporters.litert.operations import DTYPES, GPU_DELEGATE, KINDS
 from exporters.litert.recovery import activation_steps
 from exporters.lowering.folding import folded_convs
 from exporters.recover import recover
 from exporters.spec import COEFFICIENTS, Fixed, SpecError
 from exporters.support.calibration import BUILTIN, load_calibration
+from exporters.support.own_metadata import HASH
 from rvm_model import load_checkpoint
 from rvm_model.state import state_shapes
 
