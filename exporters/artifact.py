@@ -81,14 +81,6 @@ class Artifact:
         has_both = self.gives_line or "contract" in self.facts  # a contract may have other names
         return frozenset(OUTPUTS[:2]) if has_both else names & {*OUTPUTS[:2]}
 
-    @property
-    def altered(self) -> bool:
-        """Return True if others made it, or changed it after our export.
-
-        It is the same network, perhaps with its operations in another order.
-        """
-        return "weights_sha256" not in self.metadata or self.facts.get("frozen") == "yes"
-
 
 class ArtifactError(UserError):
     """The file is damaged, or is not an exported matting network. The message is one line for the user."""

@@ -23,6 +23,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
 """The errors that `zipfile` raises for flipped bits, which also look like an unknown method or encryption."""
 
+_ENCRYPTED = 0x1
+"""The flag of an entry whose content needs a password."""
+
 _ENTRY = b"PK\x01\x02"
 _PIECE = 2**20
 
@@ -36,8 +39,8 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip file that unpacks to at most `MOST_BYTES`.
 
     Raises:
-        ZipError: it is damaged, also if the caller finds out; an entry is packed by another method than usual; or it
-            unpacks to more than any model has.
+        ZipError: it is damaged, also if the caller finds out; an entry is encrypted, or packed by another method than
+            usual; or it unpacks to more than any model has.
         OSError: it cannot be read, is no regular file, is too large, or lists too many entries.
     """
     check_file(path)
@@ -45,6 +48,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         with open_file(path) as file:
             _refuse_many_entries(path, file)
             with zipfile.ZipFile(file) as archive:
+                _refuse_unreadable(archive)
                 _refuse_bomb(archive, path.stat().st_size)
                 yield archive
     except _DAMAGE as error:
@@ -96,18 +100,25 @@ def _refuse_many_entries(path: Path, file: BinaryIO) -> None:
             raise OSError(errno.EFBIG, f"it lists more than {MOST_ENTRIES} entries", str(path))
 
 
+def _refuse_unreadable(archive: zipfile.ZipFile) -> None:
+    """Raise ZipError for an entry that is encrypted, or packed by another method than usual."""
+    for entry in archive.infolist():
+        name = repr(entry.orig_filename[:100])
+        if entry.flag_bits & _ENCRYPTED:
+            raise ZipError(f"is refused: its entry {name} is encrypted, or damaged; pack it without a password")
+        if entry.compress_type not in _METHODS:
+            raise ZipError(
+                f"is refused: its entry {name} is packed by method {entry.compress_type}; pack it stored or deflated, "
+                "as zip tools do by default"
+            )
+
+
 def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ZipError for an unknown method, or if the archive unpacks to too much for its own size, in bytes.
+    """Raise ZipError if the archive unpacks to too much for its own size, in bytes.
 
     The unpacked sizes are those that the entries claim, since `zipfile` never unpacks more.
     """
     entries = archive.infolist()
-    for entry in entries:
-        if entry.compress_type not in _METHODS:
-            raise ZipError(
-                f"is refused: its entry {entry.orig_filename[:100]!r} is packed by method {entry.compress_type}; pack "
-                "it stored or deflated, as zip tools do by default"
-            )
     unpacked_bytes = sum(each.file_size for each in entries)
     packed_bytes = min(sum(each.compress_size for each in entries), size)
     if unpacked_bytes > min(MOST_BYTES, MOST_RATIO * packed_bytes):

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from exporters.executorch import METADATA
 from exporters.executorch.ops import ExecutorchOps
 from exporters.lowering.folding import Conv
 from exporters.lowering.program import program
-from exporters.support.fresh_process import run_module
+from exporters.support.fresh_process import answer_of
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -38,11 +37,7 @@ class Request:
 
 def convert(request: Request) -> bytes:
     """Return a program. Raises ArtifactError if ExecuTorch fails, with its last line."""
-    with TemporaryDirectory() as desk:
-        asked, given = Path(desk) / "request", Path(desk) / "model.pte"
-        asked.write_bytes(pickle.dumps(request))
-        run_module("exporters.executorch.convert", asked, given, failure="ExecuTorch could not write a program")
-        return given.read_bytes()
+    return answer_of("exporters.executorch.convert", request, failure="ExecuTorch could not write a program")
 
 
 class Lowered(nn.Module):

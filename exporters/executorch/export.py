@@ -6,10 +6,10 @@ from pathlib import Path
 
 from exporters.executorch import ExecutorchSpec
 from exporters.executorch.convert import Request, convert
-from exporters.executorch.load import HASH, UNHASHED, content_sha256
 from exporters.layers import SEGMENTATION
 from exporters.lowering.folding import separate_convs
 from exporters.support.metadata import identity, release
+from exporters.support.own_metadata import HASH, UNHASHED, hashed
 from rvm_model.state import state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
 
@@ -37,4 +37,4 @@ def export(checkpoint: Checkpoint, spec: ExecutorchSpec, path: Path) -> None:
             metadata=json.dumps(metadata, indent=1).encode(),
         )
     )
-    path.write_bytes(content.replace(UNHASHED.encode(), content_sha256(content, UNHASHED).encode(), 1))
+    path.write_bytes(hashed(content))

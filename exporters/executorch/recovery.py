@@ -6,7 +6,8 @@ import numpy as np
 
 from exporters.artifact import INPUTS, Artifact
 from exporters.executorch.artifact import CONVOLUTIONS
-from exporters.executorch.load import Operation, read
+from exporters.executorch.graph import Operation
+from exporters.executorch.load import read
 from exporters.recovery.dataflow import (
     FUNCTIONS,
     SAME,
@@ -16,6 +17,7 @@ from exporters.recovery.dataflow import (
     Interval,
     Kernel,
     RecoveryError,
+    is_helper,
     with_constants,
 )
 
@@ -55,7 +57,7 @@ def _nodes(operation: Operation, constants: Mapping[str, Interval]) -> Iterator[
     name = f"{operation.kind} {output}"
     if operation.kind in CONVOLUTIONS:
         kernel, inputs = _kernel(name, operation, constants), inputs[:1]
-        if _is_helper(kernel):
+        if is_helper(kernel):
             kernel = None
     apply = _FUNCTIONS.get(operation.kind)
     if (operation.low, operation.high) == (-np.inf, np.inf):
@@ -83,11 +85,3 @@ def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) 
         dilation=(options["dilation_h"], options["dilation_w"]),
         groups=options["groups"],
     )
-
-
-def _is_helper(kernel: Kernel) -> bool:
-    """Return True for the mean of channels and the channel of ones, which are convolutions only here."""
-    weight = kernel.weight.values
-    if weight.shape == (1, 3, 1, 1):
-        return kernel.bias is None and bool(np.allclose(weight, 1 / 3, rtol=1e-3))
-    return weight.shape == (4, 3, 1, 1) and bool((weight[..., 0, 0] == np.eye(4, 3)).all())

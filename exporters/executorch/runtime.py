@@ -1,6 +1,5 @@
 """Run ExecuTorch programs in ExecuTorch's own runtime, by XNNPACK on the CPU, in a process of its own."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError
 from exporters.executorch.artifact import inspect
 from exporters.runtime import Device, Frame, Matte, State, Step
-from exporters.support.tensor_pipe import running
+from exporters.support.tensor_pipe import python_command, running
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
 
-PROGRAM = Path(__file__).with_name("executorch_main.py")
+PROGRAM = Path(__file__).with_name("child.py")
 
 
 @contextmanager
@@ -27,8 +26,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:  #
         raise DeviceError(f"ExecuTorch runs on the CPU here, not on {device}; use --device cpu")
     shapes = [tuple(map(int, tensor.shape)) for tensor in artifact.inputs]
     dtype = artifact.inputs[0].dtype
-    # Without -P, the files beside the program would hide modules of the same name.
-    with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "ExecuTorch") as run:
+    with running(python_command(PROGRAM, artifact.path), artifact, "ExecuTorch") as run:
 
         def step(frame: Frame, state: State) -> tuple[Matte, State]:
             if frame.shape != shapes[0]:

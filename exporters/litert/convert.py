@@ -13,7 +13,7 @@ from typing import Any
 
 from exporters.artifact import INPUTS, LINE, OUTPUTS
 from exporters.lowering.folding import Conv
-from exporters.support.fresh_process import run_module
+from exporters.support.fresh_process import answer_of
 from exporters.tensorflow.saved_model import ENVIRONMENT
 
 SIGNATURE = "serving_default"
@@ -31,17 +31,8 @@ class Request:
 
 def convert(request: Request) -> bytes:
     """Return a model without metadata. Raises ArtifactError if TensorFlow fails, with its last line."""
-    with TemporaryDirectory() as desk:
-        asked, given = Path(desk) / "request", Path(desk) / "model.tflite"
-        asked.write_bytes(pickle.dumps(request))
-        run_module(
-            "exporters.litert.convert",
-            asked,
-            given,
-            failure="TensorFlow could not write a LiteRT model",
-            environment=ENVIRONMENT,
-        )
-        return given.read_bytes()
+    failure = "TensorFlow could not write a LiteRT model"
+    return answer_of("exporters.litert.convert", request, failure=failure, environment=ENVIRONMENT)
 
 
 def main(asked: Path, given: Path) -> None:

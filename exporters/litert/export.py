@@ -15,13 +15,13 @@ from exporters.artifact import LINE
 from exporters.layers import SEGMENTATION
 from exporters.litert import MAGIC, METADATA, LitertSpec
 from exporters.litert.convert import Request, convert
-from exporters.litert.load import HASH, UNHASHED, content_sha256
 from exporters.litert.quantise import Request as QuantiseRequest
 from exporters.litert.quantise import quantised
 from exporters.lowering.folding import separate_convs
 from exporters.spec import COEFFICIENTS, Fixed
 from exporters.support.calibration import BUILTIN, Calibration, load_calibration
 from exporters.support.metadata import identity, release
+from exporters.support.own_metadata import HASH, UNHASHED, hashed
 from exporters.tensorflow.saved_model import installed_version
 from rvm_model.full_size import reduced
 from rvm_model.state import state_shapes
@@ -100,5 +100,4 @@ def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
     model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), MAGIC)
-    packed = bytes(builder.Output())
-    return packed.replace(UNHASHED.encode(), content_sha256(packed, UNHASHED).encode(), 1)
+    return hashed(bytes(builder.Output()))

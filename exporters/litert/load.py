@@ -1,10 +1,5 @@
-"""Read a LiteRT model whole, without the runtime: operations, tensors, signature and metadata, with all checks.
+"""Read a LiteRT model whole, without the runtime: operations, tensors, signature and metadata, with all checks."""
 
-The runtime runs most files with flipped bits, and gives wrong mattes. So a file of ours holds a hash of itself.
-"""
-
-import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,11 +14,8 @@ from exporters.artifact import ArtifactError
 from exporters.litert import METADATA
 from exporters.litert.operations import DTYPES, KINDS
 from exporters.support.flatbuffer import Table, root
+from exporters.support.own_metadata import HASH, is_unchanged, parse_metadata
 from rvm_model.files import read_file
-
-HASH = "content_sha256"
-UNHASHED = "0" * 64
-"""Stands in place of the hash while it is computed."""
 
 _MOST_OPERATIONS = 5000
 _LARGEST_SIDE = 1 << 20
@@ -72,20 +64,14 @@ def read(path: Path) -> Model:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     try:
         model = parse(content)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{path} is damaged, or no matting network: {error}") from error
-    claimed = model.metadata.get(HASH)
-    if claimed is not None and claimed != content_sha256(content, claimed):
+    if not is_unchanged(content, model.metadata):
         raise ArtifactError(
             f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove {HASH} from "
             f"its metadata entry {METADATA}"
         )
     return model
-
-
-def content_sha256(content: bytes, claimed: str) -> str:
-    """Return the hash of a file's bytes, with zeros in the place of the hash that it claims."""
-    return hashlib.sha256(content.replace(claimed.encode(), UNHASHED.encode(), 1)).hexdigest()
 
 
 def parse(content: bytes) -> Model:
@@ -107,7 +93,7 @@ def parse(content: bytes) -> Model:
         operations=operations,
         inputs=inputs,
         outputs=outputs,
-        metadata=_metadata(entries.get(METADATA, b"{}")),
+        metadata=parse_metadata(entries.get(METADATA, b"{}"), f"metadata entry {METADATA}"),
         oldest_runtime=re.sub(r"[^0-9.]", "", entries.get("min_runtime_version", b"").decode(errors="replace")),
     )
 
@@ -193,13 +179,3 @@ def _check_order(
             written.add(number)
     if not written.issuperset(outputs.values()):
         raise ValueError("its signature has an output that nothing writes")
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"its metadata entry {METADATA} is no JSON") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ValueError(f"its metadata entry {METADATA} is not text by name")
-    return found

@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, OUTPUTS
 from exporters.format import MissingPackage
 from exporters.support.eight_bits import step_for
-from exporters.support.fresh_process import run_module
+from exporters.support.fresh_process import answer_of
 
 PACKAGE = "ai_edge_quantizer"
 
@@ -51,11 +50,7 @@ def quantised(request: Request) -> bytes:
         raise MissingPackage(
             f"litert needs {PACKAGE} for precisions other than fp32; run: pip install 'rvm-export[litert]'"
         )
-    with TemporaryDirectory() as desk:
-        asked, given = Path(desk) / "request", Path(desk) / "model.tflite"
-        asked.write_bytes(pickle.dumps(request))
-        run_module("exporters.litert.quantise", asked, given, failure=f"{PACKAGE} could not quantise the model")
-        return given.read_bytes()
+    return answer_of("exporters.litert.quantise", request, failure=f"{PACKAGE} could not quantise the model")
 
 
 def main(asked: Path, given: Path) -> None:

@@ -19,6 +19,7 @@ from exporters.recovery.dataflow import (
     Interval,
     Kernel,
     RecoveryError,
+    is_helper,
     with_constants,
 )
 
@@ -115,7 +116,7 @@ def _nodes(
         raise RecoveryError(f"its {operation.kind} {name[-80:]!r} has an activation that the network has not")
     if operation.kind in CONVOLUTIONS:
         kernel = _kernel(name, operation, constants)
-        if _is_helper(kernel):
+        if is_helper(kernel):
             kernel = None
         elif operation.outputs[0] in clipped:
             kernel, fused = _before_sixth(kernel), "sixth"
@@ -155,11 +156,3 @@ def _kernel(name: str, operation: Operation, constants: Mapping[str, Interval]) 
         dilation=(options.get("dilation_h", 1), options.get("dilation_w", 1)),
         groups=len(weight.values) if depthwise else 1,
     )
-
-
-def _is_helper(kernel: Kernel) -> bool:
-    """Return True for the mean of channels and the channel of ones, which are convolutions only here."""
-    weight = kernel.weight.values
-    if weight.shape == (1, 3, 1, 1):
-        return kernel.bias is None and bool(np.allclose(weight, 1 / 3, rtol=1e-3))
-    return weight.shape == (4, 3, 1, 1) and bool((weight[..., 0, 0] == np.eye(4, 3)).all())

@@ -1,6 +1,5 @@
 """Run LiteRT models in ai-edge-litert, on the CPU, in a process of its own."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, LINE, OUTPUTS, Artifact, ArtifactError
 from exporters.litert.artifact import inspect
 from exporters.runtime import Device, FileStep, Frame, Line, Matte, State
-from exporters.support.tensor_pipe import running
+from exporters.support.tensor_pipe import python_command, running
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
 
-PROGRAM = Path(__file__).with_name("litert_main.py")
+PROGRAM = Path(__file__).with_name("child.py")
 
 
 @contextmanager
@@ -26,8 +25,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]
     if device != "cpu":
         raise DeviceError(f"LiteRT runs on the CPU here, not on {device}; use --device cpu")
     shapes = [tuple(map(int, tensor.shape)) for tensor in artifact.inputs]
-    # Without -P, the files beside the program would hide modules of the same name.
-    with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "LiteRT") as run:
+    with running(python_command(PROGRAM, artifact.path), artifact, "LiteRT") as run:
 
         def step(frame: Frame, state: State) -> tuple[Matte | Line, State]:
             src = np.ascontiguousarray(frame.transpose(0, 2, 3, 1))

@@ -14,7 +14,8 @@ from exporters.ncnn.layer import Layer, fused, to_text, with_splits
 from exporters.ncnn.load import content_sha256
 from exporters.ncnn.ops import NcnnOps, Size
 from exporters.support.archive import pack
-from exporters.support.metadata import identity
+from exporters.support.metadata import BY_THE_CALLER, identity
+from exporters.support.own_metadata import HASH
 from rvm_model.state import STATE_CHANNELS, state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
 
@@ -83,7 +84,8 @@ def _all_mattes(
 
 
 def _metadata(checkpoint: Checkpoint, spec: NcnnSpec, content_hash: str) -> dict[str, str]:
-    size = {} if spec.fixed is None else spec.fixed.metadata()
-    if spec.ratio is not None:
-        size = {"downsample_ratio": repr(spec.baked_ratio)}
-    return identity(checkpoint, spec, **{**size, "batch": "1", "layout": "CHW", "content_sha256": content_hash})
+    if spec.fixed is not None:
+        size = spec.fixed.metadata()
+    else:
+        size = {"downsample_ratio": BY_THE_CALLER if spec.ratio is None else repr(spec.baked_ratio)}
+    return identity(checkpoint, spec, **{**size, "batch": "1", "layout": "CHW", HASH: content_hash})

@@ -5,7 +5,6 @@ Here each layer is of a kind that the network needs, each number has bounds, and
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,10 @@ from exporters.artifact import ArtifactError
 from exporters.ncnn import GRAPH, METADATA, WEIGHTS
 from exporters.ncnn.layer import ARRAY, HALF, KERNELS, MAGIC, SINGLE, Layer, Value
 from exporters.support.archive import read_member
+from exporters.support.own_metadata import HASH, read_metadata
 
 _MOST_TEXT = 1_000_000
-"""The limit of the bytes of a graph or of metadata. A graph of this network has 50,000."""
+"""The limit of the bytes of a graph. One of this network has 50,000."""
 
 _LARGEST = 10_000_000
 """The limit of any number in a graph. The largest is the number of a convolution's weights, 5 million."""
@@ -75,12 +75,12 @@ def read(path: Path, folder: Path) -> Model:
     """
     graph = read_member(folder, GRAPH, path, _MOST_TEXT)
     weights = read_member(folder, WEIGHTS, path)
-    metadata = _read_metadata(path, folder)
-    claimed = metadata.get("content_sha256")
+    metadata = read_metadata(path, folder, METADATA)
+    claimed = metadata.get(HASH)
     if claimed is not None and claimed != content_sha256(graph, weights):
         raise ArtifactError(
             f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove "
-            f"content_sha256 from its {METADATA}"
+            f"{HASH} from its {METADATA}"
         )
     try:
         layers = _with_weights(parse(graph.decode("ascii")), weights)
@@ -220,15 +220,3 @@ def _numbers(content: bytes, count: int, *, half: bool = False) -> NDArray[Any]:
     if not np.isfinite(numbers).all():
         raise ValueError(f"its {WEIGHTS} has numbers that are not finite")
     return numbers
-
-
-def _read_metadata(path: Path, folder: Path) -> dict[str, str]:
-    if not (folder / METADATA).exists():
-        return {}
-    try:
-        found = json.loads(read_member(folder, METADATA, path, _MOST_TEXT))
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: its {METADATA} is no JSON") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ArtifactError(f"{path} is damaged: its {METADATA} is not text by name")
-    return found

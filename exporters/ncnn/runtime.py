@@ -1,6 +1,5 @@
 """Run ncnn models in ncnn's Python package, on the CPU, in a process of its own."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +16,14 @@ from exporters.ncnn.contract import CONTRACTS, Contract
 from exporters.ncnn.load import read
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.support.archive import unpacked
-from exporters.support.tensor_pipe import running
+from exporters.support.tensor_pipe import python_command, running
 from rvm_model.device import DeviceError
 from rvm_model.full_size import reduced
 from rvm_model.state import state_shapes
 
 __all__ = ["inspect", "load", "to_numpy"]
 
-PROGRAM = Path(__file__).with_name("ncnn_main.py")
+PROGRAM = Path(__file__).with_name("child.py")
 
 
 @contextmanager
@@ -35,9 +34,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[Step]:
     with unpacked(artifact.path, GRAPH) as folder:
         layers = read(artifact.path, folder).layers
         contract = CONTRACTS[str(artifact.facts.get("contract", ""))]
-        # Without -P, the files beside the program would hide modules of the same name.
-        command: list[str | Path] = [sys.executable, "-P", PROGRAM, folder / GRAPH, folder / WEIGHTS]
-        with running(command, artifact, "ncnn") as run:
+        with running(python_command(PROGRAM, folder / GRAPH, folder / WEIGHTS), artifact, "ncnn") as run:
             checked: set[tuple[int, ...]] = set()
 
             def step(frame: Frame, state: State) -> tuple[Matte, State]:

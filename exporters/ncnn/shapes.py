@@ -14,7 +14,7 @@ from rvm_model.state import float32_size
 Shape = tuple[int, ...]
 """Channels, height and width; or the channels of a single pixel."""
 
-_MOST_PIXELS = 8_000_000_000
+_MOST_NUMBERS = 8_000_000_000
 """The limit of the numbers in all blobs, far beyond those of an 8K frame at ratio 1."""
 
 
@@ -35,7 +35,7 @@ def shapes_of(layers: Iterable[Layer], inputs: Mapping[str, Shape]) -> dict[str,
         if len(found) != len(layer.outputs) or any(side < 1 for shape in found for side in shape):
             raise ValueError(f"its layer {layer.name[:60]!r} makes {_listed(found)} of {_listed(given)}")
         total += sum(math.prod(shape) for shape in found)
-        if total > _MOST_PIXELS:
+        if total > _MOST_NUMBERS:
             raise ValueError(f"its layer {layer.name[:60]!r} brings its numbers to {total}, which no frame needs")
         shapes |= zip(layer.outputs, found, strict=True)
     return shapes

@@ -24,7 +24,7 @@ from exporters.onnx.graph.quantise import boundaries, quantised
 from exporters.onnx.graph.simplify import simplified
 from exporters.onnx.load import graph_sha256
 from exporters.support.calibration import BUILTIN, load_calibration
-from exporters.support.metadata import identity, release
+from exporters.support.metadata import BY_THE_CALLER, identity, release
 from rvm_model import __version__
 from rvm_model.state import STATE_CHANNELS, internal_size, state_shapes
 from rvm_model.weights.checkpoint import Checkpoint
@@ -123,6 +123,8 @@ def export(checkpoint: Checkpoint, spec: OnnxSpec, path: Path, *, cut: bool = Tr
         }
     if fixed is not None:
         more |= fixed.metadata()
+    elif spec.gives_line:
+        more["downsample_ratio"] = BY_THE_CALLER
     metadata = identity(
         checkpoint,
         spec,

@@ -12,6 +12,7 @@ from exporters.openvino.load import METADATA, content_sha256, parse
 from exporters.support.archive import pack
 from exporters.support.fresh_process import run_module
 from exporters.support.metadata import identity, release
+from exporters.support.own_metadata import HASH
 from rvm_model.weights.checkpoint import Checkpoint
 
 _OPSET = 14
@@ -61,7 +62,7 @@ def _add_metadata(checkpoint: Checkpoint, spec: OpenvinoSpec, folder: Path) -> N
         **more,
         stateful="yes" if spec.stateful else "no",
         openvino_version=release(version("openvino")),
-        content_sha256=content_sha256(root, weights),
+        **{HASH: content_sha256(root, weights)},
     )
     for theirs in root.findall("rt_info"):
         root.remove(theirs)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from exporters.artifact import ArtifactError
 from exporters.openvino import GRAPH, WEIGHTS
 from exporters.support.archive import read_member
+from exporters.support.own_metadata import HASH
 from rvm_model.files import MOST_BYTES
 
 METADATA = "rvm_export"
@@ -160,7 +161,7 @@ def read(path: Path, folder: Path) -> Model:
     try:
         root = parse(text)
         metadata = _metadata(root)
-        claimed = metadata.get("content_sha256")
+        claimed = metadata.get(HASH)
         layers = _layers(root, weights)
         for notes in root.findall("rt_info"):  # OpenVINO takes settings from them
             root.remove(notes)
@@ -169,7 +170,7 @@ def read(path: Path, folder: Path) -> Model:
     if claimed is not None and claimed != content_sha256(root, weights):
         raise ArtifactError(
             f"{path} has changed since rvm-export wrote it: damaged, or edited; for an edited file remove "
-            f"content_sha256 from the rt_info of its {GRAPH}"
+            f"{HASH} from the rt_info of its {GRAPH}"
         )
     return Model(layers=layers, metadata=metadata, graph=tostring(root), weights=weights)
 

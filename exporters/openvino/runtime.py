@@ -1,6 +1,5 @@
 """Run an IR in OpenVINO on the CPU, in float32, in a process of its own: the same as for ONNX files."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from exporters.openvino.artifact import inspect
 from exporters.openvino.load import read
 from exporters.runtime import Arrays, Device, FileStep, Frame, Line, Matte, Run, State
 from exporters.support.archive import unpacked
-from exporters.support.tensor_pipe import running
+from exporters.support.tensor_pipe import python_command, running
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
@@ -38,8 +37,7 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]
         graph.write_bytes(model.graph)
         weights.write_bytes(model.weights)
         asked = replace(artifact, outputs=(*artifact.outputs, *states)) if keeps else artifact
-        # Without -P, the files beside the program would hide modules of the same name.
-        with running([sys.executable, "-P", PROGRAM, graph, weights], asked, "openvino") as run:
+        with running(python_command(PROGRAM, graph, weights), asked, "openvino") as run:
             if keeps:
                 yield _stateful_step(artifact, ratio, run)
             else:

@@ -21,8 +21,7 @@ SOURCE = "src"
 class NetworkConv:
     """One convolution in a form that a file may have: a whole module, or a module's part for one of its joined images.
 
-    `name` is that of the module, or of the part as in `divided_convs`; `part` is the part's own name. `widened` is True
-    if it has a fourth source channel, its last. `sources` are modules and names of inputs.
+    `name` is that of the module, or of the part as in `divided_convs`. `sources` are modules and names of inputs.
     """
 
     name: str
@@ -33,7 +32,6 @@ class NetworkConv:
     groups: int
     activation: str
     sources: frozenset[str]
-    widened: bool = False
 
     @property
     def part(self) -> str:
@@ -79,10 +77,7 @@ def architecture(variant: str, refiner: str) -> Architecture:
         module = module_of[name]
         if name == BOX_FILTER or module not in modules:
             continue  # the refiner's mean, which `match.py` recognises
-        conv = lowered[name]
-        layers.append(
-            _layer(conv, module, ops, sources, module_of, widened=conv.weight.shape != modules[module].weight.shape)
-        )
+        layers.append(_layer(lowered[name], module, ops, sources, module_of))
     parts: dict[str, tuple[str, ...]] = {}
     for layer in layers:
         if layer.part:
@@ -103,9 +98,7 @@ def architecture(variant: str, refiner: str) -> Architecture:
     )
 
 
-def _layer(
-    conv: Conv, module: str, ops: "_Ops", sources: frozenset[str], module_of: dict[str, str], *, widened: bool = False
-) -> NetworkConv:
+def _layer(conv: Conv, module: str, ops: "_Ops", sources: frozenset[str], module_of: dict[str, str]) -> NetworkConv:
     is_part = conv.name != module
     return NetworkConv(
         name=conv.name,
@@ -116,7 +109,6 @@ def _layer(
         groups=conv.groups,
         activation="linear" if is_part else ops.activations.get(module, "linear"),
         sources=frozenset(module_of.get(source, source) for source in sources),
-        widened=widened and not is_part,
     )
 
 

@@ -1,10 +1,12 @@
 """Run a module of ours in a fresh process, to isolate a converter's imports, output and names."""
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from exporters.artifact import ArtifactError
 
@@ -34,3 +36,15 @@ def run_module(module: str, *arguments: Path | str, failure: str, environment: M
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2]
         raise ArtifactError(f"{failure}: {last or f'exit code {done.returncode}'}")
+
+
+def answer_of(module: str, request: object, *, failure: str, environment: Mapping[str, str] | None = None) -> bytes:
+    """Run `python -m module REQUEST ANSWER`, and return the bytes that it writes into the file ANSWER.
+
+    `request` is pickled into the file REQUEST. The other arguments and the error are those of `run_module`.
+    """
+    with TemporaryDirectory() as desk:
+        asked, given = Path(desk) / "request", Path(desk) / "answer"
+        asked.write_bytes(pickle.dumps(request))
+        run_module(module, asked, given, failure=failure, environment=environment)
+        return given.read_bytes()

@@ -3,14 +3,19 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
+@cache
 def memory_limit() -> int:
-    """Return the bytes of memory that the machine has, or the smallest limit of a cgroup that this process is in."""
+    """Return the bytes of memory that the machine has, or the smallest limit of a cgroup that this process is in.
+
+    The first call reads it. A limit that changes later is not noticed.
+    """
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
 
 

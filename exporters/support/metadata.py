@@ -6,6 +6,9 @@ from rvm_model import __version__
 from rvm_model.state import STATE_CHANNELS
 from rvm_model.weights.checkpoint import Checkpoint
 
+BY_THE_CALLER = "in (0, 1]: the caller reduces the source"
+"""The downsample ratio of a file that takes the source at the internal size, for any size."""
+
 
 def identity(checkpoint: Checkpoint, spec: ExportSpec, **more: str) -> dict[str, str]:
     """Return the metadata, its keys in alphabetical order.

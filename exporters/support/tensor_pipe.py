@@ -11,6 +11,7 @@ the file is loaded. An answer with an "error" is the last. A crash or a timeout 
 
 import json
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +33,14 @@ A 4K frame at ratio 1 took 25 s in WebAssembly, on a busy core.
 
 ENDING_SECONDS = 10
 """The time for a terminated program to end the processes that it started itself."""
+
+_CHILD = Path(__file__).with_name("child.py")
+
+
+def python_command(program: Path, *files: Path) -> list[str | Path]:
+    """Return the command that runs a model by one of our Python programs, in the manner of `child.py`."""
+    # Without -P, the files beside the program would hide modules of the same name.
+    return [sys.executable, "-P", _CHILD, program, *files]
 
 
 @contextmanager

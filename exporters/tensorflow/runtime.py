@@ -1,6 +1,5 @@
 """Run SavedModels in TensorFlow, in this process."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
 from exporters.runtime import Device, Frame, Matte, State, Step
 from exporters.spec import Fixed
-from exporters.support.archive import read_member, unpacked
+from exporters.support.archive import unpacked
 from exporters.support.identify import identify
+from exporters.support.own_metadata import read_metadata
 from exporters.tensorflow import GRAPH, METADATA
 from exporters.tensorflow.serving import SIGNATURE, first_line, open_serving, open_weights, read_graph
 from rvm_model.device import DeviceError
 from rvm_model.state import state_shapes
 
-_MOST_METADATA = 1_000_000
 _FLOAT32 = tf.float32.as_datatype_enum
 
 
@@ -34,7 +33,7 @@ def inspect(path: Path) -> Artifact:
     with unpacked(path, GRAPH) as folder:
         graph = read_graph(path, folder)
         shapes = [tuple(shape) for shape in open_weights(path, folder).get_variable_to_shape_map().values()]
-        metadata = _read_metadata(path, folder)
+        metadata = read_metadata(path, folder, METADATA)
     signature = graph.signature_def.get(SIGNATURE)
     found = identify({(shape[3], shape[2], *shape[:2]) for shape in shapes if len(shape) == 4})
     if signature is None or found is None or not {*INPUTS[:5]} <= {*signature.inputs} <= {*INPUTS}:
@@ -100,18 +99,6 @@ def to_numpy(state: State) -> tuple[NDArray[Any], ...]:
 
 def _nchw(tensor: tf.Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.numpy().transpose(0, 3, 1, 2))
-
-
-def _read_metadata(path: Path, folder: Path) -> dict[str, str]:
-    if not (folder / METADATA).exists():
-        return {}
-    try:
-        found = json.loads(read_member(folder, METADATA, path, _MOST_METADATA))
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: its {METADATA} is no JSON") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ArtifactError(f"{path} is damaged: its {METADATA} is not text by name")
-    return found
 
 
 def _fixed(path: Path, variant: str, src: TensorInfo, metadata: dict[str, str]) -> Fixed:

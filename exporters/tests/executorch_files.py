@@ -3,8 +3,9 @@
 import struct
 from dataclasses import dataclass
 
-from exporters.executorch.load import HASH, UNHASHED, content_sha256, parse
+from exporters.executorch.load import parse
 from exporters.support.flatbuffer import Table, root
+from exporters.support.own_metadata import HASH, UNHASHED, hashed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,8 +44,7 @@ def put(content: bytes, at: int, kind: str, value: float) -> bytes:
 
 def rehashed(content: bytes, claimed: str) -> bytes:
     """Return a changed file with a hash that fits it. `claimed` is that of the file before."""
-    unhashed = content.replace(claimed.encode(), UNHASHED.encode(), 1)
-    return unhashed.replace(UNHASHED.encode(), content_sha256(unhashed, UNHASHED).encode(), 1)
+    return hashed(content.replace(claimed.encode(), UNHASHED.encode(), 1))
 
 
 def claimed_by(content: bytes) -> str:

@@ -10,7 +10,7 @@ V1, V2 = "memory.limit_in_bytes", "memory.max"
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Return a tree of cgroups, and a function that sets the ones of this process."""
+    """Yield a function that writes a file of a tree of cgroups, which this process reads as its own."""
     monkeypatch.setattr(memory, "_GROUPS", tmp_path)
     monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(memory.os, "sysconf", {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 9}.__getitem__)
@@ -19,8 +19,11 @@ def groups(tmp_path, monkeypatch):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        memory.memory_limit.cache_clear()
 
-    return limit
+    memory.memory_limit.cache_clear()
+    yield limit
+    memory.memory_limit.cache_clear()
 
 
 def test_without_cgroups_it_is_the_machines(groups):

@@ -176,7 +176,6 @@ def test_it_is_described(model):
     metadata = artifact.metadata
     assert metadata["weights_sha256"] == load_checkpoint("seeded").weights_sha256
     assert (metadata["downsample_ratio"], metadata["resolution"]) == ("0.5", "97x70" if one_size else "any")
-    assert not artifact.altered
     scan = load_scan("ncnn")(model)
     assert (scan.operations["Input"], scan.operations["InnerProduct"], [*scan.custom]) == (5, 17, [])
 
@@ -335,7 +334,6 @@ def one_frame(path):
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the process of ncnn ended by SIGSEGV"),
         ("import sys; sys.exit('no library')", "the process of ncnn ended with exit code 1: no library"),
-        ("print('garbage')", "the process of ncnn said b'garbage"),
     ],
 )
 def test_a_crash_of_the_runtime_is_reported(code, message, model, monkeypatch, tmp_path):

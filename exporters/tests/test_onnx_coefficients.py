@@ -77,6 +77,7 @@ def test_they_give_the_matte_with_the_full_size_steps_around_them(fixed, refiner
 def test_they_are_described_and_their_weights_recovered(fixed, precision, make):
     path = make(fixed, precision)
     artifact = load_runtime("onnx").inspect(path)
+    assert artifact.metadata["downsample_ratio"] == ("0.375" if fixed else "in (0, 1]: the caller reduces the source")
     assert (artifact.gives_line, artifact.fixed, artifact.refine) == (True, fixed, "always")
     assert artifact.mattes == {"fgr", "pha"}
     weights = recover([artifact]).weights[path]

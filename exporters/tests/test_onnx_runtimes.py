@@ -127,6 +127,7 @@ def test_a_frame_that_it_does_not_run(other_runtime, artifact, started):
 
 LOADED = """print('{"tensors": []}', flush=True); """
 STAND_INS = {
+    "garbage": ("print('garbage')", 300, r"said b'garbage\\n'"),
     "crash at once": ("import sys; sys.exit('no room')", 300, "ended with exit code 1: no room"),
     "crash at a frame": (f"{LOADED}import os; os.abort()", 300, "ended by SIGABRT"),
     "crash in an answer": (

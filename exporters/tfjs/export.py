@@ -11,7 +11,7 @@ import numpy as np
 from exporters.layers import SEGMENTATION
 from exporters.lowering.folding import Conv, separate_convs
 from exporters.support.archive import pack
-from exporters.support.metadata import identity
+from exporters.support.metadata import BY_THE_CALLER, identity
 from exporters.tensorflow.saved_model import write_saved_model
 from exporters.tfjs import CONVERTER, TfjsSpec
 from exporters.tfjs.convert import convert
@@ -33,6 +33,7 @@ def export(checkpoint: Checkpoint, spec: TfjsSpec, path: Path) -> None:
             checkpoint,
             spec,
             layout="NHWC",
+            **({"downsample_ratio": BY_THE_CALLER} if spec.gives_line else {}),
             tensorflow_version=model.header["generatedBy"],
             tensorflowjs_version=CONVERTER,
         )

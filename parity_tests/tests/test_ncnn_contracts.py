@@ -127,6 +127,8 @@ def test_feiges_app_gets_its_matte(feige, network):
 def test_they_are_proved_and_recovered_like_any_other(name, request):
     artifact = describe(request.getfixturevalue(name))
     assert artifact.facts["contract"] == name
+    ratio = "in (0, 1]: the caller reduces the source" if name == "nihui" else "0.5"
+    assert artifact.metadata["downsample_ratio"] == ratio
     assert artifact.mattes == {"fgr", "pha"}
     assert (artifact.fixed, artifact.baked_ratio) == ((None, None) if name == "nihui" else (FEIGE, 0.5))
     size, ratio = ((97, 64), 0.375) if name == "nihui" else ((480, 640), None)

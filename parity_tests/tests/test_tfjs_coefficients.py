@@ -22,6 +22,7 @@ def test_it_says_what_it_is_and_brings_the_shaders(path):
     assert path.name == "rvm_mobilenetv3_tfjs_coefficients_fp32_seeded.zip"
     artifact = load_runtime("tfjs").inspect(path)
     assert (artifact.gives_line, artifact.fixed, artifact.refine) == (True, None, "always")
+    assert artifact.metadata["downsample_ratio"] == "in (0, 1]: the caller reduces the source"
     assert [each.name for each in artifact.inputs] == ["src", "r1i", "r2i", "r3i", "r4i"]
     assert [each.name for each in artifact.outputs] == ["A", "b", "r1o", "r2o", "r3o", "r4o"]
     with zipfile.ZipFile(path) as file:

@@ -47,6 +47,14 @@ def test_a_bomb_of_another_method_is_not_unpacked(method, tmp_path, monkeypatch,
     refused(path, f"'a/data.pkl' is packed by method {method}; pack it stored or deflated")
 
 
+def test_an_encrypted_entry_is_named(tmp_path, unread):
+    path = archive(tmp_path / "locked.pth", b"\x80\x02}.")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # a flag in the list of entries
+    path.write_bytes(content)
+    refused(path, "its entry 'a/data.pkl' is encrypted, or damaged; pack it without a password")
+
+
 def test_a_deflated_bomb_is_not_unpacked(tmp_path, monkeypatch, unread):
     monkeypatch.setattr(zipfile.ZipFile, "testzip", None)
     path = archive(tmp_path / "bomb.pth", b"\x80\x02}.", zipfile.ZIP_DEFLATED, bytes(BOMB_BYTES))

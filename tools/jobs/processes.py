@@ -28,9 +28,9 @@ from tools.jobs.child import ENDING_SECONDS
 from tools.shared.machine import cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-"""Variables that set the threads of PyTorch, NumPy, onnxruntime and TensorFlow.
+"""Variables that set the threads of PyTorch, NumPy, TensorFlow, and the runtimes that have a process of their own.
 
-See also `exporters/onnx/runtimes/session.py`.
+See also `exporters/support/child.py` and `exporters/onnx/runtimes/session.py`.
 """
 
 _LOOK_SECONDS = 0.1  # interval of the checks for stop and timeout

@@ -62,10 +62,9 @@ class Result:
     """The result of a job.
 
     `value` is what its function returned, with lists for tuples; of a skipped job only a text is kept. `error` is one
-    line, or empty.
-    `code` is the exit code: 2 for an error that the user can fix, 1 for any other failure. `seconds` is the time of
-    the last attempt, without waiting, and 0 if its process died. `attempts` is 0 for a skipped job. `warnings` are
-    the job's warnings, each once.
+    line, or empty. `code` is the exit code: 2 for an error that the user can fix, 1 for any other failure. `seconds` is
+    the time of the last attempt, without waiting, and 0 if its process died. `attempts` is 0 for a skipped job.
+    `warnings` are the job's warnings, each once.
     """
 
     name: str

@@ -6,7 +6,6 @@ one process. The figures are the median over rounds and its range, after one rou
 real clip's, scaled. Run from the tree, on a quiet machine: `python -m tools.measure.full_size_speed`.
 """
 
-import statistics
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from parity_tests.cases import case_checkpoint, real_clip
 from parity_tests.clips import load_clip
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.commands.matte import MatteOptions, matte_one
-from tools.measure.table import measure
+from tools.measure.table import measure, ratio_columns
 from tools.shared.machine import machine
 
 TABLE = "full_size_speed_cpu.csv"
@@ -68,10 +67,7 @@ def lines(size: Fixed, checkpoint: Checkpoint, folder: Path) -> Iterator[dict[st
             "model": name,
             "frames": FRAMES,
             "threads": 1,
-            "ratio_median": f"{statistics.median(measured):.2f}",
-            "ratio_least": f"{min(measured):.2f}",
-            "ratio_most": f"{max(measured):.2f}",
-            "rounds": len(measured),
+            **ratio_columns(measured, 2),
             **{package: version(package) for package in ("torch", "onnxruntime", "numba")},
             "processor": machine("cpu")["processor"],
         }

@@ -7,7 +7,6 @@ machine: `python -m tools.measure.matte_speed`.
 """
 
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -31,7 +30,7 @@ from rvm_model.video.sink import open_sink
 from rvm_model.video.source import open_source
 from rvm_model.weights.checkpoint import Checkpoint
 from tools.commands.matte import MatteOptions, matte_one
-from tools.measure.table import measure
+from tools.measure.table import measure, ratio_columns
 
 TABLE = "matte_speed_cpu.csv"
 FRAMES, ROUNDS, MBPS = 100, 3, 1  # the released writer's bit rate
@@ -78,10 +77,7 @@ def lines(size: Fixed, checkpoint: Checkpoint, folder: Path) -> Iterator[dict[st
             "file": name,
             "frames": FRAMES,
             "threads": torch.get_num_threads(),
-            "ratio_median": f"{statistics.median(measured):.3f}",
-            "ratio_least": f"{min(measured):.3f}",
-            "ratio_most": f"{max(measured):.3f}",
-            "rounds": ROUNDS,
+            **ratio_columns(measured, 3),
             "torch": version("torch"),
             "onnxruntime": version("onnxruntime"),
             "processor": platform.processor() or platform.machine(),

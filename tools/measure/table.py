@@ -1,6 +1,7 @@
 """Measure case after case, and write a table into `results/` line by line."""
 
 import csv
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +51,12 @@ def measure(
     if judged:
         console.print(f"{failed} failed", highlight=False)
     return int(failed > 0)
+
+
+def ratio_columns(measured: Sequence[float], decimals: int) -> dict[str, object]:
+    """Return the columns of a ratio that was measured round after round: its median, its range and the rounds."""
+    values = {"median": statistics.median(measured), "least": min(measured), "most": max(measured)}
+    return {**{f"ratio_{name}": f"{value:.{decimals}f}" for name, value in values.items()}, "rounds": len(measured)}
 
 
 def lines_before(name: str) -> list[dict[str, str]]:

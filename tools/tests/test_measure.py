@@ -47,3 +47,8 @@ def test_resumed_lines_stay_and_count(results):
     table.measure(results.name, COLUMNS, [1, 2], lines, judged=["ok"], resumed=True)
     assert table.measure(results.name, COLUMNS, [3], lines, judged=["ok"], resumed=True) == 1
     assert rows(results) == [("1", "yes"), ("2", "no"), ("3", "yes")]
+
+
+def test_a_ratio_is_its_median_and_its_range():
+    columns = {"ratio_median": "1.50", "ratio_least": "1.00", "ratio_most": "4.00", "rounds": 3}
+    assert table.ratio_columns([4, 1, 1.5], 2) == columns

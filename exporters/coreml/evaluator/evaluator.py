@@ -56,7 +56,6 @@ class Program:
 
     path: Path
     kind: str
-    specification_version: int
     function: str
     functions: Mapping[str, Size]
     inputs: tuple[Feature, ...]
@@ -196,7 +195,6 @@ def _program(
     return Program(
         path=stored.path,
         kind=stored.model.WhichOneof("Type"),
-        specification_version=stored.model.specificationVersion,
         function=name,
         functions={each: _size(message) for each, message in functions.items()},
         inputs=tuple(map(feature, description.input)),

@@ -1,6 +1,5 @@
 """Run ONNX files in OpenVINO on the CPU, in float32."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +8,12 @@ from exporters.artifact import Artifact
 from exporters.onnx.artifact import inspect
 from exporters.onnx.runtimes.step import make_step, to_numpy
 from exporters.runtime import Device, FileStep
-from exporters.support.tensor_pipe import running
+from exporters.support.tensor_pipe import python_command, running
 from rvm_model.device import DeviceError
 
 __all__ = ["inspect", "load", "to_numpy"]
 
-PROGRAM = Path(__file__).with_name("openvino_main.py")
+PROGRAM = Path(__file__).with_name("openvino_child.py")
 
 
 @contextmanager
@@ -22,6 +21,5 @@ def load(artifact: Artifact, device: Device, ratio: float) -> Iterator[FileStep]
     """Yield the step function. See `exporters.runtime.Runtime`."""
     if device != "cpu":
         raise DeviceError(f"openvino runs on the CPU here, not on {device}; use --device cpu")
-    # Without -P, the files beside the program would hide modules of the same name.
-    with running([sys.executable, "-P", PROGRAM, artifact.path], artifact, "openvino") as run:
+    with running(python_command(PROGRAM, artifact.path), artifact, "openvino") as run:
         yield make_step(artifact, ratio, run)

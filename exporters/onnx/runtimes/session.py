@@ -1,6 +1,5 @@
 """Open onnxruntime's sessions, and convert its errors."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from exporters.artifact import Artifact, ArtifactError
 from exporters.runtime import Device
+from exporters.support.child import threads
 from rvm_model.device import DeviceError
 from rvm_model.errors import first_line
 from rvm_model.files import read_file
@@ -60,7 +60,7 @@ def session_options() -> ort.SessionOptions:
     """Return the options of every session of ours."""
     options = ort.SessionOptions()
     # Unlike PyTorch and TensorFlow it does not read OMP_NUM_THREADS, and parallel processes would compete for cores.
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = threads()
     # One block for a whole frame, planned from the frame before, takes 350 MiB more at 4K, and is no faster.
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # it also raises what it would log as an error
@@ -76,12 +76,6 @@ def said_in_one_line(artifact: Artifact) -> Iterator[None]:
         yield
     except ERRORS as error:
         raise ArtifactError(f"{artifact.path} does not run: {first_line(error)}") from error
-
-
-def _threads() -> int:
-    """Return the first number of OMP_NUM_THREADS, which may be a list; 0 means as many threads as cores."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() else 0
 
 
 def _no_cuda() -> str:

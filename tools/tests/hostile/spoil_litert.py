@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from exporters.litert.load import HASH, UNHASHED, content_sha256
+from exporters.support.own_metadata import HASH, UNHASHED, hashed
 from tools.tests.hostile.home import Home
 from tools.tests.hostile.spoil_bytes import Mutation
 
@@ -117,8 +117,7 @@ def repacked(content: bytes, change: Callable[[Any], None]) -> bytes:
     change(model)
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
-    packed = bytes(builder.Output())
-    return packed.replace(UNHASHED.encode(), content_sha256(packed, UNHASHED).encode(), 1)
+    return hashed(bytes(builder.Output()))
 
 
 def on_model(change: Callable[[Any, Random], None]) -> Mutation:
@@ -146,8 +145,7 @@ def change_offset(content: bytes, random: Random, home: Home) -> bytes:
     start = claimed.find(HASH.encode())
     if start >= 0:  # the hash stands behind its name, as JSON
         start = claimed.find(b'": "', start) + 4
-        unhashed = claimed[:start] + UNHASHED.encode() + claimed[start + 64 :]
-        return unhashed.replace(UNHASHED.encode(), content_sha256(unhashed, UNHASHED).encode(), 1)
+        return hashed(claimed[:start] + UNHASHED.encode() + claimed[start + 64 :])
     return claimed
 
 
