@@ -4,6 +4,7 @@ It is also the only door from a path to an `Artifact`: `describe` reads a file, 
 """
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -99,7 +100,7 @@ def recognise(path: Path) -> str:
         path.stat()
         if not (path.is_file() or path.is_dir()):
             raise ArtifactError(f"{path} is no regular file; write what it gives into one first")
-        name = next((name for name, description in FORMATS.items() if description.recognise(path)), None)
+        name = _format_of(path)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     if name is None:
@@ -109,10 +110,17 @@ def recognise(path: Path) -> str:
     return name
 
 
+def _format_of(path: Path) -> str | None:
+    return next((name for name, description in FORMATS.items() if description.recognise(path)), None)
+
+
 def _advice(path: Path) -> str:
     """Return what to do with a file or folder that is often given for an exported one."""
     if path.is_dir():
         return "; give the files in this folder themselves"
+    with suppress(OSError):
+        if _format_of(path.parent):
+            return f"; the model is the folder: give {path.parent}"
     suffix = path.suffix.lower()
     if suffix in (".pth", ".pt", ".safetensors"):
         return "; a checkpoint has no graph: export it first, or give it as --checkpoint"

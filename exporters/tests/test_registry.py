@@ -84,6 +84,13 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path):
         recognise(tmp_path)
 
 
+def test_a_file_inside_a_model_leads_to_its_folder(tmp_path):
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).write_bytes(b"<?xml version='1.0'?><net name='x' version='11'>")
+    with pytest.raises(ArtifactError, match=f"the model is the folder: give {tmp_path}$"):
+        recognise(tmp_path / "model.xml")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_read_for_its_weights(name):
     assert callable(load_recovery(name).dataflow)

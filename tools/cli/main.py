@@ -78,7 +78,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     settings = Settings()
     try:
-        code = app(standalone_mode=False, obj=settings) or 0
+        code = app(prog_name="rvm-export", standalone_mode=False, obj=settings) or 0
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:

@@ -139,7 +139,7 @@ def matte(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://127.0.0.1:8786; see the README."),
+        typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://127.0.0.1:8786."),
     ] = None,
     force: Annotated[bool, typer.Option(*FORCE, help="Replace outputs that exist.")] = False,
 ) -> None:
@@ -201,6 +201,7 @@ def _previewed(inputs: list[Path], output: Path, options: "MatteOptions", force:
     "any web server can serve, and prints the folder's path.",
 )
 def demo(
+    context: typer.Context,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -211,7 +212,7 @@ def demo(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     static: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the page into this folder instead of serving it.")
     ] = None,
@@ -219,7 +220,11 @@ def demo(
 ) -> None:
     from tools.demo.command import serve, write
 
+    given = {"--port": "port", "--open": "open_browser"} if static else {"--force": "force"}
+    for switch, name in given.items():
+        if given_by_user(context, name):
+            raise UserError(f"{switch} is {'not for' if static else 'for'} --static; leave it out")
     if static is None:
-        serve(model or [], port, show)
+        serve(model or [], port, open_browser)
     else:
         print_result(write(model or [], static, force))

@@ -39,8 +39,21 @@ SignOption = Annotated[
     str | None,
     typer.Option(metavar="KEY.pem|keyless", help="Sign it with a private key, or as the CI that runs this (Sigstore)."),
 ]
+ReleasedCheckpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        *CHECKPOINT,
+        metavar="[VARIANT=]PATH|official|seeded",
+        help="Weights that the files hold; repeatable, one for each variant. Needed if the release was made of other "
+        "weights than the official ones or seeded.",
+    ),
+]
+CheckJobs = Annotated[
+    int | None, typer.Option(*JOBS, metavar="N", min=1, help="Files to play at a time. Default: by cores and memory.")
+]
 NoPlayOption = Annotated[
-    bool, typer.Option("--no-play", help="Check manifest, sums, signature and SBOM alone. Needs no PyTorch.")
+    bool,
+    typer.Option("--no-play", help="Check manifest, sums, signature, SBOM and scan alone. Needs no PyTorch."),
 ]
 
 
@@ -104,16 +117,18 @@ def release(
 @releases.command(
     "verify",
     short_help="Check a release: sums, signature, metadata, parity.",
-    help="Check a release: its manifest, sums, signature and SBOM, then the files' metadata, and parity with PyTorch. "
+    help="Check a release: its manifest, sums, signature, SBOM and scan, then the files' formats, metadata, and parity "
+    "with PyTorch. "
     "A signature is demanded if --key, --certificate or --identity says whose. Nothing goes over the network but the "
     f"official weights. Exits with 1 if anything differs. {CODE_WARNING}",
 )
 def verify_release(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.")],
-    checkpoint: ReleaseCheckpoint = None,
+    checkpoint: ReleasedCheckpoint = None,
     clip: ClipOption = None,
     frames: FramesOption = None,
-    jobs: ReleaseJobs = None,
+    jobs: CheckJobs = None,
     cluster: ReleaseCluster = None,
     trust: TrustOption = False,
     key: Annotated[
@@ -131,6 +146,10 @@ def verify_release(
     ] = None,
     no_play: NoPlayOption = False,
 ) -> None:
+    if no_play:
+        for name in ("checkpoint", "clip", "frames", "jobs", "cluster", "trust"):
+            if given_by_user(context, name):
+                raise typer.BadParameter(f"--{name} is not for --no-play, which opens no model; leave it out")
     from tools.release import command
 
     options = command.ReleaseOptions(

@@ -15,6 +15,7 @@ from parity_tests.clips import load_clip
 from parity_tests.reports.parity_report import verdict
 from rvm_model.errors import UserError
 from rvm_model.files import sha256_of
+from rvm_model.weights.checkpoint import RELEASED
 from tools.companions.entry import Tensor
 from tools.jobs.processes import default_processes
 from tools.jobs.runner import Job, run_jobs
@@ -42,7 +43,7 @@ def check_release(
 
     Args:
         order: Its folder, as `out`; the clip to play; the weights by variant, if they are not the seeded or the
-            official ones that the manifest names; and whether files that are code may be run.
+            official ones, which the manifest names; and whether files that are code may be run.
         jobs: Number of processes; None for as many as cores and memory allow.
         cluster: The address of a Dask scheduler.
         verifier: Says whose signature the release must have; None if it needs none.
@@ -64,8 +65,11 @@ def check_release(
     doubts = [f"{name}: {fault}" for name, faults in unopened.items() for fault in faults]
     say("formats", "wrong" if doubts else "ok")
     sound = [each for each in manifest.artifacts if not unopened[each.file]]
-    origins = {variant: each.origin for variant, each in manifest.checkpoints.items()}
-    sources = {variant: "seeded" if origin == "seeded" else "official" for variant, origin in origins.items()}
+    sources = {
+        variant: "seeded" if each.origin == "seeded" else "official"
+        for variant, each in manifest.checkpoints.items()
+        if each.origin != "file" or each.sha256 == RELEASED[variant][1]
+    }
     sources |= order.checkpoints
     results = run_jobs(
         [
@@ -113,13 +117,14 @@ def disagreements(entry: ReleasedFile, order: Order, sources: Mapping[str, str])
     ]
     if doubts:
         return doubts
+    missing = f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH"
     source = sources.get(artifact.variant)
     if source is None:
-        return [f"the manifest names no checkpoint of {artifact.variant}"]
+        return [f"{missing} (sha256 {entry.checkpoint_sha256})"]
     try:
         checkpoint = load_weights(source, artifact.variant, artifact.refiner, order.trust)
     except UserError as error:
-        return [f"its parity was not looked at: give its weights as --checkpoint {artifact.variant}=PATH ({error})"]
+        return [f"{missing} ({error})"]
     reports = prove(artifact, checkpoint, load_clip(order.clip, order.frames)).reports
     return [line for report in reports if not report.ok for line in verdict(report)]
 

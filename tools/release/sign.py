@@ -28,6 +28,9 @@ GITHUB = "https://token.actions.githubusercontent.com"
 _OTHER_FILES = "Signature mismatch"
 """The beginning of the library's error if a signature is good, but not of these files."""
 
+_KINDS = {"publicKey": "--key", "x509CertificateChain": "--certificate", "certificate": "--identity"}
+"""The option that demands each kind of signature, by its name in the signature."""
+
 _MOST_BYTES = 16_000_000
 """The limit of a signature: it lists a few hundred files at most."""
 
@@ -52,6 +55,11 @@ class Verifier:
     certificates: Path | None = None
     identity: str | None = None
     issuer: str = GITHUB
+
+    @property
+    def option(self) -> str:
+        """The option that names this signer."""
+        return "--key" if self.key else "--certificate" if self.certificates else "--identity"
 
     def __str__(self) -> str:
         if self.identity is not None:
@@ -112,6 +120,13 @@ def check_signature(folder: Path, verifier: Verifier | None) -> Iterator[str]:
         yield f"{SIGNATURE} is larger than any signature"
         return
     config = _verifying(verifier)
+    kind = _kind(path)
+    if kind is None:
+        yield f"{SIGNATURE} is no signature, or is damaged"
+        return
+    if kind != verifier.option:
+        yield f"{SIGNATURE} is a signature of another kind than {verifier.option} demands; give {kind}"
+        return
     try:
         with redirect_stdout(sys.stderr):  # the library prints warnings
             config.verify(folder, path)
@@ -149,8 +164,13 @@ def _signing(signer: Signer) -> Any:
             f"--sign {key}: give an unencrypted private key on the curve P-256, P-384 or P-521, as a PEM file",
         )
     chain = _readable(signer.certificates, "certificates")
+
+    def use() -> Any:
+        _check_usage(chain)
+        return config.use_certificate_signer(private_key=key, signing_certificate=chain, certificate_chain=[chain])
+
     return _usable(
-        lambda: config.use_certificate_signer(private_key=key, signing_certificate=chain, certificate_chain=[chain]),
+        use,
         f"--certificate {chain}: give the certificate of {key} as a PEM file, and behind it those of its issuers",
     )
 
@@ -220,8 +240,31 @@ def _usable(use: Callable[[], Any], fault: str) -> Any:
     """Return the configuration with a key or certificates. Raise SigningError if they cannot be used."""
     try:
         return use()
-    except Exception as error:  # cryptography raises ValueError, TypeError, AttributeError and its own
+    except ValueError as error:
         raise SigningError(f"{fault} ({first_line(error)})") from error
+    except Exception as error:  # cryptography raises TypeError, AttributeError and its own, whose texts help nobody
+        raise SigningError(fault) from error
+
+
+def _check_usage(chain: Path) -> None:
+    """Raise ValueError if the first certificate may not sign: the library signs with it, and verifies nothing of it."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    extensions = x509.load_pem_x509_certificates(read_file(chain, _MOST_BYTES))[0].extensions
+    usages = {type(each.value): each.value for each in extensions}
+    usage, extended = usages.get(x509.KeyUsage), usages.get(x509.ExtendedKeyUsage, ())
+    if not (usage is not None and usage.digital_signature) and ExtendedKeyUsageOID.CODE_SIGNING not in extended:
+        raise ValueError("the first one lacks the key usage digitalSignature")
+
+
+def _kind(path: Path) -> str | None:
+    """Return the option that demands signatures of this kind, or None if the file is no signature."""
+    try:
+        (kind,) = json.loads(read_file(path, _MOST_BYTES))["verificationMaterial"].keys() & _KINDS.keys()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return _KINDS[kind]
 
 
 def _signed(path: Path) -> dict[str, str]:

@@ -129,6 +129,8 @@ def _readme(target: Target, model: Model, seeded: bool, sizes: str) -> str:
         undefined=StrictUndefined,
     )
     names = {"{file}": model.path.name, "{portable}": model.portable}
+    if size := model.artifact.fixed:
+        names |= {"{width}": f"{size.width}", "{height}": f"{size.height}", "{ratio}": f"{size.ratio}"}
     steps = list(target.steps)
     for key, value in names.items():
         steps = [step.replace(key, value) for step in steps]

@@ -483,11 +483,15 @@ def swap(folder):
         (lambda out: forged(out, put_at("artifacts", 0, "tools", "onnx", value="1.0")), ["its onnx_version is"]),
         (lambda out: forged(out, put_at("artifacts", 0, "bytes", value=3)), ["bytes, expected is one of 3 bytes"]),
         (lambda out: forged(out, put_at("checkpoints", value={})), ["its checkpoint is not the one that the"]),
+        (
+            lambda out: forged(out, put_at("checkpoints", "mobilenetv3", "origin", value="file")),
+            ["give its weights as --checkpoint mobilenetv3=PATH (sha256 "],
+        ),
     ],
     ids=[
         *("missing", "stranger", "no sums", "no sum", "sum outside", "sums no text", "no line", "card", "swapped"),
         *("no manifest", "no json", "file outside", "more keys", "empty", "format", "weights", "inputs", "precision"),
-        *("opset", "tool", "bytes", "no checkpoint"),
+        *("opset", "tool", "bytes", "no checkpoint", "weights of its own"),
     ],
 )
 def test_every_doubt_is_told(spoil, said, copy, run, monkeypatch):

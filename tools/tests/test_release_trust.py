@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
@@ -27,7 +28,7 @@ from tools.release.files import LICENCE_TEXT, SBOM, SIGNATURE, SUMS
 from tools.release.integrity import scan_faults
 from tools.release.sign import GITHUB, Signer, Verifier, check_signature, sign_release
 from tools.tests.kills import ROOT, hashes
-from tools.tests.signers import Person, pem, person
+from tools.tests.signers import Person, certificate, pem, person
 from tools.tests.small_release import ROWS, VERSION, make_here, order_of
 
 pytestmark = pytest.mark.timeout(900)
@@ -84,7 +85,11 @@ def again(run, monkeypatch):
 def listed(run, monkeypatch):
     """Return a function that checks a release, and fails if a model is opened."""
     monkeypatch.setattr(check, "run_jobs", lambda *_: pytest.fail("no model must be opened"))
-    return lambda folder, *words: run("release", "verify", folder, "--frames", 16, *words)
+
+    def verify(folder, *words):
+        return run("release", "verify", folder, *words, *([] if "--no-play" in words else ["--frames", 16]))
+
+    return verify
 
 
 def sum_again(folder):
@@ -131,6 +136,18 @@ def test_a_signature_by_a_certificate(copy, again, run, mine, others):
     assert f"{SIGNATURE} is no signature of this release by {others.authority}" in result.error
 
 
+def test_a_signature_of_another_kind_says_which_option_demands_it(copy, mine):
+    sign(copy, mine)
+    assert [*check_signature(copy, Verifier(certificates=mine.authority))] == [
+        f"{SIGNATURE} is a signature of another kind than --certificate demands; give --key"
+    ]
+    (fault,) = check_signature(copy, Verifier(**SIGNER))
+    assert fault.endswith("than --identity demands; give --key")
+    sign_release(copy, Signer(key=mine.private, certificates=mine.chain))
+    (fault,) = check_signature(copy, Verifier(key=mine.public))
+    assert fault.endswith("than --key demands; give --certificate")
+
+
 @pytest.mark.parametrize("play", [[], ["--no-play"]], ids=["play", "no play"])
 def test_a_signature_by_somebody_else_is_refused_before_a_model_is_opened(play, copy, listed, mine, others):
     sign(copy, others)
@@ -161,6 +178,13 @@ def test_nobody_is_told_that_an_unchecked_signature_is_good(copy, run, mine, goo
     assert result.code == 0
     assert "signature: not checked; give --key, --certificate or --identity" in result.err
     assert "signature: none, and none demanded" in run("release", "verify", good, "--no-play").err
+
+
+@pytest.mark.parametrize("words", [["--frames", 12], ["--trust"], ["--checkpoint", "seeded"]], ids=str)
+def test_an_option_for_playing_is_refused_where_nothing_is_played(words, good, run):
+    result = run("release", "verify", good, "--no-play", *words)
+    assert result.code == 2
+    assert f"{words[0]} is not for --no-play, which opens no model; leave it out" in result.error
 
 
 @pytest.mark.parametrize(
@@ -204,6 +228,11 @@ def test_unusable_keys_are_one_line_and_nothing_is_made(run, mine, tmp_path, mon
     locked.write_bytes(pem(ec.generate_private_key(ec.SECP256R1()), b"secret"))
     odd = tmp_path / "odd.pem"
     odd.write_bytes(pem(ec.generate_private_key(ec.SECP256K1())))
+    other = tmp_path / "rsa.pem"
+    other.write_bytes(pem(rsa.generate_private_key(65537, 2048)))
+    may_not_sign = tmp_path / "may_not_sign.pem"
+    owner = serialization.load_pem_private_key(mine.private.read_bytes(), None)
+    may_not_sign.write_bytes(certificate("me", owner, "me", owner).public_bytes(serialization.Encoding.PEM))
     out = tmp_path / "out"
     for words, said in (
         (["--sign", tmp_path / "none.pem"], "no such file: "),
@@ -211,6 +240,8 @@ def test_unusable_keys_are_one_line_and_nothing_is_made(run, mine, tmp_path, mon
         (["--sign", mine.public], "give an unencrypted private key on the curve P-256"),
         (["--sign", locked], "give an unencrypted private key"),
         (["--sign", odd], "give an unencrypted private key on the curve P-256"),
+        (["--sign", other], "give an unencrypted private key on the curve P-256, P-384 or P-521, as a PEM file"),
+        (["--sign", mine.private, "--certificate", may_not_sign], "lacks the key usage digitalSignature"),
         (["--sign", mine.private, "--certificate", mine.public], "give the certificate of"),
         (["--sign", mine.private, "--certificate", mine.authority], "give the certificate of"),
         (["--sign", "keyless"], "this is no CI with an identity of its own; give a private key"),
@@ -219,6 +250,7 @@ def test_unusable_keys_are_one_line_and_nothing_is_made(run, mine, tmp_path, mon
         result = run("release", "--out", out, *MAKE, *words)
         assert result.code == 2, words
         assert said in result.error
+        assert "object has no attribute" not in result.error
         assert not out.exists()
     for words, said in (
         (["--key", tmp_path / "none.pem"], "no such file: "),

@@ -109,6 +109,9 @@ matte clip.mp4 --model seeded --alpha a.mp4 --bits nine    | '--bits': give a wh
 matte clip.mp4 --model seeded --alpha a.mp4 --preview p.png | --alpha is not for --preview
 demo --port http                                    | '--port': give a whole number
 demo --model notes.txt                              | is none of the formats known here
+demo --static site --port 80                        | --port is not for --static; leave it out
+demo --static site --open                           | --open is not for --static; leave it out
+demo --force                                        | --force is for --static; leave it out
 bench nowhere.onnx                                  | cannot read nowhere.onnx
 bench --preset hd                                   | is not one of rvm
 bench --threads 0                                   | Invalid value '0' for '--threads': give at least 1
