@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from exporters.artifact import ArtifactError
 from exporters.executorch import MAGIC, METADATA
 from exporters.executorch.operations import DTYPES, KINDS, SCALARS
+from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 from rvm_model.files import read_file
 
@@ -99,7 +100,7 @@ def read(path: Path) -> Model:
 
 def content_sha256(content: bytes, claimed: str) -> str:
     """Return the hash of a file's bytes, with zeros in the place of the hash that it claims."""
-    return hashlib.sha256(content.replace(claimed.encode(), UNHASHED.encode(), 1)).hexdigest()
+    return hashlib.sha256(content.replace(claimed.encode(errors="replace"), UNHASHED.encode(), 1)).hexdigest()
 
 
 def parse(content: bytes) -> Model:
@@ -122,12 +123,13 @@ def parse(content: bytes) -> Model:
     if data is None or data.number(0, "b") != 1:
         raise ValueError("its graph is not in a segment")
     graph = _graph(_at(segments, data.number(1, "I")).tobytes())
-    values, externals = _values(graph, named)
+    budget = Budget(content)
+    values, externals = _values(graph, named, budget)
     tensors = {number: _tensor(methods[0], number, externals.get(at)) for at, number in enumerate(arguments)}
     inputs, outputs = ([_passed(tensors, int(each)) for each in methods[0].numbers(slot, "<i4")] for slot in (3, 4))
     for tensor in tensors.values():
         if tensor.buffer:  # a constant that is not the graph's own, but passed to it
-            constant = _buffer(program, segments, tensor)
+            constant = _buffer(program, segments, tensor, budget)
             values[tensor.value] = replace(values[tensor.value], data=constant)
     operations = [_operation(table) for table in _bounded(graph.tables(1))]
     _check_order(operations, values, inputs, outputs)
@@ -195,7 +197,9 @@ def _operation(node: Table) -> Operation:
     )
 
 
-def _values(graph: Table, named: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[int, Value], dict[int, int]]:
+def _values(
+    graph: Table, named: Mapping[str, NDArray[np.uint8]], budget: Budget
+) -> tuple[dict[int, Value], dict[int, int]]:
     """Return the values by number, and the numbers of those that a method passes, by their place in its call."""
     constants = graph.tables(8)
     found: dict[int, Value] = {}
@@ -213,25 +217,25 @@ def _values(graph: Table, named: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[
             raise ValueError(f"it has two values of number {number}, or at place {place}")
         if index >= max(len(constants), 1):
             raise ValueError(f"it has {len(constants)} constants, and refers to number {index}")
-        data = _constant(number, dtype, shape, named, constants[index].text(2)) if index else None
+        data = _array(number, dtype, shape, _named(number, named, constants[index]), budget) if index else None
         found[number] = Value(dtype=dtype, shape=shape, data=data)
         if place != NO_VALUE:
             passed[place] = number
     return found, passed
 
 
-def _constant(
-    number: int, dtype: str, shape: tuple[int, ...], named: Mapping[str, NDArray[np.uint8]], name: str
-) -> NDArray[Any]:
+def _named(number: int, named: Mapping[str, NDArray[np.uint8]], constant: Table) -> NDArray[np.uint8]:
+    name = constant.text(2)
     if name not in named:
         raise ValueError(f"its value {number} is a constant that it has not")
-    return _array(number, dtype, shape, named[name])
+    return named[name]
 
 
-def _array(number: int, dtype: str, shape: tuple[int, ...], content: NDArray[np.uint8]) -> NDArray[Any]:
+def _array(number: int, dtype: str, shape: tuple[int, ...], content: NDArray[np.uint8], budget: Budget) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if content.size != size:
         raise ValueError(f"its value {number} has {content.size} bytes, and its shape {size}")
+    budget.take(size)
     data = content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
     if not np.isfinite(data).all():
         raise ValueError(f"its value {number} has numbers that are not finite")
@@ -256,7 +260,7 @@ def _passed(tensors: Mapping[int, Tensor], number: int) -> Tensor:
     return tensors[number]
 
 
-def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tensor) -> NDArray[Any]:
+def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tensor, budget: Budget) -> NDArray[Any]:
     constants = program.table(5)
     offsets = [] if constants is None else [*map(int, constants.numbers(1, "<u8"))]
     if constants is None or tensor.buffer >= len(offsets):
@@ -264,7 +268,7 @@ def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tenso
     begin = offsets[tensor.buffer]
     size = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
     content = _at(segments, constants.number(0, "I"))[begin : begin + size]
-    return _array(tensor.value, tensor.dtype, tensor.shape, content)
+    return _array(tensor.value, tensor.dtype, tensor.shape, content, budget)
 
 
 def _check_order(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from exporters.artifact import ArtifactError
 from exporters.litert import METADATA
 from exporters.litert.operations import DTYPES, KINDS
+from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 from rvm_model.files import read_file
 
@@ -85,7 +86,7 @@ def read(path: Path) -> Model:
 
 def content_sha256(content: bytes, claimed: str) -> str:
     """Return the hash of a file's bytes, with zeros in the place of the hash that it claims."""
-    return hashlib.sha256(content.replace(claimed.encode(), UNHASHED.encode(), 1)).hexdigest()
+    return hashlib.sha256(content.replace(claimed.encode(errors="replace"), UNHASHED.encode(), 1)).hexdigest()
 
 
 def parse(content: bytes) -> Model:
@@ -94,8 +95,10 @@ def parse(content: bytes) -> Model:
     buffers, subgraphs, signatures = model.tables(4), model.tables(2), model.tables(7)
     if len(subgraphs) != 1 or len(signatures) != 1:
         raise ValueError(f"it has {len(subgraphs)} graphs and {len(signatures)} signatures, not one of each")
-    graph, signature = subgraphs[0], signatures[0]
-    tensors = [_tensor(table, buffers) for table in graph.tables(0)]
+    if model.has(8) or model.has(9):
+        raise ValueError("it keeps data in other files")
+    graph, signature, budget = subgraphs[0], signatures[0], Budget(content)
+    tensors = [_tensor(table, buffers, budget) for table in graph.tables(0)]
     inputs, outputs = ({each.text(0): each.number(1, "I") for each in signature.tables(side)} for side in (0, 1))
     if not {*inputs.values(), *outputs.values()} <= {*range(len(tensors))}:
         raise ValueError("its signature names tensors that it has not")
@@ -142,7 +145,7 @@ def _operations(tables: Sequence[Table], kinds: Sequence[int | str]) -> list[Ope
     return operations
 
 
-def _tensor(table: Table, buffers: Sequence[Table]) -> Tensor:
+def _tensor(table: Table, buffers: Sequence[Table], budget: Budget) -> Tensor:
     name, shape = table.text(3)[:200], tuple(map(int, table.numbers(0, "<i4")))
     dtype = DTYPES.get(table.number(1, "b"))
     if dtype is None or len(shape) > 4 or not all(0 < side <= _LARGEST_SIDE for side in shape):
@@ -151,6 +154,7 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> Tensor:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if content.size and content.size != size:
         raise ValueError(f"its tensor {name!r} has {content.size} bytes, and its shape {size}")
+    budget.take(content.size)
     data = content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape) if content.size else None
     quantised = table.table(4)
     scale, zero = (np.zeros(0), np.zeros(0)) if quantised is None else (quantised.numbers(k, d) for k, d in _STEPS)

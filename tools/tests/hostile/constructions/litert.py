@@ -6,8 +6,9 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from exporters.litert.load import HASH
 from tools.tests.hostile.constructions.construction import ESC, Build, Construction, copied, sparse
-from tools.tests.hostile.home import Home
+from tools.tests.hostile.home import SECRET, Home
 from tools.tests.hostile.spoil_litert import change_metadata_to, repacked
 
 NAME = "model.tflite"
@@ -51,6 +52,19 @@ def data_behind_the_model(model: Any) -> None:
         buffer.data, buffer.offset, buffer.size = None, 2**40, 2**40
 
 
+def data_in_other_files(model: Any) -> None:
+    """Add a file's name and a place in it, from which a runtime may take weights."""
+    model.externalBufferGroups = [schema.ExternalBufferGroupT(name=f"../outside/{SECRET}")]
+    model.externalBuffers = [schema.ExternalBufferT(id=1, group=0, offset=0, length=100)]
+
+
+def shared_data(model: Any) -> None:
+    """Let 60,000 tensors have the same data, the largest."""
+    graph = model.subgraphs[0]
+    sizes = [0 if buffer.data is None else len(buffer.data) for buffer in model.buffers]
+    graph.tensors += [max(graph.tensors, key=lambda tensor: sizes[tensor.buffer])] * 60_000
+
+
 def shared_tables(home: Home) -> Construction:
     """Write a model of four million graphs, all of them one table."""
     builder = flatbuffers.Builder(1024)
@@ -87,9 +101,12 @@ LITERT: dict[str, Build] = {
     "LiteRT with tensors of terabytes": _litert(tensor_of_terabytes),
     "LiteRT with names that terminals act on": _litert(names_that_terminals_act_on),
     "LiteRT with data behind the model": _litert(data_behind_the_model),
+    "LiteRT with data in other files": _litert(data_in_other_files),
+    "LiteRT with 60,000 tensors of the same data": _litert(shared_data),
     "LiteRT with four million tables": shared_tables,
     "LiteRT of 300 GB": beyond_two_gigabytes,
     "LiteRT with metadata that terminals act on": _litert(lambda model: change_metadata_to(model, "checkpoint", ESC)),
+    "LiteRT with a hash that is no text": _litert(lambda model: change_metadata_to(model, HASH, "\ud800")),
     "LiteRT with a ratio of a million digits": _litert(
         lambda model: change_metadata_to(model, "downsample_ratio", "9" * 1_000_000)
     ),
