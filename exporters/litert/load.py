@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from exporters.artifact import ArtifactError
 from exporters.litert import METADATA
 from exporters.litert.operations import DTYPES, KINDS
-from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 from rvm_model.files import read_file
 
@@ -97,8 +96,8 @@ def parse(content: bytes) -> Model:
         raise ValueError(f"it has {len(subgraphs)} graphs and {len(signatures)} signatures, not one of each")
     if model.has(8) or model.has(9):
         raise ValueError("it keeps data in other files")
-    graph, signature, budget = subgraphs[0], signatures[0], Budget(content)
-    tensors = [_tensor(table, buffers, budget) for table in graph.tables(0)]
+    graph, signature = subgraphs[0], signatures[0]
+    tensors = [_tensor(table, buffers) for table in graph.tables(0)]
     inputs, outputs = ({each.text(0): each.number(1, "I") for each in signature.tables(side)} for side in (0, 1))
     if not {*inputs.values(), *outputs.values()} <= {*range(len(tensors))}:
         raise ValueError("its signature names tensors that it has not")
@@ -145,7 +144,7 @@ def _operations(tables: Sequence[Table], kinds: Sequence[int | str]) -> list[Ope
     return operations
 
 
-def _tensor(table: Table, buffers: Sequence[Table], budget: Budget) -> Tensor:
+def _tensor(table: Table, buffers: Sequence[Table]) -> Tensor:
     name, shape = table.text(3)[:200], tuple(map(int, table.numbers(0, "<i4")))
     dtype = DTYPES.get(table.number(1, "b"))
     if dtype is None or len(shape) > 4 or not all(0 < side <= _LARGEST_SIDE for side in shape):
@@ -154,7 +153,6 @@ def _tensor(table: Table, buffers: Sequence[Table], budget: Budget) -> Tensor:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if content.size and content.size != size:
         raise ValueError(f"its tensor {name!r} has {content.size} bytes, and its shape {size}")
-    budget.take(content.size)
     data = content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape) if content.size else None
     quantised = table.table(4)
     scale, zero = (np.zeros(0), np.zeros(0)) if quantised is None else (quantised.numbers(k, d) for k, d in _STEPS)

@@ -1,17 +1,20 @@
-"""Bound the constants of a file. Thousands may share its bytes, and a reader would take each for one of its own."""
+"""Bound what is read of a file. Thousands of arrays may share its bytes, and a reader would copy each."""
 
 _MOST_TIMES = 2
-"""How often a file's bytes may be constants. Those of a network share no more than a few small ones."""
+"""How often a file's bytes may be read. A network shares a few small arrays."""
+
+_SMALL = 1_000_000
+"""Bytes that may be read besides, for small files."""
 
 
 class Budget:
-    """The bytes that the constants of a file may still have. `content` is what they are taken from."""
+    """The bytes that may still be read as arrays of a content."""
 
     def __init__(self, content: bytes) -> None:
-        self._left = _MOST_TIMES * len(content)
+        self._left = _MOST_TIMES * len(content) + _SMALL
 
     def take(self, nbytes: int) -> None:
-        """Count a constant. Raises ValueError if all together have too many bytes."""
+        """Count an array. Raises ValueError if all together have too many bytes."""
         self._left -= nbytes
         if self._left < 0:
-            raise ValueError(f"its constants share their bytes, and have more than {_MOST_TIMES} times those of all")
+            raise ValueError(f"its arrays share their bytes, and have more than {_MOST_TIMES} times those of all")
