@@ -181,12 +181,15 @@ def download(
     name, sha256, most_bytes = RELEASED[variant]
     url = f"{url or os.environ.get('RVM_RELEASE_URL') or RELEASE_URL}/{name}"
     pooch.get_logger().setLevel("WARNING")
+    cache = Path(folder or pooch.os_cache("rvm-export"))
     try:
+        if (cache / name).exists():
+            check_file(cache / name)  # pooch would wait for a pipe
         path = pooch.retrieve(
             url,
             known_hash=f"sha256:{sha256}",
             fname=name,
-            path=folder or pooch.os_cache("rvm-export"),
+            path=cache,
             downloader=BoundedDownloader(most_bytes=most_bytes, timeout=timeout, progress=progress),
         )
     except RefusedBody as error:
