@@ -53,6 +53,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def leads_out(path: Path, folder: Path) -> bool:
+    """Return whether a file in a folder is a link to one outside of it."""
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Open a path for `open`. Without O_NONBLOCK, opening a pipe waits until somebody writes into it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,6 +1,7 @@
 """Open zip files of others: models, and `.pth` and `.torchscript` files. None of their claims is trusted."""
 
 import errno
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -84,6 +85,22 @@ def find_damage(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return f"is damaged: the checksum of {damaged} is wrong" if damaged else None
+
+
+def rewritten(archive: zipfile.ZipFile) -> io.BytesIO:
+    """Return an archive of the same entries for a library, which might read another content from a file of two minds.
+
+    Raises ZipError if the names of two entries differ in case at most, since PyTorch does not tell them apart.
+    """
+    names = archive.namelist()
+    if len({name.lower() for name in names}) < len(names):
+        raise ZipError("is refused: two of its entries have the same name")
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as target:
+        for name in names:
+            target.writestr(zipfile.ZipInfo(name), archive.read(name))
+    out.seek(0)
+    return out
 
 
 def _refuse_many_entries(path: Path, file: BinaryIO) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.executorch.operations import DTYPES, KINDS
+from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 
 NO_VALUE = 0xFFFFFFFF
@@ -54,24 +55,28 @@ class Graph:
     passed: Mapping[int, int]
 
 
-def parse_graph(content: bytes, constants: Mapping[str, NDArray[np.uint8]]) -> Graph:
+def parse_graph(content: bytes, constants: Mapping[str, NDArray[np.uint8]], budget: Budget) -> Graph:
     """Return the graph in a segment's bytes. Raises ValueError for any fault.
 
     Args:
         content: The segment.
         constants: The bytes of all constants, by name.
+        budget: Counts the arrays of the file.
     """
     graph = _flatbuffer(content)
-    values, passed = _values(graph, constants)
+    values, passed = _values(graph, constants, budget)
     operations = [_operation(table) for table in _bounded(graph.tables(1))]
     return Graph(values=values, operations=operations, passed=passed)
 
 
-def array_of(number: int, dtype: str, shape: tuple[int, ...], content: NDArray[np.uint8]) -> NDArray[Any]:
+def array_of(
+    number: int, dtype: str, shape: tuple[int, ...], content: NDArray[np.uint8], budget: Budget
+) -> NDArray[Any]:
     """Return the numbers of a constant value. Raises ValueError if they do not fit its shape, or are not finite."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if content.size != size:
         raise ValueError(f"its value {number} has {content.size} bytes, and its shape {size}")
+    budget.take(size)
     data = content.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
     if not np.isfinite(data).all():
         raise ValueError(f"its value {number} has numbers that are not finite")
@@ -110,7 +115,9 @@ def _operation(node: Table) -> Operation:
     )
 
 
-def _values(graph: Table, named: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[int, Value], dict[int, int]]:
+def _values(
+    graph: Table, named: Mapping[str, NDArray[np.uint8]], budget: Budget
+) -> tuple[dict[int, Value], dict[int, int]]:
     """Return the values by number, and the numbers of those that a method passes, by their place in its call."""
     constants = graph.tables(8)
     found: dict[int, Value] = {}
@@ -128,16 +135,15 @@ def _values(graph: Table, named: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[
             raise ValueError(f"it has two values of number {number}, or at place {place}")
         if index >= max(len(constants), 1):
             raise ValueError(f"it has {len(constants)} constants, and refers to number {index}")
-        data = _constant(number, dtype, shape, named, constants[index].text(2)) if index else None
+        data = array_of(number, dtype, shape, _named(number, named, constants[index]), budget) if index else None
         found[number] = Value(dtype=dtype, shape=shape, data=data)
         if place != NO_VALUE:
             passed[place] = number
     return found, passed
 
 
-def _constant(
-    number: int, dtype: str, shape: tuple[int, ...], named: Mapping[str, NDArray[np.uint8]], name: str
-) -> NDArray[Any]:
+def _named(number: int, named: Mapping[str, NDArray[np.uint8]], constant: Table) -> NDArray[np.uint8]:
+    name = constant.text(2)
     if name not in named:
         raise ValueError(f"its value {number} is a constant that it has not")
-    return array_of(number, dtype, shape, named[name])
+    return named[name]

@@ -18,6 +18,7 @@ from exporters.artifact import ArtifactError
 from exporters.executorch import MAGIC, METADATA
 from exporters.executorch.graph import NO_VALUE, Operation, Value, array_of, parse_graph
 from exporters.executorch.operations import SCALARS
+from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 from exporters.support.own_metadata import is_unchanged, parse_metadata
 from rvm_model.files import read_file
@@ -80,13 +81,14 @@ def parse(content: bytes) -> Model:
     data = delegates[0].table(1)
     if data is None or data.number(0, "b") != 1:
         raise ValueError("its graph is not in a segment")
-    graph = parse_graph(_at(segments, data.number(1, "I")).tobytes(), named)
+    budget = Budget(content)
+    graph = parse_graph(_at(segments, data.number(1, "I")).tobytes(), named, budget)
     values = dict(graph.values)
     tensors = {number: _tensor(methods[0], number, graph.passed.get(at)) for at, number in enumerate(arguments)}
     inputs, outputs = ([_passed(tensors, int(each)) for each in methods[0].numbers(slot, "<i4")] for slot in (3, 4))
     for tensor in tensors.values():
         if tensor.buffer:  # a constant that is not the graph's own, but passed to it
-            constant = _buffer(program, segments, tensor)
+            constant = _buffer(program, segments, tensor, budget)
             values[tensor.value] = replace(values[tensor.value], data=constant)
     _check_order(graph.operations, values, inputs, outputs)
     return Model(
@@ -139,7 +141,7 @@ def _passed(tensors: Mapping[int, Tensor], number: int) -> Tensor:
     return tensors[number]
 
 
-def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tensor) -> NDArray[Any]:
+def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tensor, budget: Budget) -> NDArray[Any]:
     constants = program.table(5)
     offsets = [] if constants is None else [*map(int, constants.numbers(1, "<u8"))]
     if constants is None or tensor.buffer >= len(offsets):
@@ -147,7 +149,7 @@ def _buffer(program: Table, segments: Sequence[NDArray[np.uint8]], tensor: Tenso
     begin = offsets[tensor.buffer]
     size = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
     content = _at(segments, constants.number(0, "I"))[begin : begin + size]
-    return array_of(tensor.value, tensor.dtype, tensor.shape, content)
+    return array_of(tensor.value, tensor.dtype, tensor.shape, content, budget)
 
 
 def _check_order(

@@ -51,6 +51,7 @@ PARAMS: Mapping[str, frozenset[int]] = {
 }
 """The layers that the network needs, and the keys of their parameters."""
 
+_PARTING = re.compile(r"[\v\f\x1c-\x1f]")
 _NUMBER = r"-?\d{1,12}(?:\.\d{0,12})?(?:e[-+]?\d{1,2})?"
 _PARAM = re.compile(rf'(-?\d{{1,5}})=(?:"([0-9a-z,]{{1,40}})"|({_NUMBER}(?:,{_NUMBER}){{1,9}})|({_NUMBER}))')
 
@@ -99,6 +100,8 @@ def content_sha256(graph: bytes, weights: bytes) -> str:
 
 def parse(text: str) -> list[Layer]:
     """Return the layers of a `.param`, without their weights. Raises ValueError for any fault."""
+    if _PARTING.search(text):  # they part words for Python, and some not for ncnn
+        raise ValueError(f"its {GRAPH} has characters that no graph has")
     lines = text.split("\n")
     if lines[0].strip() != MAGIC:
         raise ValueError(f"its {GRAPH} begins with {lines[0][:20]!r}, not with {MAGIC}")

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from exporters.artifact import ArtifactError
 from exporters.openvino import GRAPH, WEIGHTS
 from exporters.support.archive import read_member
+from exporters.support.budget import Budget
 from exporters.support.own_metadata import HASH
-from rvm_model.files import MOST_BYTES
 
 METADATA = "rvm_export"
 """The section of `rt_info` with our metadata."""
@@ -240,12 +240,9 @@ def _layers(root: Element, weights: bytes) -> tuple[Layer, ...]:
     _check_element(root[0], "layers", ["layer"])
     if len(root[0]) > _MOST_LAYERS:
         raise ValueError(f"it has {len(root[0])} layers; at most {_MOST_LAYERS} are read")
-    total = 0
+    budget = Budget(weights)
     for element in root[0]:
-        layer = _layer(element, edges, weights)
-        total += 0 if layer.numbers is None else layer.numbers.nbytes
-        if total > MOST_BYTES:
-            raise ValueError(f"its constants have more than {MOST_BYTES} bytes, which no model of this network has")
+        layer = _layer(element, edges, weights, budget)
         if made & {*layer.outputs} or not made.issuperset(layer.inputs):
             raise ValueError(f"its layer {layer.name[:60]!r} reads a value that is not there yet, or makes one again")
         scales = constants.get(layer.inputs[1]) if layer.type == "Interpolate" and len(layer.inputs) > 1 else None
@@ -273,7 +270,7 @@ def _edges(element: Element) -> dict[str, str]:
     return found
 
 
-def _layer(element: Element, edges: dict[str, str], weights: bytes) -> Layer:
+def _layer(element: Element, edges: dict[str, str], weights: bytes, budget: Budget) -> Layer:
     """Return one layer, and take its edges away."""
     _check_element(element, "layer", ["data", "rt_info", "input", "output"])
     key, name, kind = (element.get(each, "") for each in ("id", "name", "type"))
@@ -303,7 +300,7 @@ def _layer(element: Element, edges: dict[str, str], weights: bytes) -> Layer:
         inputs=tuple(inputs),
         outputs=tuple(f"{key}:{port.get('id')}" for port in ports["output"]),
         names=frozenset(each for port in ports["output"] for each in port.get("names", "").split(",") if each),
-        numbers=_numbers(place, data, weights) if kind == "Const" else None,
+        numbers=_numbers(place, data, weights, budget) if kind == "Const" else None,
     )
 
 
@@ -352,7 +349,7 @@ def _is_number(word: str) -> bool:
     return _NUMBER.fullmatch(word) is not None and abs(float(word)) <= _LARGEST
 
 
-def _numbers(place: str, data: Mapping[str, str], weights: bytes) -> NDArray[Any]:
+def _numbers(place: str, data: Mapping[str, str], weights: bytes, budget: Budget) -> NDArray[Any]:
     """Return the numbers of a constant. Raises ValueError unless they lie in the weights."""
     dtype = _DTYPES.get(data.get("element_type", ""))
     places = [data.get(key, "") for key in ("offset", "size")]
@@ -365,6 +362,7 @@ def _numbers(place: str, data: Mapping[str, str], weights: bytes) -> NDArray[Any
         raise ValueError(f"{place} has {size} bytes for the shape {'x'.join(map(str, shape))[:60]} of {dtype}")
     if offset + size > len(weights):
         raise ValueError(f"its {WEIGHTS} has {len(weights)} bytes and ends before the numbers of {place[4:]}")
+    budget.take(size)
     numbers = np.frombuffer(weights, dtype, math.prod(shape), offset).reshape(shape)
     if numbers.dtype.kind == "i" and not _is_small(numbers.ravel().tolist()):
         raise ValueError(f"{place} has an integer beyond {_LARGEST_INDEX}, or a shape of more than {_MOST_NUMBERS}")

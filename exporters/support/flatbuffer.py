@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.support.budget import Budget
+
 _MOST_TABLES = 200_000
 """The limit of tables that are read. A model of ResNet50 has 2,000."""
 
@@ -19,6 +21,7 @@ _KINDS = {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "f": 4, "Q": 8}
 @dataclass(kw_only=True, eq=False)
 class _Content:
     content: bytes
+    budget: Budget
     tables: int = 0
 
     def number(self, at: int, kind: str) -> int:
@@ -92,10 +95,11 @@ class Table:
         count = self.of.number(at, "I")
         if count * size > len(self.of.content) - at - 4:
             raise ValueError(f"a vector in it has {count} elements, more than its bytes hold")
+        self.of.budget.take(count * size)
         return at + 4, count
 
 
 def root(content: bytes) -> Table:
     """Return the table that a flatbuffer begins with. Raises ValueError."""
-    whole = _Content(content=content)
+    whole = _Content(content=content, budget=Budget(content))
     return Table(at=whole.number(0, "I"), of=whole)

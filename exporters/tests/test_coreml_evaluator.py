@@ -460,7 +460,7 @@ PROGRAMS = {
     flexible: "flexible size",
     large_input: "it asks for .* GB",
     endless_input: "it asks for .* GB",
-    large_constant: "it asks for .* GB",
+    large_constant: "more than 100000000 numbers",
     other_file: "outside', which the package does not list",
     other_place: "where none begins",
     no_function: "a function 'main', which its program does not have",

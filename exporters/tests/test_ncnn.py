@@ -229,6 +229,7 @@ DAMAGED = {
     "an empty line of words": (replaced(r"^ReLU .*$", "ReLU"), "does not count its inputs and outputs"),
     "negative inputs": (replaced(r"^(ReLU +\S+ +)1 1", r"\1-1 1"), "does not count its inputs and outputs"),
     "too many inputs": (replaced(r"^(ReLU +\S+ +)1 1", r"\g<1>900 1"), "has other inputs and outputs than it counts"),
+    "words that Python alone parts": (replaced(r" 9=6 ", "\x1c9=6 "), "has characters that no graph has"),
     "no parameter": (replaced(r"9=6 ", "9:6 "), "has '9:6' where a parameter should be"),
     "a strange parameter": (replaced(r" 9=6 ", " 19=6 "), "has the parameter '19=6', which it does not need"),
     "a parameter twice": (replaced(r" 9=6 ", " 9=6 9=6 "), "has the parameter '9=6', which it does not need or has"),

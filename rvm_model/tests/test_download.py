@@ -1,6 +1,7 @@
 """The official checkpoint, from a loopback server with the failures of real servers."""
 
 import hashlib
+import os
 import threading
 import warnings
 from contextlib import suppress
@@ -141,6 +142,13 @@ def test_an_address_that_is_none(url, tmp_path):
 def test_no_server_is_said(tmp_path):
     with pytest.raises(DownloadError, match="cannot be reached"):
         download("mobilenetv3", tmp_path, "http://127.0.0.1:9/release", timeout=(1, 1))
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_cache_is_not_waited_for(server, tmp_path):
+    os.mkfifo(tmp_path / checkpoint.RELEASED["mobilenetv3"][0])
+    with pytest.raises(CheckpointError, match="in the cache: it is no regular file"):
+        download("mobilenetv3", tmp_path, f"{server}/good")
 
 
 def test_a_cache_that_cannot_be_written_is_said(server, tmp_path):

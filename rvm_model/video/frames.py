@@ -94,9 +94,10 @@ class Window:
 
     def check(self, path: Path) -> None:
         """Raise VideoError if no frame can be in the window."""
-        if not 0 <= self.start < (MOST_SECONDS if self.end is None else self.end) <= MOST_SECONDS:
+        end = MOST_SECONDS if self.end is None else self.end
+        if not 0 <= self.start < end <= MOST_SECONDS:
             raise VideoError(
-                f"{path} from {self.start} to {self.end} s is nothing; give a start from 0 on before the end"
+                f"{path} from {self.start:g} to {end:g} s is nothing; give a start from 0 on before the end"
             )
         if self.max_frames is not None and self.max_frames < 1:
             raise VideoError(f"{self.max_frames} frames of {path} are too few; give at least 1")

@@ -12,7 +12,7 @@ from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from rvm_model.files import check_file, open_file, read_file
+from rvm_model.files import check_file, leads_out, open_file, read_file
 from rvm_model.video.colour import SRGB, VideoError
 from rvm_model.video.frames import MOST_PIXELS, Pixels, Properties, Source, TimedFrame, Window, check_size
 
@@ -84,13 +84,16 @@ def picture_files(folder: Path) -> list[Path]:
     """Return the pictures of a folder in natural order.
 
     Raises:
-        VideoError: there are none.
+        VideoError: there are none, or one is a link that leads out of the folder.
     """
     files = [
         file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
     ]
     if not files:
         raise VideoError(f"no {', '.join(IMAGE_SUFFIXES)} in {folder}; give a folder of frames or a video file")
+    for file in files:
+        if leads_out(file, folder):
+            raise VideoError(f"{file} is a link that leads out of its folder; give a folder of the pictures")
     return sorted(files, key=natural_order)
 
 

@@ -23,7 +23,7 @@ from rvm_model.network.matting_network import MattingNetwork, Refine
 from rvm_model.state import REFINERS, VARIANTS
 from rvm_model.weights.bounded_download import BoundedDownloader, RefusedBody
 from rvm_model.weights.seeded import seeded_state_dict
-from rvm_model.zip_files import find_damage, open_zip
+from rvm_model.zip_files import ZipError, find_damage, open_zip, rewritten
 
 RELEASE_URL = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 """Release of the `official` checkpoints; the environment variable RVM_RELEASE_URL sets a mirror."""
@@ -181,12 +181,15 @@ def download(
     name, sha256, most_bytes = RELEASED[variant]
     url = f"{url or os.environ.get('RVM_RELEASE_URL') or RELEASE_URL}/{name}"
     pooch.get_logger().setLevel("WARNING")
+    cache = Path(folder or pooch.os_cache("rvm-export"))
     try:
+        if (cache / name).exists():
+            check_file(cache / name)  # pooch would wait for a pipe
         path = pooch.retrieve(
             url,
             known_hash=f"sha256:{sha256}",
             fname=name,
-            path=folder or pooch.os_cache("rvm-export"),
+            path=cache,
             downloader=BoundedDownloader(most_bytes=most_bytes, timeout=timeout, progress=progress),
         )
     except RefusedBody as error:
@@ -278,15 +281,19 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     damage = find_damage(path)
     if damage:
         raise CheckpointError(f"{path} {damage}")
-    with open_zip(path) as archive:
-        if any("/code/" in name for name in archive.namelist()):
-            raise CheckpointError(f"{path} is TorchScript, not a checkpoint; give {_SOURCES}")
-        for entry in archive.infolist():
-            if entry.filename.endswith("/data.pkl"):
-                with archive.open(entry) as pickled:
-                    _check_pickle(path, entry.file_size, pickled)
     try:
-        state_dict: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        with open_zip(path) as archive:
+            if any("/code/" in name for name in archive.namelist()):
+                raise CheckpointError(f"{path} is TorchScript, not a checkpoint; give {_SOURCES}")
+            for entry in archive.infolist():
+                if entry.filename.lower().endswith("/data.pkl"):  # torch ignores case
+                    with archive.open(entry) as pickled:
+                        _check_pickle(path, entry.file_size, pickled)
+            content = rewritten(archive)
+    except ZipError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    try:
+        state_dict: dict[str, Tensor] = torch.load(content, map_location="cpu", weights_only=True)
     # For a pickle that is no checkpoint, torch may raise any exception.
     except Exception as error:
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():

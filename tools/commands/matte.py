@@ -10,6 +10,7 @@ from pathlib import Path
 from exporters.artifact import Artifact
 from exporters.spec import Fixed
 from rvm_model.errors import UserError
+from rvm_model.files import leads_out
 from rvm_model.matting import matte_source
 from rvm_model.rendering import Kind
 from rvm_model.state import auto_downsample_ratio, internal_size
@@ -317,6 +318,9 @@ def _clips(path: Path) -> list[Path]:
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if videos and any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
         raise MatteError(f"{path} holds both videos and pictures; give a folder of one kind")
+    for video in videos:
+        if leads_out(video, path):
+            raise MatteError(f"{video} is a link that leads out of its folder; give what it leads to")
     return videos or [path]
 
 

@@ -136,8 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
-        address = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
-        content = self.server.site.get(address) if self._meant() else None
+        address = self._address()
+        content = self.server.site.get(address)
         if content is None:
             self._begin(HTTPStatus.NOT_FOUND, "text/plain", 0)
             return
@@ -159,15 +159,17 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Log nothing."""
 
-    def _meant(self) -> bool:
-        """Return whether the request names this machine as its host.
+    def _address(self) -> str:
+        """Return the address that the request asks for; empty, which none is, unless it names this machine as its host.
 
         A foreign page whose name resolves here gets nothing.
         """
         try:
-            return urlsplit(f"//{self.headers.get('Host', '')}").hostname in (HOST, "localhost")
-        except ValueError:  # an invalid host
-            return False
+            if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in (HOST, "localhost"):
+                return ""
+            return unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        except ValueError:  # an invalid host or address
+            return ""
 
     def _begin(self, status: HTTPStatus, kind: str, length: int) -> None:
         self.send_response(status)

@@ -65,11 +65,9 @@ def others(files: Sequence[Path], made_from: str, missing: bool = False) -> list
 def remember(files: Sequence[Path], made_from: str, said: str | None, key: bytes) -> None:
     """Record what the files were made from. They must exist and be whole. `key` is `seal_key(made_from)`.
 
-    Raises OSError if the record cannot be written, or its folder is a link.
+    Raises OSError if the record cannot be written.
     """
     place = _place(files)
-    if place.parent.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(place.parent))
     place.parent.mkdir(exist_ok=True)
     staged = place.with_suffix(".partial")
     record = Record(made_from=made_from, contents=[_content(path) for path in files], said=said)
@@ -81,19 +79,26 @@ def remember(files: Sequence[Path], made_from: str, said: str | None, key: bytes
 
 def forget(files: Sequence[Path]) -> None:
     """Delete the record before the files are made again, since soon some of them may differ from it."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):  # what is left describes other files
         _place(files).unlink()
 
 
 def _read(files: Sequence[Path], made_from: str) -> Record | None:
     try:
-        return Record(**json.loads(unsealed(read_file(_place(files), _MOST_BYTES), seal_key(made_from))))
+        place = _place(files)
+        if place.is_symlink():
+            return None
+        return Record(**json.loads(unsealed(read_file(place, _MOST_BYTES), seal_key(made_from))))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _place(files: Sequence[Path]) -> Path:
-    return files[0].parent / FOLDER / f"{files[0].name}.json"
+    """Return where the record is. Raises OSError if its folder is a link, which may lead anywhere."""
+    folder = files[0].parent / FOLDER
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+    return folder / f"{files[0].name}.json"
 
 
 def _content(path: Path) -> str:

@@ -25,8 +25,9 @@ PAPER = "https://arxiv.org/abs/2108.11515"
 OURS = "rvm-export"
 
 _MOST_BYTES = 8_000_000
-_FACTS = ("type", "name", "version", "hashes", "licenses", "modelCard", "properties")
-"""The keys of a component that a manifest determines."""
+_BY_PARTS = ("components", "metadata")
+_OF_LIBRARY = ("$schema", "specVersion")
+"""The keys of a bill of materials that another version of the library may write otherwise."""
 
 
 def to_sbom(manifest: Manifest) -> str:
@@ -56,23 +57,35 @@ def to_sbom(manifest: Manifest) -> str:
 
 
 def disagreements(path: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield a sentence for each component of a bill of materials that is not as the manifest has it."""
+    """Yield a sentence for each component, or other part, of a bill of materials that is not as the manifest has it."""
     try:
-        given = _facts(json.loads(read_file(path, _MOST_BYTES)))
+        found = json.loads(read_file(path, _MOST_BYTES))
+        given = _facts(found)
     except OSError as error:
         yield f"{SBOM} cannot be read: {error.strerror}"
         return
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         yield f"{SBOM} is no CycloneDX bill of materials of a release: {type(error).__name__}"
         return
-    expected = _facts(json.loads(to_sbom(manifest)))
+    wanted = json.loads(to_sbom(manifest))
+    try:
+        expected = _facts(wanted)
+    except ValueError as error:
+        yield f"the manifest gives no bill of materials: {error}"
+        return
     for name in sorted({*given, *expected}):
         if name not in given:
             yield f"{SBOM} lacks {name}, which is in the manifest"
         elif name not in expected:
             yield f"{SBOM} lists {name}, which is not in the manifest"
-        elif wrong := [key for key in _FACTS if given[name].get(key) != expected[name].get(key)]:
+        elif wrong := _differing(given[name], expected[name]):
             yield f"{SBOM} disagrees with the manifest: {', '.join(wrong)} of {name}"
+    if wrong := [key for key in _differing(found, wanted) if key not in (*_BY_PARTS, *_OF_LIBRARY)]:
+        yield f"{SBOM} disagrees with the manifest: {', '.join(wrong)}"
+
+
+def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*given, *expected} if given.get(key) != expected.get(key))
 
 
 def _facts(bom: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

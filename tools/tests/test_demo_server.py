@@ -109,10 +109,11 @@ def test_an_answer_is_not_ended_for_a_new_connection(server):
         (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 501),
+        (b"GET http://[ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
         (b"<script>alert(1)</script> / HTTP/1.1\r\n\r\n", 501),
     ],
 )
-def test_a_request_beyond_the_limits_gets_an_empty_answer_with_all_headers(request_, status, server):
+def test_a_request_that_is_refused_gets_an_empty_answer_with_all_headers(request_, status, server):
     head, _, body = answer_to(server, request_).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert body == b""

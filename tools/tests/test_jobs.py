@@ -288,6 +288,9 @@ def test_a_record_is_not_written_into_a_folder_that_is_a_link(tmp_path):
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         records.remember([path], "these", None, seal_key("these"))
     assert [*other.iterdir()] == []
+    (other / "file.json").write_text("mine")
+    records.forget([path])
+    assert (other / "file.json").read_text() == "mine"
 
 
 def other_user(folder):

@@ -345,6 +345,10 @@ def other_licence(content):
     next(each for each in content["components"] if each["name"] == MODEL)["licenses"] = [{"expression": "MIT"}]
 
 
+def hidden_part(content):
+    next(each for each in content["components"] if each["name"] == MODEL)["components"] = [{"name": "x"}]
+
+
 def other_figure(content):
     card = next(each for each in content["components"] if each["name"] == MODEL)["modelCard"]
     card["quantitativeAnalysis"]["performanceMetrics"][0]["value"] = "0.0"
@@ -356,13 +360,16 @@ def other_figure(content):
         (other_sum, f"disagrees with the manifest: hashes of {MODEL}"),
         (other_licence, f"disagrees with the manifest: licenses of {MODEL}"),
         (other_figure, f"disagrees with the manifest: modelCard of {MODEL}"),
+        (hidden_part, f"disagrees with the manifest: components of {MODEL}"),
+        (lambda content: content["dependencies"].clear(), "disagrees with the manifest: dependencies"),
+        (lambda content: content.update(vulnerabilities=[{}]), "disagrees with the manifest: vulnerabilities"),
         (lambda content: content["components"].clear(), "lacks"),
         (lambda content: content["components"].append({"name": "x", "type": "library"}), "lists x, which is not in"),
         (lambda content: content["components"].append(content["components"][0]), "is no CycloneDX bill of materials"),
         (lambda content: content.clear(), "is no CycloneDX bill of materials"),
         (lambda content: content.update(components=[1]), "is no CycloneDX bill of materials"),
     ],
-    ids=["sum", "licence", "figure", "nothing", "more", "twice", "empty", "no component"],
+    ids=["sum", "licence", "figure", "hidden", "links", "holes", "nothing", "more", "twice", "empty", "no component"],
 )
 def test_a_bill_of_materials_that_disagrees_is_found(edit, said, copy, listed):
     change(copy / SBOM, edit)

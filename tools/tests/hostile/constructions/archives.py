@@ -18,6 +18,9 @@ _BLOCK = 16 << 20
 _BLOCKS = 240
 """Unpacked bytes of a bomb: a little less than 4 GB, so that it needs no zip64."""
 
+_GIGABYTES = b"\x80\x02cbuiltins\nbytearray\n\x8a\x05" + (3_000_000_000).to_bytes(5, "little") + b"\x85R."
+"""A pickle that takes 3 GB. PyTorch reads it although it takes only weights."""
+
 
 @cache
 def _deflated_zeros() -> Entry:
@@ -169,6 +172,44 @@ def two_pickles_of_a_name(home: Home) -> Construction:
     return Construction("weights", path)
 
 
+def _with_pickle(home: Home, pickled: bytes, name: str = "data.pkl") -> bytes:
+    """Return a good .pth with another pickle of the same length."""
+    with zipfile.ZipFile(home.good / "weights.pth") as archive:
+        entries = {each: archive.read(each) for each in archive.namelist()}
+    changed = {
+        each.replace("data.pkl", name): pickled.ljust(len(content), b"\0") if each.endswith("data.pkl") else content
+        for each, content in entries.items()
+    }
+    return raw_zip([Entry(name=each.encode(), data=content) for each, content in changed.items()])
+
+
+def pickle_in_capitals(home: Home) -> Construction:
+    """Name a pickle that takes 3 GB as PyTorch reads it too, which ignores case."""
+    (home.files / "x.pth").write_bytes(_with_pickle(home, _GIGABYTES, "DATA.PKL"))
+    return Construction("weights", home.files / "x.pth")
+
+
+def pickle_before_an_archive(home: Home) -> Construction:
+    """Put a pickle, as checkpoints were before PyTorch 1.6, before a good archive: PyTorch would read the pickle."""
+    header = b"".join(pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001}))
+    (home.files / "x.pth").write_bytes(header + _GIGABYTES + (home.good / "weights.pth").read_bytes())
+    return Construction("weights", home.files / "x.pth")
+
+
+def two_directories(home: Home) -> Construction:
+    """Join two archives. `zipfile` reads the last, and PyTorch the first, since it counts from the file's beginning.
+
+    The first has a pickle that takes 3 GB.
+    """
+    good = (home.good / "weights.pth").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith("data.pkl"))
+        pickled = archive.read(name)
+    bomb, good = _with_pickle(home, _GIGABYTES), _with_pickle(home, pickled)
+    (home.files / "x.pth").write_bytes(bomb[:-22] + good)  # without the end of the first
+    return Construction("weights", home.files / "x.pth")
+
+
 def encrypted_entry(home: Home) -> Construction:
     path = home.files / "x.zip"
     path.write_bytes(raw_zip([Entry(name=b"model.json", data=b"{}" * 50, flags=1)]))
@@ -228,6 +269,9 @@ ARCHIVES: dict[str, Build] = {
     "an entry that is an absolute link": link_entry,
     "two graphs of the same name": two_of_a_name,
     "two pickles of the same name": two_pickles_of_a_name,
+    "a pickle named in capitals": pickle_in_capitals,
+    "a pickle before an archive of PyTorch's": pickle_before_an_archive,
+    "two archives, of which PyTorch reads the other": two_directories,
     "an encrypted entry": encrypted_entry,
     "entries whose names are no text": foreign_names,
     "an unknown method, and a name that terminals act on": method_of_a_name_that_terminals_act_on,

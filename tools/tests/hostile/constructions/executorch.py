@@ -60,6 +60,14 @@ def metadata_that_terminals_act_on(content: bytes) -> bytes:
     return content.replace(b'"checkpoint": "seeded"', b'"checkpoint": "\x1b[2J  "', 1)
 
 
+def hash_that_is_no_text(home: Home) -> Construction:
+    path = copied(home, NAME)
+    content = path.read_bytes()
+    claimed = claimed_by(content).encode()
+    path.write_bytes(content.replace(claimed, b"\\ud800" + claimed[6:], 1))
+    return Construction("model", path)
+
+
 def beyond_two_gigabytes(home: Home) -> Construction:
     return Construction("model", sparse(home.files / NAME, b"\x1c\0\0\0ET12"))
 
@@ -71,5 +79,6 @@ EXECUTORCH: dict[str, Build] = {
     "ExecuTorch with one segment for all": _program(segment_of_everything),
     "ExecuTorch with a kernel beside the piece": _program(kernels_beside),
     "ExecuTorch with metadata that terminals act on": _program(metadata_that_terminals_act_on),
+    "ExecuTorch with a hash that is no text": hash_that_is_no_text,
     "ExecuTorch of 300 GB": beyond_two_gigabytes,
 }

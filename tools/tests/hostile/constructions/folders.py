@@ -1,6 +1,7 @@
 """SavedModels, TensorFlow.js, ncnn and OpenVINO models and CoreML files that ask for more than a network needs."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -200,17 +201,21 @@ def custom_layer(model: Any, home: Home) -> None:
     model.neuralNetwork.layers[3].custom.className = "Foreign"
 
 
+def _stored(model: Any) -> list[Any]:
+    """Return the values that refer to the weights."""
+    values = [value for each in operations(model) for name, value in each.attributes.items() if name == "val"]
+    return [value for value in values if value.WhichOneof("value") == "blobFileValue"]
+
+
 def blob_outside(model: Any, home: Home) -> None:
     home.secret.write_bytes((home.good / "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin").read_bytes())
-    for each in operations(model):
-        if each.attributes["val"].WhichOneof("value") == "blobFileValue":
-            each.attributes["val"].blobFileValue.fileName = f"@model_path/../../../../../outside/{SECRET}"
+    for value in _stored(model):
+        value.blobFileValue.fileName = f"@model_path/../../../../../outside/{SECRET}"
 
 
 def blob_beyond(model: Any, home: Home) -> None:
-    for each in operations(model):
-        if each.attributes["val"].WhichOneof("value") == "blobFileValue":
-            each.attributes["val"].blobFileValue.offset = 2**62
+    for value in _stored(model):
+        value.blobFileValue.offset = 2**62
 
 
 def huge_program(model: Any, home: Home) -> None:
@@ -218,6 +223,21 @@ def huge_program(model: Any, home: Home) -> None:
         for output in each.outputs:
             for dimension in output.type.tensorType.dimensions:
                 dimension.constant.size = 2**40
+
+
+def shared_blobs(model: Any, home: Home) -> None:
+    """Add 8,000 constants of the same content, the largest of the weights."""
+    (function,) = model.mlProgram.functions.values()
+    place = function.block_specializations[function.opset].operations
+
+    def size(value: Any) -> int:
+        return math.prod(axis.constant.size for axis in value.type.tensorType.dimensions)
+
+    largest = max(_stored(model), key=size)
+    for number in range(8000):
+        added = place.add(type="const")
+        added.attributes["val"].CopyFrom(largest)
+        added.outputs.add(name=f"own_{number}").type.CopyFrom(largest.type)
 
 
 def coreml_metadata_that_terminals_act_on(model: Any, home: Home) -> None:
@@ -339,6 +359,14 @@ def _without_end(graph: str) -> str:
     return re.sub(r'shape="16, 4, 3, 3" offset="\d+"', 'shape="16, 4, 3, 3" offset="99999999999"', graph, count=1)
 
 
+def _shared(graph: str) -> str:
+    """Add 3,000 constants of the same content, the largest of the weights."""
+    constants = re.findall(r'<layer [^>]*type="Const".*?</layer>', graph, re.DOTALL)
+    largest = max(constants, key=lambda each: int(re.findall(r' size="(\d+)"', each)[0]))
+    added = (re.sub(r'id="\d+"', f'id="{10_000 + number}"', largest, count=1) for number in range(3000))
+    return graph.replace("</layers>", "".join(added) + "</layers>", 1)
+
+
 def _enlarged(graph: str) -> str:
     """Let the source be padded to four billion pixels."""
     return graph.replace('shape="?,3,?,?"', 'shape="1,3,65535,65535"', 1)
@@ -390,6 +418,7 @@ FOLDERS: dict[str, Build] = {
     "CoreML package with weights outside": _coreml(blob_outside, "model.mlpackage"),
     "CoreML package with weights beyond the file": _coreml(blob_beyond, "model.mlpackage"),
     "CoreML package with tensors of exabytes": _coreml(huge_program, "model.mlpackage"),
+    "CoreML package with 8,000 constants of the same content": _coreml(shared_blobs, "model.mlpackage"),
     "CoreML package whose model lies outside": package_that_leads_outside,
     "CoreML package with a nested list": nested_package,
     "ncnn with an image of four billion pixels": _ncnn(_resized),
@@ -412,6 +441,7 @@ FOLDERS: dict[str, Build] = {
     ),
     "OpenVINO with a loop": _openvino(lambda graph: graph.replace('type="HSwish"', 'type="TensorIterator"', 1)),
     "OpenVINO with a constant beyond its weights": _openvino(_without_end),
+    "OpenVINO with 3,000 constants of the same content": _openvino(_shared),
     "OpenVINO with a source of four billion pixels": _openvino(_enlarged),
     "OpenVINO in words that terminals act on": _openvino(
         lambda graph: graph.replace('type="HSwish"', 'type="\x9b2J&#x9b;2J"', 1)

@@ -117,6 +117,14 @@ def folder_of_links(home: Home) -> Construction:
     return Construction("model", path)
 
 
+def folder_of_linked_videos(home: Home) -> Construction:
+    home.secret.write_bytes((home.good / "video.mp4").read_bytes())
+    path = home.files / "videos"
+    path.mkdir()
+    (path / "x.mp4").symlink_to(home.secret)
+    return Construction("pictures", path)
+
+
 # In releases.
 
 
@@ -160,6 +168,8 @@ PLACES: dict[str, Build] = {
     "a picture in a folder that is a pipe": _in_folder("pictures", "clip", "7.png", "pipe"),
     "a picture in a folder that is /dev/zero": _in_folder("pictures", "clip", "7.png", "device"),
     "a picture in a folder that is a folder": _in_folder("pictures", "clip", "7.png", "folder"),
+    "a picture in a folder that is a link outside": _in_folder("pictures", "clip", "7.png", "link"),
+    "a video in a folder that is a link outside": folder_of_linked_videos,
     "a picture in a folder of 300 GB": _in_folder("pictures", "clip", "7.png", "huge"),
     "a manifest that is a pipe": _in_release("manifest.json", "pipe"),
     "a manifest that is /dev/zero": _in_release("manifest.json", "device"),

@@ -167,6 +167,10 @@ RELEASES: dict[str, Build] = {
     "a manifest with a thousand times the same file": _manifest(
         lambda manifest: manifest.update(artifacts=manifest["artifacts"] * 1000)
     ),
+    "a manifest with a tool of the release's name": _manifest(
+        lambda manifest: manifest["artifacts"][0]["tools"].update({manifest["name"]: manifest["version"]})
+    ),
+    "a manifest with a size of 4,000 digits": _first({"bytes": 10**4000}),
     "a manifest that terminals and pages act on": texts_that_terminals_act_on,
     "sums with a name outside": _sums(lambda text: f"{64 * '0'}  ../../outside/{SECRET}\n{text}"),
     "sums with a name that terminals act on": _sums(lambda text: f"{64 * '0'}  {ESC}\n{text}"),
