@@ -174,6 +174,17 @@ SPOILED = {
 }
 
 
+def test_a_padding_that_takes_gigabytes_is_refused(released, tmp_path):
+    path = copied(released, tmp_path / "model")
+    weights, content = load.read(path, path).weights, bytearray((path / SHARD).read_bytes())
+    padding = next(k for k, weight in enumerate(weights) if weight.name.endswith("paddings"))
+    at = sum(weight.nbytes for weight in weights[:padding])
+    content[at : at + 4] = (1 << 21).to_bytes(4, "little")
+    (path / SHARD).write_bytes(content)
+    with pytest.raises(ArtifactError, match="paddings' has an integer of 2097152; expected at most 64"):
+        inspect(path)
+
+
 @pytest.mark.parametrize(("change", "message"), SPOILED.items())
 def test_a_spoiled_model_is_refused_in_a_line(change, message, released, tmp_path):
     path = copied(released, tmp_path / "model", change)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exporters.artifact import ArtifactError, TensorInfo
 from exporters.support.archive import read_member
 from exporters.tfjs import MODEL
@@ -21,6 +23,13 @@ MOST_JSON = 16_000_000
 
 _GRAPH_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
 _STORED_BYTES = {"float32": 4, "int32": 4, "bool": 1, "float16": 2, "uint16": 2, "uint8": 1}
+_NOT_LARGER = {"Reshape", "StridedSlice", "Slice"}
+"""Operations whose result has no more elements than what they are given, whatever their integers are."""
+
+_LARGEST_PADDING, _LARGEST_SIDE = 64, 16_384
+_LARGEST = dict.fromkeys(("MirrorPad", "Pad", "PadV2", "SpaceToBatchND"), _LARGEST_PADDING)
+"""The limits of integers in constants, by the operation that they go to. For all others it is `_LARGEST_SIDE`."""
+
 _CONTROL_FLOW = {
     *("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond"),
     *("If", "StatelessIf", "While", "StatelessWhile"),
@@ -89,6 +98,7 @@ def read(folder: Path, path: Path) -> GraphModel:
             raise ArtifactError(f"{path} names a file of weights twice, among {', '.join(named)[:200]}")
         for shards, weights in groups:
             _check_shards(path, folder, shards, sum(weight.nbytes for weight in weights))
+            _check_integers(path, b"".join(read_member(folder, name, path) for name in shards), weights, nodes)
         metadata = content.get("userDefinedMetadata") or {}
         return GraphModel(
             inputs=inputs,
@@ -159,6 +169,26 @@ def _check_shards(path: Path, folder: Path, shards: list[str], needed: int) -> N
             f"{path} has weights that are {kind}: {', '.join(shards)[:200]} should have {needed} bytes together, and "
             f"has {found}"
         )
+
+
+def _check_integers(path: Path, content: bytes, weights: list[Weight], nodes: list[dict[str, Any]]) -> None:
+    """Raise ArtifactError for a padding or a size that no network has. A runtime would take gigabytes for it."""
+    limits: dict[str, int] = {}
+    for node in nodes:
+        if node["op"] not in _NOT_LARGER:
+            for name in node.get("input", []):
+                limits[name] = min(limits.get(name, _LARGEST_SIDE), _LARGEST.get(node["op"], _LARGEST_SIDE))
+    offset = 0
+    for weight in weights:
+        if weight.stored == "int32" and weight.name in limits:
+            limit = limits[weight.name]
+            found = np.abs(np.frombuffer(content, "<i4", math.prod(weight.shape), offset).astype(np.int64))
+            if found.max(initial=0) > limit:
+                raise ArtifactError(
+                    f"{path} is damaged: its weight {weight.name[-100:]!r} has an integer of {found.max()}; expected "
+                    f"at most {limit}"
+                )
+        offset += weight.nbytes
 
 
 def _tensors(side: dict[str, Any]) -> dict[str, TensorInfo]:
