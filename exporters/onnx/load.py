@@ -10,14 +10,23 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, numpy_helper
 
 from exporters.artifact import ArtifactError
+from exporters.support.enlarging import LARGEST_PADDING, LARGEST_SIDE, refuse_large
 from exporters.support.protobuf import parse
 from rvm_model.errors import first_line
 from rvm_model.files import read_file
 
 _REPEATING = ("Loop", "Scan", "SequenceMap")
+_ENLARGING = {
+    "Pad": LARGEST_PADDING,
+    **dict.fromkeys(("ConstantOfShape", "Expand", "Range", "Resize", "Tile", "Upsample"), LARGEST_SIDE),
+}
+"""Operations that enlarge an image, and the largest number in a constant that one of them may get."""
+
+_BY_FACTORS = ("Resize", "Upsample")
+_INTEGERS = (TensorProto.INT32, TensorProto.INT64)
 
 
 def read_model(path: Path) -> ModelProto:
@@ -32,6 +41,7 @@ def read_model(path: Path) -> ModelProto:
         model: ModelProto = parse(ModelProto, read_file(path), path)
         _refuse_unbounded(path, model)
         onnx.checker.check_model(model)
+        _refuse_enlarging(path, model)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except DecodeError as error:
@@ -71,6 +81,25 @@ def _refuse_unbounded(path: Path, model: ModelProto) -> None:
             raise ArtifactError(f"{path} has sparse tensors; give a file whose weights are dense")
         if isinstance(message, NodeProto) and message.op_type in _REPEATING:
             raise ArtifactError(f"{path} has a {message.op_type}, which may never end; a matting network has none")
+
+
+def _refuse_enlarging(path: Path, model: ModelProto) -> None:
+    """Raise ArtifactError for a padding or a size that no network has."""
+    parts = [*messages(model.graph)]
+    constants = {tensor.name: tensor for part in parts if isinstance(part, GraphProto) for tensor in part.initializer}
+    nodes = [part for part in parts if isinstance(part, NodeProto)]
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.name == "pads":
+                refuse_large(path, node.name, attribute.ints, LARGEST_PADDING)
+            if attribute.name == "value" and node.op_type == "Constant":
+                constants[node.output[0]] = attribute.t
+    for node in nodes:
+        for name in node.input if node.op_type in _ENLARGING else ():
+            tensor = constants.get(name)
+            # The only numbers that are no integers and say how large are the factors of a resize.
+            if tensor and (tensor.data_type in _INTEGERS or node.op_type in _BY_FACTORS):
+                refuse_large(path, name, numpy_helper.to_array(tensor).ravel().tolist(), _ENLARGING[node.op_type])
 
 
 def messages(message: Message) -> Iterator[Message]:

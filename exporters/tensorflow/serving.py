@@ -17,15 +17,18 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from exporters.artifact import ArtifactError
+from exporters.support.enlarging import LARGEST_PADDING, refuse_large
 from exporters.support.protobuf import parse
 from exporters.tensorflow import GRAPH
 from exporters.tensorflow.allowed_ops import OPERATIONS, SAVING
+from exporters.tensorflow.enlarging import PADDINGS, limits
 from rvm_model.files import read_file
 
 SIGNATURE = "serving_default"
@@ -73,10 +76,8 @@ def read_graph(path: Path, folder: Path) -> Any:
         # A SavedModel is a program: some operations read and write files, or run code.
         shown = ", ".join(sorted(unknown)[:5])
         raise ArtifactError(f"{path} has operations that a matting network does not need: {shown}")
-    for node in nodes:
-        # TensorFlow's optimiser ends the process over such a constant.
-        if node.op == "Const" and node.attr["value"].tensor.dtype != node.attr["dtype"].type:
-            raise ArtifactError(f"{path} is damaged: constant {node.name!r} has not the type that it claims")
+    for place in (graph.graph_def.node, *(each.node_def for each in functions.values())):
+        _check_constants(path, place)
     kinds = {node.WhichOneof("kind") or "nothing" for node in graph.object_graph_def.nodes} - _OBJECTS
     if kinds:
         raise ArtifactError(f"{path} has objects that a matting network does not need: {', '.join(sorted(kinds))}")
@@ -157,6 +158,26 @@ def first_line(error: Exception) -> str:
 
 def _functions(graph: Any) -> dict[str, Any]:
     return {each.signature.name: each for each in graph.graph_def.library.function}
+
+
+def _check_constants(path: Path, nodes: Collection[Any]) -> None:
+    """Raise ArtifactError for a constant of a graph or a function that would end this process, or take gigabytes."""
+    limit = limits((node.op, node.input) for node in nodes)
+    for node in nodes:
+        if PADDINGS in node.attr:
+            refuse_large(path, node.name, node.attr[PADDINGS].list.i, LARGEST_PADDING)
+        if node.op != "Const":
+            continue
+        tensor = node.attr["value"].tensor
+        if tensor.dtype != node.attr["dtype"].type:  # TensorFlow's optimiser ends the process over it
+            raise ArtifactError(f"{path} is damaged: constant {node.name!r} has not the type that it claims")
+        if node.name in limit and tensor.dtype == tf.int32.as_datatype_enum:
+            refuse_large(path, node.name, [*tensor.int_val, *_integers(tensor.tensor_content)], limit[node.name])
+
+
+def _integers(content: bytes) -> list[int]:
+    found: list[int] = np.frombuffer(content[: len(content) // 4 * 4], "<i4").tolist()
+    return found
 
 
 def _needed(graph: Any, tensors: Iterable[str]) -> list[Any]:

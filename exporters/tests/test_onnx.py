@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from exporters import load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
@@ -113,6 +114,29 @@ def test_external_data_is_refused(path, tmp_path):
     onnx.save(model, outside, save_as_external_data=True, location="weights.bin")
     with pytest.raises(ArtifactError, match="in other files"):
         load_runtime("onnx").inspect(outside)
+
+
+def wide_convolution(model):
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    next(each for each in node.attribute if each.name == "pads").ints[3] = 4_000_000
+
+
+def wide_pad(model):
+    node = next(node for node in model.graph.node if node.op_type == "Pad")
+    padding = next(each for each in model.graph.initializer if each.name == node.input[1])
+    numbers = numpy_helper.to_array(padding).copy()
+    numbers[-1] = 4_000_000
+    padding.CopyFrom(numpy_helper.from_array(numbers, padding.name))
+
+
+@pytest.mark.parametrize("change", [wide_convolution, wide_pad])
+def test_a_padding_that_takes_gigabytes_is_refused(change, path, tmp_path):
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    change(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ArtifactError, match="has the number 4000000; expected at most 64"):
+        load_runtime("onnx").inspect(tmp_path / "model.onnx")
 
 
 def test_an_element_type_that_onnx_does_not_have_is_refused(path, tmp_path):

@@ -181,7 +181,7 @@ def test_a_padding_that_takes_gigabytes_is_refused(released, tmp_path):
     at = sum(weight.nbytes for weight in weights[:padding])
     content[at : at + 4] = (1 << 21).to_bytes(4, "little")
     (path / SHARD).write_bytes(content)
-    with pytest.raises(ArtifactError, match="paddings' has an integer of 2097152; expected at most 64"):
+    with pytest.raises(ArtifactError, match="paddings' has the number 2097152; expected at most 64"):
         inspect(path)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from exporters.artifact import ArtifactError, TensorInfo
 from exporters.support.archive import read_member
+from exporters.support.enlarging import LARGEST_PADDING, refuse_large
+from exporters.tensorflow.enlarging import PADDINGS, limits
 from exporters.tfjs import MODEL
 from rvm_model.errors import first_line
 from rvm_model.files import check_file
@@ -23,13 +25,6 @@ MOST_JSON = 16_000_000
 
 _GRAPH_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
 _STORED_BYTES = {"float32": 4, "int32": 4, "bool": 1, "float16": 2, "uint16": 2, "uint8": 1}
-_NOT_LARGER = {"Reshape", "StridedSlice", "Slice"}
-"""Operations whose result has no more elements than what they are given, whatever their integers are."""
-
-_LARGEST_PADDING, _LARGEST_SIDE = 64, 16_384
-_LARGEST = dict.fromkeys(("MirrorPad", "Pad", "PadV2", "SpaceToBatchND"), _LARGEST_PADDING)
-"""The limits of integers in constants, by the operation that they go to. For all others it is `_LARGEST_SIDE`."""
-
 _CONTROL_FLOW = {
     *("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond"),
     *("If", "StatelessIf", "While", "StatelessWhile"),
@@ -172,22 +167,17 @@ def _check_shards(path: Path, folder: Path, shards: list[str], needed: int) -> N
 
 
 def _check_integers(path: Path, content: bytes, weights: list[Weight], nodes: list[dict[str, Any]]) -> None:
-    """Raise ArtifactError for a padding or a size that no network has. A runtime would take gigabytes for it."""
-    limits: dict[str, int] = {}
+    """Raise ArtifactError for a padding or a size that no network has."""
     for node in nodes:
-        if node["op"] not in _NOT_LARGER:
-            for name in node.get("input", []):
-                limits[name] = min(limits.get(name, _LARGEST_SIDE), _LARGEST.get(node["op"], _LARGEST_SIDE))
+        paddings = (node.get("attr") or {}).get(PADDINGS)
+        if paddings:
+            refuse_large(path, str(node["name"]), map(int, paddings["list"].get("i") or []), LARGEST_PADDING)
+    limit = limits((str(node["op"]), node.get("input", [])) for node in nodes)
     offset = 0
     for weight in weights:
-        if weight.stored == "int32" and weight.name in limits:
-            limit = limits[weight.name]
-            found = np.abs(np.frombuffer(content, "<i4", math.prod(weight.shape), offset).astype(np.int64))
-            if found.max(initial=0) > limit:
-                raise ArtifactError(
-                    f"{path} is damaged: its weight {weight.name[-100:]!r} has an integer of {found.max()}; expected "
-                    f"at most {limit}"
-                )
+        if weight.stored == "int32" and weight.name in limit:
+            numbers = np.frombuffer(content, "<i4", math.prod(weight.shape), offset)
+            refuse_large(path, weight.name, numbers.tolist(), limit[weight.name])
         offset += weight.nbytes
 
 
