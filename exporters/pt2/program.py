@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from exporters.pt2.grammar import Just, Optionally, Pattern, Table, Text
+from exporters.support.enlarging import LARGEST_PADDING
 
 OPERATORS = frozenset(
     f"torch.ops.aten.{name}"
@@ -48,7 +49,7 @@ DTYPES = {5: "int64", 6: "float16", 7: "float32"}
 """The dtypes of tensors, by torch.export's numbers."""
 
 NAME = re.compile(r"(?!torch$|device$|inf$|nan$)[a-z][a-z0-9_]*", re.ASCII | re.IGNORECASE)
-_PARAMETER = re.compile(r"[a-z][a-z0-9_]*")
+_PARAMETER = re.compile(r"(?!padding$)[a-z][a-z0-9_]*")
 KEY = re.compile(r"[a-z]\w*(\.[a-z0-9]\w*)*", re.ASCII)
 BATCH = re.compile(r"s\d{1,4}", re.ASCII)
 
@@ -86,8 +87,15 @@ _ARGUMENT = (
     {"as_scalar_type": int},
     {"as_device": _CPU},
 )
+_KIND = (Just(1), Just(2))
+_PADDING = {"as_ints": [tuple(map(Just, range(LARGEST_PADDING + 1)))]}
 _NODE = {
-    "inputs": [{"name": _PARAMETER, "arg": _ARGUMENT, "kind": (Just(1), Just(2))}],
+    "inputs": [
+        (
+            {"name": _PARAMETER, "arg": _ARGUMENT, "kind": _KIND},
+            {"name": Just("padding"), "arg": _PADDING, "kind": _KIND},
+        )
+    ],
     "outputs": [({"as_tensor": _TENSOR}, {"as_tensors": [_TENSOR]})],
     "metadata": Optionally({}, {"nn_module_stack": _ORIGIN, "torch_fn": _ORIGIN}),
     "is_hop_single_tensor_return": Just(None),

@@ -269,6 +269,16 @@ def test_code_in_the_program_is_refused(change, path, tmp_path):
     assert not (tmp_path / "escaped").exists()
 
 
+def test_a_padding_that_takes_gigabytes_is_refused(path, tmp_path):
+    def widen(program):
+        nodes = program["graph_module"]["graph"]["nodes"]
+        inputs = next(node["inputs"] for node in nodes if node["target"].endswith("conv2d.default"))
+        next(each for each in inputs if each["name"] == "padding")["arg"]["as_ints"][1] = 4_000_000
+
+    with pytest.raises(ArtifactError, match=r"at graph_module.graph.nodes.\d+.inputs.4"):
+        describe(with_json(path, tmp_path, widen))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("change", [guard, expression], ids=lambda change: change.__name__)
 def test_torch_itself_runs_that_code(change, path, tmp_path):
