@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from exporters.artifact import ArtifactError
+from exporters.spec import LONGEST_SIDE
 
 LARGEST_PADDING = 64
 """The limit of a padding, in elements. The network pads by 4 at most."""
 
-LARGEST_SIDE = 16_384
+LARGEST_SIDE = LONGEST_SIDE
 """The limit of a side that an image is resized, filled or repeated to, in elements."""
 
 
