@@ -36,20 +36,25 @@ Line = dict[str, Any]
 def mutants(count: int = MUTANTS) -> list[str]:
     """Run the commands on mutants, write a line for each kind of file and outcome, and return the faults."""
     outcomes = _played("mutants", range(count))
+    write("mutations_cpu.csv", lines_of_mutants(outcomes))
+    return [line for each in outcomes for line in wrong_with(each)]
+
+
+def lines_of_mutants(outcomes: Sequence[Line]) -> list[Line]:
+    """Return a line for each kind of file and outcome, with the most that one command took."""
     groups = defaultdict(list)
     for each in outcomes:
-        group = each["file"], each["kind"], each["command"], each.get("code", "killed")
-        groups[group].append(each.get("seconds", 0))
-    lines = [
+        groups[each["file"], each["kind"], each["command"], each.get("code", "killed")].append(each)
+    return [
         {
             **dict(zip(("file", "kind", "command", "code"), group, strict=True)),
-            "count": len(seconds),
-            "longest_seconds": f"{max(seconds):.1f}",
+            "count": len(members),
+            "longest_seconds": f"{max(each.get('seconds', 0) for each in members):.1f}",
+            "most_cpu_seconds": f"{max(each.get('cpu_seconds', 0) for each in members):.1f}",
+            "most_memory_mb": max(each.get("memory", 0) for each in members) >> 20,
         }
-        for group, seconds in sorted(groups.items(), key=str)
+        for group, members in sorted(groups.items(), key=str)
     ]
-    write("mutations_cpu.csv", lines)
-    return [line for each in outcomes for line in wrong_with(each)]
 
 
 def constructions() -> list[str]:
