@@ -452,6 +452,11 @@ def put_at(*where, value):
     return change
 
 
+def weights_of_a_stranger(told):
+    """List weights of a variant that there is not."""
+    told["checkpoints"]["stranger"] = told["checkpoints"]["mobilenetv3"] | {"origin": "file"}
+
+
 def swap(folder):
     (folder / HALF).rename(folder / "x")
     (folder / FULL).rename(folder / HALF)
@@ -502,6 +507,14 @@ def test_every_doubt_is_told(spoil, said, copy, run, monkeypatch):
     assert result.code == 1, result.err
     assert "Traceback" not in result.err
     assert any(each in result.err for each in said), result.err
+
+
+def test_weights_of_an_unknown_variant_are_not_looked_for(copy, run, monkeypatch):
+    monkeypatch.setattr(check, "run_jobs", in_this_process)
+    monkeypatch.setattr(check, "prove", lambda *_: SimpleNamespace(reports=()))
+    forged(copy, weights_of_a_stranger)
+    result = run("release", "verify", copy, "--frames", 16)
+    assert result.code == 0, result.err
 
 
 def in_this_process(jobs, *_):
