@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporters.artifact import INPUTS, OUTPUTS, Artifact, ArtifactError, TensorInfo
-from exporters.executorch.graph import Operation
 from exporters.executorch.load import Model, Tensor, read
+from exporters.executorch.xnnpack import Operation
 from exporters.spec import LONGEST_SIDE, Fixed
 from exporters.support.identify import identify
 from rvm_model.state import REFINERS, state_shapes

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from exporters.artifact import ArtifactError
 from exporters.executorch import MAGIC, METADATA
-from exporters.executorch.graph import NO_VALUE, Operation, Value, array_of, parse_graph
 from exporters.executorch.operations import SCALARS
+from exporters.executorch.xnnpack import NO_VALUE, Operation, Value, array_of, parse_graph
 from exporters.support.budget import Budget
 from exporters.support.flatbuffer import Table, root
 from exporters.support.own_metadata import is_unchanged, parse_metadata

@@ -6,8 +6,8 @@ import numpy as np
 
 from exporters.artifact import INPUTS, Artifact
 from exporters.executorch.artifact import CONVOLUTIONS
-from exporters.executorch.graph import Operation
 from exporters.executorch.load import read
+from exporters.executorch.xnnpack import Operation
 from exporters.recovery.dataflow import (
     FUNCTIONS,
     SAME,

@@ -11,8 +11,8 @@ from exporters import FORMATS, describe, load_runtime, require_packages
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
 from exporters.executorch import ExecutorchSpec
 from exporters.executorch.convert import Request, convert, refuse_pieces
-from exporters.executorch.graph import NO_VALUE
 from exporters.executorch.load import read
+from exporters.executorch.xnnpack import NO_VALUE
 from exporters.format import MissingPackage
 from exporters.lowering.folding import folded_convs
 from exporters.recover import recover

@@ -379,28 +379,34 @@ async function overManyFrames(page) {
   }
 }
 
-/** What asks a worker of the page how large its heap is, after a collection. */
+/** What asks the page's newest worker how large its heap is, after a collection. */
 async function attached(session) {
   let last = 0;
+  let newest;
   const waiting = new Map();
-  const found = new Promise((resolve) => {
-    session.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => {
-      if (targetInfo.url.endsWith("/worker.js")) {
-        resolve(sessionId);
-      }
-    });
+  session.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => {
+    if (targetInfo.url.endsWith("/worker.js")) {
+      newest = sessionId;
+    }
   });
   session.on("Target.receivedMessageFromTarget", ({ message }) => {
     const { id, result } = JSON.parse(message);
     waiting.get(id)?.(result);
   });
   await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  const sessionId = await found;
   const ask = async (method) => {
-    const id = ++last;
-    const answer = new Promise((resolve) => waiting.set(id, resolve));
-    await session.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id, method, params: {} }) });
-    return answer;
+    for (;;) {
+      const id = ++last;
+      const answer = new Promise((resolve) => waiting.set(id, resolve));
+      const late = new Promise((resolve) => setTimeout(resolve, 5000, null));
+      const message = JSON.stringify({ id, method, params: {} });
+      // The worker of the backend before may be ending, and then answers nothing.
+      await session.send("Target.sendMessageToTarget", { sessionId: newest, message }).catch(() => {});
+      const result = await Promise.race([answer, late]);
+      if (result !== null) {
+        return result;
+      }
+    }
   };
   return async () => {
     await ask("HeapProfiler.collectGarbage");
