@@ -26,9 +26,9 @@ from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 from exporters.artifact import ArtifactError
 from exporters.support.enlarging import LARGEST_PADDING, refuse_large
 from exporters.support.protobuf import parse
+from exporters.support.tensorflow_sizes import PADDINGS, limits
 from exporters.tensorflow import GRAPH
 from exporters.tensorflow.allowed_ops import OPERATIONS, SAVING
-from exporters.tensorflow.enlarging import PADDINGS, limits
 from rvm_model.files import read_file
 
 SIGNATURE = "serving_default"

@@ -15,7 +15,7 @@ import numpy as np
 from exporters.artifact import ArtifactError, TensorInfo
 from exporters.support.archive import read_member
 from exporters.support.enlarging import LARGEST_PADDING, refuse_large
-from exporters.tensorflow.enlarging import PADDINGS, limits
+from exporters.support.tensorflow_sizes import PADDINGS, limits
 from exporters.tfjs import MODEL
 from rvm_model.errors import first_line
 from rvm_model.files import check_file
