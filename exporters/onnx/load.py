@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, numpy_helper
@@ -25,8 +26,9 @@ _ENLARGING = {
 }
 """Operations that enlarge an image, and the largest number in a constant that one of them may get."""
 
-_BY_FACTORS = ("Resize", "Upsample")
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64)
+_BY_FACTORS = ("Resize", "Upsample")
+_INTEGERS_OR_FACTORS = (*_INTEGERS, TensorProto.FLOAT)
 
 
 def read_model(path: Path) -> ModelProto:
@@ -92,13 +94,15 @@ def _refuse_enlarging(path: Path, model: ModelProto) -> None:
         for attribute in node.attribute:
             if attribute.name == "pads":
                 refuse_large(path, node.name, attribute.ints, LARGEST_PADDING)
-            if attribute.name == "value" and node.op_type == "Constant":
-                constants[node.output[0]] = attribute.t
+            for output in node.output[:1] if node.op_type == "Constant" else ():
+                if attribute.name == "value":
+                    constants[output] = attribute.t
+                elif attribute.name == "value_ints":
+                    constants[output] = numpy_helper.from_array(np.array(attribute.ints, np.int64))
     for node in nodes:
         for name in node.input if node.op_type in _ENLARGING else ():
             tensor = constants.get(name)
-            # The only numbers that are no integers and say how large are the factors of a resize.
-            if tensor and (tensor.data_type in _INTEGERS or node.op_type in _BY_FACTORS):
+            if tensor and tensor.data_type in (_INTEGERS_OR_FACTORS if node.op_type in _BY_FACTORS else _INTEGERS):
                 refuse_large(path, name, numpy_helper.to_array(tensor).ravel().tolist(), _ENLARGING[node.op_type])
 
 

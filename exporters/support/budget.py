@@ -1,7 +1,7 @@
 """Bound what is read of a file. Thousands of arrays may share its bytes, and a reader would copy each."""
 
 _MOST_TIMES = 2
-"""How often a file's bytes may be read. A network shares a few small arrays."""
+"""Arrays together may have this many times the bytes of the file: a network shares only small ones."""
 
 _SMALL = 1_000_000
 """Bytes that may be read besides, for small files."""

@@ -36,6 +36,7 @@ SIGNATURE = "serving_default"
 _OBJECTS = {"user_object", "function", "bare_concrete_function", "variable", "constant"}
 """Kinds of objects that a SavedModel of a network consists of. Others are files, tables or captured tensors."""
 
+_INTEGERS = {tf.int32.as_datatype_enum: "<i4", tf.int64.as_datatype_enum: "<i8"}
 _SERIAL = itertools.count()
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -170,14 +171,16 @@ def _check_constants(path: Path, nodes: Collection[Any]) -> None:
             continue
         tensor = node.attr["value"].tensor
         if tensor.dtype != node.attr["dtype"].type:  # TensorFlow's optimiser ends the process over it
-            raise ArtifactError(f"{path} is damaged: constant {node.name!r} has not the type that it claims")
-        if node.name in limit and tensor.dtype == tf.int32.as_datatype_enum:
-            refuse_large(path, node.name, [*tensor.int_val, *_integers(tensor.tensor_content)], limit[node.name])
+            raise ArtifactError(f"{path} is damaged: constant {node.name[-100:]!r} has not the type that it claims")
+        if node.name in limit and tensor.dtype in _INTEGERS:
+            refuse_large(path, node.name, _integers(tensor), limit[node.name])
 
 
-def _integers(content: bytes) -> list[int]:
-    found: list[int] = np.frombuffer(content[: len(content) // 4 * 4], "<i4").tolist()
-    return found
+def _integers(tensor: Any) -> list[int]:
+    """Return the numbers of a constant, which are in a field of its own type or in its bytes."""
+    dtype, content = np.dtype(_INTEGERS[tensor.dtype]), tensor.tensor_content
+    whole = len(content) // dtype.itemsize * dtype.itemsize
+    return [*tensor.int_val, *tensor.int64_val, *np.frombuffer(content[:whole], dtype).tolist()]
 
 
 def _needed(graph: Any, tensors: Iterable[str]) -> list[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from exporters import load_runtime, recognise
 from exporters.artifact import INPUTS, OUTPUTS, ArtifactError
@@ -129,7 +129,14 @@ def wide_pad(model):
     padding.CopyFrom(numpy_helper.from_array(numbers, padding.name))
 
 
-@pytest.mark.parametrize("change", [wide_convolution, wide_pad])
+def wide_pad_of_a_node(model):
+    node = next(node for node in model.graph.node if node.op_type == "Pad")
+    numbers = [0] * 7 + [4_000_000]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["wide"], value_ints=numbers))
+    node.input[1] = "wide"
+
+
+@pytest.mark.parametrize("change", [wide_convolution, wide_pad, wide_pad_of_a_node])
 def test_a_padding_that_takes_gigabytes_is_refused(change, path, tmp_path):
     model = onnx.load(path)
     del model.metadata_props[:]

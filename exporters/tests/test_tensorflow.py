@@ -291,6 +291,13 @@ def padding_of_millions(graph):
     padding.attr["value"].tensor.tensor_content = (1 << 21).to_bytes(4, "little") * 8
 
 
+def long_padding_of_millions(graph):
+    nodes = (node for function in graph.graph_def.library.function for node in function.node_def)
+    padding = next(node for node in nodes if node.op == "Const" and node.name.endswith("paddings"))
+    padding.attr["dtype"].type = padding.attr["value"].tensor.dtype = 9  # int64
+    padding.attr["value"].tensor.tensor_content = (1 << 21).to_bytes(8, "little") * 8
+
+
 def put_operation(operation, *callers):
     """Return an edit that adds an operation to a matte's function, or at the end of a chain of calls from it."""
 
@@ -318,6 +325,7 @@ def put_operation(operation, *callers):
         (spoil_metadata, "is no JSON"),
         (change_graph(type_that_tensorflow_lacks), "not float32"),
         (change_graph(padding_of_millions), "paddings' has the number 2097152; expected at most 64"),
+        (change_graph(long_padding_of_millions), "paddings' has the number 2097152; expected at most 64"),
         (change_graph(constant_of_another_type), "has not the type that it claims"),
         (put_operation("ReadFile"), "operations that a matting network does not need: ReadFile"),
         (put_operation("SaveV2"), "operations that a matting network does not need: SaveV2"),
